@@ -1,0 +1,63 @@
+"""Errors that a user can act on: what was wrong, the value, what was allowed, the next command."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+FailureKind = Literal["method", "data", "infrastructure"]
+
+
+class SgBenchError(Exception):
+    """Any error that sg-bench raises on purpose; its message is one line meant for a person."""
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[FailureKind] = "infrastructure"
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"{problem}. {hint}" if hint else problem)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.problem, self.hint)
+
+
+class UsageError(SgBenchError):
+    """The command, suite file or task card says something that cannot be carried out."""
+
+    exit_code = 2
+
+
+class DataError(SgBenchError):
+    """A data set is absent, damaged or not what its task card says."""
+
+    exit_code = 3
+    kind: ClassVar[FailureKind] = "data"
+
+
+class MethodError(SgBenchError):
+    """A method's own computation failed: the loss became NaN, a weight is missing, a shape does not fit."""
+
+    kind: ClassVar[FailureKind] = "method"
+
+
+def _rebuild(cls: type[SgBenchError], problem: str, hint: str) -> SgBenchError:
+    """Unpickle an error that crossed from a worker process (keyword arguments defeat the default)."""
+    return cls(problem, hint=hint)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "Did you mean 'x'? Known: a, b, c" for an unknown `name`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    question = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{question}Known: {', '.join(names) or 'none'}"
+
+
+def failure_kind(error: BaseException) -> FailureKind:
+    """Return who is to blame for `error`: the method, the data, or the machine it ran on."""
+    if isinstance(error, SgBenchError):
+        return error.kind
+    return "infrastructure" if isinstance(error, (OSError, MemoryError)) else "method"

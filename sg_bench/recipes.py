@@ -1,0 +1,120 @@
+"""What a result is made of: the settings that several rooms share, and the key that names a recipe.
+
+A recipe holds everything that could change a number and is known before anything is computed. Its key is the
+SHA-256 of its canonical JSON, so two runs that would give the same number share one key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Shape = tuple[int, int, int]
+"""Voxels along x, y, z: the order of nibabel, torchio and the papers' weights."""
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Model(BaseModel):
+    """A setting: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preparation(Model):
+    """How a source's image becomes a [0, 1] array on a known grid (data/prepare.py carries it out)."""
+
+    version: Literal[1] = 1
+    orientation: Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")] = "RAS"
+    """Anatomical direction of the three array axes; "" is not allowed: files differ within one data set."""
+    spacing: tuple[float, float, float] | None = None
+    """Target voxel size in mm (x, y, z); None keeps the native grid."""
+    intensity: Literal["hu", "minmax", "percentiles"] = "hu"
+    """hu: clip to `clip` and scale; minmax: per image; percentiles: `clip` are percentiles of the image."""
+    clip: tuple[float, float] = (-1000.0, 1000.0)
+    """Window in HU (hu) or percentiles (percentiles); minmax ignores it."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Preparation:
+        if self.clip[0] >= self.clip[1]:
+            raise ValueError(f"clip must be (low, high) with low < high, not {self.clip}")
+        if self.spacing and min(self.spacing) <= 0:
+            raise ValueError(f"spacing must be positive, in mm, not {self.spacing}")
+        return self
+
+
+class Optimiser(Model):
+    """Adam or SGD, with the papers' settings as defaults."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    momentum: Fraction = 0.9
+    """SGD only."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Schedule(Model):
+    """How the learning rate falls, epoch by epoch."""
+
+    name: Literal["constant", "plateau", "step"] = "plateau"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    every: Positive = 40
+    """step: epochs between two falls; plateau: stale epochs before a fall."""
+    min_delta: Annotated[float, Field(ge=0)] = 1e-4
+    min_lr: Annotated[float, Field(ge=0)] = 1e-6
+
+
+class Training(Model):
+    """One optimisation: how long, how fast, when to stop."""
+
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    batch_size: Positive = 16
+    """Samples a step over all workers together."""
+    epochs: Annotated[int, Field(ge=0)] = 10_000
+    steps_per_epoch: Positive | None = None
+    """None: one pass over the training samples."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """Stop after so many steps in all, even inside an epoch; None: only `epochs` and `patience` stop."""
+    patience: Positive | None = 50
+    """Stop after so many epochs without a better validation loss; None: never."""
+    norm_eval: Literal["running", "reestimated", "batch"] = "running"
+    """Batch norm in evaluation: running averages; the same re-estimated on training crops first; or, as the
+    official code does, the statistics of the evaluated batch itself."""
+    precision: Literal["auto", "float32"] = "auto"
+    """auto: bfloat16 autocast on a GPU that has it; a CPU always computes in float32."""
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, pydantic models as their dumps.
+
+    Raises:
+        ValueError: `value` holds NaN or infinity, which JSON cannot say.
+        TypeError: `value` holds something that is not JSON.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def key_of(recipe: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of the canonical JSON of `recipe`."""
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+
+
+def merged(base: dict[str, Any], *overlays: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with each overlay's keys laid over it, dictionaries key by key, all else replaced."""
+    out = dict(base)
+    for overlay in overlays:
+        for key, value in overlay.items():
+            both = isinstance(value, dict) and isinstance(out.get(key), dict)
+            out[key] = merged(out[key], value) if both else value
+    return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} cannot stand in a recipe: {value!r}")

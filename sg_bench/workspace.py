@@ -1,0 +1,92 @@
+"""Where stores, patterns, initialisations, cells and predictions live, shared by all suites.
+
+Everything appears under its final name at once or not at all: files by `write_atomic`, folders by `building`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+Room = Literal["stores", "patterns", "initialisations", "predictions", "cells", "failures", "progress"]
+
+
+class Workspace:
+    """The folder given by --work, SG_BENCH_HOME, or ./.sg-bench."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).resolve()
+
+    @classmethod
+    def default(cls) -> Workspace:
+        """Return the workspace of SG_BENCH_HOME, else ./.sg-bench."""
+        return cls(os.environ.get("SG_BENCH_HOME") or ".sg-bench")
+
+    def path(self, room: Room, name: str = "") -> Path:
+        """Return the path of `name` in `room`; neither need exist."""
+        return self.root / room / name
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold the lock of `key`, waiting while another process holds it; death releases it."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / key).open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def building(self, room: Room, key: str) -> Iterator[Path]:
+        """Yield a folder to fill; on success it becomes `room/key` in one step, on failure it stays to be resumed.
+
+        The same partial folder is handed out again after a crash, so what an earlier try finished is still there.
+        Hold `lock(key)` around it when several processes may build one key.
+        """
+        partial = self.path(room, f"{key}.partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        yield partial
+        final = self.path(room, key)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode() if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as sorted, indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON in `path`."""
+    return json.loads(path.read_text())
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 (64 hex digits) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
