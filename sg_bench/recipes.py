@@ -20,9 +20,21 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(BaseModel):
-    """A setting: immutable, and a key that it does not know is an error."""
+    """A setting: immutable, and a key that it does not know is an error.
+
+    Where a default is itself a setting, giving only a part of it keeps the rest of that default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        fields = {name: field.default for name, field in cls.model_fields.items()}
+        partly = [name for name, default in fields.items() if isinstance(default, Model) and isinstance(given.get(name), dict)]
+        return {**given, **{name: merged(fields[name].model_dump(), given[name]) for name in partly}}
 
 
 class Preparation(Model):
@@ -87,6 +99,55 @@ class Training(Model):
     official code does, the statistics of the evaluated batch itself."""
     precision: Literal["auto", "float32"] = "auto"
     """auto: bfloat16 autocast on a GPU that has it; a CPU always computes in float32."""
+
+
+class Stage(Model):
+    """One optimisation of a training: a warm-up, say, and the joint one after it."""
+
+    name: str
+    training: Training
+    weights: dict[str, float]
+    """Weight of each named term of the loss; a term that is not named is not computed."""
+
+
+class AirRule(Model):
+    """Which cubes hold enough air to show lung (protocol C.2.4): tissue counts 1, air just before tissue 1/2."""
+
+    threshold: Fraction = 0.425
+    """Intensity in [0, 1] from which a voxel is tissue; .425 is -150 HU."""
+    look_ahead: Annotated[int, Field(ge=2)] = 3
+    """Slices looked at, from a voxel upwards: air before tissue counts the less the farther the tissue is (official
+    3: 1/2 in the next slice, else 0); cubes keep this many slices free behind them."""
+    most: Fraction = 0.15
+    """Greatest mean count of an accepted cube."""
+
+
+class CropRule(Model):
+    """Where in a volume a cube may be cut; defaults are the official ones for native chest CT."""
+
+    cube: Shape = (64, 64, 32)
+    border: tuple[int, int, int] = (100, 100, 30)
+    """Voxels kept clear on either side of x, y and z."""
+    air: AirRule | None = AirRule()
+    """None accepts any content (images other than chest CT)."""
+    tries: Positive = 200
+    """Draws before a volume is given up."""
+
+
+class Split(Model):
+    """How many of the patients train, validate and test; the seed says which (data/splits.py draws them)."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    train: Annotated[float, Field(gt=0, le=1)]
+    validation: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, validation and test must sum to 1, not {total:g}")
+        return self
 
 
 def canonical_json(value: Any) -> str:

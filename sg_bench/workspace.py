@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Room = Literal["stores", "patterns", "initialisations", "predictions", "cells", "failures", "progress"]
+Room = Literal["stores", "patterns", "initialisations", "predictions", "cells", "progress", "ray"]
 
 
 class Workspace:

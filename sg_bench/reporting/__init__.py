@@ -1,0 +1,20 @@
+"""Tables from the ledger: the same records give the same bytes, anywhere, without torch."""
+
+from sg_bench.reporting.console import console_table
+from sg_bench.reporting.tables import Cell, Column, Records, Row, Summary, Table, main_table
+from sg_bench.reporting.writing import write_report
+
+report = write_report
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Records",
+    "Row",
+    "Summary",
+    "Table",
+    "console_table",
+    "main_table",
+    "report",
+    "write_report",
+]

@@ -27,10 +27,12 @@ class Case:
     image: Path | None = None
     label: Path | None = None
     """Label map; None where the source has none."""
+    extra: tuple[Path, ...] = ()
+    """Further files that reading takes, such as the .raw beside an .mhd."""
 
     def files(self) -> list[Path]:
         """Return the files that this case is read from."""
-        return [path for path in (self.image, self.label) if path is not None]
+        return [path for path in (self.image, self.label, *self.extra) if path is not None]
 
 
 @dataclass(frozen=True)

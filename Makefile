@@ -1,0 +1,56 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first, from the pinned versions in constraints.txt.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# One thread a process: the machine is shared out between processes, and sums come out in one order.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo       pretrain, fine-tune and print the table, on the embedded phantom"
+	@echo "make test       style, types, floors, then the tests"
+	@echo "make test-all   the same with the slow tests and those that start Ray"
+	@echo "make lint       style, types and floors alone"
+	@echo "make bench      measure the hot paths"
+	@echo "make clean      remove .venv, builds and caches; results and the workspace stay"
+
+demo: $(READY)
+	$(BIN)/sg-bench run --suite demo
+
+test: lint
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --benchmark-disable -m "not slow and not cluster"
+
+test-all: lint
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --benchmark-disable
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(ONE_THREAD) $(BIN)/pytest benchmarks --benchmark-only
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is older than what it was made from, or absent: install (again).
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON). Install Python 3.11 (apt-get install python3 python3-venv)," \
+	       "or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); sg-bench needs 3.11 or newer." \
+	       "Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make an environment. Install its venv module: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) from constraints.txt; PyTorch and Ray are large, so this takes a minute or more."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,45 @@
+"""`sg-bench list`: the methods, tasks and suites that can be named."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import typer
+
+
+class What(str, Enum):
+    """What can be listed."""
+
+    METHODS = "methods"
+    TASKS = "tasks"
+    SUITES = "suites"
+
+
+def list_names(what: What) -> None:
+    """List methods, tasks or suites with a line on each."""
+    lines = {What.METHODS: _methods, What.TASKS: _tasks, What.SUITES: _suites}[what]()
+    width = max((len(name) for name in lines), default=0)
+    for name, summary in lines.items():
+        typer.echo(f"{name:<{width}}  {summary}")
+
+
+def _methods() -> dict[str, str]:
+    from sg_bench.registry import METHODS
+
+    return {name: METHODS.entry(name).summary for name in METHODS.names()}
+
+
+def _tasks() -> dict[str, str]:
+    from sg_bench.resources import task_cards
+    from sg_bench.tasks import read_task
+
+    tasks = {name: read_task(name) for name in task_cards()}
+    return {name: f"{task.title} ({task.kind}, {task.headline})" for name, task in tasks.items()}
+
+
+def _suites() -> dict[str, str]:
+    from sg_bench.resources import suites
+    from sg_bench.suite import load_suite
+
+    loaded = {name: load_suite(name) for name in suites()}
+    return {name: f"{s.title} ({len(s.methods)} methods, {len(s.tasks)} tasks)" for name, s in loaded.items()}

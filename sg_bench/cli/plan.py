@@ -1,0 +1,47 @@
+"""`sg-bench plan`: what a suite would compute, without computing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import typer
+
+from sg_bench.cli import options
+
+
+def plan(
+    suite: options.SuiteName = "demo",
+    work: options.Work = None,
+    methods: options.Methods = "",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    pretraining_seeds: options.PretrainingSeeds = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+) -> None:
+    """Print how many stores, pretrainings and cells a suite takes, and what is done, missing or still to compute."""
+    selection = options.select(
+        suite,
+        work=work,
+        methods=methods,
+        tasks=tasks,
+        seeds=seeds,
+        pretraining_seeds=pretraining_seeds,
+        data=data,
+        settings=settings,
+    )
+    planned, pending = selection.plan, selection.plan.pending(selection.workspace)
+    wanted = Counter(job.kind for job in pending)
+    typer.echo(f"{planned.suite.name}: {planned.suite.title}".rstrip(": "))
+    for kind, name in (
+        ("store", "data stores"),
+        ("patterns", "self-discoveries"),
+        ("initialisation", "initialisations"),
+        ("cell", "cells"),
+    ):
+        typer.echo(f"{name:<17} {len(planned.of_kind(kind)):>5} planned {wanted[kind]:>5} to compute")
+    typer.echo("")
+    counts = Counter((cell.method, cell.task, cell.missing) for cell in planned.cells)
+    for (method, task, missing), count in counts.items():
+        typer.echo(f"{method:<24} {task:<32} {count:>4} cells{f'  MISSING: {missing}' if missing else ''}")
+    raise typer.Exit(3 if any(cell.missing for cell in planned.cells) else 0)

@@ -1,0 +1,81 @@
+"""`sg-bench report`: the tables, from the ledger alone."""
+
+from __future__ import annotations
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.ledger import Ledger, Record
+
+
+def report(
+    suite: options.SuiteName = "demo",
+    work: options.Work = None,
+    out: options.Out = None,
+    methods: options.Methods = "",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    pretraining_seeds: options.PretrainingSeeds = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+) -> None:
+    """Write and print the tables of what is done so far; computes nothing."""
+    selection = options.select(
+        suite,
+        work=work,
+        out=out,
+        methods=methods,
+        tasks=tasks,
+        seeds=seeds,
+        pretraining_seeds=pretraining_seeds,
+        data=data,
+        settings=settings,
+    )
+    print_report(selection)
+    raise typer.Exit(exit_code(selection))
+
+
+def print_report(selection: options.Selection) -> None:
+    """Write the report's files and print its table, where it lies, and what is missing or failed."""
+    from rich.console import Console
+
+    from sg_bench.reporting import console_table, main_table, write_report
+
+    suite, found = selection.plan.suite, records(selection)
+    title = suite.title or suite.name
+    path = write_report(selection.out, title, selection.plan.cells, found, notes(selection))
+    Console().print(console_table(main_table(selection.plan.cells, found), title))
+    for note in notes(selection):
+        typer.echo(note)
+    for reason in sorted({cell.missing for cell in selection.plan.cells if cell.missing}):
+        typer.echo(f"Missing: {reason}", err=True)
+    errors = {r["error"]["message"]: r["error"]["kind"] for r in found.values() if r["status"] == "failed"}
+    for message, kind in errors.items():
+        typer.echo(f"Failed ({kind}): {message}", err=True)
+    typer.echo(f"Results: {path} (cells and tables beside it)")
+
+
+def records(selection: options.Selection) -> dict[str, Record]:
+    """Return the ledger's records of the plan's cells, by key."""
+    ledger = Ledger(selection.workspace)
+    found = {cell.key: ledger.get(cell.key) for cell in selection.plan.cells if cell.key}
+    return {key: record for key, record in found.items() if record}
+
+
+def notes(selection: options.Selection) -> list[str]:
+    """Return the suite's and its tasks' cautions, and any conflict in the ledger."""
+    ledger = Ledger(selection.workspace)
+    conflicts = [name for cell in selection.plan.cells if cell.key for name in ledger.conflicts(cell.key)]
+    told = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
+    return list(dict.fromkeys([*selection.plan.suite.notes, *(t.note for t in selection.plan.tasks if t.note), *told]))
+
+
+def exit_code(selection: options.Selection) -> int:
+    """Return 0 if all cells are done, 1 if some failed or are not yet run, 3 if data are missing or damaged."""
+    found = records(selection)
+    kinds = {record["error"]["kind"] for record in found.values() if record["status"] == "failed"}
+    absent = any(cell.missing for cell in selection.plan.cells)
+    unfinished = any(cell.key not in found for cell in selection.plan.cells if not cell.missing)
+    if kinds - {"data"} or (unfinished and not kinds):
+        return 1
+    return 3 if absent or kinds else 0

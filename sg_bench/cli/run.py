@@ -1,0 +1,88 @@
+"""`sg-bench run`: plan, compute what the ledger lacks, print the table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.cli.report import exit_code, print_report
+
+
+def run(
+    suite: options.SuiteName = "demo",
+    work: options.Work = None,
+    out: options.Out = None,
+    methods: options.Methods = "",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    pretraining_seeds: options.PretrainingSeeds = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+    backend: Annotated[
+        Literal["local", "ray"] | None, typer.Option(help="local processes, or Ray; else what the suite says.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once; else the machine's cores.")] = None,
+    ray_address: Annotated[str, typer.Option(help="local, auto or HOST:PORT; implies --backend ray.")] = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also compute failed cells again.")] = False,
+) -> None:
+    """Run a suite: only what the ledger lacks is computed, then the table is printed.
+
+    Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
+    """
+    if ray_address:
+        backend = "ray"
+    if backend:
+        settings = [*settings, f"backend={backend}"]
+    selection = options.select(
+        suite,
+        work=work,
+        out=out,
+        methods=methods,
+        tasks=tasks,
+        seeds=seeds,
+        pretraining_seeds=pretraining_seeds,
+        data=data,
+        settings=settings,
+    )
+    pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
+    cells = sum(job.kind == "cell" for job in pending)
+    if pending:
+        _note(f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them")
+        _compute(selection, jobs, ray_address or "local", retry_failed=retry_failed)
+    elif any(not cell.missing for cell in selection.plan.cells):
+        _note(f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)")
+    print_report(selection)
+    code = exit_code(selection)
+    if code == 0 and pending and selection.plan.suite.checks:
+        code = _check(selection)
+    raise typer.Exit(code)
+
+
+def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *, retry_failed: bool) -> None:
+    from sg_bench.running import run as compute
+
+    compute(
+        selection.plan,
+        selection.workspace,
+        jobs=jobs,
+        ray_address=ray_address,
+        retry_failed=retry_failed,
+        say=_note,
+        terminal=sys.stderr.isatty(),
+    )
+
+
+def _check(selection: options.Selection) -> int:
+    from sg_bench.running.checks import check
+
+    verdicts = [check(name, selection.plan, selection.workspace) for name in selection.plan.suite.checks]
+    for verdict in verdicts:
+        typer.echo(str(verdict))
+    return 0 if all(verdict.holds for verdict in verdicts) else 1
+
+
+def _note(line: str) -> None:
+    typer.echo(line, err=True)

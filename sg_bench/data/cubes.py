@@ -1,0 +1,136 @@
+"""The cubes that networks are trained on, cut from a store when asked for or read from one that was cut before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sampling import Start, cut, draw_places
+from sg_bench.data.store import Store
+from sg_bench.errors import DataError
+from sg_bench.recipes import CropRule, Shape
+from sg_bench.workspace import read_json
+
+Array = NDArray[Any]
+
+
+class Cubes(Protocol):
+    """Images of one size, by number."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Return (n, x, y, z) in [0, 1]."""
+
+    def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return (n,): the pseudo-label of each cube, 0 where there are none."""
+
+
+class CropCubes:
+    """Cubes at given places of a store's volumes.
+
+    Args:
+        store: where the volumes are.
+        places: (case id, start) of each cube.
+        size: voxels along x, y, z.
+    """
+
+    def __init__(self, store: Store, places: Sequence[tuple[str, Start]], size: Shape) -> None:
+        self.store, self.places, self.size = store, places, size
+
+    def __len__(self) -> int:
+        """Return how many places there are."""
+        return len(self.places)
+
+    def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Return (n, x, y, z) in [0, 1]; outside a volume is 0."""
+        chosen = (self.places[index] for index in indices)
+        return np.stack([cut(self.store.image(id_), start, self.size) for id_, start in chosen]).astype(np.float32)
+
+    def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return zeros: a crop has no label."""
+        return np.zeros(len(indices), np.int64)
+
+
+class ArrayCubes:
+    """Cubes that stand ready in one array, memory-mapped or not."""
+
+    def __init__(self, cubes: Array, labels: NDArray[np.int64] | None = None) -> None:
+        self.cubes = cubes
+        self._labels = labels if labels is not None else np.zeros(len(cubes), np.int64)
+
+    def __len__(self) -> int:
+        """Return how many cubes there are."""
+        return len(self.cubes)
+
+    def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Return (n, x, y, z) in [0, 1]."""
+        return np.take(self.cubes, indices, axis=0).astype(np.float32)
+
+    def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return (n,)."""
+        return self._labels[list(indices)]
+
+
+def random_crops(
+    store: Store, ids: Sequence[str], rule: CropRule, per_volume: int, rngs: Mapping[str, np.random.Generator]
+) -> CropCubes:
+    """Return `per_volume` cubes of each volume at random accepted places (fewer where tries run out).
+
+    Raises:
+        DataError: not one volume holds an acceptable cube.
+    """
+    places: list[tuple[str, Start]] = []
+    for id_ in ids:
+        places += [(id_, start) for start in draw_places(store.image(id_), rule, per_volume, rngs[id_])]
+    if ids and not places:
+        shapes = sorted({store[id_].shape for id_ in ids})
+        raise DataError(
+            f"no volume of {len(ids)} (shapes {shapes[0]} to {shapes[-1]}) holds an acceptable {rule.cube} cube",
+            hint="Lower crops.border or crops.cube, or set crops.air to null",
+        )
+    return CropCubes(store, places, rule.cube)
+
+
+def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
+    """Return each volume resized to `shape`, in memory."""
+    out = np.empty((len(ids), *shape), np.float16)
+    for index, id_ in enumerate(ids):
+        out[index] = resized(store.image(id_), shape)
+    return ArrayCubes(out)
+
+
+def resized(volume: Array, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Return `volume` on another grid over the same field of view: area means where it shrinks, else linear."""
+    import torch
+    from torch.nn import functional
+
+    if volume.shape == tuple(shape):
+        return np.asarray(volume, np.float32)
+    image = torch.from_numpy(np.array(volume, np.float32))[None, None]
+    shrinks = all(new <= old for new, old in zip(shape, volume.shape, strict=True))
+    options: dict[str, Any] = {"mode": "area"} if shrinks else {"mode": "trilinear", "align_corners": False}
+    out: NDArray[np.float32] = functional.interpolate(image, size=tuple(shape), **options)[0, 0].numpy()
+    return out
+
+
+def pattern_cubes(folder: Path, *, validation: bool) -> ArrayCubes:
+    """Return the training or validation cubes of a finished pattern folder (discovery/store.py).
+
+    Raises:
+        DataError: the folder is not one, or is damaged.
+    """
+    try:
+        index = read_json(folder / "index.json")
+        cubes = np.load(folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: not a finished pattern folder ({error})", hint="Delete it and run again") from error
+    chosen = [row for row, window in enumerate(index["windows"]) if window["validation"] == validation]
+    labels = np.array([index["windows"][row]["label"] for row in chosen], np.int64)
+    first, last = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
+    return ArrayCubes(cubes[first:last], labels)

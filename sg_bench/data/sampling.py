@@ -1,0 +1,101 @@
+"""Cutting cubes: where in a volume one may be cut, and the cut itself. Arrays are (x, y, z) in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.recipes import AirRule, CropRule
+
+Start = tuple[int, int, int]
+Volume = NDArray[np.floating[Any]]
+
+
+def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """Return the cube of `size` voxels at `start`; what lies outside the volume is 0 (air, or background)."""
+    low = [max(first, 0) for first in start]
+    high = [min(first + side, whole) for first, side, whole in zip(start, size, volume.shape, strict=True)]
+    inside = np.asarray(volume[tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))])
+    if inside.shape == tuple(size):
+        return inside
+    out = np.zeros(tuple(size), volume.dtype)
+    offsets = [a - first for a, first in zip(low, start, strict=True)]
+    out[tuple(slice(o, o + n) for o, n in zip(offsets, inside.shape, strict=True))] = inside
+    return out
+
+
+def centred_start(centre: Sequence[float], size: Sequence[int]) -> Start:
+    """Return where a cube of `size` starts whose middle voxel is nearest to `centre` (voxel coordinates)."""
+    x, y, z = (int(np.floor(c + 0.5)) - side // 2 for c, side in zip(centre, size, strict=True))
+    return x, y, z
+
+
+class Places:
+    """The starts in one volume at which a rule lets a cube be cut.
+
+    Args:
+        volume: (x, y, z) in [0, 1]; read once, and only if the rule looks at air.
+        rule: cube, borders and air.
+    """
+
+    def __init__(self, volume: Volume, rule: CropRule) -> None:
+        self.rule = rule
+        ahead = rule.air.look_ahead if rule.air else 0
+        spare = (0, 0, ahead)
+        self.low = np.array(rule.border)
+        self.high = np.array(volume.shape) - rule.border - rule.cube - np.array(spare) - 1
+        self._counts = _summed_counts(volume, rule.air) if rule.air and self.large_enough else None
+
+    @property
+    def large_enough(self) -> bool:
+        """Return whether borders and cube leave any start at all (the official rule needs 265 x 265 x 96)."""
+        return bool((self.high >= self.low).all())
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """Return a random start inside the borders, whatever the cube there holds."""
+        x, y, z = (int(v) for v in rng.integers(self.low, self.high, endpoint=True))
+        return x, y, z
+
+    def accepts(self, start: Start) -> bool:
+        """Return whether the cube at `start` holds enough air."""
+        return self.rule.air is None or self.tissue(start) <= self.rule.air.most
+
+    def tissue(self, start: Start) -> float:
+        """Return the mean count of the cube at `start`: tissue 1, air just before tissue 1/2, other air 0."""
+        if self._counts is None or self.rule.air is None:
+            return 0.0
+        (x, y, z), (sx, sy, sz) = start, self.rule.cube
+        box = self._counts[x : x + sx + 1 : sx, y : y + sy + 1 : sy, z : z + sz + 1 : sz].astype(np.int64)
+        total = int(np.diff(np.diff(np.diff(box, axis=0), axis=1), axis=2)[0, 0, 0])
+        return total / (self.rule.air.look_ahead - 1) / (sx * sy * sz)
+
+
+def draw_places(volume: Volume, rule: CropRule, count: int, rng: np.random.Generator) -> list[Start]:
+    """Return up to `count` accepted starts, after at most `rule.tries` draws for each wanted one (protocol C.5)."""
+    places = Places(volume, rule)
+    starts: list[Start] = []
+    if not places.large_enough:
+        return starts
+    for _ in range(rule.tries * count):
+        start = places.draw(rng)
+        if places.accepts(start):
+            starts.append(start)
+            if len(starts) == count:
+                break
+    return starts
+
+
+def _summed_counts(volume: Volume, rule: AirRule) -> NDArray[np.int32]:
+    """Return the summed-volume table, one larger than the volume along each axis, of (look_ahead - 1) x the counts."""
+    tissue = np.asarray(volume) >= rule.threshold
+    deepest = rule.look_ahead - 1
+    counts = tissue.astype(np.int32) * deepest
+    for ahead in range(1, deepest):
+        np.maximum(counts[:, :, :-ahead], tissue[:, :, ahead:] * (deepest - ahead), out=counts[:, :, :-ahead])
+    table = np.pad(counts, ((1, 0),) * 3)
+    for axis in range(3):
+        np.cumsum(table, axis=axis, out=table)
+    return table

@@ -1,0 +1,144 @@
+"""Nodules, and the vessels that are mistaken for them.
+
+Lesions are put into the posed volume; lengths are in mm and positions in world mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.base import Candidate
+from sg_bench.data.sources.phantom.anatomy import INSIDE_LUNG
+from sg_bench.data.sources.phantom.geometry import Box, Canvas, Grid, Mask, Points, Volume
+from sg_bench.data.sources.phantom.organs import Organ
+
+RADII = (6.5, 18.0)
+"""Smallest and largest nodule."""
+NODULES = (2, 5)
+NEGATIVES = (4, 6)
+DEPTH = 10.0
+"""Least distance of a nodule's centre from the lung's surface."""
+GAP = 12.0
+"""Least distance between the surfaces of two nodules, before they become irregular."""
+REACH = 2.0
+"""In radii: no blob is longer than this from its centre."""
+CLEARANCE = 40.0
+"""Least distance of a hard negative from any nodule's surface."""
+NEGATIVES_APART = 25.0
+"""Least distance between two hard negatives."""
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A solid blob before its surface is drawn."""
+
+    centre: NDArray[np.float64]
+    """(3,), world mm."""
+    radius: float
+    hu: float
+
+
+def add_nodules(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
+    """Put nodules into the lungs, in place, and return them as positive candidates."""
+    lungs = lung_space(canvas)
+    nodules = _place_nodules(rng, _nodule_sites(canvas, lungs))
+    for nodule in nodules:
+        box = canvas.grid.box(nodule.centre, REACH * nodule.radius + canvas.grid.voxel)
+        coverage = np.zeros_like(canvas.hu)
+        coverage[box] = _blob(rng, canvas.grid, nodule, box) * lungs[box]
+        canvas.cover(coverage, np.maximum(canvas.hu, np.float32(nodule.hu)), Organ.NODULE)
+    return [_candidate(nodule.centre, positive=True, diameter=2 * nodule.radius) for nodule in nodules]
+
+
+def hard_negatives(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
+    """Return places on thick vessels and their forks, far from every nodule."""
+    sites = canvas.grid.to_mm(np.argwhere(_thick_vessels(canvas)))
+    kept: list[NDArray[np.float64]] = []
+    count = int(rng.integers(*NEGATIVES, endpoint=True))
+    for site in rng.permutation(sites):
+        if len(kept) < count and all(_distance(site, other) >= NEGATIVES_APART for other in kept):
+            kept.append(site)
+    return [_candidate(site, positive=False) for site in kept]
+
+
+def lung_space(canvas: Canvas) -> Mask:
+    """Return the lungs with their airways, vessels and the gaps between these."""
+    from scipy import ndimage
+
+    closed: Mask = ndimage.binary_closing(np.isin(canvas.label, INSIDE_LUNG))
+    return closed
+
+
+def _nodule_sites(canvas: Canvas, lungs: Mask) -> Points:
+    """Return the voxel centres where a nodule may begin: aerated, and not at the pleura."""
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(lungs, sampling=canvas.grid.spacing)
+    return canvas.grid.to_mm(np.argwhere((depth > DEPTH) & (canvas.label == Organ.LUNG)))
+
+
+def _place_nodules(rng: np.random.Generator, sites: Points) -> list[Nodule]:
+    """Draw nodules, radii uniform on a logarithmic scale, that do not touch each other."""
+    count = int(rng.integers(*NODULES, endpoint=True))
+    smallest, largest = np.log(RADII)
+    radii = np.exp(rng.uniform(smallest, largest, count))
+    placed: list[Nodule] = []
+    for radius in radii:
+        free = sites[_clear_of(placed, sites, radius)]
+        if len(free):
+            placed.append(Nodule(free[rng.integers(len(free))], float(radius), rng.uniform(-150, 120)))
+    return placed
+
+
+def _clear_of(placed: list[Nodule], sites: Points, radius: float) -> Mask:
+    clear = np.ones(len(sites), bool)
+    for nodule in placed:
+        clear &= np.linalg.norm(sites - nodule.centre, axis=1) > nodule.radius + radius + GAP
+    return clear
+
+
+def _blob(rng: np.random.Generator, grid: Grid, nodule: Nodule, box: Box) -> Volume:
+    """Draw an irregular blob: how far it covers each voxel of `box`, in [0, 1], with an edge of one voxel."""
+    places = grid.places(box) - nodule.centre
+    stretch = np.exp(rng.normal(0, 0.12, 3))
+    distance = np.sqrt((places**2 * stretch).sum(axis=-1)) + 1e-3
+    surface = nodule.radius * _lobulation(rng, places / distance[..., None])
+    coverage: Volume = np.clip((surface - distance) / grid.voxel + 0.5, 0, 1).astype(np.float32)
+    return coverage
+
+
+def _lobulation(rng: np.random.Generator, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw how far the surface bulges in each direction (..., 3), around 1."""
+    bulge = np.ones(directions.shape[:-1])
+    for _ in range(4):
+        pole = rng.normal(0, 1, 3)
+        angle = np.arccos(np.clip((directions * (pole / np.linalg.norm(pole))).sum(axis=-1), -1, 1))
+        waves, phase = int(rng.integers(1, 4)), rng.uniform(0, 2 * np.pi)
+        bulge += rng.uniform(0.05, 0.15) * np.cos(waves * angle + phase)
+    return bulge
+
+
+def _thick_vessels(canvas: Canvas) -> Mask:
+    """Return the vessel voxels far from nodules whose neighbourhood (3 voxels) holds most vessel."""
+    from scipy import ndimage
+
+    vessel: Mask = canvas.label == Organ.VESSEL
+    away = ndimage.distance_transform_edt(canvas.label != Organ.NODULE, sampling=canvas.grid.spacing) >= CLEARANCE
+    crowded = ndimage.uniform_filter(vessel.astype(np.float32), 3)
+    eligible = vessel & away
+    if not eligible.any():
+        return np.zeros_like(vessel)
+    thick: Mask = eligible & (crowded >= np.quantile(crowded[eligible], 0.5))
+    return thick
+
+
+def _candidate(position: NDArray[np.float64], *, positive: bool, diameter: float | None = None) -> Candidate:
+    x, y, z = (float(value) for value in position)
+    return Candidate((x, y, z), positive, diameter)
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(a - b))

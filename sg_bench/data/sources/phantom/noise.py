@@ -1,0 +1,36 @@
+"""Random fields: smooth ones for texture and deformation, correlated ones for a scanner's noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sg_bench.data.sources.phantom.geometry import HALF_FIELD, Grid, Volume
+from sg_bench.recipes import Shape
+
+
+def smooth_noise(rng: np.random.Generator, grid: Grid, length: float) -> Volume:
+    """Draw a field of SD 1 that varies over about `length` mm."""
+    coarse = [int(np.ceil(2 * half / length)) + 1 for half in HALF_FIELD]
+    field = upsample(rng.standard_normal(coarse, dtype=np.float32), grid.shape)
+    field /= field.std()
+    return field
+
+
+def scanner_noise(rng: np.random.Generator, grid: Grid) -> Volume:
+    """Draw one scan's noise in HU: SD 15 to 45, with a grain of .35 to .7 voxels (reconstruction kernel)."""
+    from scipy import ndimage
+
+    deviation, grain = rng.uniform(15, 45), rng.uniform(0.35, 0.7)
+    noise: Volume = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), grain)
+    return noise * np.float32(deviation / noise.std())
+
+
+def upsample(values: Volume, shape: Shape) -> Volume:
+    """Stretch `values` to `shape` by linear interpolation, corner on corner."""
+    for axis, size in enumerate(shape):
+        place = np.linspace(0, values.shape[axis] - 1, size, dtype=np.float32)
+        low = np.minimum(place.astype(int), values.shape[axis] - 2)
+        weight = (place - low).astype(np.float32).reshape([-1 if axis == other else 1 for other in range(3)])
+        below, above = values.take(low, axis), values.take(low + 1, axis)
+        values = below + (above - below) * weight
+    return values

@@ -1,0 +1,71 @@
+"""How a patient lies and how the body bends: an affine and an elastic deformation of the painted anatomy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.phantom.geometry import HALF_FIELD, Canvas, Grid
+from sg_bench.data.sources.phantom.noise import upsample
+
+CONTROL_POINTS = (6, 6, 5)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where each place of the image lies in the canonical anatomy."""
+
+    matrix: NDArray[np.float64]
+    """3x3: rotation and scale, on canonical coordinates."""
+    shift: NDArray[np.float64]
+    """(3,), canonical."""
+    bend: NDArray[np.float32]
+    """(3, *CONTROL_POINTS): elastic displacement, canonical."""
+
+
+def draw_pose(rng: np.random.Generator) -> Pose:
+    """Draw a pose: turned by 5 degrees (SD) about the long axis and 3 about the others, scaled by 7 %, shifted.
+
+    Patients are 5 % slimmer than the canonical one, so that few of them are wider than the field of view.
+    """
+    x, y, z = np.clip(np.deg2rad(rng.normal(0, (3.0, 3.0, 5.0))), -0.25, 0.25)
+    size = np.diag(np.exp(rng.normal((0.05, 0.05, 0), 0.07)))
+    to_mm = np.diag(HALF_FIELD)
+    return Pose(
+        matrix=np.linalg.inv(to_mm) @ _turn(2, z) @ _turn(1, y) @ _turn(0, x) @ size @ to_mm,
+        shift=rng.normal(0, 0.05, 3),
+        bend=rng.normal(0, 0.03, (3, *CONTROL_POINTS)).astype(np.float32),
+    )
+
+
+def deform(canvas: Canvas, pose: Pose) -> Canvas:
+    """Return the canvas as seen in `pose`: HU interpolated linearly, labels taken from the nearest voxel."""
+    from scipy import ndimage
+
+    places = _sampled_indices(canvas.grid, pose)
+    out = Canvas(canvas.grid)
+    ndimage.map_coordinates(canvas.hu, places, output=out.hu, order=1, mode="nearest")
+    ndimage.map_coordinates(canvas.label, places, output=out.label, order=0, mode="nearest")
+    return out
+
+
+def _sampled_indices(grid: Grid, pose: Pose) -> NDArray[np.float64]:
+    """Return, for each voxel, the fractional index on the canonical grid that it shows: (3, x, y, z)."""
+    x, y, z = (axis.astype(np.float64) for axis in grid.axes)
+    places = np.empty((3, *grid.shape))
+    for axis, (row, shift, size) in enumerate(zip(pose.matrix, pose.shift, grid.shape, strict=True)):
+        canonical = row[0] * x + row[1] * y + row[2] * z + shift + upsample(pose.bend[axis], grid.shape)
+        places[axis] = (canonical + 1) / 2 * size - 0.5
+    return places
+
+
+def _turn(axis: int, angle: float) -> NDArray[np.float64]:
+    """Return the 3x3 rotation by `angle` (radians) about `axis`."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[second, first] = np.sin(angle)
+    matrix[first, second] = -matrix[second, first]
+    return matrix

@@ -1,0 +1,238 @@
+"""The store: every case of a data set, prepared once, then read by memory map from as many processes as like.
+
+A finished store is a folder with `index.json` and, for each case, `<n>.image.npy` (float16, (x, y, z), [0, 1]),
+`<n>.label.npy` (uint8) where there is a label, and `<n>.json`; <n> is a hash of the case's id, which may hold any
+characters. A case's JSON is written last, so a preparation that was killed finds exactly its finished cases again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.sources.base import Case
+from sg_bench.errors import DataError, UsageError
+from sg_bench.recipes import Shape, canonical_json
+from sg_bench.workspace import file_digest, read_json, write_atomic
+
+Kind = Literal["image", "label"]
+
+SCHEMA = 1
+_OPEN_MAPS = 256
+"""Maps kept open by one store: each holds a file descriptor, and a process often has only 1024."""
+_DTYPES: dict[Kind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
+_AGAIN = "Delete this store and run again"
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """What the index says of one case."""
+
+    id: str
+    patient: str
+    shape: Shape
+    spacing: tuple[float, float, float]
+    """mm along the three array axes."""
+    affine: NDArray[np.float64] = field(compare=False)
+    """4x4: voxel indices to world mm, RAS+."""
+    labelled: bool
+    candidates: tuple[VoxelCandidate, ...]
+    source_digest: str | None
+    """`content_digest` of the files that it was read from; None for a generated case."""
+    image_digest: str
+    """SHA-256 of the array's bytes in C order."""
+    label_digest: str | None
+
+
+class Store:
+    """A finished store, opened for reading; sent to another process it opens itself anew."""
+
+    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.cases = cases
+        self._by_id = {case.id: case for case in cases}
+        self._map = lru_cache(maxsize=_OPEN_MAPS)(self._opened)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """Open the store in folder `path`; arrays are mapped when first asked for.
+
+        Raises:
+            DataError: no finished store is there, or its index is damaged or of another schema.
+        """
+        path = Path(path)
+        try:
+            index = read_json(path / "index.json")
+            if index["schema"] != SCHEMA:
+                raise DataError(f"{path}: its schema is {index['schema']}, this version reads {SCHEMA}", hint=_AGAIN)
+            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]])
+        except FileNotFoundError:
+            raise DataError(f"{path}: no finished store here (index.json is missing)", hint=_AGAIN) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path / "index.json", error) from error
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all cases, sorted."""
+        return [case.id for case in self.cases]
+
+    def image(self, case_id: str) -> np.memmap[Any, np.dtype[np.float16]]:
+        """Return the read-only image of a case: (x, y, z), float16 in [0, 1].
+
+        Raises:
+            DataError: the array is missing or damaged.
+            UsageError: no such case.
+        """
+        return self._map(case_id, "image")
+
+    def label(self, case_id: str) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """Return the read-only label of a case: (x, y, z), uint8 class numbers.
+
+        Raises:
+            DataError: the case has no label, or the array is missing or damaged.
+            UsageError: no such case.
+        """
+        if not self[case_id].labelled:
+            raise DataError(f"{self.path}: case '{case_id}' has no label", hint="Ask only labelled cases for one")
+        return self._map(case_id, "label")
+
+    def __getitem__(self, case_id: str) -> StoredCase:
+        if case_id not in self._by_id:
+            some = ", ".join(self.ids[:5])
+            raise UsageError(f"{self.path}: no case '{case_id}'", hint=f"It holds {len(self)} cases: {some}, ...")
+        return self._by_id[case_id]
+
+    def __contains__(self, case_id: object) -> bool:
+        return case_id in self._by_id
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store.open, (self.path,)
+
+    def _opened(self, case_id: str, kind: Kind) -> np.memmap[Any, Any]:
+        return _mapped(self.path, case_id, kind, self[case_id].shape)
+
+
+def write_case(folder: Path, case: Case, prepared: Prepared) -> None:
+    """Write one case into the store that is being built in `folder`; its JSON, written last, makes it count.
+
+    Raises:
+        ValueError: the arrays are not float16 and uint8, (x, y, z), of one shape.
+    """
+    arrays: dict[Kind, NDArray[Any]] = {"image": prepared.image}
+    if prepared.label is not None:
+        arrays["label"] = prepared.label
+    for kind, array in arrays.items():
+        if array.dtype != _DTYPES[kind] or array.shape != prepared.image.shape or array.ndim != 3:
+            raise ValueError(f"{kind} of '{case.id}' is {array.dtype} {array.shape}, not {_DTYPES[kind]} (x, y, z)")
+        write_atomic(_path(folder, case.id, f"{kind}.npy"), _npy(array))
+    write_atomic(_path(folder, case.id, "json"), canonical_json(_entry(case, prepared)))
+
+
+def has_case(folder: Path, case_id: str) -> bool:
+    """Return whether `folder` holds this case complete; a case half written by a killed process is not."""
+    try:
+        entry = _stored(read_json(_path(folder, case_id, "json")))
+        for kind in ("image", "label") if entry.labelled else ("image",):
+            _mapped(folder, case_id, kind, entry.shape)
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return False
+    return entry.id == case_id
+
+
+def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
+    """Write `index.json` over the cases `case_ids`, and sweep up what a killed process left half written.
+
+    Raises:
+        DataError: one of the cases is not complete.
+    """
+    ids = sorted(set(case_ids))
+    missing = [case_id for case_id in ids if not has_case(folder, case_id)]
+    if missing:
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(ids)} cases are not prepared, first '{missing[0]}'",
+            hint="Run again: finished cases are kept",
+        )
+    for leftover in folder.glob(".*"):
+        leftover.unlink()
+    cases = [read_json(_path(folder, case_id, "json")) for case_id in ids]
+    write_atomic(folder / "index.json", canonical_json({"schema": SCHEMA, "recipe": recipe, "cases": cases}))
+
+
+def content_digest(files: Iterable[Path]) -> str:
+    """Return one SHA-256 (64 hex digits) for the contents of `files`, in their order; names do not matter."""
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(bytes.fromhex(file_digest(path)))
+    return whole.hexdigest()
+
+
+def _path(folder: Path, case_id: str, ending: str) -> Path:
+    name = hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return folder / f"{name}.{ending}"
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
+    files = case.files()
+    return {
+        "id": case.id,
+        "patient": case.patient,
+        "shape": list(prepared.image.shape),
+        "spacing": list(prepared.spacing),
+        "affine": prepared.affine.tolist(),
+        "labelled": prepared.label is not None,
+        "candidates": prepared.candidates,
+        "source_digest": content_digest(files) if files else None,
+        "image_digest": _array_digest(prepared.image),
+        "label_digest": None if prepared.label is None else _array_digest(prepared.label),
+    }
+
+
+def _stored(entry: dict[str, Any]) -> StoredCase:
+    shape, spacing, candidates = entry["shape"], entry["spacing"], entry["candidates"]
+    converted = {
+        "shape": (shape[0], shape[1], shape[2]),
+        "spacing": (spacing[0], spacing[1], spacing[2]),
+        "affine": np.asarray(entry["affine"], dtype=np.float64),
+        "candidates": tuple(VoxelCandidate((p[0], p[1], p[2]), positive, size) for p, positive, size in candidates),
+    }
+    return StoredCase(**{**entry, **converted})
+
+
+def _array_digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _mapped(folder: Path, case_id: str, kind: Kind, shape: Shape) -> np.memmap[Any, Any]:
+    path = _path(folder, case_id, f"{kind}.npy")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error, case_id) from error
+    if array.shape != shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
+        raise _damaged(path, f"it holds {array.dtype} {array.shape}, the index says {_DTYPES[kind]} {shape}", case_id)
+    return array
+
+
+def _damaged(path: Path, cause: object, case_id: str | None = None) -> DataError:
+    where = f"{path} (case '{case_id}')" if case_id else f"{path}"
+    reason = "the file is missing" if isinstance(cause, FileNotFoundError) else " ".join(str(cause).split())
+    return DataError(f"{where}: {reason or type(cause).__name__}", hint=_AGAIN)

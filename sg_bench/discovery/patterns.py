@@ -1,0 +1,151 @@
+"""Latents and volumes in, patterns out: the same place in the patients nearest to a reference, cut and labelled.
+
+Source: Haghighi et al. 2020, section 2.1; constants in protocol C.2, in the behaviour that page requires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sampling import Places, Start, cut
+from sg_bench.discovery.settings import DiscoverySettings
+from sg_bench.errors import MethodError
+
+Volume = NDArray[np.floating[Any]]
+Volumes = Callable[[str], Volume]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One cube to be cut: a pattern's `label` in one patient, at native scale or resized from another side."""
+
+    label: int
+    id: str
+    start: Start
+    size: tuple[int, int, int]
+    validation: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What defines one pattern: a coordinate in one patient."""
+
+    label: int
+    id: str
+    start: Start
+
+
+def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: list[str]) -> list[str]:
+    """Return `ids` from nearest to farthest by L2 distance of their latents to the reference's; ties by id."""
+    origin = latents[reference]
+    return sorted(ids, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_))
+
+
+def draw_references(
+    settings: DiscoverySettings, ids: list[str], volumes: Volumes, rng: np.random.Generator
+) -> list[Reference]:
+    """Return C references, each in an unused random patient, no two closer than `min_distance` voxels.
+
+    Raises:
+        MethodError: the corpus runs out of patients that hold an acceptable place.
+    """
+    found: list[Reference] = []
+    for id_ in (ids[i] for i in rng.permutation(len(ids))):
+        if len(found) == settings.classes:
+            break
+        volume = volumes(id_)
+        taken = [reference.start for reference in found]
+        start = _coordinate(settings, Places(volume, settings.crops), volume.shape, taken, rng)
+        if start is not None:
+            found.append(Reference(len(found), id_, start))
+    if len(found) < settings.classes:
+        raise MethodError(
+            f"self-discovery found {len(found)} patterns in {len(ids)} volumes, {settings.classes} were asked for",
+            hint="Lower discovery.classes, discovery.crops.border or discovery.min_distance, or relax discovery.crops.air",
+        )
+    return found
+
+
+def draw_windows(
+    settings: DiscoverySettings,
+    references: list[Reference],
+    ranked: Callable[[Reference, bool], list[str]],
+    shapes: Mapping[str, tuple[int, int, int]],
+    rng: np.random.Generator,
+) -> list[Window]:
+    """Return every cube of every pattern, training first, by label, then from nearest to farthest patient.
+
+    Args:
+        settings: how many neighbours, which sides and offsets.
+        references: one a pattern.
+        ranked: the training (False) or validation (True) ids from nearest to farthest.
+        shapes: the voxels of every volume; one that does not hold a pattern's whole window is passed over.
+        rng: draws sides and offsets.
+
+    Raises:
+        MethodError: there are validation volumes, but none holds some pattern's window.
+    """
+    windows: list[Window] = []
+    for validation in (False, True):
+        count = settings.validation_neighbours if validation else settings.neighbours
+        for reference in references:
+            candidates = ranked(reference, validation)
+            fitting = [id_ for id_ in candidates if _holds(shapes[id_], reference.start, settings)][:count]
+            if candidates and not fitting:
+                raise MethodError(
+                    f"pattern {reference.label} at {reference.start} lies in none of {len(candidates)} volumes",
+                    hint="Volumes differ too much in size: set a spacing in the corpus's preparation",
+                )
+            for id_ in fitting:
+                windows.extend(_windows_of(settings, reference, id_, validation, rng))
+    return windows
+
+
+def cut_window(volume: Volume, window: Window) -> Volume:
+    """Return the window's cube at its own size, before it is resized to the settings' cube."""
+    return cut(volume, window.start, window.size)
+
+
+def _coordinate(
+    settings: DiscoverySettings, places: Places, shape: tuple[int, ...], taken: list[Start], rng: np.random.Generator
+) -> Start | None:
+    """Return an accepted coordinate far enough from those taken, or None after `tries` draws."""
+    if not places.large_enough:
+        return None
+    for _ in range(settings.crops.tries):
+        start = places.draw(rng)
+        repeated = any(np.linalg.norm(np.subtract(start, other)) < settings.min_distance for other in taken)
+        if not repeated and _holds(shape, start, settings) and places.accepts(start):
+            return start
+    return None
+
+
+def _holds(shape: tuple[int, ...], start: Start, settings: DiscoverySettings) -> bool:
+    """Return whether a volume contains the window with every side and offset that may be drawn."""
+    cube = settings.crops.cube
+    grown = settings.resolutions > 1
+    low, high = settings.jitter if grown else (0, 0)
+    side = settings.sides[1] if grown else 0
+    in_plane = all(
+        start[axis] + low >= 0 and start[axis] + max(cube[axis], high + side) <= shape[axis] for axis in (0, 1)
+    )
+    return in_plane and start[2] + cube[2] <= shape[2]
+
+
+def _windows_of(
+    settings: DiscoverySettings, reference: Reference, id_: str, validation: bool, rng: np.random.Generator
+) -> list[Window]:
+    """Return one patient's windows: the cube itself and, for training, the same place at other in-plane sides."""
+    x, y, z = reference.start
+    out = [Window(reference.label, id_, reference.start, settings.crops.cube, validation)]
+    for _ in range(0 if validation else settings.resolutions - 1):
+        side = int(rng.integers(*settings.sides, endpoint=True))
+        dx, dy = (int(v) for v in rng.integers(*settings.jitter, size=2, endpoint=True))
+        size = (side, side, settings.crops.cube[2])
+        out.append(Window(reference.label, id_, (x + dx, y + dy, z), size, validation))
+    return out

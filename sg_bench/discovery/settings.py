@@ -1,0 +1,29 @@
+"""What self-discovery can be told; free of torch. Defaults are the official constants (protocol C.2)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sg_bench.recipes import CropRule, Model, Positive
+
+
+class DiscoverySettings(Model):
+    """How many patterns, from how many patients, cut how."""
+
+    version: int = 1
+    seed: int = 0
+    classes: Positive = 44
+    """C: reference crops, so pseudo-labels."""
+    neighbours: Positive = 200
+    """k: training volumes nearest to the reference, itself first, that share its pseudo-label."""
+    validation_neighbours: Positive = 30
+    """The same among validation volumes."""
+    crops: CropRule = CropRule()
+    min_distance: float = Field(default=5.0, ge=0)
+    """Least distance in voxels between two accepted coordinates."""
+    resolutions: Positive = 3
+    """Crops a training patient yields for one pattern: one as it is, the others resized from another side."""
+    sides: tuple[int, int] = (50, 79)
+    """In-plane side of the resized crops, both ends included."""
+    jitter: tuple[int, int] = (-10, 9)
+    """In-plane offset of the resized crops, both ends included."""

@@ -1,0 +1,119 @@
+"""What a method is: a way to obtain an initialisation. It knows nothing of Ray, files, tasks or tables.
+
+A plugin subclasses `Method`, or `Restoration` if it spoils images and restores them, and states its batch and loss.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from sg_bench.networks.unet import UNet3D
+from sg_bench.networks.weights import split_state
+from sg_bench.recipes import CropRule, Shape, Stage
+
+Params = dict[str, np.ndarray[Any, Any]]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Pretrain on random cubes of every volume."""
+
+    rule: CropRule
+    per_volume: int
+
+
+@dataclass(frozen=True)
+class WholeVolumes:
+    """Pretrain on whole volumes, each resized to one shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Pretrain on the self-discovered cubes, with their pseudo-labels."""
+
+
+Sampling = Crops | WholeVolumes | Patterns
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of training needs, on the device."""
+
+    inputs: Tensor
+    """(B, 1, X, Y, Z) in [0, 1]: what the network sees."""
+    targets: Tensor
+    """(B, 1, X, Y, Z) in [0, 1]: what it should restore."""
+    labels: Tensor
+    """(B,) int64: pseudo-labels, 0 where there are none."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one batch cost."""
+
+    terms: dict[str, Tensor]
+    """Unweighted scalar means over the batch, by name."""
+    measures: dict[str, Tensor] = field(default_factory=dict)
+    """Other scalar means worth a curve, such as accuracy."""
+
+
+class Method(ABC):
+    """A pretraining method.
+
+    Args:
+        config: its own settings.
+        classes: how many pseudo-labels there are, for a method that uses patterns; else 0.
+    """
+
+    def __init__(self, config: Any, classes: int = 0) -> None:
+        self.config: Any = config
+        self.classes = classes
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Return the network to pretrain; its weights are drawn afterwards, from the pretraining seed."""
+
+    @abstractmethod
+    def sampling(self) -> Sampling:
+        """Return what the method pretrains on."""
+
+    def stages(self) -> list[Stage]:
+        """Return the optimisations, in order."""
+        return [Stage(name="pretrain", training=self.config.training, weights={"restoration": 1.0})]
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        """Return one sample's random parameters, from `rng` alone; arrays of the same shapes for every sample."""
+        return {}
+
+    @abstractmethod
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        """Return the batch made of clean `images` (B, 1, X, Y, Z): a pure function of its arguments."""
+
+    @abstractmethod
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Run `network` on the batch and return the terms that `stage` weighs."""
+
+    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+        """Return the encoder's and the decoder's tensors; the decoder's are empty if it was not trained."""
+        return split_state(network.state_dict())
+
+
+class Restoration(Method):
+    """A method that spoils images and learns to restore them: mean squared error to the target."""
+
+    def network(self) -> nn.Module:
+        """Return the papers' U-Net."""
+        return UNet3D(width=self.config.width)
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Return the restoration's mean squared error."""
+        restored = network(batch.inputs)
+        return Losses({"restoration": nn.functional.mse_loss(restored.float(), batch.targets)})

@@ -1,0 +1,92 @@
+"""What each built-in method can be told; free of torch, so that planning hashes a config without importing its method.
+
+Defaults are the published settings (protocol.md part C); a suite overrides what its budget does not allow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sg_bench.recipes import CropRule, Model, Optimiser, Positive, Schedule, Shape, Training
+from sg_bench.transforms import settings as spoiling
+
+Ingredient = Literal["corpus", "patterns"]
+
+
+class MethodConfig(Model):
+    """What every method has; a plugin's config extends it."""
+
+    needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus"})
+    """What must be there before this method can pretrain."""
+
+    version: int = 1
+    """Changes whenever the method's result would."""
+    width: Positive = 32
+    """Channels of the first convolution; 32 is the papers' network."""
+    training: Training = Training()
+    workers: Positive = 1
+    """Processes that share one pretraining; more than one needs the ray backend."""
+
+
+class ScratchConfig(MethodConfig):
+    """Random weights: the baseline that every claim is measured against."""
+
+    needs: ClassVar[frozenset[Ingredient]] = frozenset()
+    training: Training = Training(epochs=0)
+
+
+class AutoencoderConfig(MethodConfig):
+    """The auto-encoder of self-discovery (protocol C.2.1)."""
+
+    shape: Shape = (128, 128, 64)
+    """Every volume is resized to this many voxels."""
+    skips: bool = True
+    """Faithful; without skip connections the bottleneck has to carry everything."""
+    training: Training = Training(batch_size=8, schedule=Schedule(every=20))
+
+
+class ModelsGenesisConfig(MethodConfig):
+    """Models Genesis, 3D chest CT (protocol C.4, C.5)."""
+
+    crops: CropRule = CropRule()
+    per_volume: Positive = 32
+    """Cubes cut from each volume."""
+    transforms: spoiling.ModelsGenesis = spoiling.ModelsGenesis()
+    training: Training = Training(
+        optimiser=Optimiser(name="sgd", lr=1.0), schedule=Schedule(name="step"), batch_size=6, norm_eval="running"
+    )
+
+
+class SemanticsConfig(Model):
+    """The papers' add-on (protocol C.3): a head that tells self-discovered patterns apart."""
+
+    weight_restoration: float = Field(default=1.0, ge=0)
+    weight_classification: float = Field(default=0.01, ge=0)
+    warm_up_epochs: int = Field(default=20, ge=0)
+    """Epochs, out of `training.epochs`, in which only encoder and head learn to classify."""
+
+
+class SemanticGenesisConfig(MethodConfig):
+    """Semantic Genesis, 3D chest CT: the official Keras recipe (protocol C.3, C.4)."""
+
+    needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus", "patterns"})
+    preset: Literal["semantic_genesis_keras", "semantic_genesis_pytorch"] = "semantic_genesis_keras"
+    """The two official ports paint differently; the papers' numbers most likely come from Keras."""
+    transforms: spoiling.SemanticGenesisPyTorch = spoiling.SemanticGenesisKeras()
+    """Settings of the chosen preset."""
+    semantics: SemanticsConfig = SemanticsConfig()
+    training: Training = Training(batch_size=8, schedule=Schedule(every=20))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, given: Any) -> Any:
+        """Lay what is given of `transforms` over the chosen preset's own settings."""
+        if not isinstance(given, dict) or isinstance(given.get("transforms"), Model):
+            return given
+        torch_port = given.get("preset") == "semantic_genesis_pytorch"
+        preset = spoiling.SemanticGenesisPyTorch if torch_port else spoiling.SemanticGenesisKeras
+        return {**given, "transforms": preset.model_validate(given.get("transforms", {})).model_dump()}
+
+

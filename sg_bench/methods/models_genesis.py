@@ -1,0 +1,37 @@
+"""Models Genesis: restore random cubes of chest CT that were flipped, shuffled, re-mapped and painted over.
+
+Source: Zhou et al., "Models Genesis", MICCAI 2019; settings in protocol C.4 and C.5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
+from sg_bench.methods.configs import ModelsGenesisConfig
+from sg_bench.recipes import Shape
+from sg_bench.transforms.presets import preset
+
+
+class ModelsGenesis(Restoration):
+    """Flip, then local shuffling, non-linear intensities and in- or out-painting, each with its own probability."""
+
+    config: ModelsGenesisConfig
+
+    def __init__(self, config: ModelsGenesisConfig, classes: int = 0) -> None:
+        super().__init__(config, classes)
+        self.spoiler = preset("models_genesis", config.transforms)
+
+    def sampling(self) -> Sampling:
+        """Return random cubes of every volume."""
+        return Crops(self.config.crops, self.config.per_volume)
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        """Return what is done to one cube."""
+        return self.spoiler.sample(rng, shape)
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        """Return the spoiled cubes and their clean originals (flipped alike)."""
+        inputs, targets = self.spoiler.spoil(images, params)
+        return Batch(inputs, targets, labels)

@@ -1,0 +1,52 @@
+"""Semantic Genesis: classify self-discovered anatomical patterns and restore them when spoiled.
+
+Source: Haghighi et al., "Learning Semantics-enriched Representation via Self-discovery, Self-classification, and
+Self-restoration", MICCAI 2020, arXiv:2007.06959; settings in protocol C.2 to C.4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
+from sg_bench.methods.configs import SemanticGenesisConfig
+from sg_bench.methods.semantics import semantic_losses, semantic_stages
+from sg_bench.networks.unet import YNet3D
+from sg_bench.recipes import Shape, Stage
+from sg_bench.transforms.presets import preset
+
+
+class SemanticGenesis(Method):
+    """Self-discovery's patterns, self-classification and self-restoration together."""
+
+    config: SemanticGenesisConfig
+
+    def __init__(self, config: SemanticGenesisConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        self.spoiler = preset(config.preset, config.transforms.model_dump())
+
+    def network(self) -> nn.Module:
+        """Return the U-Net with a pattern head at its bottleneck."""
+        return YNet3D(self.config.width, self.classes)
+
+    def sampling(self) -> Sampling:
+        """Return the self-discovered patterns."""
+        return Patterns()
+
+    def stages(self) -> list[Stage]:
+        """Return the classification's warm-up and the joint training."""
+        return semantic_stages(self.config.training, self.config.semantics)
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        """Return what is done to one cube."""
+        return self.spoiler.sample(rng, shape)
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        """Return the spoiled cubes, their clean originals and their pseudo-labels."""
+        inputs, targets = self.spoiler.spoil(images, params)
+        return Batch(inputs, targets, labels)
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Return what restoring and classifying cost."""
+        return semantic_losses(network, batch, stage)

@@ -1,0 +1,217 @@
+"""Batch norm when a batch is spread over processes, and the three ways to normalise in evaluation.
+
+torch's own SyncBatchNorm refuses CPU tensors; the one here works wherever torch.distributed does and keeps the
+names and shapes of ordinary batch norm, so that weights move freely between the two.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sg_bench.errors import MethodError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class _CrossRank(_BatchNorm):
+    """Batch norm whose training statistics are those of the batches of all ranks taken together.
+
+    Every rank must run the layer the same number of times, forward and backward; a rank's own batch may be empty.
+    In evaluation, and without other ranks, it is ordinary batch norm.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (B, C, ...), normalised over the batch and all places; statistics keep at least float32."""
+        if not self.training or _world_size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        shift = _own_mean(x.detach())
+        centred = x - _along_channels(shift, x)
+        count, mean, variance = _global_moments(centred, shift.double())
+        self._follow(count, mean.detach(), variance.detach())
+        scale = torch.rsqrt(variance + self.eps).to(x.dtype)
+        if self.weight is not None:
+            scale = scale * self.weight
+        out = (centred - _along_channels((mean - shift).to(x.dtype), x)) * _along_channels(scale, x)
+        if self.bias is not None:
+            out = out + _along_channels(self.bias, x)
+        return out.to(input.dtype)
+
+    def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards those of the global batch, its variance unbiased."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        factor = self.momentum
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            factor = 1 / float(self.num_batches_tracked) if factor is None else factor
+        unbiased = variance * count / (count - 1).clamp(min=1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor or 0.0)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), factor or 0.0)
+
+
+class CrossRankBatchNorm2d(_CrossRank, nn.BatchNorm2d):
+    """`_CrossRank` for images (B, C, X, Y)."""
+
+
+class CrossRankBatchNorm3d(_CrossRank, nn.BatchNorm3d):
+    """`_CrossRank` for volumes (B, C, X, Y, Z)."""
+
+
+_REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: CrossRankBatchNorm2d,
+    nn.BatchNorm3d: CrossRankBatchNorm3d,
+}
+
+
+def convert(network: Network) -> Network:
+    """Swap every ordinary 2D or 3D batch norm inside `network` for its cross-rank twin, in place, and return it.
+
+    Only the class of a module changes: its parameters, buffers and hooks are the same objects as before, so an
+    optimiser that holds them need not know.
+    """
+    for module in network.modules():
+        if type(module) in _REPLACEMENTS:
+            module.__class__ = _REPLACEMENTS[type(module)]
+    return network
+
+
+def reestimate(network: nn.Module, batches: Iterable[Tensor], device: torch.device | str) -> None:
+    """Set the running statistics of every batch norm to their plain average over `batches`.
+
+    Batch norms run as in training and everything else as in evaluation, without gradients; parameters, momentum and
+    modes are afterwards as they were. Across ranks, every rank must bring the same number of batches.
+
+    Args:
+        network: called as network(batch).
+        batches: (B, C, X, Y[, Z]) each, in [0, 1].
+        device: where the network lives.
+
+    Raises:
+        MethodError: there are no batches; the statistics are then untouched.
+    """
+    norms = _norms(network)
+    if not norms:
+        return
+    rest = iter(batches)
+    first = next(rest, None)
+    if first is None:
+        raise MethodError("no batches to re-estimate batch norm from", hint="Give at least one training batch")
+    with _modes_restored(network), _cumulative(norms), torch.no_grad():
+        network.eval()
+        for norm in norms:
+            norm.train()
+        for batch in itertools.chain([first], rest):
+            network(batch.to(device))
+
+
+@contextmanager
+def use_batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Evaluate `network` with each batch normalised by its own statistics, as the official code does.
+
+    Inside, the network is in evaluation mode and its running statistics are out of reach, so they cannot change; a
+    batch must hold more than one value for each channel. A prediction then depends on the batch it is made in.
+    """
+    norms = _norms(network)
+    kept = [(norm.running_mean, norm.running_var) for norm in norms]
+    with _modes_restored(network):
+        network.eval()
+        try:
+            for norm in norms:
+                norm.running_mean = norm.running_var = None
+            yield
+        finally:
+            for norm, (mean, variance) in zip(norms, kept, strict=True):
+                norm.running_mean, norm.running_var = mean, variance
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of one tensor over all ranks; so is the gradient, for each rank's input reaches every rank's output."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        total = local.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def _own_mean(x: Tensor) -> Tensor:
+    """Return the mean of this rank's (B, C, ...) over all but the channels; zero where the batch is empty."""
+    return x.sum(_places(x)) * (x.shape[1] / max(x.numel(), 1))
+
+
+def _global_moments(centred: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return count (1), mean (C) and biased variance (C) over all ranks of x = `centred` + `shift`, in float64.
+
+    Because every rank takes its own mean off first, and only vectors of C numbers are then summed as plain squares, a
+    mean far from zero costs no digits. `shift` cancels out, so no gradient need pass through it.
+    """
+    size = centred.numel() // centred.shape[1]  # of this rank; 0 where its batch is empty
+    sums = centred.sum(_places(centred)).double()
+    squares = centred.square().sum(_places(centred)).double()
+    here = torch.cat((shift.new_full((1,), size), sums + size * shift, squares + shift * (2 * sums + size * shift)))
+    total = _sum_over_ranks(here)
+    count = total[:1].detach().clamp(min=1)
+    mean, mean_square = (total[1:] / count).chunk(2)
+    return count, mean, (mean_square - mean.square()).clamp(min=0)
+
+
+def _places(x: Tensor) -> list[int]:
+    return [axis for axis in range(x.dim()) if axis != 1]
+
+
+def _sum_over_ranks(local: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(local)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _along_channels(vector: Tensor, like: Tensor) -> Tensor:
+    return vector.view(1, -1, *[1] * (like.dim() - 2))
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _norms(network: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms of `network` that keep running statistics."""
+    return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+@contextmanager
+def _modes_restored(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _cumulative(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Forget the running statistics and, inside, average them over batches with equal weights."""
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -1,0 +1,187 @@
+"""Initialisations on disk: what a method hands to a task, written bit for bit and read back strictly.
+
+A folder holds `encoder.safetensors` and, where the method trained one, `decoder.safetensors`: contiguous CPU tensors
+under the published names, float32, counters int64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from sg_bench.errors import DataError, MethodError
+from sg_bench.workspace import file_digest, write_atomic
+
+State = dict[str, Tensor]
+
+ENCODER = ("down_tr",)
+DECODER = ("up_tr", "out_tr")
+OUTPUT = ("out_tr",)
+"""Part of the decoder: the layer that a task with other output channels replaces."""
+HEAD = ("clc_out",)
+COUNTER = ("num_batches_tracked",)
+"""Ends the name of a tensor that older files lack and that no output depends on."""
+FILES = ("encoder.safetensors", "decoder.safetensors")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor; the names are sorted."""
+
+    matched: tuple[str, ...]
+    """In the network and in the initialisation: loaded."""
+    missing: tuple[str, ...]
+    """In the network only: kept as they were (counters, or a decoder that the method does not have)."""
+    unused: tuple[str, ...]
+    """In the initialisation only, or not needed."""
+    reinitialised: tuple[str, ...]
+    """The output layer, kept as it was because the task has other output channels."""
+    decoder: Literal["loaded", "random", "not needed"]
+
+    def __str__(self) -> str:
+        kept = f", {len(self.reinitialised)} re-initialised" if self.reinitialised else ""
+        counts = f"{len(self.matched)} tensors loaded, {len(self.missing)} missing, {len(self.unused)} unused{kept}"
+        return f"{counts}; decoder: {self.decoder}"
+
+
+def split_state(state: Mapping[str, Tensor]) -> tuple[State, State]:
+    """Return the encoder's and the decoder's tensors of a U-Net's state; heads and anything else are left out.
+
+    Raises:
+        MethodError: not one tensor belongs to an encoder, as when all names carry a prefix.
+    """
+    encoder = {name: tensor for name, tensor in state.items() if name.startswith(ENCODER)}
+    if not encoder:
+        raise MethodError(
+            f"none of {len(state)} tensors belongs to a U-Net's encoder; the first are {_first(state)}",
+            hint="Hand over the state of the U-Net itself, with names that start with down_tr",
+        )
+    return encoder, {name: tensor for name, tensor in state.items() if name.startswith(DECODER)}
+
+
+def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> str:
+    """Write the tensors into `folder` and return the SHA-256 (64 hex digits) over both files.
+
+    An empty `decoder` leaves no decoder file. Floating-point tensors are stored as float32, integers as int64.
+
+    Raises:
+        MethodError: the encoder is empty, or a tensor holds NaN or infinity.
+    """
+    if not encoder:
+        raise MethodError("the initialisation has no encoder tensors", hint="Check the method's initialisation()")
+    total = hashlib.sha256()
+    for name, tensors in zip(FILES, (encoder, decoder), strict=True):
+        path = folder / name
+        if tensors:
+            write_atomic(path, save({key: _storable(key, tensor) for key, tensor in tensors.items()}))
+            total.update(f"{name} {file_digest(path)}\n".encode())
+        else:
+            path.unlink(missing_ok=True)
+    return total.hexdigest()
+
+
+def load_initialisation(folder: Path) -> tuple[State, State]:
+    """Return the encoder's and the decoder's tensors of `folder`; the decoder's may be empty.
+
+    Raises:
+        DataError: the encoder's file is absent, or a file is damaged.
+    """
+    encoder, decoder = (folder / name for name in FILES)
+    return _read(encoder), _read(decoder) if decoder.exists() else {}
+
+
+def load_into(
+    network: nn.Module, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], *, need_decoder: bool
+) -> LoadReport:
+    """Copy an initialisation into `network` (a backbone, not the head around it) and say what became of each tensor.
+
+    Every encoder tensor of the network must be there with its shape. Where the decoder is needed, the same holds for
+    it, unless the initialisation has none at all: it then stays random, and the report says so. An output layer
+    (out_tr) with another number of output channels stays as it is. Nothing is copied if anything is wrong.
+
+    Raises:
+        MethodError: a tensor is missing or has another shape.
+    """
+    own = network.state_dict()
+    wanted = {name for name in own if _is_wanted(name, decoder=need_decoder and bool(decoder))}
+    given = {**encoder, **decoder}
+    other_output = {name for name in wanted if name.startswith(OUTPUT) and _other_channels(own[name], given.get(name))}
+    _check(own, given, wanted - other_output)
+    matched = (wanted - other_output) & given.keys()
+    network.load_state_dict({**own, **{name: given[name] for name in matched}})
+    return LoadReport(
+        matched=_sorted(matched),
+        missing=_sorted(name for name in own.keys() - given.keys() if not name.startswith(HEAD)),
+        unused=_sorted(given.keys() - matched - other_output),
+        reinitialised=_sorted(other_output),
+        decoder=_decoder_word(needed=need_decoder, given=bool(decoder)),
+    )
+
+
+def _is_wanted(name: str, *, decoder: bool) -> bool:
+    return not name.startswith(HEAD) and (decoder or not name.startswith(DECODER))
+
+
+def _other_channels(own: Tensor, given: Tensor | None) -> bool:
+    """Tell whether two output layers differ in their output channels (the first axis) and in nothing else."""
+    return given is not None and own.shape[0] != given.shape[0] and own.shape[1:] == given.shape[1:]
+
+
+def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], wanted: set[str]) -> None:
+    missing = [name for name in own if name in wanted and name not in given and not name.endswith(COUNTER)]
+    shapes = [
+        f"{name} is {tuple(given[name].shape)} where the network has {tuple(own[name].shape)}"
+        for name in own
+        if name in wanted and name in given and given[name].shape != own[name].shape
+    ]
+    if not missing and not shapes:
+        return
+    fit = len(wanted) - len(missing) - len(shapes)
+    problems = [f"{len(missing)} missing ({_first(missing)})"] if missing else []
+    problems += [f"{len(shapes)} of another shape ({_first(shapes)})"] if shapes else []
+    raise MethodError(
+        f"the initialisation covers {fit} of the network's {len(wanted)} tensors ({fit / len(wanted):.0%}): "
+        + "; ".join(problems),
+        hint="Build the network at the width of the weights, and pass the backbone, not the head around it",
+    )
+
+
+def _decoder_word(*, needed: bool, given: bool) -> Literal["loaded", "random", "not needed"]:
+    if not needed:
+        return "not needed"
+    return "loaded" if given else "random"
+
+
+def _storable(name: str, tensor: Tensor) -> Tensor:
+    kind = torch.float32 if tensor.is_floating_point() else torch.int64
+    plain = tensor.detach().to("cpu", kind).clone(memory_format=torch.contiguous_format)
+    if not torch.isfinite(plain).all():
+        raise MethodError(f"{name} holds NaN or infinity", hint="The pretraining diverged: lower its learning rate")
+    return plain
+
+
+def _read(path: Path) -> State:
+    hint = "Delete its folder and run again: the initialisation is then trained anew"
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"no weights at {path}", hint=hint) from error
+    except SafetensorError as error:
+        raise DataError(f"the weights at {path} are damaged ({error})", hint=hint) from error
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names))
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    shown = list(names)
+    return ", ".join(shown[:count]) + (", ..." if len(shown) > count else "") if shown else "none"

@@ -1,0 +1,345 @@
+"""Suite -> stores, discoveries, pretrainings, cells; their keys; what is missing and why.
+
+Planning reads names and sizes, never an image, and imports nothing heavy: a plan of thousands of cells takes seconds.
+A recipe holds the recipes it stands on, so keys chain: one changed setting renames exactly its descendants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sg_bench.data.sources.base import Source
+from sg_bench.discovery.settings import DiscoverySettings
+from sg_bench.errors import DataError, UsageError, did_you_mean
+from sg_bench.ledger import Ledger
+from sg_bench.recipes import Preparation, Split, key_of, merged
+from sg_bench.registry import METHODS, SOURCES
+from sg_bench.suite import Corpus, MethodChoice, Suite
+from sg_bench.tasks import Task, read_task, validated
+from sg_bench.workspace import Workspace
+
+Kind = Literal["store", "initialisation", "patterns", "cell"]
+Recipe = dict[str, Any]
+ROOMS: dict[Kind, Literal["stores", "initialisations", "patterns"]] = {
+    "store": "stores",
+    "initialisation": "initialisations",
+    "patterns": "patterns",
+}
+PRINTED = {"title", "follows", "note", "variant", "data"}
+"""Fields of a task card that cannot change a number (its data stand in the store's recipe)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to compute: its recipe says what, its key names the result."""
+
+    kind: Kind
+    key: str
+    recipe: Recipe
+    needs: tuple[str, ...]
+    """Keys of the jobs that must be done before."""
+    title: str
+    """What progress lines call it."""
+    root: Path | None = None
+    """Stores: the folder that the source reads."""
+
+    @property
+    def workers(self) -> int:
+        """Return how many processes share this job."""
+        return int(self.recipe["config"]["workers"]) if self.kind == "initialisation" else 1
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One (method, pretraining seed, task variant, fine-tuning seed), and whether it can be computed."""
+
+    key: str
+    """Empty when `missing`."""
+    method: str
+    task: str
+    pretraining_seed: int
+    fine_tuning_seed: int
+    missing: str | None = None
+    """Why its data are absent."""
+
+
+@dataclass
+class Plan:
+    """All that a suite asks for."""
+
+    suite: Suite
+    tasks: list[Task]
+    cells: list[PlannedCell] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    """By key, each after the jobs that it needs."""
+
+    def add(self, job: Job) -> Job:
+        """Add a job, or return the one already there."""
+        return self.jobs.setdefault(job.key, job)
+
+    def of_kind(self, kind: Kind) -> list[Job]:
+        """Return the jobs of one kind, in order."""
+        return [job for job in self.jobs.values() if job.kind == kind]
+
+    def pending(self, workspace: Workspace, *, retry_failed: bool = False) -> list[Job]:
+        """Return the jobs that the missing cells need and the workspace lacks, each after those that it needs.
+
+        A cell that failed by its method's own doing is not missing unless `retry_failed`: the same recipe
+        would fail the same way.
+        """
+        ledger = Ledger(workspace)
+        wanted = {cell.key for cell in self.cells if not cell.missing and _lacks(ledger, cell.key, retry_failed)}
+        for job in reversed(self.jobs.values()):
+            if job.key in wanted:
+                wanted.update(key for key in job.needs if not is_built(workspace, self.jobs[key]))
+        return [job for job in self.jobs.values() if job.key in wanted]
+
+
+def plan(suite: Suite, roots: Mapping[str, Path] | None = None) -> Plan:
+    """Return what `suite` asks for, given the folders of its data sets by name.
+
+    Raises:
+        UsageError: a method, task or setting does not exist or does not fit.
+    """
+    planner = _Planner(suite, dict(roots or {}))
+    return planner.plan()
+
+
+def is_built(workspace: Workspace, job: Job) -> bool:
+    """Return whether the result of a job other than a cell is in the workspace."""
+    return job.kind != "cell" and workspace.path(ROOMS[job.kind], job.key).is_dir()
+
+
+def why_missing(job: Job, ledger: Ledger) -> list[str]:
+    """Return how `job`'s recipe differs from the most similar finished cell's: "field: theirs -> ours" lines."""
+    best: list[str] | None = None
+    for path in sorted(ledger.workspace.path("cells").glob("*.json")):
+        record = ledger.get(path.stem)
+        if record and record["status"] == "done":
+            lines = list(differences(record["recipe"], job.recipe))
+            best = lines if best is None or len(lines) < len(best) else best
+    return ["no finished cell to compare with"] if best is None else best
+
+
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Yield "dotted.field: old -> new" for each place in which two recipes differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from differences(old.get(name), new.get(name), f"{where}.{name}".lstrip("."))
+    elif old != new:
+        yield f"{where}: {_short(old)} -> {_short(new)}"
+
+
+class _Planner:
+    def __init__(self, suite: Suite, roots: dict[str, Path]) -> None:
+        self.suite = suite
+        self.roots = roots
+        folder = Path(suite.folder) if suite.folder else None
+        tasks = [read_task(reference, folder) for reference in suite.tasks]
+        tuned = [task.model_dump() | {"training": merged(task.training.model_dump(), suite.fine_tuning)} for task in tasks]
+        self.tasks = [validated(Task, card, "fine_tuning of the suite") for card in tuned]
+        self.out = Plan(suite, self.tasks)
+        self._stores: dict[str, Job] = {}
+
+    def plan(self) -> Plan:
+        self._check_roots()
+        self._check_overlay()
+        tasks = {task.label: _attempt(self._task_store, task) for task in self.tasks}
+        for method in self.suite.methods:
+            config = self._config(method.name, method.config, method.title)
+            for seed in self.suite.pretraining_seeds:
+                initialisation = _attempt(self._initialisation, method, config, seed)
+                for task in self.tasks:
+                    self._cells(method, seed, initialisation, task, tasks[task.label])
+        return self.out
+
+    def _cells(
+        self, method: MethodChoice, seed: int, initialisation: Job | DataError, task: Task, store: Job | DataError
+    ) -> None:
+        for fine_tuning_seed in self.suite.fine_tuning_seeds:
+            names = (method.title, task.label, seed, fine_tuning_seed)
+            absent = next((part for part in (store, initialisation) if isinstance(part, DataError)), None)
+            if isinstance(store, DataError) or isinstance(initialisation, DataError):
+                self.out.cells.append(PlannedCell("", *names, missing=str(absent)))
+                continue
+            recipe = {
+                "kind": "cell",
+                "task": task.model_dump(mode="json", exclude=PRINTED),
+                "store": store.recipe,
+                "initialisation": initialisation.recipe,
+                "pretraining_seed": seed,
+                "fine_tuning_seed": fine_tuning_seed,
+            }
+            title = f"{method.title} on {task.label}, seeds {seed}/{fine_tuning_seed}"
+            job = self._job("cell", recipe, (store.key, initialisation.key), title)
+            self.out.cells.append(PlannedCell(job.key, *names))
+
+    def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
+        corpus, needs = None, []
+        patterns = None
+        if "corpus" in config.needs:
+            store, corpus = self._corpus()
+            needs.append(store.key)
+        if "patterns" in config.needs:
+            discovered = self._patterns()
+            patterns = discovered.recipe
+            needs.append(discovered.key)
+        return self._pretraining(method.name, config, corpus, patterns, seed, tuple(needs), f"{method.title}, seed {seed}")
+
+    def _pretraining(
+        self,
+        name: str,
+        config: Any,
+        corpus: Recipe | None,
+        patterns: Recipe | None,
+        seed: int,
+        needs: tuple[str, ...],
+        title: str,
+    ) -> Job:
+        recipe = {
+            "kind": "initialisation",
+            "method": name,
+            "config": config.model_dump(mode="json"),
+            "corpus": corpus,
+            "patterns": patterns,
+            "seed": seed,
+        }
+        if config.workers > 1 and self.suite.backend != "ray":
+            raise UsageError(
+                f"'{name}' asks for {config.workers} workers, which the local backend cannot give",
+                hint="Use --backend ray, or --set pretraining.workers=1",
+            )
+        return self._job("initialisation", recipe, needs, f"pretrain {title}")
+
+    def _patterns(self) -> Job:
+        store, corpus = self._corpus()
+        settings = validated(DiscoverySettings, self.suite.discovery, "discovery of the suite")
+        config = self._config("autoencoder", self.suite.autoencoder, "autoencoder")
+        encoder = self._pretraining(
+            "autoencoder", config, corpus, None, settings.seed, (store.key,), "auto-encoder of discovery"
+        )
+        recipe = {
+            "kind": "patterns",
+            "settings": settings.model_dump(mode="json"),
+            "corpus": corpus,
+            "autoencoder": encoder.recipe,
+        }
+        return self._job("patterns", recipe, (store.key, encoder.key), "discover patterns")
+
+    def _corpus(self) -> tuple[Job, Recipe]:
+        if "3d" not in self.suite.corpora:
+            raise UsageError("the suite names no 3d corpus", hint="Add `corpora: {3d: {...}}`")
+        corpus = self.suite.corpora["3d"]
+        part: Recipe | None = None
+        if corpus.task:
+            task = self._corpus_task(corpus)
+            store = self._task_store(task)
+            part = {"split": task.split.model_dump(mode="json"), "of": "train"}
+        else:
+            store = self._store(corpus.name, corpus.source, corpus.config, corpus.preparation)
+        recipe = {"store": store.recipe, "part": part, "validation": corpus.validation, "seed": corpus.seed}
+        return store, recipe
+
+    def _corpus_task(self, corpus: Corpus) -> Task:
+        known = {task.label: task for task in self.tasks} | {task.name: task for task in self.tasks}
+        if corpus.task not in known:
+            raise UsageError(f"corpus of task '{corpus.task}': the suite has no such task", hint=did_you_mean(corpus.task, known))
+        return known[corpus.task]
+
+    def _task_store(self, task: Task) -> Job:
+        return self._store(task.data.name, task.data.source, task.data.config, task.preparation)
+
+    def _store(self, name: str, source_name: str, config: Mapping[str, Any], preparation: Preparation) -> Job:
+        settings = validated(SOURCES.config(source_name), dict(config), f"config of source '{source_name}'")
+        identity = key_of([name, source_name, settings, preparation])
+        if identity not in self._stores:
+            source = open_source(source_name, settings, self.roots.get(name), name)
+            recipe = store_recipe(source_name, source, preparation)
+            self._stores[identity] = self._job("store", recipe, (), f"prepare {name}", source.root)
+        return self._stores[identity]
+
+    def _job(self, kind: Kind, recipe: Recipe, needs: tuple[str, ...], title: str, root: Path | None = None) -> Job:
+        return self.out.add(Job(kind, key_of(recipe), recipe, needs, title, root))
+
+    def _config(self, name: str, own: Mapping[str, Any], title: str) -> Any:
+        """Return a method's config: its defaults, what the suite says of all methods, what it says of this one."""
+        model = METHODS.config(name)
+        shared = {key: value for key, value in self.suite.pretraining.items() if key in model.model_fields}
+        if not model.needs:
+            shared.pop("training", None)
+        overlay = merged(shared, {"width": self.suite.width}, dict(own))
+        return validated(model, overlay, f"config of method '{title}'")
+
+    def _check_overlay(self) -> None:
+        names = [method.name for method in self.suite.methods] + ["autoencoder"]
+        known = {key for name in names for key in METHODS.config(name).model_fields}
+        for key in self.suite.pretraining:
+            if key not in known:
+                raise UsageError(f"pretraining: no method has a setting '{key}'", hint=did_you_mean(key, known))
+
+    def _check_roots(self) -> None:
+        known = {task.data.name for task in self.tasks} | {corpus.name for corpus in self.suite.corpora.values()} - {""}
+        for name in self.roots:
+            if name not in known:
+                raise UsageError(f"--data {name}=...: the suite has no data of that name", hint=did_you_mean(name, known))
+
+
+def open_source(name: str, config: Any, root: Path | None, data_name: str) -> Source:
+    """Return a source on its folder.
+
+    Raises:
+        DataError: it needs a folder, and none was given or it does not exist.
+    """
+    cls = SOURCES.load(name)
+    if cls.needs_root and root is None:
+        raise DataError(f"no folder given for the data '{data_name}'", hint=f"Add --data {data_name}=PATH")
+    if cls.needs_root and root is not None and not root.is_dir():
+        raise DataError(f"{root}: no such folder for the data '{data_name}'", hint=f"Correct --data {data_name}=PATH")
+    source: Source = cls(config, root if cls.needs_root else None)
+    return source
+
+
+def store_recipe(source_name: str, source: Source, preparation: Preparation) -> Recipe:
+    """Return the recipe of a store: which cases of which source, prepared how."""
+    manifest = source.manifest()
+    return {
+        "kind": "store",
+        "source": source_name,
+        "config": source.config.model_dump(mode="json"),
+        "manifest": {"cases": len(manifest), "sha256": key_of(manifest)},
+        "preparation": preparation.model_dump(mode="json"),
+    }
+
+
+def corpus_parts(recipe: Recipe) -> tuple[Split | None, Split]:
+    """Return the split that a corpus is the training part of, or None, and its own training-validation split."""
+    part = recipe["part"]
+    outer = Split.model_validate(part["split"]) if part else None
+    share = recipe["validation"]
+    return outer, Split(seed=recipe["seed"], train=1 - share, validation=share, test=0)
+
+
+def _attempt(make: Any, *arguments: Any) -> Job | DataError:
+    """Return the job, or the error that makes its cells `missing` while the rest of the suite runs."""
+    try:
+        job: Job = make(*arguments)
+    except DataError as error:
+        return error
+    return job
+
+
+def _lacks(ledger: Ledger, key: str, retry_failed: bool) -> bool:
+    record = ledger.get(key)
+    if record is None:
+        return True
+    if record["status"] == "done":
+        return False
+    return retry_failed or record["error"]["kind"] != "method"
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,191 @@
+"""The numbers of a table: methods x tasks, each summarised over its runs. How they are printed stands in render.py.
+
+Scores are fractions in [0, 1], higher is better. Nothing depends on the order in which records were written.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Record = Mapping[str, Any]
+Records = Mapping[str, Record]
+"""Ledger records by cell key."""
+Role = Literal["headline", "parity", "other"]
+
+
+class Cell(Protocol):
+    """What a report needs to know of a planned cell."""
+
+    @property
+    def key(self) -> str:
+        """Name of its ledger record; empty when its data are absent."""
+
+    @property
+    def method(self) -> str:
+        """The row's label."""
+
+    @property
+    def task(self) -> str:
+        """The task with its variant."""
+
+    @property
+    def pretraining_seed(self) -> int:
+        """Seed of the initialisation."""
+
+    @property
+    def fine_tuning_seed(self) -> int:
+        """Seed of the fine-tuning."""
+
+    @property
+    def missing(self) -> str | None:
+        """Why its data are absent, or None."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one task."""
+
+    task: str
+    metric: str
+    """Empty while no record of the task exists."""
+    role: Role
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the planned runs of one method on one task came to, under one metric."""
+
+    planned: int
+    values: tuple[float, ...] = ()
+    """In the plan's order."""
+    failed: tuple[tuple[str, int], ...] = ()
+    """Number of failed runs by kind."""
+    missing: tuple[str, ...] = ()
+    """The reason of each run whose data are absent."""
+    undefined: int = 0
+    """Runs that ended well, but whose metric has no value (an AUC without positives)."""
+    pending: int = 0
+
+    @property
+    def n(self) -> int:
+        """Return the number of values."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """Return the mean, or None without a value."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """Return the sample standard deviation (ddof 1), or None for fewer than two values."""
+        return statistics.stdev(self.values) if self.n > 1 else None
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every planned run has a value."""
+        return 0 < self.planned == self.n
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method; its summaries stand in the order of the table's columns."""
+
+    method: str
+    summaries: tuple[Summary, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods x (task, metric), and the single runs behind it."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    done: tuple[tuple[Cell, Record], ...] = field(repr=False)
+    """Each cell that was computed to the end, in the plan's order, with its record."""
+
+    @property
+    def printed(self) -> tuple[int, ...]:
+        """Return the indices of the columns that a printed table shows; the CSV has all."""
+        return tuple(index for index, column in enumerate(self.columns) if column.role != "other")
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return the distinct reasons of missing data in reading order."""
+        shown = (reason for row in self.rows for index in self.printed for reason in row.summaries[index].missing)
+        return tuple(dict.fromkeys(shown))
+
+    def best(self, column: int) -> float | None:
+        """Return the highest percentage, as printed, among the complete cells of a column."""
+        summaries = (row.summaries[column] for row in self.rows)
+        return max((percent(summary) for summary in summaries if summary.complete), default=None)
+
+
+def percent(summary: Summary) -> float:
+    """Return the mean in percent as it is printed, so that what looks like a tie is one."""
+    return round(100 * (summary.mean or 0.0), 2)
+
+
+def main_table(cells: Sequence[Cell], records: Records) -> Table:
+    """Return the table of `cells`, rows and columns in the order in which they are planned.
+
+    Args:
+        cells: the planned cells; two with one key are one run.
+        records: ledger records by key; those of other cells are ignored.
+    """
+    runs = _distinct(cells)
+    columns = tuple(_columns(runs, records))
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in runs:
+        groups.setdefault((cell.method, cell.task), []).append(cell)
+    rows = []
+    for method in dict.fromkeys(cell.method for cell in runs):
+        found = (_summary(groups.get((method, column.task), []), records, column.metric) for column in columns)
+        rows.append(Row(method, tuple(found)))
+    done = tuple((cell, records[cell.key]) for cell in runs if _is_done(records.get(cell.key)))
+    return Table(columns, tuple(rows), done)
+
+
+def _distinct(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells without repetition: a run that several seeds of a suite share counts once."""
+    seen: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        run = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
+        seen.setdefault((cell.method, cell.task, run), cell)
+    return list(seen.values())
+
+
+def _columns(cells: Sequence[Cell], records: Records) -> Iterator[Column]:
+    for task in dict.fromkeys(cell.task for cell in cells):
+        found = [records[cell.key] for cell in cells if cell.task == task and cell.key in records]
+        headline = next((record["headline"] for record in found if record.get("headline")), "")
+        parity = next((record["parity"] for record in found if record.get("parity")), "")
+        yield Column(task, headline, "headline")
+        if parity and parity != headline:
+            yield Column(task, parity, "parity")
+        names = {name for record in found if _is_done(record) for name in record["metrics"]}
+        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity}))
+
+
+def _summary(cells: Sequence[Cell], records: Records, metric: str) -> Summary:
+    found = [records[cell.key] for cell in cells if cell.key in records]
+    scores = [record["metrics"].get(metric) for record in found if _is_done(record)]
+    failed = Counter((record.get("error") or {}).get("kind", "unknown") for record in found if not _is_done(record))
+    absent = [cell for cell in cells if cell.key not in records]
+    missing = tuple(cell.missing for cell in absent if cell.missing)
+    return Summary(
+        planned=len(cells),
+        values=tuple(float(score) for score in scores if score is not None),
+        failed=tuple(sorted(failed.items())),
+        missing=missing,
+        undefined=scores.count(None),
+        pending=len(absent) - len(missing),
+    )
+
+
+def _is_done(record: Record | None) -> bool:
+    return record is not None and record["status"] == "done"

@@ -1,0 +1,112 @@
+"""The machine a job ran on: settings that make its numbers repeatable, and the facts that go into its record."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import resource
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchio", "monai", "numpy", "scipy", "scikit-learn", "nibabel", "SimpleITK", "ray")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MEGABYTE = 1 << 20
+
+
+def settle() -> None:
+    """Make this worker process compute on one thread, deterministically where the device can."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # noqa: FBT003 - torch's own signature
+    torch.backends.cudnn.benchmark = False
+
+
+def single_threaded() -> dict[str, str]:
+    """Return the environment that a worker process must be born with."""
+    memory = {"MALLOC_ARENA_MAX": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    return {**dict.fromkeys(THREAD_VARIABLES, "1"), **memory}
+
+
+def compute_device() -> Any:
+    """Return the GPU that this process was given, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Stopwatch:
+    """Wall time, processor time and peak memory of a job."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Return seconds so far and the process's peak memory in MiB (all its jobs together)."""
+        import torch
+
+        peak = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+        if torch.cuda.is_available():
+            peak["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / MEGABYTE, 1)
+        return {
+            "wall_seconds": round(time.perf_counter() - self._wall, 3),
+            "processor_seconds": round(time.process_time() - self._processor, 3),
+            **peak,
+        }
+
+
+@functools.cache
+def facts() -> dict[str, Any]:
+    """Return software, hardware and git state; no host name, no user, no path."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "software": {"python": platform.python_version(), "sg-bench": _version("sg-bench"), **_versions()},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "device": device,
+        },
+        "git": _git_state(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return the commit of the checkout that this package runs from, and whether it was changed; None in a wheel."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit.strip(), "changed": bool(status.strip())}

@@ -1,0 +1,275 @@
+"""What each kind of job does: the same functions run in this process, in worker processes and on Ray.
+
+Every job leaves its whole result in the workspace under its key, or nothing but what lets it be resumed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
+from sg_bench.data.splits import assign, nested_subset
+from sg_bench.data.store import Store, finish, has_case, write_case
+from sg_bench.discovery.patterns import Reference, draw_references, draw_windows, nearest
+from sg_bench.discovery.settings import DiscoverySettings
+from sg_bench.discovery.store import write_patterns
+from sg_bench.errors import DataError, FailureKind, SgBenchError, failure_kind
+from sg_bench.evaluation.inference import predict
+from sg_bench.evaluation.metrics import score
+from sg_bench.ledger import Ledger, Record
+from sg_bench.methods.autoencoder import latent
+from sg_bench.methods.base import Crops, Method, Patterns, WholeVolumes
+from sg_bench.networks.unet import UNet3D
+from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
+from sg_bench.planning import Job, Recipe, corpus_parts, open_source, store_recipe
+from sg_bench.recipes import Preparation, key_of
+from sg_bench.registry import METHODS, SOURCES
+from sg_bench.running.environment import Stopwatch, compute_device, facts, settle
+from sg_bench.tasks import Task
+from sg_bench.training.checkpoints import clear_state
+from sg_bench.training.draws import Purpose, generator
+from sg_bench.training.fine_tuning import FineTuning, task_network
+from sg_bench.training.loop import evaluating, train
+from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
+from sg_bench.training.ranks import World
+from sg_bench.workspace import Workspace, file_digest, read_json, write_json
+
+Report = Callable[[int, int | None], None]
+
+
+def execute(job: Job, workspace: Workspace, report: Report, world: World | None = None) -> None:
+    """Compute `job` into the workspace; return at once if it is there already."""
+    settle()
+    work = {"store": _store, "initialisation": _initialisation, "patterns": _patterns, "cell": _cell}[job.kind]
+    if world and world.rank > 0:
+        work(job, workspace, report, world)
+        return
+    with workspace.lock(job.key):
+        work(job, workspace, report, world or World())
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job came to nothing; crosses process borders as plain text."""
+
+    kind: FailureKind
+    type: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Describe an exception; those meant for people need no traceback."""
+        told = isinstance(error, SgBenchError)
+        text = "" if told else "".join(traceback.format_exception(error))
+        return cls(failure_kind(error), type(error).__name__, str(error) or type(error).__name__, text)
+
+
+def attempt(job: Job, workspace: Workspace, report: Report, case_id: str | None = None) -> Failure | None:
+    """Execute `job`, or prepare one case of it, and return what went wrong, if anything; a cell's failure is recorded."""
+    try:
+        if case_id is None:
+            execute(job, workspace, report)
+        else:
+            prepare_case(job, workspace, case_id)
+    except Exception as error:  # noqa: BLE001 - one failed job never stops the others
+        failure = Failure.of(error)
+        if job.kind == "cell":
+            Ledger(workspace).put(failed_record(job, failure))
+        return failure
+    return None
+
+
+def failed_record(job: Job, failure: Failure) -> Record:
+    """Return the ledger record of a cell that could not be computed."""
+    return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": asdict(failure)}
+
+
+def prepare_case(job: Job, workspace: Workspace, case_id: str) -> None:
+    """Prepare one case of a store that is being built; a finished case is passed over."""
+    from sg_bench.data.prepare import prepare
+
+    folder = workspace.path("stores", f"{job.key}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    if has_case(folder, case_id):
+        return
+    source = _source(job)
+    case = next(case for case in source.scan() if case.id == case_id)
+    write_case(folder, case, prepare(source.load(case), Preparation(**job.recipe["preparation"]), name=case.id))
+
+
+def case_ids(job: Job) -> list[str]:
+    """Return the cases of a store's source.
+
+    Raises:
+        DataError: the source has changed since the plan was made.
+    """
+    source = _source(job)
+    ids = [case.id for case in source.scan()]
+    if store_recipe(job.recipe["source"], source, Preparation(**job.recipe["preparation"])) != job.recipe:
+        raise DataError(f"{job.title}: the files have changed since the plan was made", hint="Run the command again")
+    return ids
+
+
+def _source(job: Job) -> Any:
+    name = job.recipe["source"]
+    return open_source(name, SOURCES.config(name)(**job.recipe["config"]), job.root, name)
+
+
+def _store(job: Job, workspace: Workspace, report: Report, world: World) -> None:
+    if workspace.path("stores", job.key).is_dir():
+        return
+    ids = case_ids(job)
+    with workspace.building("stores", job.key) as folder:
+        for number, id_ in enumerate(ids):
+            prepare_case(job, workspace, id_)
+            report(number + 1, len(ids))
+        finish(folder, job.recipe, ids)
+
+
+def _initialisation(job: Job, workspace: Workspace, report: Report, world: World) -> None:
+    if workspace.path("initialisations", job.key).is_dir():
+        return
+    watch = Stopwatch()
+    name, device = job.recipe["method"], compute_device()
+    method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
+    network = fresh_network(method, job.recipe["seed"])
+    folder = workspace.path("initialisations", f"{job.key}.partial")
+    curves = []
+    if method.stages():
+        train_cubes, validation_cubes = _cubes(method, job, workspace)
+        learner = Pretraining(method, network, train_cubes, validation_cubes, device)
+        curves = train(learner, seed=job.recipe["seed"], folder=folder, world=world, progress=report)
+    world.barrier()
+    if world.rank > 0:
+        return
+    with workspace.building("initialisations", job.key) as folder:
+        digest = save_initialisation(folder, *method.initialisation(network))
+        clear_state(folder)
+        ran = {**facts(), **watch.read(), "world_size": world.size}
+        outputs = {"initialisation": digest}
+        write_json(
+            folder / "record.json",
+            {"schema": 1, "key": job.key, "recipe": job.recipe, "curves": curves, "ran": ran, "outputs": outputs},
+        )
+
+
+def _classes(recipe: Recipe) -> int:
+    return int(recipe["patterns"]["settings"]["classes"]) if recipe["patterns"] else 0
+
+
+def _cubes(method: Method, job: Job, workspace: Workspace) -> tuple[Cubes, Cubes]:
+    """Return the training and validation cubes that `method` asks for."""
+    sampling = method.sampling()
+    if isinstance(sampling, Patterns):
+        folder = workspace.path("patterns", key_of(job.recipe["patterns"]))
+        return pattern_cubes(folder, validation=False), pattern_cubes(folder, validation=True)
+    store, train_ids, validation_ids = _corpus(job.recipe["corpus"], workspace)
+    if isinstance(sampling, WholeVolumes):
+        return whole_volumes(store, train_ids, sampling.shape), whole_volumes(store, validation_ids, sampling.shape)
+    seed = job.recipe["seed"]
+    rngs = {id_: generator(seed, Purpose.PLACES, number) for number, id_ in enumerate(train_ids + validation_ids)}
+    cut = partial(random_crops, store, rule=sampling.rule, per_volume=sampling.per_volume, rngs=rngs)
+    return cut(ids=train_ids), cut(ids=validation_ids)
+
+
+def _corpus(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
+    """Return a corpus's store and its training and validation ids."""
+    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
+    cases = [(case.id, case.patient) for case in store.cases]
+    outer, inner = corpus_parts(recipe)
+    if outer:
+        kept = set(assign(cases, outer)["train"])
+        cases = [case for case in cases if case[0] in kept]
+    parts = assign(cases, inner)
+    return store, parts["train"], parts["validation"]
+
+
+def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> None:
+    if workspace.path("patterns", job.key).is_dir():
+        return
+    store, train_ids, validation_ids = _corpus(job.recipe["corpus"], workspace)
+    settings = DiscoverySettings(**job.recipe["settings"])
+    latents = _latents(job, workspace, store, train_ids + validation_ids)
+
+    def ranked(reference: Reference, validation: bool) -> list[str]:  # noqa: FBT001 - patterns.py's own signature
+        return nearest(latents, reference.id, validation_ids if validation else train_ids)
+
+    references = draw_references(settings, train_ids, store.image, generator(settings.seed, Purpose.PLACES))
+    shapes = {case.id: case.shape for case in store.cases}
+    rng = generator(settings.seed, Purpose.PLACES, 1)
+    windows = draw_windows(settings, references, ranked, shapes, rng)
+    with workspace.building("patterns", job.key) as folder:
+        write_patterns(folder, references, windows, store.image, settings.crops.cube)
+    report(1, 1)
+
+
+def _latents(job: Job, workspace: Workspace, store: Store, ids: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return each volume's latent, by the auto-encoder of the job's recipe."""
+    recipe = job.recipe["autoencoder"]
+    encoder, decoder = load_initialisation(workspace.path("initialisations", key_of(recipe)))
+    network = UNet3D(recipe["config"]["width"])
+    load_into(network, encoder, decoder, need_decoder=False)
+    device = compute_device()
+    network.to(device).eval()
+    shape = recipe["config"]["shape"]
+    return {id_: latent(network, on_device(resized(store.image(id_), shape)[None], device)) for id_ in ids}
+
+
+def _cell(job: Job, workspace: Workspace, report: Report, world: World) -> None:
+    ledger = Ledger(workspace)
+    if ledger.done(job.key):
+        return
+    ledger.put(_computed_cell(job, workspace, report))
+
+
+def _computed_cell(job: Job, workspace: Workspace, report: Report) -> Record:
+    watch = Stopwatch()
+    recipe, device = job.recipe, compute_device()
+    task = read_recipe_task(recipe)
+    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
+    parts = assign([(case.id, case.patient) for case in store.cases], task.split)
+    seed = recipe["fine_tuning_seed"]
+    train_ids = nested_subset(parts["train"], task.fraction, seed)
+    folder = workspace.path("initialisations", key_of(recipe["initialisation"]))
+    width = recipe["initialisation"]["config"]["width"]
+    network, loaded = task_network(task, width, *load_initialisation(folder), seed)
+    learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
+    progress_folder = workspace.path("progress", job.key)
+    curves = train(learner, seed=seed, folder=progress_folder, progress=report)
+    with evaluating(learner, task.training, seed):
+        predictions = predict(task, network, store, parts["test"], device)
+    path = workspace.path("predictions", f"{job.key}.npz")
+    predictions.save(path)
+    clear_state(progress_folder)
+    metrics, cases = score(task.kind, predictions.probabilities, predictions.truths)
+    return {
+        "key": job.key,
+        "status": "done",
+        "recipe": recipe,
+        "headline": task.headline,
+        "parity": task.parity,
+        "metrics": metrics,
+        "cases": cases,
+        "curves": curves,
+        "error": None,
+        "loaded": str(loaded),
+        "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
+        "ran": {**facts(), **watch.read(), "world_size": 1},
+        "outputs": {
+            "predictions": file_digest(path),
+            "initialisation": read_json(folder / "record.json")["outputs"]["initialisation"],
+        },
+    }
+
+
+def read_recipe_task(recipe: Recipe) -> Task:
+    """Return the task of a cell's recipe; what a recipe leaves out (titles, the data's name) is empty."""
+    data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
+    return Task.model_validate({**recipe["task"], "title": "", "data": data})

@@ -1,0 +1,95 @@
+"""The local backend: N single-threaded worker processes on this machine, or this process itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+from sg_bench.planning import Job
+from sg_bench.running.environment import single_threaded
+from sg_bench.running.jobs import Failure, attempt
+from sg_bench.running.progress import reporter
+from sg_bench.running.schedule import Unit
+from sg_bench.workspace import Workspace
+
+ORPHAN_SECONDS = 1.0
+
+
+class InProcess:
+    """Runs every unit at once, here: for debugging, tests and machines of one core."""
+
+    slots = 1
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def submit(self, unit: Unit) -> Future[Failure | None]:
+        """Run a unit to its end."""
+        future: Future[Failure | None] = Future()
+        future.set_result(work(unit.job, self.workspace.root, unit.case))
+        return future
+
+    def restart(self) -> None:
+        """Do nothing: there is no worker to die."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class WorkerProcesses:
+    """Runs units in processes that live as long as the run and end with it, however it ends.
+
+    Args:
+        workspace: of the results.
+        jobs: how many processes.
+    """
+
+    def __init__(self, workspace: Workspace, jobs: int) -> None:
+        self.workspace, self.slots = workspace, jobs
+        self.pool = self._started()
+
+    def submit(self, unit: Unit) -> Future[Failure | None]:
+        """Hand a unit to a free process."""
+        return self.pool.submit(work, unit.job, self.workspace.root, unit.case)
+
+    def restart(self) -> None:
+        """Replace the processes after one of them died."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.pool = self._started()
+
+    def close(self) -> None:
+        """End the processes, also in the middle of a unit."""
+        processes = list((self.pool._processes or {}).values())  # noqa: SLF001 - the pool offers no other way to stop a running job
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.kill()
+            process.join()
+
+    def _started(self) -> ProcessPoolExecutor:
+        os.environ.update(single_threaded())
+        return ProcessPoolExecutor(
+            self.slots, mp_context=get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)
+        )
+
+
+def work(job: Job, root: Path, case: str | None) -> Failure | None:
+    """Do one unit in this process."""
+    workspace = Workspace(root)
+    return attempt(job, workspace, reporter(workspace, job.key), case)
+
+
+def end_with_parent(parent: int) -> None:
+    """Make this process end soon after its parent, even one that was killed and could not say so."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,170 @@
+"""How far the work has come: a live view on a terminal, plain lines elsewhere.
+
+Workers say how far they are in a small file each, so that one mechanism serves all backends.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from sg_bench.planning import Job, Kind
+from sg_bench.workspace import Workspace, write_atomic
+
+STAGES: dict[Kind, str] = {
+    "store": "prepare",
+    "patterns": "discover",
+    "initialisation": "pretrain",
+    "cell": "fine-tune",
+}
+REPORT_SECONDS = 1.0
+
+
+class Why(Protocol):
+    """A failure, as far as progress shows it."""
+
+    @property
+    def message(self) -> str:
+        """One line for a person."""
+
+
+def reporter(workspace: Workspace, key: str) -> Callable[[int, int | None], None]:
+    """Return what a worker calls with (steps done, steps in all); writes progress/<key>.json once a second."""
+    last = 0.0
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT_SECONDS:
+            last = now
+            write_atomic(workspace.path("progress", f"{key}.json"), json.dumps([done, total]))
+
+    return report
+
+
+class Progress:
+    """Stages with jobs done, jobs in all and time left.
+
+    Args:
+        jobs: all that will be run.
+        workspace: where workers report.
+        say: prints one line.
+        terminal: whether a live view can be drawn.
+    """
+
+    def __init__(self, jobs: Iterable[Job], workspace: Workspace, say: Callable[[str], None], *, terminal: bool) -> None:
+        self.workspace, self.say = workspace, say
+        self.totals: dict[Kind, int] = {}
+        for job in jobs:
+            self.totals[job.kind] = self.totals.get(job.kind, 0) + 1
+        self.done = dict.fromkeys(self.totals, 0.0)
+        self.parts: dict[str, float] = {}
+        self.kinds: dict[str, Kind] = {}
+        self.since: dict[Kind, float] = {}
+        self.begun: dict[str, float] = {}
+        self.live = _Live(self.totals) if terminal else None
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.live:
+            self.live.stop()
+
+    def started(self, job: Job) -> None:
+        """Note that a job runs."""
+        self.begun.setdefault(job.key, time.monotonic())
+        self.since.setdefault(job.kind, time.monotonic())
+
+    def prepared(self, job: Job) -> None:
+        """Note that one more case of a store is prepared."""
+        self.started(job)
+        cases = job.recipe["manifest"]["cases"]
+        self._part(job, min(self.parts.get(job.key, 0.0) + 1 / cases, 0.999))
+
+    def poll(self, running: Iterable[Job]) -> None:
+        """Read how far the running jobs are."""
+        for job in running:
+            path = self.workspace.path("progress", f"{job.key}.json")
+            if path.exists():
+                done, total = json.loads(path.read_text())
+                if total:
+                    self._part(job, min(done / total, 0.999))
+
+    def finished(self, job: Job, failure: Why | None) -> None:
+        """Note that a job is done, or failed."""
+        self.workspace.path("progress", f"{job.key}.json").unlink(missing_ok=True)
+        self.parts.pop(job.key, None)
+        self.done[job.kind] += 1
+        seconds = time.monotonic() - self.begun.get(job.key, time.monotonic())
+        count = f"{STAGES[job.kind]} {self.done[job.kind]:.0f}/{self.totals[job.kind]}"
+        if failure:
+            self.say(f"{count}: FAILED {job.title}: {failure.message}")
+        elif not self.live:
+            self.say(f"{count}: {job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
+        self._draw(job.kind)
+
+    def _part(self, job: Job, part: float) -> None:
+        self.parts[job.key] = part
+        self.kinds[job.key] = job.kind
+        self._draw(job.kind)
+
+    def _draw(self, kind: Kind) -> None:
+        if self.live:
+            self.live.draw(kind, self._fraction(kind) * self.totals[kind])
+
+    def _fraction(self, kind: Kind) -> float:
+        running = sum(part for key, part in self.parts.items() if self.kinds[key] == kind)
+        return (self.done[kind] + running) / self.totals[kind]
+
+    def _time_left(self, kind: Kind) -> str:
+        """Return ", about 2 min left" at the stage's pace so far."""
+        fraction = self._fraction(kind)
+        if not 0 < fraction < 1:
+            return ""
+        seconds = (time.monotonic() - self.since.get(kind, time.monotonic())) * (1 - fraction) / fraction
+        return f", about {_duration(seconds)} left in this stage"
+
+
+class _Live:
+    """One bar a stage, drawn by rich on standard error."""
+
+    def __init__(self, totals: dict[Kind, int]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns: list[Any] = [
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
+        self.bars = Bars(*columns, console=Console(stderr=True))
+        order = [kind for kind in STAGES if kind in totals]
+        self.tasks = {kind: self.bars.add_task(STAGES[kind], total=totals[kind], start=False) for kind in order}
+
+    def start(self) -> None:
+        self.bars.start()
+
+    def stop(self) -> None:
+        self.bars.stop()
+
+    def draw(self, kind: Kind, completed: float) -> None:
+        task = self.tasks[kind]
+        if not self.bars.tasks[task].started:
+            self.bars.start_task(task)
+        self.bars.update(task, completed=completed)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:  # noqa: PLR2004 - below that, minutes say too little
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - likewise

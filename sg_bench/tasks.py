@@ -1,0 +1,219 @@
+"""Reads tasks/*.yaml, and a user's own card, into Task.
+
+A task's name may choose variants: `ncs[data=phantom-clean]`, `lcs[steps=240]`, `ncc[fraction=0.1,steps=80]`.
+`data` picks one of the card's own variants; `steps` and `fraction` exist for every card.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from sg_bench import resources
+from sg_bench.errors import UsageError, did_you_mean
+from sg_bench.recipes import Fraction, Model, Positive, Preparation, Shape, Split, Training, merged
+
+Kind = Literal["classification", "segmentation"]
+M = TypeVar("M", bound=Model)
+
+
+class DataChoice(Model):
+    """Which data set a task reads, and how."""
+
+    name: str
+    """What `--data NAME=PATH` calls it; stores are shared between tasks that read the same data alike."""
+    source: str
+    config: dict[str, Any] = {}
+    """Settings of the source, checked against its own config."""
+
+
+class Sampling(Model):
+    """Which crops of an image a network is trained on."""
+
+    places: Literal["candidates", "foreground"]
+    """candidates: one crop round each candidate; foreground: crops anywhere, often centred in the target."""
+    patch: Shape = (64, 64, 32)
+    crops_per_case: Positive = 16
+    """foreground: crops of each image in one epoch."""
+    centred: Fraction = 0.5
+    """foreground: share of crops whose centre lies in the target; the rest lie anywhere."""
+    target_fraction: tuple[Fraction, Fraction] = (0.0, 1.0)
+    """foreground: a crop with less or more target is drawn again (at most 20 times)."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """candidates: greatest random offset of a training crop, in voxels, along each axis."""
+    flips: tuple[bool, bool, bool] = (True, True, False)
+    """Axes x, y, z that a training crop is mirrored along with probability 1/2."""
+    balanced: bool = True
+    """candidates, classification: every epoch takes as many negatives, drawn anew, as there are positives."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Sampling:
+        if any(side % 8 for side in self.patch):
+            raise ValueError(f"patch sides must be divisible by 8 (three poolings), not {self.patch}")
+        return self
+
+
+class Inference(Model):
+    """How a whole image is predicted."""
+
+    mode: Literal["crops", "sliding_window"] = "crops"
+    """crops: candidates' crops, or for foreground tasks a fixed, seeded set; sliding_window: the whole image."""
+    crops_per_case: Positive = 4
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """sliding_window: overlap of neighbouring windows; probabilities are averaged."""
+
+
+class Task(Model):
+    """One target: data + split + head + fine-tuning protocol + metrics."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    version: Positive = 1
+    """Changes whenever a result would."""
+    title: str
+    kind: Kind
+    data: DataChoice
+    preparation: Preparation = Preparation()
+    split: Split = Split(train=0.7, validation=0.1, test=0.2)
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training cases that is used, nested from small to large under one seed."""
+    target: tuple[Positive, ...] = ()
+    """segmentation: label-map values that count as foreground, taken together."""
+    sampling: Sampling
+    inference: Inference = Inference()
+    loss: Literal["bce", "dice"]
+    training: Training = Training()
+    headline: str
+    """The honest metric."""
+    parity: str | None = None
+    """The metric that published tables print, for comparison with them alone."""
+    follows: str = ""
+    """The published protocol, and how certain each choice is: verified, derived, recalled, or our choice."""
+    note: str = ""
+    """A caution printed under every table that has this task."""
+    variant: str = ""
+    """The chosen variants in canonical form, as "data=phantom,steps=80"; "" for the card as it is."""
+
+    @property
+    def label(self) -> str:
+        """Return the task's name with its variant, as tables print it."""
+        return f"{self.name}[{self.variant}]" if self.variant else self.name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Task:
+        segmentation = self.kind == "segmentation"
+        if segmentation != bool(self.target):
+            raise ValueError("a segmentation task needs `target` label values, a classification task has none")
+        if segmentation != (self.loss == "dice"):
+            raise ValueError(f"a {self.kind} task cannot be trained with the {self.loss} loss")
+        if not segmentation and self.sampling.places != "candidates":
+            raise ValueError("a classification task samples its candidates: set sampling.places to candidates")
+        return self
+
+
+def read_task(reference: str, folder: Path | None = None) -> Task:
+    """Return the task that `reference` names: `ncs`, `ncs[data=phantom]`, or a card's path with variants likewise.
+
+    Args:
+        reference: a name or the path of a card (.yaml), relative to `folder`.
+        folder: where relative paths start; None means the current folder.
+
+    Raises:
+        UsageError: no such card or variant, or the card says something that it may not.
+    """
+    name, choices = parse_reference(reference)
+    path = _card_path(name, folder)
+    card = read_yaml(path)
+    variants = card.pop("variants", {})
+    default = card.pop("default", {})
+    chosen = {**default, **choices}
+    overlays = [_overlay(axis, value, variants, path) for axis, value in chosen.items()]
+    canonical = ",".join(f"{axis}={value}" for axis, value in sorted(choices.items()))
+    return validated(Task, merged(card, *overlays, {"variant": canonical}), str(path))
+
+
+def parse_reference(reference: str) -> tuple[str, dict[str, str]]:
+    """Split "ncs[data=x,steps=80]" into its name and its choices by axis."""
+    match = re.fullmatch(r"([^\[\]]+?)(?:\[([^\[\]]*)\])?", reference.strip())
+    pairs = [pair.partition("=") for pair in (match[2] or "").split(",") if pair.strip()] if match else []
+    if not match or any(not (axis.strip() and value.strip()) for axis, _, value in pairs):
+        raise UsageError(f"'{reference}' is not a task", hint="Write it as ncs or ncs[data=phantom,steps=80]")
+    return match[1], {axis.strip(): value.strip() for axis, _, value in pairs}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        UsageError: the file is absent, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})", hint="Check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise UsageError(f"{path}: not valid YAML: {where}", hint="Correct the file") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds a {type(content).__name__}, not settings", hint="Write `name: ...` lines")
+    return content
+
+
+def validated(model: type[M], content: dict[str, Any], where: str) -> M:
+    """Return `content` as a `model`.
+
+    Raises:
+        UsageError: names the first wrong setting, its value, and the nearest setting that exists.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_first_problem(model, error)}", hint="Correct it and run again") from error
+
+
+def _first_problem(model: type[Model], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "the whole"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_settings(model, first["loc"][:-1])
+        return f"unknown setting '{name}'{more}. {did_you_mean(str(first['loc'][-1]), known)}"
+    value = "" if first["type"] == "missing" else f" = {first['input']!r:.80}"
+    return f"'{name}'{value}: {first['msg']}{more}"
+
+
+def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list[str]:
+    """Return the settings that stand beside an unknown one, following `location` down into `model`."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, Model)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _card_path(name: str, folder: Path | None) -> Path:
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return (folder or Path()) / name
+    cards = resources.task_cards()
+    if name not in cards:
+        raise UsageError(f"unknown task '{name}'", hint=did_you_mean(name, cards))
+    return cards[name]
+
+
+def _overlay(axis: str, value: str, variants: dict[str, Any], path: Path) -> dict[str, Any]:
+    if axis == "steps":
+        return {"training": {"steps": value}}
+    if axis == "fraction":
+        return {"fraction": value}
+    if axis not in variants:
+        axes = [*variants, "steps", "fraction"]
+        raise UsageError(f"{path.name}: task has no variants by '{axis}'", hint=did_you_mean(axis, axes))
+    if value not in variants[axis]:
+        raise UsageError(f"{path.name}: no variant {axis}={value}", hint=did_you_mean(value, variants[axis]))
+    overlay: dict[str, Any] = variants[axis][value]
+    return overlay

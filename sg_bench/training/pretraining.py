@@ -1,0 +1,78 @@
+"""A method on its corpus, as the training loop sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sg_bench.data.cubes import Cubes
+from sg_bench.methods.base import Batch, Losses, Method
+from sg_bench.networks.initialise import glorot_
+from sg_bench.networks.norm import convert
+from sg_bench.recipes import Stage
+from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.loop import Part
+
+
+def fresh_network(method: Method, seed: int) -> nn.Module:
+    """Return the method's network with weights drawn from `seed`; methods that share layers share their weights."""
+    return glorot_(method.network(), torch_generator(seed))
+
+
+def torch_generator(seed: int) -> torch.Generator:
+    """Return the generator from which the weights of `seed` are drawn."""
+    return torch.Generator().manual_seed(int(generator(seed, Purpose.WEIGHTS).integers(2**62)))
+
+
+class Pretraining:
+    """A `Learner` that pretrains `method` on cubes.
+
+    Args:
+        method: what to learn.
+        network: its network, with fresh weights.
+        train: the cubes to learn from.
+        validation: the cubes that early stopping looks at, spoiled alike every time.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, method: Method, network: nn.Module, train: Cubes, validation: Cubes, device: torch.device
+    ) -> None:
+        self.method, self.device = method, device
+        self.network = convert(network)
+        self.stages = method.stages()
+        self.cubes: dict[Part, Cubes] = {"train": train, "validation": validation}
+
+    def samples(self, part: Part) -> int:
+        """Return how many cubes a part has."""
+        return len(self.cubes[part])
+
+    def start_epoch(self, stage: int, epoch: int) -> None:
+        """Change nothing: a corpus is the same in every epoch."""
+
+    def batch(self, part: Part, draws: list[Draw]) -> Batch:
+        """Return the spoiled cubes of `draws`, their targets and labels."""
+        indices = [draw.index for draw in draws]
+        images = on_device(self.cubes[part].images(indices), self.device)
+        labels = torch.from_numpy(self.cubes[part].labels(indices)).to(self.device)
+        x, y, z = images.shape[2:]
+        params = [self.method.sample_params(draw.rng, (x, y, z)) for draw in draws]
+        return self.method.make_batch(images, labels, stacked(params))
+
+    def losses(self, batch: Any, stage: Stage) -> Losses:
+        """Run the network on a batch."""
+        return self.method.losses(self.network, batch, stage)
+
+
+def on_device(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+    """Return float32 images (n, x, y, z) as a tensor (n, 1, x, y, z) with channels last."""
+    tensor = torch.from_numpy(images)[:, None].to(device)
+    return tensor.contiguous(memory_format=torch.channels_last_3d)
+
+
+def stacked(params: list[dict[str, np.ndarray[Any, Any]]]) -> dict[str, Tensor]:
+    """Return the parameters of single samples as tensors with a batch axis."""
+    return {name: torch.from_numpy(np.stack([one[name] for one in params])) for name in params[0]}

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sg_bench.data import store as store_module
+from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.sources.base import Case
+from sg_bench.data.store import Store, content_digest, finish, has_case, write_case
+from sg_bench.errors import DataError, UsageError
+from sg_bench.recipes import Preparation
+
+NAMES = ["scan/1", "../escape", "scan 10", "Ä\n'\"", "x" * 300, "."]
+RECIPE = {"preparation": Preparation(), "source": "folder"}
+
+
+def prepared(seed: int, *, labelled: bool = True) -> Prepared:
+    draw = np.random.default_rng(seed)
+    return Prepared(
+        image=draw.random((4, 5, 6 + seed)).astype(np.float16),
+        spacing=(1.0, 1.0, 2.5),
+        affine=np.diag([1.0, 1.0, 2.5, 1.0]) + seed / 3,
+        label=draw.integers(0, 4, (4, 5, 6 + seed), dtype=np.uint8) if labelled else None,
+        candidates=[VoxelCandidate((1.25, 2.0, seed / 7), True, 5.5), VoxelCandidate((0.0, 0.0, 0.0), False, None)],
+    )
+
+
+def fill(folder: Path, names: list[str] = NAMES) -> Path:
+    for seed, name in enumerate(names):
+        write_case(folder, Case(id=name, patient=f"p{seed}"), prepared(seed, labelled=seed != 1))
+    finish(folder, RECIPE, names)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class TestReading:
+    def test_what_was_written_is_read_back(self, tmp_path: Path) -> None:
+        store = Store.open(fill(tmp_path / "store"))
+        assert store.ids == [case.id for case in store.cases] == sorted(NAMES)
+        for seed, name in enumerate(NAMES):
+            wanted, case = prepared(seed, labelled=seed != 1), store[name]
+            np.testing.assert_array_equal(store.image(name), wanted.image)
+            np.testing.assert_array_equal(case.affine, wanted.affine)
+            assert (case.patient, case.shape, case.spacing) == (f"p{seed}", wanted.image.shape, wanted.spacing)
+            assert list(case.candidates) == wanted.candidates
+            assert case.labelled == (wanted.label is not None)
+            if wanted.label is not None:
+                np.testing.assert_array_equal(store.label(name), wanted.label)
+
+    def test_arrays_are_read_only_maps_opened_once(self, tmp_path: Path) -> None:
+        store = Store.open(fill(tmp_path))
+        image = store.image(NAMES[0])
+        assert isinstance(image, np.memmap)
+        assert image.dtype == np.float16
+        assert store.image(NAMES[0]) is image
+        with pytest.raises(ValueError, match="read-only"):
+            image[0, 0, 0] = 1
+
+    def test_a_large_store_does_not_run_out_of_file_descriptors(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store_module, "_OPEN_MAPS", 2)
+        store = Store.open(fill(tmp_path))
+        for name in NAMES:
+            store.image(name)
+        assert store._map.cache_info().currsize == 2
+
+    def test_another_process_opens_it_anew(self, tmp_path: Path) -> None:
+        store = Store.open(fill(tmp_path))
+        store.image(NAMES[0])
+        sent = pickle.dumps(store)
+        assert len(sent) < 500
+        np.testing.assert_array_equal(pickle.loads(sent).image(NAMES[0]), store.image(NAMES[0]))
+
+    def test_the_index_records_recipe_and_digests(self, tmp_path: Path) -> None:
+        source = tmp_path / "a.nii"
+        source.write_bytes(b"voxels")
+        folder = tmp_path / "store"
+        write_case(folder, Case(id="a", patient="a", image=source, label=source), prepared(0))
+        finish(folder, RECIPE, ["a"])
+        index = json.loads((folder / "index.json").read_text())
+        assert index["schema"] == 1
+        assert index["recipe"]["preparation"]["orientation"] == "RAS"
+        case = Store.open(folder)["a"]
+        assert case.source_digest == content_digest([source, source]) != content_digest([source])
+        assert case.image_digest == hashlib.sha256(prepared(0).image.tobytes()).hexdigest()
+
+    def test_memory_order_does_not_change_the_bytes(self, tmp_path: Path) -> None:
+        plain, turned = prepared(0), prepared(0)
+        turned = Prepared(np.asfortranarray(turned.image), turned.spacing, turned.affine, turned.label)
+        plain = Prepared(plain.image, plain.spacing, plain.affine, plain.label)
+        for folder, arrays in (("a", plain), ("b", turned)):
+            write_case(tmp_path / folder, Case(id="x", patient="x"), arrays)
+        assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+    def test_an_unknown_case_is_a_usage_error(self, tmp_path: Path) -> None:
+        store = Store.open(fill(tmp_path, ["a", "b"]))
+        assert "a" in store
+        assert "c" not in store
+        with pytest.raises(UsageError, match=r"no case 'c'\. It holds 2 cases: a, b"):
+            store.image("c")
+
+    def test_a_case_without_label_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="case 'b' has no label"):
+            Store.open(fill(tmp_path, ["a", "b"])).label("b")
+
+
+class TestDamage:
+    @pytest.mark.parametrize("spoil", ["absent", "unfinished", "text", "truncated", "schema", "fields", "list"])
+    def test_an_index_that_is_no_index_says_delete_and_run_again(self, tmp_path: Path, spoil: str) -> None:
+        folder = tmp_path / "store"
+        if spoil != "absent":
+            fill(folder, ["a"])
+        index = folder / "index.json"
+        if spoil == "unfinished":
+            index.unlink()
+        elif spoil != "absent":
+            whole = index.read_text()
+            spoilt = {
+                "text": "hello",
+                "truncated": whole[:-20],
+                "schema": whole.replace('"schema":1', '"schema":2'),
+                "fields": whole.replace('"patient"', '"pationt"'),
+                "list": "[1]",
+            }
+            index.write_text(spoilt[spoil])
+        with pytest.raises(DataError, match="Delete this store and run again") as error:
+            Store.open(folder)
+        assert str(folder) in str(error.value)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("spoil", ["missing", "empty", "truncated", "other", "pickle"])
+    def test_an_array_that_is_damaged_says_delete_and_run_again(self, tmp_path: Path, spoil: str) -> None:
+        fill(tmp_path, ["a"])
+        (path,) = tmp_path.glob("*.image.npy")
+        whole = path.read_bytes()
+        if spoil == "missing":
+            path.unlink()
+        elif spoil == "other":
+            np.save(path, np.zeros((2, 2, 2), np.float16))
+        elif spoil == "pickle":
+            np.save(path, np.array([{}], dtype=object))
+        else:
+            path.write_bytes(whole[:-7] if spoil == "truncated" else b"")
+        with pytest.raises(DataError, match="Delete this store and run again") as error:
+            Store.open(tmp_path).image("a")
+        assert f"{path} (case 'a')" in str(error.value)
+        assert not has_case(tmp_path, "a")
+
+    def test_finishing_without_all_cases_is_refused(self, tmp_path: Path) -> None:
+        fill(tmp_path, ["a"])
+        with pytest.raises(DataError, match="1 of 2 cases are not prepared, first 'b'"):
+            finish(tmp_path, RECIPE, ["b", "a"])
+
+    @pytest.mark.parametrize("image", [np.zeros((2, 2, 2), np.float32), np.zeros((2, 2), np.float16)])
+    def test_arrays_of_another_kind_are_refused(self, tmp_path: Path, image: np.ndarray) -> None:
+        with pytest.raises(ValueError, match="image of 'a' is"):
+            write_case(tmp_path, Case("a", "a"), Prepared(image, (1, 1, 1), np.eye(4)))
+
+
+KILLED_AT_A_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from tests.data.test_store import NAMES, RECIPE, Case, finish, has_case, prepared, write_case
+
+folder, deadly, real, calls = Path(sys.argv[1]), int(sys.argv[2]), os.fsync, iter(range(1000))
+
+def fsync(handle):
+    if next(calls) == deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle)
+
+os.fsync = fsync
+for seed, name in enumerate(NAMES):
+    if not has_case(folder, name):
+        print(name, flush=True)
+        write_case(folder, Case(id=name, patient=f"p{seed}"), prepared(seed, labelled=seed != 1))
+finish(folder, RECIPE, NAMES)
+"""
+
+PREPARES_A_FOLDER = """
+import sys
+from pathlib import Path
+from sg_bench.data.prepare import prepare
+from sg_bench.data.sources.folder import FolderConfig, FolderSource
+from sg_bench.data.store import finish, has_case, write_case
+from sg_bench.recipes import Preparation
+
+source, folder = FolderSource(FolderConfig(), Path(sys.argv[1])), Path(sys.argv[2])
+preparation = Preparation(spacing=(2, 2, 2))
+for case in source.scan():
+    if not has_case(folder, case.id):
+        write_case(folder, case, prepare(source.load(case), preparation))
+        print(case.id, flush=True)
+finish(folder, {"preparation": preparation}, [case.id for case in source.scan()])
+"""
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+
+
+class TestKilled:
+    @pytest.mark.parametrize("deadly", [0, 1, 2, 4, 5, 16, 17])
+    def test_a_preparation_killed_at_any_write_goes_on_to_the_same_bytes(self, tmp_path: Path, deadly: int) -> None:
+        """Three files make a case, two the unlabelled second one; the index is the 18th write."""
+        first = python(KILLED_AT_A_WRITE, tmp_path / "resumed", deadly)
+        first.communicate()
+        assert first.returncode == -signal.SIGKILL
+        left = [name for name in NAMES if not has_case(tmp_path / "resumed", name)]
+        assert len(left) == sum(last > deadly for last in (3, 5, 8, 11, 14, 17))
+        second = python(KILLED_AT_A_WRITE, tmp_path / "resumed", 999)
+        again = second.communicate()[0]
+        assert again == "".join(f"{name}\n" for name in left), "exactly the unfinished cases are done again"
+        assert contents(tmp_path / "resumed") == contents(fill(tmp_path / "whole"))
+
+    def test_a_folder_killed_while_preparing_goes_on_to_the_same_bytes(self, tmp_path: Path) -> None:
+        (tmp_path / "source/images").mkdir(parents=True)
+        draw = np.random.default_rng(0)
+        for number in range(8):
+            image = nib.Nifti1Image(draw.integers(-900, 900, (60, 60, 60), dtype=np.int16), np.diag([-1, 1, 1.5, 1]))
+            nib.save(image, tmp_path / f"source/images/ct-{number}.nii")
+        killed = python(PREPARES_A_FOLDER, tmp_path / "source", tmp_path / "resumed")
+        assert killed.stdout is not None
+        for _ in range(3):
+            killed.stdout.readline()
+        killed.send_signal(signal.SIGKILL)
+        rest = killed.communicate()[0].split()
+        assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / "resumed/index.json").exists()
+        resumed = python(PREPARES_A_FOLDER, tmp_path / "source", tmp_path / "resumed")
+        whole = python(PREPARES_A_FOLDER, tmp_path / "source", tmp_path / "whole")
+        done_again = resumed.communicate()[0].split()
+        assert len(whole.communicate()[0].split()) == 8
+        assert 8 - 3 - len(rest) - 1 <= len(done_again) <= 5
+        assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")

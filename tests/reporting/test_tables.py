@@ -1,0 +1,109 @@
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg_bench.reporting import Summary, main_table
+from sg_bench.reporting.render import cell_text, main_csv, markdown
+
+scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)
+
+
+@given(scores)
+def test_mean_and_std_are_those_of_numpy_with_ddof_1(values: list[float]) -> None:
+    summary = Summary(planned=len(values), values=tuple(values))
+    assert summary.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert summary.std == pytest.approx(np.std(values, ddof=1), abs=1e-9)
+
+
+@given(scores, st.randoms())
+def test_mean_and_std_do_not_depend_on_the_order_of_the_values(values: list[float], random: Any) -> None:
+    shuffled = random.sample(values, len(values))
+    one, other = (Summary(planned=len(values), values=tuple(order)) for order in (values, shuffled))
+    assert (one.mean, one.std) == (other.mean, other.std)
+
+
+@given(st.floats(0, 1))
+def test_one_value_has_a_mean_and_no_std(value: float) -> None:
+    summary = Summary(planned=1, values=(value,))
+    assert (summary.mean, summary.std, summary.complete) == (value, None, True)
+
+
+def test_no_value_has_neither_mean_nor_std() -> None:
+    summary = Summary(planned=2, pending=2)
+    assert (summary.mean, summary.std, summary.complete) == (None, None, False)
+
+
+def test_rows_and_columns_stand_in_the_order_of_the_plan(ledger: Any) -> None:
+    table = main_table(ledger.cells, ledger.records)
+    assert [row.method for row in table.rows] == list(dict.fromkeys(cell.method for cell in ledger.cells))
+    assert [(table.columns[i].task, table.columns[i].metric) for i in table.printed] == [
+        ("ncc[data=phantom]", "auc"),
+        ("ncs[data=phantom]", "iou_bin"),
+        ("ncs[data=phantom]", "mean_iou_keras"),
+        ("bms", ""),
+    ]
+
+
+def test_a_run_that_two_seeds_share_counts_once(empty: Any, auc_run: Any) -> None:
+    empty.done("scratch", "ncc", [auc_run(0.7)])
+    summary = main_table(empty.cells * 3, empty.records).rows[0].summaries[0]
+    assert (summary.planned, summary.values) == (1, (0.7,))
+
+
+def test_a_higher_mean_of_an_incomplete_cell_is_not_the_best(ledger: Any) -> None:
+    table = main_table(ledger.cells, ledger.records)
+    assert [table.best(index) for index in table.printed] == [82.0, 59.0, 78.0, None]
+    assert table.rows[2].summaries[table.printed[1]].mean == 0.9
+
+
+def test_equal_means_as_printed_are_all_bold(empty: Any, auc_run: Any) -> None:
+    for method, auc in (("a", 0.800001), ("b", 0.800002), ("c", 0.7999)):
+        empty.done(method, "ncc", [auc_run(auc)])
+    text = markdown("tie", main_table(empty.cells, empty.records), [])
+    assert text.count("**80.00 ± –**") == 2
+    assert "**79.99" not in text
+
+
+def test_a_cell_that_the_suite_does_not_ask_for_is_blank(empty: Any, auc_run: Any) -> None:
+    empty.done("a", "ncc", [auc_run(0.8)])
+    empty.done("b", "lcs", [auc_run(0.8)])
+    table = main_table(empty.cells, empty.records)
+    assert cell_text(table.rows[0].summaries[table.printed[1]], table) == ""
+    assert "Blank: not part of the suite." in markdown("gaps", table, [])
+    assert "\na,lcs" not in main_csv(table)
+
+
+def test_n_is_shown_in_every_cell_where_the_plans_differ(empty: Any, auc_run: Any) -> None:
+    empty.done("a", "ncc", [auc_run(0.8)])
+    empty.done("b", "ncc", [auc_run(0.7), auc_run(0.7)])
+    text = markdown("unequal", main_table(empty.cells, empty.records), [])
+    assert "80.00 ± – (n=1)" in text
+    assert "70.00 ± 0.00 (n=2)" in text
+
+
+def test_absent_data_that_were_there_when_the_cell_was_computed_do_not_hide_its_record(empty: Any) -> None:
+    empty.done("a", "ncc", [{"auc": 0.8}])
+    (cell,) = empty.cells
+    again = type(cell)(cell.key, cell.method, cell.task, 0, 0, "gone since")
+    assert main_table([again], empty.records).rows[0].summaries[0].complete
+
+
+def test_different_reasons_have_footnotes_of_their_own(empty: Any) -> None:
+    for number in range(12):
+        empty.plan("a", f"task{number}", 0, f"reason {number}")
+    text = markdown("absent", main_table(empty.cells, empty.records), [])
+    assert "–¹²" in text
+    assert "\n¹² reason 11\n" in text
+
+
+def test_std_is_the_sample_deviation_in_percent(ledger: Any) -> None:
+    table = main_table(ledger.cells, ledger.records)
+    assert cell_text(table.rows[0].summaries[0], table) == f"72.00 ± {100 * statistics.stdev([0.70, 0.74]):.2f}"
+
+
+def test_an_empty_plan_still_has_a_table() -> None:
+    assert "| method |" in markdown("nothing", main_table([], {}), [])

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from sg_bench.recipes import Shape
+from sg_bench.transforms import settings
+from sg_bench.transforms.elastic import ElasticDeformation
+from sg_bench.transforms.noise import words
+
+PAPER = (64, 64, 32)
+ELASTIC = ElasticDeformation(settings.Elastic())
+
+
+def test_official_settings_move_voxels_as_far_as_measured() -> None:
+    moved = torch.cat([ELASTIC.displacement(torch.arange(first, first + 10), PAPER) for first in range(0, 60, 10)])
+    assert float(moved.std()) == pytest.approx(3.3, abs=0.25)
+    assert float(moved.abs().amax((2, 3, 4)).mean()) == pytest.approx(9.7, abs=0.6)
+    assert abs(float(moved.mean())) < 0.25
+
+
+def test_displacement_is_scipys_gaussian_of_the_noise() -> None:
+    shape, seed = (32, 24, 16), torch.tensor([7])
+    elastic = ElasticDeformation(settings.Elastic(sigma=4, reference_side=None))
+    halves = words(seed, 32 * 24 * 16)[0].numpy()
+    for moved, half in zip(elastic.displacement(seed, shape)[0], (halves >> 16, halves & 0xFFFF), strict=True):
+        noise = ((2 * half + 1) / 65536 - 1).reshape(shape)
+        expected = ndimage.gaussian_filter(noise, 4, mode="constant", cval=0) * 991
+        assert moved.numpy() == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 16), (24, 32, 8), (33, 17, 5)])
+def test_deforming_is_scipys_linear_interpolation_with_mirrored_edges(shape: Shape) -> None:
+    elastic = ElasticDeformation(settings.Elastic(alpha=3000))
+    image = np.random.default_rng(0).random(shape, np.float32)
+    moved = elastic.displacement(torch.tensor([3]), shape)[0].numpy()
+    x, y, z = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    expected = ndimage.map_coordinates(image, (x + moved[0], y + moved[1], z), order=1, mode="reflect")
+    ours = elastic.apply(torch.from_numpy(image)[None, None], {"seed": torch.tensor([3])})[0, 0].numpy()
+    assert np.abs(moved).max() > 3
+    assert ours == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_voxel_moves_along_z() -> None:
+    ramp = torch.linspace(0, 1, 16).expand(1, 1, 32, 24, 16)
+    assert torch.allclose(ELASTIC.apply(ramp, {"seed": torch.tensor([1])}), ramp, atol=1e-6)
+
+
+def test_smaller_patches_move_by_the_same_share_of_their_side() -> None:
+    shares = []
+    for side in (16, 32, 64):
+        seeds = torch.arange(30 if side == 64 else 120)
+        shares.append(float(ELASTIC.displacement(seeds, (side, side, side // 2)).std()) / side)
+    assert shares == pytest.approx([3.3 / 64] * 3, rel=0.1)
+
+
+def test_without_a_reference_side_alpha_and_sigma_hold_as_they_stand() -> None:
+    seeds = torch.arange(2)
+    fixed = ElasticDeformation(settings.Elastic(reference_side=None))
+    assert torch.equal(fixed.displacement(seeds, PAPER), ELASTIC.displacement(seeds, PAPER))
+    assert float(fixed.displacement(seeds, (16, 16, 8)).std()) < float(fixed.displacement(seeds, PAPER).std())
+
+
+def test_smoothing_is_exact_so_that_no_order_of_summation_matters() -> None:
+    seeds = torch.arange(6)
+    together = ELASTIC.displacement(seeds, (48, 40, 20))
+    flipped = ELASTIC.displacement(seeds.flip(0), (48, 40, 20)).flip(0)
+    alone = torch.cat([ELASTIC.displacement(seed, (48, 40, 20)) for seed in seeds[:, None]])
+    assert torch.equal(together, flipped)
+    assert torch.equal(together, alone)
