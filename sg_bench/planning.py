@@ -38,7 +38,7 @@ class Job:
 
     kind: Kind
     key: str
-    recipe: Recipe
+    recipe: Recipe = field(compare=False)
     needs: tuple[str, ...]
     """Keys of the jobs that must be done before."""
     title: str

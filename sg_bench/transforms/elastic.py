@@ -37,13 +37,13 @@ class ElasticDeformation(Transform):
         return {"seed": draw_seed(rng)}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the deformed `images`; `seed` is (B,)."""
+        """Return the deformed `images`, computed in float32; `seed` is (B,)."""
         shape = spatial(images)
         moved = self.displacement(params["seed"].to(images.device), shape)
         slices = images.permute(0, 4, 1, 2, 3).flatten(0, 1).to(torch.float32)
         grid = _grid(moved.permute(0, 4, 2, 3, 1).flatten(0, 1), shape)
         deformed = grid_sample(slices, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
-        stacked = deformed.view(len(images), shape[2], images.shape[1], *shape[:2])
+        stacked = deformed.reshape(len(images), shape[2], images.shape[1], *shape[:2])
         return stacked.permute(0, 2, 3, 4, 1).to(images.dtype).contiguous()
 
     def displacement(self, seeds: Tensor, shape: Shape) -> Tensor:

@@ -31,7 +31,7 @@ def words(seeds: Tensor, count: int, *, start: int = 0) -> Tensor:
     `seeds` is (B,) int64; the words are (B, count) int64, uniform in [0, 2**32), on the same device.
     """
     first = _mixed(seeds & _WORD ^ _GOLDEN)
-    second = _mixed(_mixed(first ^ seeds >> 32) ^ _GOLDEN)  # depends on all of the seed, as `first` does not
+    second = _mixed(_mixed(first ^ seeds >> 32 & _WORD) ^ _GOLDEN)  # depends on all of the seed, as `first` does not
     position = torch.arange(start, start + count, device=seeds.device)
     return _mixed(_mixed(position ^ first[:, None]) ^ second[:, None])
 
