@@ -139,7 +139,9 @@ class _Planner:
         self.roots = roots
         folder = Path(suite.folder) if suite.folder else None
         tasks = [read_task(reference, folder) for reference in suite.tasks]
-        tuned = [task.model_dump() | {"training": merged(task.training.model_dump(), suite.fine_tuning)} for task in tasks]
+        tuned = [
+            task.model_dump() | {"training": merged(task.training.model_dump(), suite.fine_tuning)} for task in tasks
+        ]
         self.tasks = [validated(Task, card, "fine_tuning of the suite") for card in tuned]
         self.out = Plan(suite, self.tasks)
         self._stores: dict[str, Job] = {}
@@ -187,7 +189,9 @@ class _Planner:
             discovered = self._patterns()
             patterns = discovered.recipe
             needs.append(discovered.key)
-        return self._pretraining(method.name, config, corpus, patterns, seed, tuple(needs), f"{method.title}, seed {seed}")
+        return self._pretraining(
+            method.name, config, corpus, patterns, seed, tuple(needs), f"{method.title}, seed {seed}"
+        )
 
     def _pretraining(
         self,
@@ -246,7 +250,9 @@ class _Planner:
     def _corpus_task(self, corpus: Corpus) -> Task:
         known = {task.label: task for task in self.tasks} | {task.name: task for task in self.tasks}
         if corpus.task not in known:
-            raise UsageError(f"corpus of task '{corpus.task}': the suite has no such task", hint=did_you_mean(corpus.task, known))
+            raise UsageError(
+                f"corpus of task '{corpus.task}': the suite has no such task", hint=did_you_mean(corpus.task, known)
+            )
         return known[corpus.task]
 
     def _task_store(self, task: Task) -> Job:
@@ -284,7 +290,9 @@ class _Planner:
         known = {task.data.name for task in self.tasks} | {corpus.name for corpus in self.suite.corpora.values()} - {""}
         for name in self.roots:
             if name not in known:
-                raise UsageError(f"--data {name}=...: the suite has no data of that name", hint=did_you_mean(name, known))
+                raise UsageError(
+                    f"--data {name}=...: the suite has no data of that name", hint=did_you_mean(name, known)
+                )
 
 
 def open_source(name: str, config: Any, root: Path | None, data_name: str) -> Source:

@@ -33,7 +33,9 @@ class Model(BaseModel):
         if not isinstance(given, dict):
             return given
         fields = {name: field.default for name, field in cls.model_fields.items()}
-        partly = [name for name, default in fields.items() if isinstance(default, Model) and isinstance(given.get(name), dict)]
+        partly = [
+            name for name, default in fields.items() if isinstance(default, Model) and isinstance(given.get(name), dict)
+        ]
         return {**given, **{name: merged(fields[name].model_dump(), given[name]) for name in partly}}
 
 

@@ -22,7 +22,9 @@ Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-sep
 Seeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
 Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a data set lies; repeatable.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the suite; repeatable.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the suite; repeatable.")
+]
 
 
 class Selection(NamedTuple):

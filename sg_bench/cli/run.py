@@ -50,10 +50,14 @@ def run(
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
-        _note(f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them")
+        _note(
+            f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
+        )
         _compute(selection, jobs, ray_address or "local", retry_failed=retry_failed)
     elif any(not cell.missing for cell in selection.plan.cells):
-        _note(f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)")
+        _note(
+            f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
+        )
     print_report(selection)
     code = exit_code(selection)
     if code == 0 and pending and selection.plan.suite.checks:

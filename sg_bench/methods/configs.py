@@ -88,5 +88,3 @@ class SemanticGenesisConfig(MethodConfig):
         torch_port = given.get("preset") == "semantic_genesis_pytorch"
         preset = spoiling.SemanticGenesisPyTorch if torch_port else spoiling.SemanticGenesisKeras
         return {**given, "transforms": preset.model_validate(given.get("transforms", {})).model_dump()}
-
-

@@ -36,7 +36,7 @@ def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
 
     `network` is a `YNet3D`; without restoration its decoder does not run.
     """
-    assert isinstance(network, YNet3D)  # noqa: S101 - the method that calls this built it
+    assert isinstance(network, YNet3D)
     terms = {}
     if "restoration" in stage.weights:
         restored, logits = network(batch.inputs)

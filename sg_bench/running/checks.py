@@ -54,7 +54,9 @@ def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]
     """Yield the training losses, epoch by epoch, of every stage."""
     ledger = Ledger(workspace)
     for job in (*plan.of_kind("initialisation"), *plan.of_kind("cell")):
-        rows = (_record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}).get("curves", [])
+        rows = (_record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}).get(
+            "curves", []
+        )
         for stage in dict.fromkeys(row["stage"] for row in rows):
             losses = [float(row["train"]["loss"]) for row in rows if row["stage"] == stage]
             yield f"{job.title} ({stage}: {losses[0]:.4f} to {losses[-1]:.4f})", losses

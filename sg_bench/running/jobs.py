@@ -24,7 +24,7 @@ from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
 from sg_bench.ledger import Ledger, Record
 from sg_bench.methods.autoencoder import latent
-from sg_bench.methods.base import Crops, Method, Patterns, WholeVolumes
+from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
 from sg_bench.planning import Job, Recipe, corpus_parts, open_source, store_recipe
@@ -78,7 +78,7 @@ def attempt(job: Job, workspace: Workspace, report: Report, case_id: str | None 
             execute(job, workspace, report)
         else:
             prepare_case(job, workspace, case_id)
-    except Exception as error:  # noqa: BLE001 - one failed job never stops the others
+    except Exception as error:
         failure = Failure.of(error)
         if job.kind == "cell":
             Ledger(workspace).put(failed_record(job, failure))
@@ -198,7 +198,7 @@ def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> N
     settings = DiscoverySettings(**job.recipe["settings"])
     latents = _latents(job, workspace, store, train_ids + validation_ids)
 
-    def ranked(reference: Reference, validation: bool) -> list[str]:  # noqa: FBT001 - patterns.py's own signature
+    def ranked(reference: Reference, validation: bool) -> list[str]:
         return nearest(latents, reference.id, validation_ids if validation else train_ids)
 
     references = draw_references(settings, train_ids, store.image, generator(settings.seed, Purpose.PLACES))

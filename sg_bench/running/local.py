@@ -64,7 +64,7 @@ class WorkerProcesses:
 
     def close(self) -> None:
         """End the processes, also in the middle of a unit."""
-        processes = list((self.pool._processes or {}).values())  # noqa: SLF001 - the pool offers no other way to stop a running job
+        processes = list((self.pool._processes or {}).values())
         self.pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             with suppress(ProcessLookupError):

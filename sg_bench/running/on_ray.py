@@ -188,5 +188,3 @@ def _connect(address: str, jobs: int) -> None:
 def _run_name(what: str) -> str:
     """Return a name that no earlier run has: Ray would resume a run of the same name by its own snapshot."""
     return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
-
-

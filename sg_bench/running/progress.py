@@ -55,7 +55,9 @@ class Progress:
         terminal: whether a live view can be drawn.
     """
 
-    def __init__(self, jobs: Iterable[Job], workspace: Workspace, say: Callable[[str], None], *, terminal: bool) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], workspace: Workspace, say: Callable[[str], None], *, terminal: bool
+    ) -> None:
         self.workspace, self.say = workspace, say
         self.totals: dict[Kind, int] = {}
         for job in jobs:
@@ -72,7 +74,9 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.stop()
 
@@ -165,6 +169,6 @@ class _Live:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 90:  # noqa: PLR2004 - below that, minutes say too little
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - likewise
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

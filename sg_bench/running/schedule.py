@@ -112,7 +112,7 @@ class Scheduler:
         if job.kind == "store":
             try:
                 ids = case_ids(job)
-            except Exception as error:  # noqa: BLE001 - recorded like any failure of this job
+            except Exception as error:
                 self._fail(job, Failure.of(error))
                 return
             for id_ in ids:
@@ -124,7 +124,9 @@ class Scheduler:
     def _start_ready(self) -> None:
         ready = sorted((unit for unit, needs in self.waiting.items() if not needs), key=lambda unit: unit.urgency)
         for unit in ready:
-            if sum(u.job.workers for u in self.running.values()) + unit.job.workers > max(self.backend.slots, unit.job.workers):
+            if sum(u.job.workers for u in self.running.values()) + unit.job.workers > max(
+                self.backend.slots, unit.job.workers
+            ):
                 return
             del self.waiting[unit]
             if unit.case is None:
@@ -137,7 +139,7 @@ class Scheduler:
         except BrokenProcessPool:
             self._retry(unit)
             return
-        except Exception as error:  # noqa: BLE001 - the backend's own trouble
+        except Exception as error:
             failure = Failure.of(error)
         if failure:
             self._fail(unit.job, failure)

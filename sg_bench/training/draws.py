@@ -48,7 +48,9 @@ def epoch_batches(
         yield [Draw(next(order), generator(seed, Purpose.TRAIN, stage, epoch, position)) for position in positions]
 
 
-def fixed_batches(seed: int, purpose: Purpose, *, samples: int, batch_size: int, at_most: int = 0) -> Iterator[list[Draw]]:
+def fixed_batches(
+    seed: int, purpose: Purpose, *, samples: int, batch_size: int, at_most: int = 0
+) -> Iterator[list[Draw]]:
     """Yield all samples once, in order, with the same random numbers every time; `at_most` batches if given."""
     starts = range(0, samples, batch_size)
     for start in starts[:at_most] if at_most else starts:

@@ -149,6 +149,6 @@ def mirrored(
     image: NDArray[Any], truth: NDArray[Any], axes: tuple[bool, bool, bool], rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return image, and truth if it is a map, mirrored along each allowed axis with probability 1/2."""
-    drawn = rng.random(3) < 0.5  # noqa: PLR2004 - a coin
+    drawn = rng.random(3) < 0.5
     chosen = [axis for axis in range(3) if axes[axis] and drawn[axis]]
     return np.flip(image, chosen), np.flip(truth, chosen) if truth.ndim == image.ndim else truth

@@ -262,7 +262,9 @@ class _Means:
     def means(self, world: World) -> dict[str, float]:
         """Return the means over all ranks."""
         names = sorted(self.sums)
-        flat = torch.stack([self.sums[name] for name in names] + [torch.tensor(self.count, device=self.device).double()])
+        flat = torch.stack(
+            [self.sums[name] for name in names] + [torch.tensor(self.count, device=self.device).double()]
+        )
         flat = world.total(flat)
         return {name: float(value) for name, value in zip(names, (flat[:-1] / flat[-1]).tolist(), strict=True)}
 
@@ -308,9 +310,11 @@ def total_steps(learner: Learner) -> int | None:
     total = 0
     for stage in learner.stages:
         training = stage.training
-        natural = training.epochs * epoch_steps(learner.samples("train"), training.model_copy(update={"steps": None}), 0)
+        natural = training.epochs * epoch_steps(
+            learner.samples("train"), training.model_copy(update={"steps": None}), 0
+        )
         total += min(natural, training.steps) if training.steps is not None else natural
-        if training.patience is not None and training.steps is None and training.epochs > 1000:  # noqa: PLR2004
+        if training.patience is not None and training.steps is None and training.epochs > 1000:
             return None
     return total
 

@@ -33,21 +33,24 @@ class BezierIntensity(Transform):
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         """Return the mapped `images`; `points` is (B, 2, 2), `inverted` (B,)."""
         x, y = (table.to(images.device) for table in self._curves(params["points"], params["inverted"]))
-        values = images.flatten(1).to(torch.promote_types(images.dtype, torch.float32)).contiguous()
+        values = images.flatten(1).to(torch.float64)
         mapped = torch.stack([_interpolated(*row) for row in zip(values, x, y, strict=True)])
         return mapped.view(images.shape).to(images.dtype)
 
     def _curves(self, points: Tensor, inverted: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (rising from 0 to 1) and y of (B, nodes) points along the curves, float32."""
+        """Return x (rising from 0 to 1) and y of (B, nodes) points along the curves.
+
+        Both are float64: steep curves have many points that float32 could not tell apart.
+        """
         t = torch.linspace(0, 1, self.config.nodes, dtype=torch.float64, device=points.device)
         inner = points[..., None] * torch.stack([3 * t * (1 - t) * (1 - t), 3 * t * t * (1 - t)])[:, None]
-        x, y = (inner[:, 0] + inner[:, 1] + t * t * t).to(torch.float32).unbind(1)
+        x, y = (inner[:, 0] + inner[:, 1] + t * t * t).unbind(1)
         return x.cummax(1).values, torch.where(inverted[:, None], y.flip(1), y)
 
 
 def _interpolated(values: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Interpolate y(x) linearly at `values`, all of one dimension; x rises."""
-    right = torch.searchsorted(x, values.to(x.dtype)).clamp(1, len(x) - 1)
+    right = torch.searchsorted(x, values).clamp(1, len(x) - 1)
     left = right - 1
     width = (x[1:] - x[:-1]).clamp(min=torch.finfo(x.dtype).tiny)[left]
     share = ((values - x[left]) / width).clamp(0, 1)
