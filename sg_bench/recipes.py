@@ -77,7 +77,7 @@ class Schedule(Model):
     name: Literal["constant", "plateau", "step"] = "plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     every: Positive = 40
-    """step: epochs between two falls; plateau: stale epochs before a fall."""
+    """step: epochs between two falls; plateau: so many stale epochs in a row bring a fall."""
     min_delta: Annotated[float, Field(ge=0)] = 1e-4
     min_lr: Annotated[float, Field(ge=0)] = 1e-6
 
@@ -93,7 +93,8 @@ class Training(Model):
     steps_per_epoch: Positive | None = None
     """None: one pass over the training samples."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Stop after so many steps in all, even inside an epoch; None: only `epochs` and `patience` stop."""
+    """Stop after so many steps in all, those of earlier stages included, even inside an epoch; None: only `epochs`
+    and `patience` stop."""
     patience: Positive | None = 50
     """Stop after so many epochs without a better validation loss; None: never."""
     norm_eval: Literal["running", "reestimated", "batch"] = "running"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import typer
 
 
-class What(str, Enum):
+class What(StrEnum):
     """What can be listed."""
 
     METHODS = "methods"

@@ -7,6 +7,14 @@ from collections import Counter
 import typer
 
 from sg_bench.cli import options
+from sg_bench.planning import Kind
+
+KINDS: dict[Kind, str] = {
+    "store": "data stores",
+    "patterns": "self-discoveries",
+    "initialisation": "initialisations",
+    "cell": "cells",
+}
 
 
 def plan(
@@ -33,12 +41,7 @@ def plan(
     planned, pending = selection.plan, selection.plan.pending(selection.workspace)
     wanted = Counter(job.kind for job in pending)
     typer.echo(f"{planned.suite.name}: {planned.suite.title}".rstrip(": "))
-    for kind, name in (
-        ("store", "data stores"),
-        ("patterns", "self-discoveries"),
-        ("initialisation", "initialisations"),
-        ("cell", "cells"),
-    ):
+    for kind, name in KINDS.items():
         typer.echo(f"{name:<17} {len(planned.of_kind(kind)):>5} planned {wanted[kind]:>5} to compute")
     typer.echo("")
     counts = Counter((cell.method, cell.task, cell.missing) for cell in planned.cells)

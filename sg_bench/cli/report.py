@@ -8,6 +8,10 @@ from sg_bench.cli import options
 from sg_bench.ledger import Ledger, Record
 
 
+PLAIN_WIDTH = 160
+"""Characters a line of a table that is printed into a file or a pipe."""
+
+
 def report(
     suite: options.SuiteName = "demo",
     work: options.Work = None,
@@ -44,7 +48,10 @@ def print_report(selection: options.Selection) -> None:
     suite, found = selection.plan.suite, records(selection)
     title = suite.title or suite.name
     path = write_report(selection.out, title, selection.plan.cells, found, notes(selection))
-    Console().print(console_table(main_table(selection.plan.cells, found), title))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(console_table(main_table(selection.plan.cells, found), title))
     for note in notes(selection):
         typer.echo(note)
     for reason in sorted({cell.missing for cell in selection.plan.cells if cell.missing}):

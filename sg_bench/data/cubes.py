@@ -128,9 +128,12 @@ def pattern_cubes(folder: Path, *, validation: bool) -> ArrayCubes:
     try:
         index = read_json(folder / "index.json")
         cubes = np.load(folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        windows = index["windows"]
+        if len(windows) != len(cubes):
+            raise ValueError(f"{len(cubes)} cubes, but the index has {len(windows)}")
+    except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
         raise DataError(f"{folder}: not a finished pattern folder ({error})", hint="Delete it and run again") from error
-    chosen = [row for row, window in enumerate(index["windows"]) if window["validation"] == validation]
-    labels = np.array([index["windows"][row]["label"] for row in chosen], np.int64)
+    chosen = [row for row, window in enumerate(windows) if window["validation"] == validation]
+    labels = np.array([windows[row]["label"] for row in chosen], np.int64)
     first, last = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
     return ArrayCubes(cubes[first:last], labels)

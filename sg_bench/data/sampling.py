@@ -68,7 +68,8 @@ class Places:
         if self._counts is None or self.rule.air is None:
             return 0.0
         (x, y, z), (sx, sy, sz) = start, self.rule.cube
-        box = self._counts[x : x + sx + 1 : sx, y : y + sy + 1 : sy, z : z + sz + 1 : sz].astype(np.int64)
+        box = self._counts[x : x + sx + 1 : sx, y : y + sy + 1 : sy, z : z + sz + 1 : sz]
+        # Of a huge volume the sums wrap round, and the differences wrap back.
         total = int(np.diff(np.diff(np.diff(box, axis=0), axis=1), axis=2)[0, 0, 0])
         return total / (self.rule.air.look_ahead - 1) / (sx * sy * sz)
 

@@ -41,9 +41,12 @@ class Reference:
 
 
 def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: list[str]) -> list[str]:
-    """Return `ids` from nearest to farthest by L2 distance of their latents to the reference's; ties by id."""
+    """Return `ids` from nearest to farthest by L2 distance of their latents to the reference's.
+
+    The reference itself comes before others at distance zero; further ties go by id.
+    """
     origin = latents[reference]
-    return sorted(ids, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_))
+    return sorted(ids, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_ != reference, id_))
 
 
 def draw_references(
@@ -66,7 +69,7 @@ def draw_references(
     if len(found) < settings.classes:
         raise MethodError(
             f"self-discovery found {len(found)} patterns in {len(ids)} volumes, {settings.classes} were asked for",
-            hint="Lower discovery.classes, discovery.crops.border or discovery.min_distance, or relax discovery.crops.air",
+            hint="Lower discovery.classes, discovery.crops.border or discovery.min_distance, or relax the air rule",
         )
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sg_bench.recipes import CropRule, Model, Positive
 
@@ -27,3 +27,10 @@ class DiscoverySettings(Model):
     """In-plane side of the resized crops, both ends included."""
     jitter: tuple[int, int] = (-10, 9)
     """In-plane offset of the resized crops, both ends included."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DiscoverySettings:
+        for name, (low, high) in (("sides", self.sides), ("jitter", self.jitter)):
+            if low > high or (name == "sides" and low < 1):
+                raise ValueError(f"{name} must be (low, high) with low <= high{', from 1 on' * (name == 'sides')}")
+        return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,7 +56,7 @@ class Predictions:
                 ids = file["ids"].tolist()
                 probabilities = {id_: file[f"probability_{number}"] for number, id_ in enumerate(ids)}
                 return cls(probabilities, {id_: file[f"truth_{number}"] for number, id_ in enumerate(ids)})
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: no readable predictions ({error})", hint="Delete its cell and run again"
             ) from error
@@ -102,7 +104,7 @@ def _whole(
     task: Task, network: nn.Module, store: Store, id_: str, device: torch.device
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a whole image's probabilities by a window that slides over it, and the truth."""
-    from monai.inferers import sliding_window_inference
+    from monai.inferers.utils import sliding_window_inference
 
     image = torch.from_numpy(np.array(store.image(id_), np.float32))[None, None].to(device)
     found = sliding_window_inference(
@@ -112,6 +114,7 @@ def _whole(
         predictor=lambda window: torch.sigmoid(network(_last(window)).float()),
         overlap=task.inference.overlap,
     )
+    assert isinstance(found, Tensor)
     return found[0, 0].cpu().numpy(), np.isin(store.label(id_), task.target)
 
 

@@ -72,7 +72,7 @@ class Failure:
 
 
 def attempt(job: Job, workspace: Workspace, report: Report, case_id: str | None = None) -> Failure | None:
-    """Execute `job`, or prepare one case of it, and return what went wrong, if anything; a cell's failure is recorded."""
+    """Execute `job`, or prepare one case of it; return what went wrong, if anything, and record it for a cell."""
     try:
         if case_id is None:
             execute(job, workspace, report)

@@ -52,12 +52,13 @@ class RayBackend:
     def __init__(self, workspace: Workspace, address: str, jobs: int) -> None:
         self.workspace = workspace
         _connect(address, jobs)
-        self.slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        self.gpu = min(1, int(ray.cluster_resources().get("GPU", 0)))
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.slots = max(1, int(resources.get("CPU", 1)))
+        self.gpu = min(1, int(resources.get("GPU", 0)))
         self.threads = ThreadPoolExecutor(self.slots)
-        options = {"num_cpus": 1, "runtime_env": {"env_vars": single_threaded()}}
-        self.task = ray.remote(**options)(work)
-        self.device_task = ray.remote(num_gpus=self.gpu, **options)(work)
+        environment = {"env_vars": single_threaded()}
+        self.task = ray.remote(num_cpus=1, runtime_env=environment)(work)
+        self.device_task = ray.remote(num_cpus=1, num_gpus=self.gpu, runtime_env=environment)(work)
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
@@ -77,12 +78,12 @@ class RayBackend:
 
     def _pretrain(self, job: Job) -> Failure | None:
         trainer = TorchTrainer(
-            pretrain_worker,
+            pretrain_worker,  # type: ignore[arg-type] # V2 hands on what rank 0 returns
             train_loop_config={"job": job, "root": str(self.workspace.root)},
             scaling_config=train.ScalingConfig(
                 num_workers=job.workers, use_gpu=bool(self.gpu), resources_per_worker=self._resources(1.0)
             ),
-            run_config=train.RunConfig(
+            run_config=train.RunConfig(  # type: ignore[call-arg] # declared as V1's, is V2's
                 name=_run_name(job.key),
                 storage_path=str(self.workspace.path("ray")),
                 failure_config=train.FailureConfig(max_failures=RESTARTS),
@@ -90,7 +91,7 @@ class RayBackend:
                 worker_runtime_env={"env_vars": single_threaded()},
             ),
         )
-        failure: Failure | None = trainer.fit().return_value
+        failure: Failure | None = trainer.fit().return_value  # type: ignore[attr-defined] # likewise
         return failure
 
     def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> None:
@@ -175,7 +176,7 @@ class _Watch(tune.Callback):
 
 def _connect(address: str, jobs: int) -> None:
     """Start or join a cluster, quietly, with token authentication and without usage reports."""
-    local = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
+    local: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:

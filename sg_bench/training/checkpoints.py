@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ def load_state(folder: Path) -> State | None:
         return None
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError):
-        path.rename(path.with_suffix(".damaged"))
+    except (RuntimeError, EOFError, LookupError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
+        with contextlib.suppress(FileNotFoundError):  # another rank was faster
+            path.rename(path.with_suffix(".damaged"))
         return None
     return state
 

@@ -42,24 +42,34 @@ def epoch_batches(
     seed: int, stage: int, epoch: int, *, samples: int, batch_size: int, steps: int
 ) -> Iterator[list[Draw]]:
     """Yield `steps` global batches: passes over `samples` in fresh random orders, one after the other."""
-    order = _endless_order(seed, stage, epoch, samples)
+    order = _endless(seed, Purpose.ORDER, (stage, epoch), samples)
     for step in range(steps):
         positions = range(step * batch_size, (step + 1) * batch_size)
         yield [Draw(next(order), generator(seed, Purpose.TRAIN, stage, epoch, position)) for position in positions]
 
 
-def fixed_batches(
-    seed: int, purpose: Purpose, *, samples: int, batch_size: int, at_most: int = 0
-) -> Iterator[list[Draw]]:
-    """Yield all samples once, in order, with the same random numbers every time; `at_most` batches if given."""
-    starts = range(0, samples, batch_size)
-    for start in starts[:at_most] if at_most else starts:
+def calibration_batches(seed: int, *, samples: int, batch_size: int, at_most: int) -> Iterator[list[Draw]]:
+    """Yield one pass in full batches, or `at_most` of them, with the same order and random numbers every time.
+
+    The order is random because samples of a kind stand together; fewer samples than a batch holds are repeated.
+    """
+    order = _endless(seed, Purpose.CALIBRATION, (0,), samples)
+    for step in range(min(at_most, max(1, samples // batch_size))):
+        positions = range(step * batch_size, (step + 1) * batch_size)
+        yield [Draw(next(order), generator(seed, Purpose.CALIBRATION, 1, position)) for position in positions]
+
+
+def fixed_batches(seed: int, purpose: Purpose, *, samples: int, batch_size: int) -> Iterator[list[Draw]]:
+    """Yield all samples once, in order, with the same random numbers every time."""
+    for start in range(0, samples, batch_size):
         indices = range(start, min(start + batch_size, samples))
         yield [Draw(index, generator(seed, purpose, index)) for index in indices]
 
 
-def _endless_order(seed: int, stage: int, epoch: int, samples: int) -> Iterator[int]:
+def _endless(seed: int, purpose: Purpose, where: tuple[int, ...], samples: int) -> Iterator[int]:
+    if samples < 1:
+        raise ValueError(f"batches need at least one sample, not {samples}")
     turn = 0
     while True:
-        yield from generator(seed, Purpose.ORDER, stage, epoch, turn).permutation(samples).tolist()
+        yield from generator(seed, purpose, *where, turn).permutation(samples).tolist()
         turn += 1

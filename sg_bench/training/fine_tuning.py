@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sg_bench.data.store import Store
+from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import Crop, candidate_crops, cut_crop, foreground_crop, foreground_voxels
 from sg_bench.methods.base import Losses
 from sg_bench.networks.heads import Classifier, Segmenter
@@ -43,11 +44,7 @@ def task_network(task: Task, width: int, encoder: State, decoder: State, seed: i
     Raises:
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
-    network: Classifier | Segmenter
-    if task.kind == "classification":
-        network = Classifier(Encoder3D(width), outputs=1)
-    else:
-        network = Segmenter(UNet3D(width))
+    network = Classifier(Encoder3D(width), outputs=1) if task.kind == "classification" else Segmenter(UNet3D(width))
     glorot_(network, torch_generator(seed))
     report = load_into(network.backbone, encoder, decoder, need_decoder=task.kind == "segmentation")
     return network, report
@@ -94,12 +91,22 @@ class FineTuning:
         return len(self.epoch_crops if part == "train" else self.crops[part])
 
     def start_epoch(self, stage: int, epoch: int) -> None:
-        """Draw this epoch's negatives: as many as there are positives (protocol B.1)."""
+        """Draw this epoch's negatives: as many as there are positives (protocol B.1).
+
+        Raises:
+            DataError: the training cases do not hold both.
+        """
         sampling = self.task.sampling
         if self.task.kind != "classification" or not sampling.balanced:
             return
         positives = [crop for crop in self.crops["train"] if crop.positive]
         negatives = [crop for crop in self.crops["train"] if not crop.positive]
+        if not positives or not negatives:
+            raise DataError(
+                f"{len(self.ids['train'])} training cases hold {len(positives)} positive and {len(negatives)} negative "
+                "candidates, and a classification needs both",
+                hint="Raise the task's fraction, or change its split's seed",
+            )
         rng = generator(self.seed, Purpose.EPOCH, stage, epoch)
         chosen = sorted(rng.permutation(len(negatives))[: len(positives)].tolist())
         self.epoch_crops = positives + [negatives[index] for index in chosen]
@@ -150,5 +157,5 @@ def mirrored(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return image, and truth if it is a map, mirrored along each allowed axis with probability 1/2."""
     drawn = rng.random(3) < 0.5
-    chosen = [axis for axis in range(3) if axes[axis] and drawn[axis]]
+    chosen = tuple(axis for axis in range(3) if axes[axis] and drawn[axis])
     return np.flip(image, chosen), np.flip(truth, chosen) if truth.ndim == image.ndim else truth

@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from sg_bench.errors import MethodError
+from sg_bench.errors import DataError, MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.recipes import Stage, Training
 from sg_bench.training.checkpoints import State, load_state, save_state
-from sg_bench.training.draws import Draw, Purpose, epoch_batches, fixed_batches
+from sg_bench.training.draws import Draw, Purpose, calibration_batches, epoch_batches, fixed_batches
 from sg_bench.training.ranks import World
 
 Part = Literal["train", "validation"]
@@ -73,6 +73,8 @@ def train(
 
     Raises:
         MethodError: the loss became NaN or infinite.
+        DataError: there is nothing to train on.
+        UsageError: a batch cannot be divided among the processes.
     """
     run = _Run(learner, seed, folder, world or World(), progress or _silent, checkpoint_seconds)
     run.resume()
@@ -90,11 +92,11 @@ class _Run:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
         self.progress, self.every = progress, every
         self.saved_at = time.monotonic()
-        self.stage = self.epoch = self.stale = 0
-        self.step = self.total_steps = 0
+        self.stage = self.epoch = self.stale = self.steps = 0
         self.history: list[dict[str, Any]] = []
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
+        _check_shares(learner, world)
         learner.network.to(learner.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._new_optimiser()
 
@@ -107,7 +109,7 @@ class _Run:
             self._checkpoint()
         if self.best_weights is not None:
             self.learner.network.load_state_dict(self.best_weights)
-        self.stage, self.epoch, self.stale, self.step = self.stage + 1, 0, 0, 0
+        self.stage, self.epoch, self.stale = self.stage + 1, 0, 0
         self.best, self.best_weights = math.inf, None
         self._new_optimiser()
         self._checkpoint()
@@ -124,20 +126,18 @@ class _Run:
     def _stage_done(self) -> bool:
         training = self.plan.training
         stale = training.patience is not None and self.stale >= training.patience
-        return self.epoch >= training.epochs or stale or (training.steps is not None and self.step >= training.steps)
+        return self.epoch >= training.epochs or stale or (training.steps is not None and self.steps >= training.steps)
 
     def _train_epoch(self) -> None:
         """Take one epoch's steps; append its row to the history."""
         training, network = self.plan.training, self.learner.network
         self.learner.start_epoch(self.stage, self.epoch)
-        steps = epoch_steps(self.learner.samples("train"), training, self.step)
+        samples = self.learner.samples("train")
+        if not samples:
+            raise DataError("there is no sample to train on", hint="Give the training part more data")
+        steps = epoch_steps(samples, training, self.steps)
         batches = epoch_batches(
-            self.seed,
-            self.stage,
-            self.epoch,
-            samples=self.learner.samples("train"),
-            batch_size=training.batch_size,
-            steps=steps,
+            self.seed, self.stage, self.epoch, samples=samples, batch_size=training.batch_size, steps=steps
         )
         network.train()
         sums = _Means(self.learner.device)
@@ -151,9 +151,9 @@ class _Run:
             self.world.average_gradients(network)
             self.optimiser.step()
             sums.add(loss, losses, len(draws))
-            self.step, self.total_steps = self.step + 1, self.total_steps + 1
-            self.progress(self.total_steps, total_steps(self.learner))
-        row = {"stage": self.plan.name, "epoch": self.epoch, "step": self.total_steps, "lr": self._lr()}
+            self.steps += 1
+            self.progress(self.steps, total_steps(self.learner))
+        row = {"stage": self.plan.name, "epoch": self.epoch, "step": self.steps, "lr": self._lr()}
         self.history.append(row | {"train": self._finite(sums.means(self.world))})
         self.epoch += 1
 
@@ -166,13 +166,13 @@ class _Run:
         size = max(self.world.size, self.plan.training.batch_size)
         batches = fixed_batches(self.seed, Purpose.VALIDATION, samples=samples, batch_size=size)
         sums = _Means(self.learner.device)
-        with evaluating(self.learner, self.plan.training, self.seed), torch.no_grad():
+        with evaluating(self.learner, self.plan.training, self.seed, self.world), torch.no_grad():
             for draws in batches:
                 share = draws[self.world.rank :: self.world.size]
-                if share:
-                    with self._precision():
-                        losses = self.learner.losses(self.learner.batch("validation", share), self.plan)
-                    sums.add(weighted(losses, self.plan), losses, len(share))
+                batch = self.learner.batch("validation", share or draws[:1])  # without a share, a guest of no weight
+                with self._precision():
+                    losses = self.learner.losses(batch, self.plan)
+                sums.add(weighted(losses, self.plan), losses, len(share))
         row["validation"] = self._finite(sums.means(self.world))
         return float(row["validation"]["loss"])
 
@@ -195,7 +195,7 @@ class _Run:
         for name, value in means.items():
             if not math.isfinite(value):
                 raise MethodError(
-                    f"'{name}' became {value} in stage '{self.plan.name}' by step {self.total_steps} (lr {self._lr():g})",
+                    f"'{name}' became {value} in stage '{self.plan.name}' by step {self.steps} (lr {self._lr():g})",
                     hint="Lower training.optimiser.lr, or check the data's intensities",
                 )
         return means
@@ -218,8 +218,7 @@ class _Run:
             "stage": self.stage,
             "epoch": self.epoch,
             "stale": self.stale,
-            "step": self.step,
-            "total_steps": self.total_steps,
+            "steps": self.steps,
             "history": self.history,
             "best": self.best,
             "best_weights": self.best_weights,
@@ -234,8 +233,8 @@ class _Run:
         if state is None:
             return
         self.stage, self.epoch, self.stale = state["stage"], state["epoch"], state["stale"]
-        self.step, self.total_steps = state["step"], state["total_steps"]
-        self.history, self.best, self.best_weights = state["history"], state["best"], state["best_weights"]
+        self.steps, self.history = state["steps"], state["history"]
+        self.best, self.best_weights = state["best"], state["best_weights"]
         self.learner.network.load_state_dict(state["network"])
         self._new_optimiser()
         if self.stage < len(self.learner.stages):
@@ -270,37 +269,45 @@ class _Means:
 
 
 def weighted(losses: Losses, stage: Stage) -> Tensor:
-    """Return the loss: the stage's weights over the losses's terms."""
+    """Return the loss: the stage's weights over the losses' terms.
+
+    Raises:
+        MethodError: a weight's term was not computed.
+    """
+    absent = sorted(stage.weights.keys() - losses.terms.keys())
+    if absent:
+        raise MethodError(
+            f"stage '{stage.name}' weighs '{absent[0]}', but the method's losses are {sorted(losses.terms)}",
+            hint="Correct the method's stages() or losses()",
+        )
     parts = [stage.weights[name] * term for name, term in losses.terms.items() if name in stage.weights]
     return torch.stack(parts).sum()
 
 
 @contextlib.contextmanager
-def evaluating(learner: Learner, training: Training, seed: int) -> Any:
+def evaluating(learner: Learner, training: Training, seed: int, world: World | None = None) -> Any:
     """Put the network into evaluation, batch norm as `training.norm_eval` says; afterwards back into training."""
     network = learner.network
     if training.norm_eval == "reestimated":
-        reestimate(network, _calibration(learner, training, seed), learner.device)
+        reestimate(network, _calibration(learner, training, seed, world or World()), learner.device)
     network.eval()
     with use_batch_statistics(network) if training.norm_eval == "batch" else contextlib.nullcontext():
         yield
     network.train()
 
 
-def _calibration(learner: Learner, training: Training, seed: int) -> Iterable[Tensor]:
-    batches = fixed_batches(
-        seed,
-        Purpose.CALIBRATION,
-        samples=learner.samples("train"),
-        batch_size=training.batch_size,
-        at_most=CALIBRATION_BATCHES,
+def _calibration(learner: Learner, training: Training, seed: int, world: World) -> Iterable[Tensor]:
+    """Yield this rank's inputs: always of the first epoch's samples, whichever epoch this process happened to see."""
+    learner.start_epoch(0, 0)
+    batches = calibration_batches(
+        seed, samples=learner.samples("train"), batch_size=training.batch_size, at_most=CALIBRATION_BATCHES
     )
     for draws in batches:
-        yield learner.batch("train", draws).inputs
+        yield learner.batch("train", list(world.slice(draws))).inputs
 
 
 def epoch_steps(samples: int, training: Training, taken: int) -> int:
-    """Return how many steps the next epoch has, after `taken` steps of the stage."""
+    """Return how many steps the next epoch has, after `taken` steps of all stages so far."""
     steps = training.steps_per_epoch or max(1, samples // training.batch_size)
     return min(steps, training.steps - taken) if training.steps is not None else steps
 
@@ -313,7 +320,7 @@ def total_steps(learner: Learner) -> int | None:
         natural = training.epochs * epoch_steps(
             learner.samples("train"), training.model_copy(update={"steps": None}), 0
         )
-        total += min(natural, training.steps) if training.steps is not None else natural
+        total = max(total, min(total + natural, training.steps)) if training.steps is not None else total + natural
         if training.patience is not None and training.steps is None and training.epochs > 1000:
             return None
     return total
@@ -324,6 +331,15 @@ def autocast(device: torch.device, training: Training) -> AbstractContextManager
     if device.type == "cuda" and training.precision == "auto" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _check_shares(learner: Learner, world: World) -> None:
+    for stage in learner.stages:
+        if stage.training.batch_size % world.size:
+            raise UsageError(
+                f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.batch_size}",
+                hint=f"Set training.batch_size to a multiple of {world.size}, or change `workers`",
+            )
 
 
 def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -344,7 +360,7 @@ def _schedule(optimiser: torch.optim.Optimizer, training: Training) -> Any:
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimiser,
             factor=settings.factor,
-            patience=settings.every,
+            patience=settings.every - 1,  # Keras, whose settings these are, counts the epoch of the fall too
             threshold=settings.min_delta,
             threshold_mode="abs",
             min_lr=settings.min_lr,

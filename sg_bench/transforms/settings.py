@@ -10,11 +10,11 @@ al. 2020, arXiv:2007.06959), the latter in its Keras and its PyTorch edition, wh
 from __future__ import annotations
 
 from fractions import Fraction as Rational
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import Fraction, Model, Positive, merged
+from sg_bench.recipes import Fraction, Model, Positive
 
 Share = Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$")]
 """A part of an image's side, such as "1/6"; what it comes to is rounded down to whole voxels."""
@@ -113,16 +113,7 @@ TEN_TO_TWENTY_VOXELS = Sides(plane=("10/64", "20/64"), depth=("10/32", "20/32"))
 
 
 class PresetSettings(Model):
-    """Settings of a whole preset: a partial overlay of one part keeps the preset's other values of that part."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _overlaid(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        parts = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, Model)}
-        defaults = {name: part.model_dump() for name, part in parts.items() if isinstance(given.get(name), dict)}
-        return merged(defaults, given)
+    """Settings of a whole preset."""
 
 
 class ModelsGenesis(PresetSettings):
