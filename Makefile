@@ -22,10 +22,10 @@ demo: $(READY)
 	$(BIN)/sg-bench run --suite demo
 
 test: lint
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --benchmark-disable -m "not slow and not cluster"
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable -m "not slow and not cluster"
 
 test-all: lint
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --benchmark-disable
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ stays and the second is kept beside it as a conflict.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sg_bench.errors import SgBenchError
@@ -31,14 +33,25 @@ class Ledger:
         """
         path = self.workspace.path("cells", f"{key}.json")
         try:
-            record: Record = read_json(path)
+            record = read_json(path)
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise SgBenchError(f"{path} is damaged: {error}", hint="Delete it; the cell is computed again") from error
-        if record.get("schema", 0) > SCHEMA:
+            raise _damaged(path, str(error)) from error
+        if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
+            raise _damaged(path, "it holds no record")
+        if record["schema"] > SCHEMA:
             raise SgBenchError(f"{path} has schema {record['schema']}, known up to {SCHEMA}", hint="Update sg-bench")
+        if record.get("key") != key:
+            raise _damaged(path, f"it is the record of {record.get('key')}")
         return record
+
+    def finished(self) -> Iterator[Record]:
+        """Yield the records of all cells that were computed to the end, whichever suite asked for them."""
+        for path in sorted(self.workspace.path("cells").glob("*.json")):
+            record = self.get(path.stem) if path.stem.isalnum() else None
+            if record and record["status"] == "done":
+                yield record
 
     def done(self, key: str) -> bool:
         """Return whether `key` was computed to the end."""
@@ -51,16 +64,24 @@ class Ledger:
         key = record["key"]
         earlier = self.get(key)
         if earlier and earlier["status"] == "done":
-            if record["status"] == "done" and _evidence(record) != _evidence(earlier):
-                name = f"{key}.conflict-{key_of(_evidence(record))[:12]}.json"
+            digest = key_of(_evidence(record))
+            if record["status"] == "done" and digest != key_of(_evidence(earlier)):
+                name = f"{key}.conflict-{digest[:12]}.json"
                 write_json(self.workspace.path("cells", name), record)
             return earlier
         write_json(self.workspace.path("cells", f"{key}.json"), record)
         return record
 
-    def conflicts(self, key: str) -> list[str]:
-        """Return the names of records that were computed again with another outcome."""
-        return sorted(path.name for path in self.workspace.path("cells").glob(f"{key}.conflict-*.json"))
+    def conflicts(self) -> dict[str, list[str]]:
+        """Return the names of records that were computed again with another outcome, by the cell's key."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.workspace.path("cells").glob("*.conflict-*.json")):
+            found.setdefault(path.name.partition(".")[0], []).append(path.name)
+        return found
+
+
+def _damaged(path: Path, what: str) -> SgBenchError:
+    return SgBenchError(f"{path} is damaged: {what}", hint="Delete it; the cell is computed again")
 
 
 def _evidence(record: Record) -> dict[str, Any]:

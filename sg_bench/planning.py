@@ -6,19 +6,22 @@ A recipe holds the recipes it stands on, so keys chain: one changed setting rena
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from sg_bench.data.sources.base import Source
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
-from sg_bench.ledger import Ledger
+from sg_bench.evaluation.metrics import METRICS
+from sg_bench.ledger import Ledger, Record
 from sg_bench.recipes import Preparation, Split, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
+from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, MethodChoice, Suite
-from sg_bench.tasks import Task, read_task, validated
+from sg_bench.tasks import Task, is_path, parse_reference, read_task, validated
 from sg_bench.workspace import Workspace
 
 Kind = Literal["store", "initialisation", "patterns", "cell"]
@@ -113,23 +116,25 @@ def is_built(workspace: Workspace, job: Job) -> bool:
     return job.kind != "cell" and workspace.path(ROOMS[job.kind], job.key).is_dir()
 
 
-def why_missing(job: Job, ledger: Ledger) -> list[str]:
+def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
     """Return how `job`'s recipe differs from the most similar finished cell's: "field: theirs -> ours" lines."""
     best: list[str] | None = None
-    for path in sorted(ledger.workspace.path("cells").glob("*.json")):
-        record = ledger.get(path.stem)
-        if record and record["status"] == "done":
-            lines = list(differences(record["recipe"], job.recipe))
-            best = lines if best is None or len(lines) < len(best) else best
+    for record in finished:
+        lines = list(islice(differences(record["recipe"], job.recipe), len(best) if best else None))
+        best = lines if best is None or len(lines) < len(best) else best
+        if len(best) == 1:
+            break
     return ["no finished cell to compare with"] if best is None else best
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """Yield "dotted.field: old -> new" for each place in which two recipes differ."""
+    if old == new:
+        return
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             yield from differences(old.get(name), new.get(name), f"{where}.{name}".lstrip("."))
-    elif old != new:
+    else:
         yield f"{where}: {_short(old)} -> {_short(new)}"
 
 
@@ -137,16 +142,13 @@ class _Planner:
     def __init__(self, suite: Suite, roots: dict[str, Path]) -> None:
         self.suite = suite
         self.roots = roots
-        folder = Path(suite.folder) if suite.folder else None
-        tasks = [read_task(reference, folder) for reference in suite.tasks]
-        tuned = [
-            task.model_dump() | {"training": merged(task.training.model_dump(), suite.fine_tuning)} for task in tasks
-        ]
-        self.tasks = [validated(Task, card, "fine_tuning of the suite") for card in tuned]
+        self.folder = Path(suite.folder) if suite.folder else None
+        self.tasks = [_tuned(reference, self.folder, suite.fine_tuning) for reference in suite.tasks]
         self.out = Plan(suite, self.tasks)
-        self._stores: dict[str, Job] = {}
+        self._stores: dict[str, Job | DataError] = {}
 
     def plan(self) -> Plan:
+        self._check_tasks()
         self._check_roots()
         self._check_overlay()
         tasks = {task.label: _attempt(self._task_store, task) for task in self.tasks}
@@ -214,7 +216,7 @@ class _Planner:
         if config.workers > 1 and self.suite.backend != "ray":
             raise UsageError(
                 f"'{name}' asks for {config.workers} workers, which the local backend cannot give",
-                hint="Use --backend ray, or --set pretraining.workers=1",
+                hint="Use --set backend=ray, or --set pretraining.workers=1",
             )
         return self._job("initialisation", recipe, needs, f"pretrain {title}")
 
@@ -248,12 +250,15 @@ class _Planner:
         return store, recipe
 
     def _corpus_task(self, corpus: Corpus) -> Task:
-        known = {task.label: task for task in self.tasks} | {task.name: task for task in self.tasks}
-        if corpus.task not in known:
-            raise UsageError(
-                f"corpus of task '{corpus.task}': the suite has no such task", hint=did_you_mean(corpus.task, known)
-            )
-        return known[corpus.task]
+        """Return the suite's task of that label or name, else the built-in card."""
+        by_name = {task.name: task for task in reversed(self.tasks)}
+        known = by_name | {task.label: task for task in self.tasks}
+        if corpus.task in known:
+            return known[corpus.task]
+        if is_path(parse_reference(corpus.task)[0]) or parse_reference(corpus.task)[0] in task_cards():
+            return read_task(corpus.task, self.folder)
+        hint = did_you_mean(corpus.task, {*known, *task_cards()})
+        raise UsageError(f"corpus of task '{corpus.task}': the suite has no such task", hint=hint)
 
     def _task_store(self, task: Task) -> Job:
         return self._store(task.data.name, task.data.source, task.data.config, task.preparation)
@@ -262,37 +267,68 @@ class _Planner:
         settings = validated(SOURCES.config(source_name), dict(config), f"config of source '{source_name}'")
         identity = key_of([name, source_name, settings, preparation])
         if identity not in self._stores:
-            source = open_source(source_name, settings, self.roots.get(name), name)
-            recipe = store_recipe(source_name, source, preparation)
-            self._stores[identity] = self._job("store", recipe, (), f"prepare {name}", source.root)
-        return self._stores[identity]
+            self._stores[identity] = _attempt(self._new_store, name, source_name, settings, preparation)
+        found = self._stores[identity]
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def _new_store(self, name: str, source_name: str, settings: Any, preparation: Preparation) -> Job:
+        source = open_source(source_name, settings, self.roots.get(name), name)
+        return self._job("store", store_recipe(source_name, source, preparation), (), f"prepare {name}", source.root)
 
     def _job(self, kind: Kind, recipe: Recipe, needs: tuple[str, ...], title: str, root: Path | None = None) -> Job:
         return self.out.add(Job(kind, key_of(recipe), recipe, needs, title, root))
 
     def _config(self, name: str, own: Mapping[str, Any], title: str) -> Any:
         """Return a method's config: its defaults, what the suite says of all methods, what it says of this one."""
-        model = METHODS.config(name)
-        shared = {key: value for key, value in self.suite.pretraining.items() if key in model.model_fields}
-        if not model.needs:
-            shared.pop("training", None)
+        model: Any = METHODS.config(name)
+        unused = {"training", "workers"} if not model.needs else set()
+        known = model.model_fields.keys() - unused
+        shared = {key: value for key, value in self.suite.pretraining.items() if key in known}
         overlay = merged(shared, {"width": self.suite.width}, dict(own))
         return validated(model, overlay, f"config of method '{title}'")
 
     def _check_overlay(self) -> None:
-        names = [method.name for method in self.suite.methods] + ["autoencoder"]
-        known = {key for name in names for key in METHODS.config(name).model_fields}
+        known = {key for name in METHODS.names() for key in METHODS.config(name).model_fields} - {"width"}
         for key in self.suite.pretraining:
+            if key == "width":
+                raise UsageError("pretraining: the width is the suite's own setting", hint="Write `width: 8` beside it")
             if key not in known:
                 raise UsageError(f"pretraining: no method has a setting '{key}'", hint=did_you_mean(key, known))
 
+    def _check_tasks(self) -> None:
+        labels = [task.label for task in self.tasks]
+        for task in self.tasks:
+            if labels.count(task.label) > 1:
+                hint = "Remove one, give its card another `name`, or choose a variant such as name[steps=80]"
+                raise UsageError(f"the suite has two tasks '{task.label}'", hint=hint)
+            metrics = [metric.name for metric in METRICS.values() if metric.kind == task.kind]
+            for role, metric in (("headline", task.headline), ("parity", task.parity)):
+                if metric is not None and metric not in metrics:
+                    hint = did_you_mean(metric, metrics)
+                    raise UsageError(f"task '{task.label}': '{role}' = '{metric}' is no {task.kind} metric", hint=hint)
+
     def _check_roots(self) -> None:
-        known = {task.data.name for task in self.tasks} | {corpus.name for corpus in self.suite.corpora.values()} - {""}
+        data = [task.data for task in self.tasks]
+        data += [self._corpus_task(corpus).data for corpus in self.suite.corpora.values() if corpus.task]
+        sources = {each.name: each.source for each in data}
+        sources |= {corpus.name: corpus.source for corpus in self.suite.corpora.values() if corpus.source}
         for name in self.roots:
-            if name not in known:
-                raise UsageError(
-                    f"--data {name}=...: the suite has no data of that name", hint=did_you_mean(name, known)
-                )
+            if name not in sources:
+                hint = did_you_mean(name, sources)
+                raise UsageError(f"--data {name}=...: the suite has no data of that name", hint=hint)
+            if not SOURCES.load(sources[name]).needs_root:
+                what = f"--data {name}=...: its source '{sources[name]}' reads no folder"
+                raise UsageError(what, hint="Leave the option out")
+
+
+def _tuned(reference: str, folder: Path | None, fine_tuning: Mapping[str, Any]) -> Task:
+    """Return a task with the suite's settings laid over its card's training, and its own `steps` over those."""
+    task = read_task(reference, folder)
+    chosen = {key: value for key, value in parse_reference(reference)[1].items() if key == "steps"}
+    training = merged(task.training.model_dump(), dict(fine_tuning), chosen)
+    return validated(Task, task.model_dump() | {"training": training}, f"fine_tuning of the suite, task '{task.label}'")
 
 
 def open_source(name: str, config: Any, root: Path | None, data_name: str) -> Source:

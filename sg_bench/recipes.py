@@ -12,20 +12,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Shape = tuple[int, int, int]
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Shape = tuple[Positive, Positive, Positive]
 """Voxels along x, y, z: the order of nibabel, torchio and the papers' weights."""
 
-Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Border = tuple[NotNegative, NotNegative, NotNegative]
 
 
 class Model(BaseModel):
-    """A setting: immutable, and a key that it does not know is an error.
+    """A setting: immutable, finite, and a key that it does not know is an error.
 
     Where a default is itself a setting, giving only a part of it keeps the rest of that default.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +56,8 @@ class Preparation(Model):
 
     @model_validator(mode="after")
     def _ordered(self) -> Preparation:
+        if len({axis for axis in ("LR", "AP", "SI") for letter in self.orientation if letter in axis}) < 3:
+            raise ValueError(f"orientation must name each of L/R, A/P and S/I once, not {self.orientation}")
         if self.clip[0] >= self.clip[1]:
             raise ValueError(f"clip must be (low, high) with low < high, not {self.clip}")
         if self.spacing and min(self.spacing) <= 0:
@@ -129,7 +133,7 @@ class CropRule(Model):
     """Where in a volume a cube may be cut; defaults are the official ones for native chest CT."""
 
     cube: Shape = (64, 64, 32)
-    border: tuple[int, int, int] = (100, 100, 30)
+    border: Border = (100, 100, 30)
     """Voxels kept clear on either side of x, y and z."""
     air: AirRule | None = AirRule()
     """None accepts any content (images other than chest CT)."""

@@ -21,7 +21,7 @@ class Entry:
     """Where a method's or source's config and class are found."""
 
     config: str
-    """"module:Config", a `recipes.Model`; its module imports neither torch nor ray."""
+    """"module:Config", of the registry's base; its module imports neither torch nor ray."""
     target: str
     """"module:Class"."""
     summary: str
@@ -29,11 +29,19 @@ class Entry:
 
 
 class Registry:
-    """Entries of one kind by name."""
+    """Entries of one kind by name.
 
-    def __init__(self, kind: str, builtin: dict[str, Entry], group: str) -> None:
+    Args:
+        kind: what error messages call an entry.
+        builtin: this package's own entries.
+        group: of the entry points by which other packages add theirs.
+        base: "module:Config", which every entry's config extends.
+    """
+
+    def __init__(self, kind: str, builtin: dict[str, Entry], group: str, base: str) -> None:
         self.kind = kind
         self.group = group
+        self.base = base
         self._entries = dict(builtin)
         self._owners = dict.fromkeys(builtin, "sg-bench")
         self._plugins_loaded = False
@@ -69,27 +77,65 @@ class Registry:
         return self._entries[name]
 
     def config(self, name: str) -> type[Model]:
-        """Return the config class of `name` without importing the class that it configures."""
-        found: type[Model] = _resolve(self.entry(name).config)
+        """Return the config class of `name` without importing the class that it configures.
+
+        Raises:
+            UsageError: no such name, or its config cannot be used; the message names the package.
+        """
+        found = self._resolved(name, self.entry(name).config)
+        base: type[Model] = _resolve(self.base)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise UsageError(
+                f"{self.kind} '{name}' of {self._owners[name]}: its config {self.entry(name).config} is no {self.base}",
+                hint=f"Let it extend {self.base.replace(':', '.')}",
+            )
         return found
 
     def load(self, name: str) -> Any:
-        """Import and return the class of `name`."""
-        return _resolve(self.entry(name).target)
+        """Import and return the class of `name`.
+
+        Raises:
+            UsageError: no such name, or it cannot be imported; the message names the package.
+        """
+        return self._resolved(name, self.entry(name).target)
+
+    def _resolved(self, name: str, target: str) -> Any:
+        try:
+            return _resolve(target)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"{self.kind} '{name}' of {self._owners[name]}: {target} cannot be imported: {error}",
+                hint="Correct, update or uninstall it",
+            ) from error
 
     def _load_plugins(self) -> None:
+        """Register what installed packages offer, all of it or, where one is broken, nothing."""
         if self._plugins_loaded:
             return
+        before = dict(self._entries), dict(self._owners)
+        try:
+            for point in metadata.entry_points(group=self.group):
+                owner = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
+                self.register(point.name, self._loaded(point, owner), owner=owner)
+        except UsageError:
+            self._entries, self._owners = before
+            raise
         self._plugins_loaded = True
-        for point in metadata.entry_points(group=self.group):
-            owner = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
+
+    def _loaded(self, point: metadata.EntryPoint, owner: str) -> Entry:
+        try:
             entry = point.load()
-            if not isinstance(entry, Entry):
-                raise UsageError(
-                    f"{self.kind} '{point.name}' of {owner} is a {type(entry).__name__}, not a registry.Entry",
-                    hint="Point the entry point at an Entry(config=..., target=..., summary=...)",
-                )
-            self.register(point.name, entry, owner=owner)
+        except Exception as error:
+            raise UsageError(
+                f"{self.kind} '{point.name}' of {owner} cannot be loaded: {type(error).__name__}: {error}",
+                hint="Update or uninstall that package",
+            ) from error
+        if not isinstance(entry, Entry):
+            raise UsageError(
+                f"{self.kind} '{point.name}' of {owner} is a {type(entry).__name__}, not a registry.Entry",
+                hint="Point the entry point at an Entry(config=..., target=..., summary=...)",
+            )
+        return entry
 
 
 def _resolve(target: str) -> Any:
@@ -122,6 +168,7 @@ METHODS = Registry(
         ),
     },
     group="sg_bench.methods",
+    base="sg_bench.methods.configs:MethodConfig",
 )
 
 SOURCES = Registry(
@@ -139,4 +186,5 @@ SOURCES = Registry(
         ),
     },
     group="sg_bench.sources",
+    base="sg_bench.data.sources.base:SourceConfig",
 )

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.recipes import Fraction, Model, Positive, Preparation, merged
-from sg_bench.tasks import read_yaml, validated
+from sg_bench.tasks import DERIVED, is_path, read_yaml, validated
 
 Check = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
 MAX_SEED = 100_000
+ENDINGS = (".yaml", ".yml")
 
 
 class Corpus(Model):
@@ -79,7 +80,16 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-Seeds = Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], BeforeValidator(parse_seeds), Field(min_length=1)]
+def _once(seeds: list[int]) -> list[int]:
+    return list(dict.fromkeys(seeds))
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
+    BeforeValidator(parse_seeds),
+    Field(min_length=1),
+    AfterValidator(_once),
+]
 
 
 class Suite(Model):
@@ -113,10 +123,13 @@ class Suite(Model):
     @model_validator(mode="after")
     def _distinct(self) -> Suite:
         titles = [method.title for method in self.methods]
-        for what, names in (("method label", titles), ("task", self.tasks)):
+        for what, names, advice in (
+            ("method", titles, "give one another `label`"),
+            ("task", self.tasks, "remove one, or choose a variant such as name[steps=80]"),
+        ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{what} {', '.join(twice)} is listed twice; give one another `label`")
+                raise ValueError(f"{what} '{', '.join(twice)}' is listed twice; {advice}")
         return self
 
 
@@ -135,26 +148,32 @@ def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
     for setting in settings or []:
         content = merged(content, parse_setting(setting))
     content.setdefault("name", path.stem)
-    return validated(Suite, {**content, "folder": str(path.parent)}, str(path))
+    where = f"{path} with --set {' '.join(settings)}" if settings else str(path)
+    return validated(Suite, {**content, "folder": str(path.parent)}, where)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
     """Return "a.b=3" as {"a": {"b": 3}}."""
     key, equals, value = setting.partition("=")
-    if not equals or not key.strip():
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
         raise UsageError(f"--set {setting!r} is not key=value", hint="Write it as --set fine_tuning.steps=40")
+    if parts[0] in DERIVED:
+        raise UsageError(f"--set {setting!r}: unknown setting '{parts[0]}'", hint="Leave it out")
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {key}: {value!r} is not a YAML value", hint="Quote it") from error
-    for part in reversed(key.strip().split(".")):
+        raise UsageError(
+            f"--set {key}: {value!r} is not a YAML value", hint="Quote it, as in --set title='\"a: b\"'"
+        ) from error
+    for part in reversed(parts):
         nested = {part: nested}
     out: dict[str, Any] = nested
     return out
 
 
 def _suite_path(reference: str) -> Path:
-    if reference.endswith((".yaml", ".yml")):
+    if reference.endswith(ENDINGS):
         return Path(reference)
     suites = resources.suites()
     if reference not in suites:
@@ -171,5 +190,20 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = content.pop("extends", None)
     if base is None:
         return content
-    parent = path.parent / base if str(base).endswith((".yaml", ".yml")) else _suite_path(str(base))
-    return merged(_extended(parent, (*seen, path.resolve())), content)
+    if not isinstance(base, str):
+        raise UsageError(f"{path}: 'extends' = {base!r} is not one suite's name or file", hint="Write `extends: demo`")
+    try:
+        parent = path.parent / base if base.endswith(ENDINGS) else _suite_path(base)
+    except UsageError as error:
+        raise UsageError(f"{path}: extends {error.problem}", hint=error.hint) from error
+    return merged(_at_home(_extended(parent, (*seen, path.resolve())), parent.parent), content)
+
+
+def _at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a suite's settings with its cards' paths complete, so that they hold in a suite elsewhere."""
+    tasks = content.get("tasks")
+    if not isinstance(tasks, list):
+        return content
+    paths = [isinstance(task, str) and is_path(task.partition("[")[0]) for task in tasks]
+    complete = [str(folder.resolve() / task) if path else task for task, path in zip(tasks, paths, strict=True)]
+    return {**content, "tasks": complete}

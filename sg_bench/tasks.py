@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
@@ -19,6 +19,8 @@ from sg_bench.recipes import Fraction, Model, Positive, Preparation, Shape, Spli
 
 Kind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)
+DERIVED = frozenset({"folder", "variant"})
+"""Fields that reading fills in; no file may say them."""
 
 
 class DataChoice(Model):
@@ -51,9 +53,11 @@ class Sampling(Model):
     """candidates, classification: every epoch takes as many negatives, drawn anew, as there are positives."""
 
     @model_validator(mode="after")
-    def _divisible(self) -> Sampling:
+    def _possible(self) -> Sampling:
         if any(side % 8 for side in self.patch):
             raise ValueError(f"patch sides must be divisible by 8 (three poolings), not {self.patch}")
+        if self.target_fraction[0] > self.target_fraction[1]:
+            raise ValueError(f"target_fraction must be (least, most) with least <= most, not {self.target_fraction}")
         return self
 
 
@@ -80,7 +84,7 @@ class Task(Model):
     split: Split = Split(train=0.7, validation=0.1, test=0.2)
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training cases that is used, nested from small to large under one seed."""
-    target: tuple[Positive, ...] = ()
+    target: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     """segmentation: label-map values that count as foreground, taken together."""
     sampling: Sampling
     inference: Inference = Inference()
@@ -114,6 +118,16 @@ class Task(Model):
         return self
 
 
+class Offer(Model):
+    """What a card lets be chosen, by axis and value; each choice is laid over the card."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    variants: dict[str, dict[str, dict[str, Any]]] = {}
+    default: dict[str, str] = {}
+    """Chosen unless the task's reference says otherwise."""
+
+
 def read_task(reference: str, folder: Path | None = None) -> Task:
     """Return the task that `reference` names: `ncs`, `ncs[data=phantom]`, or a card's path with variants likewise.
 
@@ -127,10 +141,8 @@ def read_task(reference: str, folder: Path | None = None) -> Task:
     name, choices = parse_reference(reference)
     path = _card_path(name, folder)
     card = read_yaml(path)
-    variants = card.pop("variants", {})
-    default = card.pop("default", {})
-    chosen = {**default, **choices}
-    overlays = [_overlay(axis, value, variants, path) for axis, value in chosen.items()]
+    offer = validated(Offer, {name: card.pop(name) for name in ("variants", "default") if name in card}, str(path))
+    overlays = [_overlay(axis, value, offer.variants, path) for axis, value in {**offer.default, **choices}.items()]
     canonical = ",".join(f"{axis}={value}" for axis, value in sorted(choices.items()))
     return validated(Task, merged(card, *overlays, {"variant": canonical}), str(path))
 
@@ -139,9 +151,15 @@ def parse_reference(reference: str) -> tuple[str, dict[str, str]]:
     """Split "ncs[data=x,steps=80]" into its name and its choices by axis."""
     match = re.fullmatch(r"([^\[\]]+?)(?:\[([^\[\]]*)\])?", reference.strip())
     pairs = [pair.partition("=") for pair in (match[2] or "").split(",") if pair.strip()] if match else []
-    if not match or any(not (axis.strip() and value.strip()) for axis, _, value in pairs):
+    choices = {axis.strip(): value.strip() for axis, _, value in pairs}
+    if not match or len(choices) < len(pairs) or not all(axis and value for axis, value in choices.items()):
         raise UsageError(f"'{reference}' is not a task", hint="Write it as ncs or ncs[data=phantom,steps=80]")
-    return match[1], {axis.strip(): value.strip() for axis, _, value in pairs}
+    return match[1], choices
+
+
+def is_path(name: str) -> bool:
+    """Return whether a task's or suite's name is a file's."""
+    return name.endswith((".yaml", ".yml")) or "/" in name
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -151,15 +169,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is absent, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader that refuses doubled keys
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})", hint="Check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise UsageError(f"{path}: not valid YAML: {where}", hint="Correct the file") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path}: not valid YAML: {_what_and_where(error)}", hint="Correct the file") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: holds a {type(content).__name__}, not settings", hint="Write `name: ...` lines")
+        what = "is empty" if content is None else f"holds a {type(content).__name__}, not settings"
+        raise UsageError(f"{path}: {what}", hint="Write `name: ...` lines")
+    derived = sorted(DERIVED & content.keys())
+    if derived:
+        raise UsageError(f"{path}: unknown setting '{derived[0]}'", hint="Remove it")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which one key given twice is an error, not the last one's victory."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"'{key.value}' is given twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+def _what_and_where(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def validated(model: type[M], content: dict[str, Any], where: str) -> M:
@@ -176,28 +216,41 @@ def validated(model: type[M], content: dict[str, Any], where: str) -> M:
 
 def _first_problem(model: type[Model], error: ValidationError) -> str:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "the whole"
+    name = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _known_settings(model, first["loc"][:-1])
         return f"unknown setting '{name}'{more}. {did_you_mean(str(first['loc'][-1]), known)}"
-    value = "" if first["type"] == "missing" else f" = {first['input']!r:.80}"
-    return f"'{name}'{value}: {first['msg']}{more}"
+    told = first["type"] == "missing" or isinstance(first["input"], (dict, Model))
+    setting = f"'{name}'" if told else f"'{name}' = {first['input']!r:.80}"
+    return f"{setting + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list[str]:
     """Return the settings that stand beside an unknown one, following `location` down into `model`."""
+    inner: Any = model
     for part in location:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, Model)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        found = _setting_in(inner)
+        if found:
+            field = found.model_fields.get(str(part))
+            inner = field.annotation if field else None
+        else:
+            inner = (get_args(inner) or (None,))[-1]
+    found = _setting_in(inner)
+    return sorted(set(found.model_fields) - DERIVED) if found else []
+
+
+def _setting_in(annotation: Any) -> type[Model] | None:
+    """Return the `Model` that an annotation such as `Crops | None` stands for, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    if get_origin(annotation) in (list, tuple, dict):
+        return None
+    return next((found for part in get_args(annotation) if (found := _setting_in(part))), None)
 
 
 def _card_path(name: str, folder: Path | None) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
+    if is_path(name):
         return (folder or Path()) / name
     cards = resources.task_cards()
     if name not in cards:
@@ -205,15 +258,14 @@ def _card_path(name: str, folder: Path | None) -> Path:
     return cards[name]
 
 
-def _overlay(axis: str, value: str, variants: dict[str, Any], path: Path) -> dict[str, Any]:
+def _overlay(axis: str, value: str, variants: dict[str, dict[str, dict[str, Any]]], path: Path) -> dict[str, Any]:
     if axis == "steps":
         return {"training": {"steps": value}}
     if axis == "fraction":
         return {"fraction": value}
     if axis not in variants:
         axes = [*variants, "steps", "fraction"]
-        raise UsageError(f"{path.name}: task has no variants by '{axis}'", hint=did_you_mean(axis, axes))
+        raise UsageError(f"{path}: task has no variants by '{axis}'", hint=did_you_mean(axis, axes))
     if value not in variants[axis]:
-        raise UsageError(f"{path.name}: no variant {axis}={value}", hint=did_you_mean(value, variants[axis]))
-    overlay: dict[str, Any] = variants[axis][value]
-    return overlay
+        raise UsageError(f"{path}: no variant {axis}={value}", hint=did_you_mean(value, variants[axis]))
+    return variants[axis][value]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn, cast
 
 import typer
 
 from sg_bench.cli import listing, plan, report, run, status
 from sg_bench.errors import SgBenchError, UsageError
 
+_CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+"""What an unknown option or a wrong value raises: click's UsageError, or typer's copy of it."""
 EPILOG = "Exit codes: 0 all cells done, 1 some failed, 2 wrong usage, 3 data missing."
 
 app = typer.Typer(
     help="Does this pretraining help? Pretrain without labels, fine-tune on targets, print the table.",
     epilog=EPILOG,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -28,11 +30,20 @@ app.command("list")(listing.list_names)
 def main() -> None:
     """Run the command line; an error that a user can act on is one line on standard error, never a traceback."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SgBenchError as error:
-        line = " ".join(str(error).split())
-        typer.echo(f"{'Usage' if isinstance(error, UsageError) else 'Error'}: {line}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        _fail("Usage" if isinstance(error, UsageError) else "Error", str(error), error.exit_code)
+    except _CommandLineError as error:
+        where = error.ctx.command_path if error.ctx else "sg-bench"
+        told = error.format_message().replace("Value error, ", "").removesuffix(".")
+        _fail("Usage", f"{told}. See {where} --help", UsageError.exit_code)
+    except OSError as error:
+        _fail("Error", f"{error.filename or ''}: {error.strerror}. Check --work, --out and --data".lstrip(": "), 1)
+    if code == 130:
         typer.echo("Interrupted. Nothing finished is lost: the same command goes on from here.", err=True)
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _fail(what: str, message: str, code: int) -> NoReturn:
+    typer.echo(f"{what}: {' '.join(message.split())}", err=True)
+    sys.exit(code)

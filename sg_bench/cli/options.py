@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS
-from sg_bench.suite import MethodChoice, Suite, load_suite, parse_seeds
-from sg_bench.tasks import parse_reference
+from sg_bench.suite import Corpus, MethodChoice, Suite, load_suite, parse_seeds
+from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import Workspace
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
@@ -56,12 +56,18 @@ def select(
     changes = {
         "methods": _methods(chosen, methods) if methods else chosen.methods,
         "tasks": _tasks(chosen, tasks) if tasks else chosen.tasks,
+        "corpora": _corpora(chosen) if tasks else chosen.corpora,
         "fine_tuning_seeds": _seeds("--seeds", seeds) or chosen.fine_tuning_seeds,
         "pretraining_seeds": _seeds("--pretraining-seeds", pretraining_seeds) or chosen.pretraining_seeds,
     }
     chosen = chosen.model_copy(update=changes)
+    roots = _roots(data or [])
+    try:
+        planned = plan(chosen, roots)
+    except UsageError as error:
+        raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
     workspace = Workspace(work) if work else Workspace.default()
-    return Selection(plan(chosen, _roots(data or [])), workspace, out or Path("results") / chosen.name)
+    return Selection(planned, workspace, out or Path("results") / chosen.name)
 
 
 def split_list(text: str) -> list[str]:
@@ -77,21 +83,49 @@ def split_list(text: str) -> list[str]:
 
 
 def _methods(suite: Suite, names: str) -> list[MethodChoice]:
-    by_name = {name: MethodChoice(name=name) for name in METHODS.names()}
-    by_name |= {method.title: method for method in suite.methods}
-    for name in split_list(names):
-        if name not in by_name:
-            raise UsageError(f"unknown method '{name}'", hint=did_you_mean(name, by_name))
-    return [by_name[name] for name in split_list(names)]
+    """Return the suite's methods of these labels or names; a name that the suite lacks stands for its defaults."""
+    chosen: dict[str, MethodChoice] = {}
+    for name in _named("--methods", names):
+        inside = [m for m in suite.methods if m.title == name] or [m for m in suite.methods if m.name == name]
+        if not inside and name not in METHODS.names():
+            known = {*METHODS.names(), *(method.title for method in suite.methods)}
+            raise UsageError(f"unknown method '{name}'", hint=did_you_mean(name, known))
+        chosen |= {method.title: method for method in inside or [MethodChoice(name=name)]}
+    return list(chosen.values())
 
 
 def _tasks(suite: Suite, names: str) -> list[str]:
     """Return the suite's tasks of these names; a name that the suite lacks stands for itself."""
+    inside = {task: _names(task, Path(suite.folder)) for task in suite.tasks}
     chosen: list[str] = []
-    for name in split_list(names):
-        inside = [task for task in suite.tasks if name in (task, parse_reference(task)[0])]
-        chosen += inside or [name]
+    for name in _named("--tasks", names):
+        here = str(Path(name).resolve()) if is_path(parse_reference(name)[0]) else name
+        chosen += [task for task, known in inside.items() if name in known] or [here]
     return list(dict.fromkeys(chosen))
+
+
+def _corpora(suite: Suite) -> dict[Literal["3d"], Corpus]:
+    """Return the suite's corpora, a task's corpus by the file of its card: `--tasks` may leave that task out."""
+    folder, found = Path(suite.folder), {}
+    for name, corpus in suite.corpora.items():
+        inside = [task for task in suite.tasks if corpus.task in _names(task, folder)]
+        exact = [task for task in inside if corpus.task == read_task(task, folder).label]
+        card = (exact or inside or [""])[0]
+        found[name] = corpus.model_copy(update={"task": card}) if is_path(card.partition("[")[0]) else corpus
+    return found
+
+
+def _names(reference: str, folder: Path) -> set[str]:
+    """Return what a suite's task may be called: as the suite writes it, its card's name, the same with its variant."""
+    task = read_task(reference, folder)
+    return {reference, parse_reference(reference)[0], task.name, task.label}
+
+
+def _named(option: str, text: str) -> list[str]:
+    names = split_list(text)
+    if not names:
+        raise UsageError(f"{option} {text!r} names nothing", hint=f"Leave {option} out, or name one")
+    return names
 
 
 def _seeds(option: str, text: str) -> list[int]:
@@ -108,5 +142,7 @@ def _roots(data: list[str]) -> dict[str, Path]:
         name, equals, path = item.partition("=")
         if not (equals and name and path):
             raise UsageError(f"--data {item!r} is not NAME=PATH", hint="Write --data hippocampus=/scans/hippocampus")
+        if name in roots:
+            raise UsageError(f"--data {name}=... is given twice", hint="Give one folder for each name")
         roots[name] = Path(path).expanduser().resolve()
     return roots

@@ -7,7 +7,6 @@ import typer
 from sg_bench.cli import options
 from sg_bench.ledger import Ledger, Record
 
-
 PLAIN_WIDTH = 160
 """Characters a line of a table that is printed into a file or a pipe."""
 
@@ -58,7 +57,8 @@ def print_report(selection: options.Selection) -> None:
         typer.echo(f"Missing: {reason}", err=True)
     errors = {r["error"]["message"]: r["error"]["kind"] for r in found.values() if r["status"] == "failed"}
     for message, kind in errors.items():
-        typer.echo(f"Failed ({kind}): {message}", err=True)
+        again = " To try once more, add --retry-failed" if kind == "method" else ""
+        typer.echo(f"Failed ({kind}): {message.rstrip('.')}.{again}", err=True)
     typer.echo(f"Results: {path} (cells and tables beside it)")
 
 
@@ -71,8 +71,8 @@ def records(selection: options.Selection) -> dict[str, Record]:
 
 def notes(selection: options.Selection) -> list[str]:
     """Return the suite's and its tasks' cautions, and any conflict in the ledger."""
-    ledger = Ledger(selection.workspace)
-    conflicts = [name for cell in selection.plan.cells if cell.key for name in ledger.conflicts(cell.key)]
+    found = Ledger(selection.workspace).conflicts()
+    conflicts = [name for cell in selection.plan.cells for name in found.get(cell.key, [])]
     told = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
     return list(dict.fromkeys([*selection.plan.suite.notes, *(t.note for t in selection.plan.tasks if t.note), *told]))
 

@@ -9,8 +9,8 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.cli.report import exit_code, records
-from sg_bench.ledger import Ledger
-from sg_bench.planning import PlannedCell, why_missing
+from sg_bench.ledger import Ledger, Record
+from sg_bench.planning import Job, PlannedCell, why_missing
 
 
 def status(
@@ -36,21 +36,26 @@ def status(
         settings=settings,
     )
     found = records(selection)
+    finished = list(Ledger(selection.workspace).finished()) if why else []
     counts: dict[tuple[str, str], Counter[str]] = {}
     for cell in selection.plan.cells:
         state = found[cell.key]["status"] if cell.key in found else "missing" if cell.missing else "to compute"
         counts.setdefault((cell.method, cell.task), Counter())[state] += 1
         if why and state != "done":
-            _explain(selection, cell, found[cell.key]["error"]["message"] if state == "failed" else "")
+            error = found[cell.key]["error"]["message"] if state == "failed" else ""
+            _explain(cell, error or cell.missing or _difference(selection.plan.jobs[cell.key], finished))
     for (method, task), states in counts.items():
         typer.echo(f"{method:<24} {task:<32} {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}")
     raise typer.Exit(exit_code(selection))
 
 
-def _explain(selection: options.Selection, cell: PlannedCell, error: str) -> None:
-    name = f"{cell.method} on {cell.task}, seeds {cell.pretraining_seed}/{cell.fine_tuning_seed}"
-    if cell.missing or error:
-        typer.echo(f"{name}: {cell.missing or error}")
-        return
-    lines = why_missing(selection.plan.jobs[cell.key], Ledger(selection.workspace))
-    typer.echo(f"{name}: not computed; the most similar finished cell differs in {'; '.join(lines[:3])}")
+def _explain(cell: PlannedCell, reason: str) -> None:
+    typer.echo(f"{cell.method} on {cell.task}, seeds {cell.pretraining_seed}/{cell.fine_tuning_seed}: {reason}")
+
+
+def _difference(job: Job, finished: list[Record]) -> str:
+    lines = why_missing(job, finished)
+    if not finished:
+        return f"not computed; {lines[0]}"
+    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return f"not computed; the most similar finished cell differs in {'; '.join(lines[:3])}{more}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,25 +51,39 @@ def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: lis
 
 
 def draw_references(
-    settings: DiscoverySettings, ids: list[str], volumes: Volumes, rng: np.random.Generator
+    settings: DiscoverySettings,
+    parts: tuple[list[str], list[str]],
+    shapes: Mapping[str, tuple[int, int, int]],
+    volumes: Volumes,
+    rng: np.random.Generator,
 ) -> list[Reference]:
     """Return C references, each in an unused random patient, no two closer than `min_distance` voxels.
+
+    A place counts only if enough other volumes hold it: as many as are wanted, or half of a smaller corpus.
+
+    Args:
+        settings: how many, and where a place may lie.
+        parts: training ids, from which references are taken, and validation ids.
+        shapes: the voxels of every volume.
+        volumes: the image of an id, (x, y, z) in [0, 1].
+        rng: draws patients and places.
 
     Raises:
         MethodError: the corpus runs out of patients that hold an acceptable place.
     """
     found: list[Reference] = []
-    for id_ in (ids[i] for i in rng.permutation(len(ids))):
+    train = parts[0]
+    for id_ in (train[i] for i in rng.permutation(len(train))):
         if len(found) == settings.classes:
             break
-        volume = volumes(id_)
-        taken = [reference.start for reference in found]
-        start = _coordinate(settings, Places(volume, settings.crops), volume.shape, taken, rng)
+        places = Places(volumes(id_), settings.crops)
+        shared = partial(_shared, settings, [[shapes[other] for other in part] for part in parts], shapes[id_])
+        start = _coordinate(settings, places, shared, [reference.start for reference in found], rng)
         if start is not None:
             found.append(Reference(len(found), id_, start))
     if len(found) < settings.classes:
         raise MethodError(
-            f"self-discovery found {len(found)} patterns in {len(ids)} volumes, {settings.classes} were asked for",
+            f"self-discovery found {len(found)} patterns in {len(train)} volumes, {settings.classes} were asked for",
             hint="Lower discovery.classes, discovery.crops.border or discovery.min_distance, or relax the air rule",
         )
     return found
@@ -115,7 +130,11 @@ def cut_window(volume: Volume, window: Window) -> Volume:
 
 
 def _coordinate(
-    settings: DiscoverySettings, places: Places, shape: tuple[int, ...], taken: list[Start], rng: np.random.Generator
+    settings: DiscoverySettings,
+    places: Places,
+    shared: Callable[[Start], bool],
+    taken: list[Start],
+    rng: np.random.Generator,
 ) -> Start | None:
     """Return an accepted coordinate far enough from those taken, or None after `tries` draws."""
     if not places.large_enough:
@@ -123,9 +142,19 @@ def _coordinate(
     for _ in range(settings.crops.tries):
         start = places.draw(rng)
         repeated = any(np.linalg.norm(np.subtract(start, other)) < settings.min_distance for other in taken)
-        if not repeated and _holds(shape, start, settings) and places.accepts(start):
+        if not repeated and shared(start) and places.accepts(start):
             return start
     return None
+
+
+def _shared(
+    settings: DiscoverySettings, parts: list[list[tuple[int, int, int]]], own: tuple[int, int, int], start: Start
+) -> bool:
+    """Return whether the reference itself and enough volumes of either part hold the window at `start`."""
+    wanted = (settings.neighbours, settings.validation_neighbours)
+    holding = [sum(_holds(shape, start, settings) for shape in shapes) for shapes in parts]
+    enough = [n >= min(k, (len(shapes) + 1) // 2) for n, k, shapes in zip(holding, wanted, parts, strict=True)]
+    return _holds(own, start, settings) and all(enough)
 
 
 def _holds(shape: tuple[int, ...], start: Start, settings: DiscoverySettings) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import CropRule, Model, Optimiser, Positive, Schedule, Shape, Training
+from sg_bench.recipes import CropRule, Model, Optimiser, Positive, Schedule, Shape, Training, merged
 from sg_bench.transforms import settings as spoiling
 
 Ingredient = Literal["corpus", "patterns"]
@@ -87,4 +87,5 @@ class SemanticGenesisConfig(MethodConfig):
             return given
         torch_port = given.get("preset") == "semantic_genesis_pytorch"
         preset = spoiling.SemanticGenesisPyTorch if torch_port else spoiling.SemanticGenesisKeras
-        return {**given, "transforms": preset.model_validate(given.get("transforms", {})).model_dump()}
+        overlay = given.get("transforms", {})
+        return {**given, "transforms": merged(preset().model_dump(), overlay) if isinstance(overlay, dict) else overlay}

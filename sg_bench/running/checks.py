@@ -99,7 +99,7 @@ def _computed_again(job: Job, workspace: Workspace, folder: Path) -> dict[str, A
     for room in borrowed:
         (folder / room).symlink_to(workspace.path(room))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(work, job, folder, None).result()
+        pool.submit(work, job, folder).result()
     return Ledger(Workspace(folder)).get(job.key) or {}
 
 

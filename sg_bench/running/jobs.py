@@ -6,7 +6,7 @@ Every job leaves its whole result in the workspace under its key, or nothing but
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
+from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import assign, nested_subset
 from sg_bench.data.store import Store, finish, has_case, write_case
 from sg_bench.discovery.patterns import Reference, draw_references, draw_windows, nearest
@@ -27,7 +28,7 @@ from sg_bench.methods.autoencoder import latent
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
-from sg_bench.planning import Job, Recipe, corpus_parts, open_source, store_recipe
+from sg_bench.planning import Job, Recipe, corpus_parts, is_built, open_source, store_recipe
 from sg_bench.recipes import Preparation, key_of
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.running.environment import Stopwatch, compute_device, facts, settle
@@ -71,13 +72,13 @@ class Failure:
         return cls(failure_kind(error), type(error).__name__, str(error) or type(error).__name__, text)
 
 
-def attempt(job: Job, workspace: Workspace, report: Report, case_id: str | None = None) -> Failure | None:
-    """Execute `job`, or prepare one case of it; return what went wrong, if anything, and record it for a cell."""
+def attempt(job: Job, workspace: Workspace, report: Report, cases: Sequence[Case] = ()) -> Failure | None:
+    """Execute `job`, or prepare only some of its cases; return what went wrong, recorded if it is a cell."""
     try:
-        if case_id is None:
-            execute(job, workspace, report)
+        if cases:
+            prepare_cases(job, workspace, cases)
         else:
-            prepare_case(job, workspace, case_id)
+            execute(job, workspace, report)
     except Exception as error:
         failure = Failure.of(error)
         if job.kind == "cell":
@@ -91,30 +92,42 @@ def failed_record(job: Job, failure: Failure) -> Record:
     return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": asdict(failure)}
 
 
-def prepare_case(job: Job, workspace: Workspace, case_id: str) -> None:
-    """Prepare one case of a store that is being built; a finished case is passed over."""
+def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case]) -> None:
+    """Prepare some cases of a store that is being built; finished ones are passed over.
+
+    Raises:
+        DataError: names every case that cannot be used; the others are prepared all the same.
+    """
     from sg_bench.data.prepare import prepare
 
     folder = workspace.path("stores", f"{job.key}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    if has_case(folder, case_id):
-        return
-    source = _source(job)
-    case = next(case for case in source.scan() if case.id == case_id)
-    write_case(folder, case, prepare(source.load(case), Preparation(**job.recipe["preparation"]), name=case.id))
+    preparation = Preparation(**job.recipe["preparation"])
+    source, problems = _source(job), []
+    for case in cases:
+        if is_built(workspace, job):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if has_case(folder, case.id):
+            continue
+        try:
+            write_case(folder, case, prepare(source.load(case), preparation, name=case.id))
+        except DataError as error:
+            problems.append(error)
+    if problems:
+        more = f" (and {len(problems) - 1} more: {problems[1].problem} ...)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0].problem}{more}", hint=problems[0].hint)
 
 
-def case_ids(job: Job) -> list[str]:
+def cases_of(job: Job) -> list[Case]:
     """Return the cases of a store's source.
 
     Raises:
         DataError: the source has changed since the plan was made.
     """
     source = _source(job)
-    ids = [case.id for case in source.scan()]
     if store_recipe(job.recipe["source"], source, Preparation(**job.recipe["preparation"])) != job.recipe:
         raise DataError(f"{job.title}: the files have changed since the plan was made", hint="Run the command again")
-    return ids
+    return list(source.scan())
 
 
 def _source(job: Job) -> Any:
@@ -125,12 +138,11 @@ def _source(job: Job) -> Any:
 def _store(job: Job, workspace: Workspace, report: Report, world: World) -> None:
     if workspace.path("stores", job.key).is_dir():
         return
-    ids = case_ids(job)
+    cases = cases_of(job)
     with workspace.building("stores", job.key) as folder:
-        for number, id_ in enumerate(ids):
-            prepare_case(job, workspace, id_)
-            report(number + 1, len(ids))
-        finish(folder, job.recipe, ids)
+        prepare_cases(job, workspace, cases)
+        finish(folder, job.recipe, [case.id for case in cases])
+    report(len(cases), len(cases))
 
 
 def _initialisation(job: Job, workspace: Workspace, report: Report, world: World) -> None:
@@ -201,8 +213,9 @@ def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> N
     def ranked(reference: Reference, validation: bool) -> list[str]:
         return nearest(latents, reference.id, validation_ids if validation else train_ids)
 
-    references = draw_references(settings, train_ids, store.image, generator(settings.seed, Purpose.PLACES))
     shapes = {case.id: case.shape for case in store.cases}
+    parts, places = (train_ids, validation_ids), generator(settings.seed, Purpose.PLACES)
+    references = draw_references(settings, parts, shapes, store.image, places)
     rng = generator(settings.seed, Purpose.PLACES, 1)
     windows = draw_windows(settings, references, ranked, shapes, rng)
     with workspace.building("patterns", job.key) as folder:

@@ -6,10 +6,12 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
+from sg_bench.data.sources.base import Case
 from sg_bench.planning import Job
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.jobs import Failure, attempt
@@ -31,11 +33,8 @@ class InProcess:
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Run a unit to its end."""
         future: Future[Failure | None] = Future()
-        future.set_result(work(unit.job, self.workspace.root, unit.case))
+        future.set_result(work(unit.job, self.workspace.root, unit.cases))
         return future
-
-    def restart(self) -> None:
-        """Do nothing: there is no worker to die."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -54,13 +53,12 @@ class WorkerProcesses:
         self.pool = self._started()
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
-        """Hand a unit to a free process."""
-        return self.pool.submit(work, unit.job, self.workspace.root, unit.case)
-
-    def restart(self) -> None:
-        """Replace the processes after one of them died."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        self.pool = self._started()
+        """Hand a unit to a free process; after one of them died, all are replaced first."""
+        try:
+            return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
+        except BrokenProcessPool:
+            self.pool = self._started()
+            return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
 
     def close(self) -> None:
         """End the processes, also in the middle of a unit."""
@@ -78,10 +76,10 @@ class WorkerProcesses:
         )
 
 
-def work(job: Job, root: Path, case: str | None) -> Failure | None:
+def work(job: Job, root: Path, cases: tuple[Case, ...] = ()) -> Failure | None:
     """Do one unit in this process."""
     workspace = Workspace(root)
-    return attempt(job, workspace, reporter(workspace, job.key), case)
+    return attempt(job, workspace, reporter(workspace, job.key), cases)
 
 
 def end_with_parent(parent: int) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import socket
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -33,6 +36,7 @@ from sg_bench.running.schedule import Unit
 from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace
 
+KNOCK_SECONDS = 10.0
 RESTARTS = 3
 """How often Ray starts a training again whose worker or node was lost."""
 
@@ -51,30 +55,36 @@ class RayBackend:
 
     def __init__(self, workspace: Workspace, address: str, jobs: int) -> None:
         self.workspace = workspace
+        self.runs: list[str] = []
         _connect(address, jobs)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.slots = max(1, int(resources.get("CPU", 1)))
         self.gpu = min(1, int(resources.get("GPU", 0)))
         self.threads = ThreadPoolExecutor(self.slots)
         environment = {"env_vars": single_threaded()}
-        self.task = ray.remote(num_cpus=1, runtime_env=environment)(work)
-        self.device_task = ray.remote(num_cpus=1, num_gpus=self.gpu, runtime_env=environment)(work)
+        self.task: Any = ray.remote(num_cpus=1, runtime_env=environment)(work)
+        self.device_task: Any = ray.remote(num_cpus=1, num_gpus=self.gpu, runtime_env=environment)(work)
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
         if on_train(unit.job):
             return self.threads.submit(self._pretrain, unit.job)
         task = self.task if unit.job.kind == "store" else self.device_task
-        future: Future[Failure | None] = task.remote(unit.job, self.workspace.root, unit.case).future()
+        future: Future[Failure | None] = task.remote(unit.job, self.workspace.root, unit.cases).future()
         return future
-
-    def restart(self) -> None:
-        """Do nothing: Ray replaces its workers itself."""
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         ray.shutdown()
+        for name in self.runs:
+            shutil.rmtree(self.workspace.path("ray", name), ignore_errors=True)
+
+    def _new_run(self, what: str) -> str:
+        """Return a name that no earlier run has: Ray would resume a run of the same name by its own snapshot."""
+        name = f"{what[:16]}-{uuid.uuid4().hex[:8]}"
+        self.runs.append(name)
+        return name
 
     def _pretrain(self, job: Job) -> Failure | None:
         trainer = TorchTrainer(
@@ -84,7 +94,7 @@ class RayBackend:
                 num_workers=job.workers, use_gpu=bool(self.gpu), resources_per_worker=self._resources(1.0)
             ),
             run_config=train.RunConfig(  # type: ignore[call-arg] # declared as V1's, is V2's
-                name=_run_name(job.key),
+                name=self._new_run(job.key),
                 storage_path=str(self.workspace.path("ray")),
                 failure_config=train.FailureConfig(max_failures=RESTARTS),
                 logging_config=train.LoggingConfig(log_level="ERROR"),
@@ -103,7 +113,7 @@ class RayBackend:
             param_space={"key": tune.grid_search(list(by_key))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.slots),
             run_config=tune.RunConfig(
-                name=_run_name("cells"),
+                name=self._new_run("cells"),
                 storage_path=str(self.workspace.path("ray")),
                 failure_config=tune.FailureConfig(max_failures=2),
                 verbose=0,
@@ -174,18 +184,25 @@ class _Watch(tune.Callback):
         self.progress.finished(job, Failure("infrastructure", "WorkerDied", f"{job.title}: its worker was lost", ""))
 
 
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at HOST:PORT: Ray itself would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+
+
 def _connect(address: str, jobs: int) -> None:
     """Start or join a cluster, quietly, with token authentication and without usage reports."""
     local: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]
         raise SgBenchError(f"no Ray cluster at '{address}': {cause}", hint="Use --ray-address local") from error
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)  # Ray leaves the token that it makes readable by everyone
 
-
-def _run_name(what: str) -> str:
-    """Return a name that no earlier run has: Ray would resume a run of the same name by its own snapshot."""
-    return f"{what[:16]}-{uuid.uuid4().hex[:8]}"

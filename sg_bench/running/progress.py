@@ -85,11 +85,11 @@ class Progress:
         self.begun.setdefault(job.key, time.monotonic())
         self.since.setdefault(job.kind, time.monotonic())
 
-    def prepared(self, job: Job) -> None:
-        """Note that one more case of a store is prepared."""
+    def prepared(self, job: Job, cases: int) -> None:
+        """Note that some more cases of a store are prepared."""
         self.started(job)
-        cases = job.recipe["manifest"]["cases"]
-        self._part(job, min(self.parts.get(job.key, 0.0) + 1 / cases, 0.999))
+        share = cases / job.recipe["manifest"]["cases"]
+        self._part(job, min(self.parts.get(job.key, 0.0) + share, 0.999))
 
     def poll(self, running: Iterable[Job]) -> None:
         """Read how far the running jobs are."""
@@ -100,16 +100,16 @@ class Progress:
                 if total:
                     self._part(job, min(done / total, 0.999))
 
-    def finished(self, job: Job, failure: Why | None) -> None:
-        """Note that a job is done, or failed."""
+    def finished(self, job: Job, failure: Why | None, *, told: bool = False) -> None:
+        """Note that a job is done, or failed; `told` if the same failure was already reported for what it stands on."""
         self.workspace.path("progress", f"{job.key}.json").unlink(missing_ok=True)
         self.parts.pop(job.key, None)
         self.done[job.kind] += 1
         seconds = time.monotonic() - self.begun.get(job.key, time.monotonic())
         count = f"{STAGES[job.kind]} {self.done[job.kind]:.0f}/{self.totals[job.kind]}"
-        if failure:
+        if failure and not told:
             self.say(f"{count}: FAILED {job.title}: {failure.message}")
-        elif not self.live:
+        elif not failure and not self.live:
             self.say(f"{count}: {job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
         self._draw(job.kind)
 

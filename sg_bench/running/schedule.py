@@ -11,24 +11,32 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sg_bench.data.sources.base import Case
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
-from sg_bench.running.jobs import Failure, case_ids, failed_record
+from sg_bench.running.jobs import Failure, cases_of, failed_record
 from sg_bench.running.progress import Progress
 from sg_bench.workspace import Workspace
 
-ATTEMPTS = 2
-"""How often a job is started whose worker died."""
+ATTEMPTS = 3
+"""How often a job is started whose worker died: all that ran beside it die too, without fault."""
+MOST_CASES = 32
+"""Cases of a store that one process prepares before it asks for more."""
 POLL_SECONDS = 0.5
 URGENCY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A job, or one case of a store that is prepared by itself."""
+    """A job, or some cases of a store that are prepared by themselves."""
 
     job: Job
-    case: str | None = None
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what other units call it that need it."""
+        return f"{self.job.key}/{self.cases[0].id}" if self.cases else self.job.key
 
     @property
     def urgency(self) -> int:
@@ -45,9 +53,6 @@ class Backend(Protocol):
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit."""
-
-    def restart(self) -> None:
-        """Make the backend fit for use after a worker died."""
 
 
 @dataclass
@@ -82,7 +87,7 @@ class Scheduler:
         self.jobs = {job.key: job for job in jobs}
         self.backend, self.workspace, self.progress = backend, workspace, progress
         self.outcome = Outcome()
-        self.waiting: dict[Unit, set[str]] = {}
+        self.waiting: dict[Unit, frozenset[str]] = {}
         self.running: dict[Future[Failure | None], Unit] = {}
         self.attempts: dict[Unit, int] = {}
         self.hold_cells = hold_cells
@@ -101,7 +106,7 @@ class Scheduler:
         while self.waiting or self.running:
             self._start_ready()
             finished, _ = wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            self.progress.poll([unit.job for unit in self.running.values() if unit.case is None])
+            self.progress.poll([unit.job for unit in self.running.values() if not unit.cases])
             for future in finished:
                 self._finish(self.running.pop(future), future)
         return self.outcome
@@ -111,25 +116,29 @@ class Scheduler:
         needs = {key for key in job.needs if key in self.jobs}
         if job.kind == "store":
             try:
-                ids = case_ids(job)
+                parts = self._parts(job)
             except Exception as error:
                 self._fail(job, Failure.of(error))
                 return
-            for id_ in ids:
-                self.waiting[Unit(job, id_)] = set()
-            needs |= {f"{job.key}/{id_}" for id_ in ids}
+            self.waiting.update(dict.fromkeys(parts, frozenset()))
+            needs |= {part.name for part in parts}
         if not (job.kind == "cell" and self.hold_cells):
-            self.waiting[Unit(job)] = needs
+            self.waiting[Unit(job)] = frozenset(needs)
+
+    def _parts(self, job: Job) -> list[Unit]:
+        """Return a store's cases in portions small enough to keep all processes busy to the end."""
+        cases = cases_of(job)
+        size = max(1, min(MOST_CASES, len(cases) // (4 * self.backend.slots)))
+        return [Unit(job, tuple(cases[first : first + size])) for first in range(0, len(cases), size)]
 
     def _start_ready(self) -> None:
         ready = sorted((unit for unit, needs in self.waiting.items() if not needs), key=lambda unit: unit.urgency)
         for unit in ready:
-            if sum(u.job.workers for u in self.running.values()) + unit.job.workers > max(
-                self.backend.slots, unit.job.workers
-            ):
+            taken = sum(other.job.workers for other in self.running.values())
+            if taken and taken + unit.job.workers > self.backend.slots:
                 return
             del self.waiting[unit]
-            if unit.case is None:
+            if not unit.cases:
                 self.progress.started(unit.job)
             self.running[self.backend.submit(unit)] = unit
 
@@ -144,34 +153,31 @@ class Scheduler:
         if failure:
             self._fail(unit.job, failure)
             return
-        name = unit.job.key if unit.case is None else f"{unit.job.key}/{unit.case}"
-        if unit.case is None:
+        if unit.cases:
+            self.progress.prepared(unit.job, len(unit.cases))
+        else:
             self.outcome.done.add(unit.job.key)
             self.progress.finished(unit.job, None)
-        else:
-            self.progress.prepared(unit.job)
-        for needs in self.waiting.values():
-            needs.discard(name)
+        self.waiting = {other: needs - {unit.name} for other, needs in self.waiting.items()}
 
     def _retry(self, unit: Unit) -> None:
         """Start a unit again whose worker was killed, a few times."""
-        self.backend.restart()
         self.attempts[unit] = self.attempts.get(unit, 1) + 1
         if self.attempts[unit] > ATTEMPTS:
             message = f"{unit.job.title}: its worker process died {ATTEMPTS} times. Free memory, or use fewer --jobs"
             self._fail(unit.job, Failure("infrastructure", "WorkerDied", message, ""))
         else:
-            self.waiting[unit] = set()
+            self.waiting[unit] = frozenset()
 
-    def _fail(self, job: Job, failure: Failure) -> None:
+    def _fail(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
         """Record a failure, and that of everything that stands on it."""
         if job.key in self.outcome.failures:
             return
         self.outcome.failures[job.key] = failure
         if job.kind == "cell":
             Ledger(self.workspace).put(failed_record(job, failure))
-        self.progress.finished(job, failure)
+        self.progress.finished(job, failure, told=inherited)
         self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
         for other in self.jobs.values():
             if job.key in other.needs:
-                self._fail(other, failure)
+                self._fail(other, failure, inherited=True)

@@ -11,6 +11,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from sg_bench.errors import DataError
+
 
 class Purpose(IntEnum):
     """What a draw is for; keeps the streams of one seed apart."""
@@ -41,7 +43,11 @@ def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
 def epoch_batches(
     seed: int, stage: int, epoch: int, *, samples: int, batch_size: int, steps: int
 ) -> Iterator[list[Draw]]:
-    """Yield `steps` global batches: passes over `samples` in fresh random orders, one after the other."""
+    """Yield `steps` global batches: passes over `samples` in fresh random orders, one after the other.
+
+    Raises:
+        DataError: there is nothing to train on.
+    """
     order = _endless(seed, Purpose.ORDER, (stage, epoch), samples)
     for step in range(steps):
         positions = range(step * batch_size, (step + 1) * batch_size)
@@ -67,8 +73,8 @@ def fixed_batches(seed: int, purpose: Purpose, *, samples: int, batch_size: int)
 
 
 def _endless(seed: int, purpose: Purpose, where: tuple[int, ...], samples: int) -> Iterator[int]:
-    if samples < 1:
-        raise ValueError(f"batches need at least one sample, not {samples}")
+    if not samples:
+        raise DataError("there is not one training sample", hint="Check the split, and the task's sampling")
     turn = 0
     while True:
         yield from generator(seed, purpose, *where, turn).permutation(samples).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import Crop, candidate_crops, cut_crop, foreground_crop, foreground_voxels
 from sg_bench.methods.base import Losses
 from sg_bench.networks.heads import Classifier, Segmenter
-from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.unet import Encoder3D, UNet3D
 from sg_bench.networks.weights import LoadReport, load_into
 from sg_bench.recipes import Stage
 from sg_bench.tasks import Task
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
-from sg_bench.training.pretraining import on_device, torch_generator
+from sg_bench.training.pretraining import drawn, on_device
 
 State = dict[str, Tensor]
 
@@ -44,10 +44,13 @@ def task_network(task: Task, width: int, encoder: State, decoder: State, seed: i
     Raises:
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
-    network = Classifier(Encoder3D(width), outputs=1) if task.kind == "classification" else Segmenter(UNet3D(width))
-    glorot_(network, torch_generator(seed))
+    network = drawn(partial(_bare_network, task, width), seed)
     report = load_into(network.backbone, encoder, decoder, need_decoder=task.kind == "segmentation")
     return network, report
+
+
+def _bare_network(task: Task, width: int) -> Classifier | Segmenter:
+    return Classifier(Encoder3D(width), outputs=1) if task.kind == "classification" else Segmenter(UNet3D(width))
 
 
 class FineTuning:

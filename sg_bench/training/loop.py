@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from sg_bench.errors import DataError, MethodError, UsageError
+from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.recipes import Stage, Training
@@ -133,8 +133,6 @@ class _Run:
         training, network = self.plan.training, self.learner.network
         self.learner.start_epoch(self.stage, self.epoch)
         samples = self.learner.samples("train")
-        if not samples:
-            raise DataError("there is no sample to train on", hint="Give the training part more data")
         steps = epoch_steps(samples, training, self.steps)
         batches = epoch_batches(
             self.seed, self.stage, self.epoch, samples=samples, batch_size=training.batch_size, steps=steps

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +17,20 @@ from sg_bench.recipes import Stage
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def fresh_network(method: Method, seed: int) -> nn.Module:
     """Return the method's network with weights drawn from `seed`; methods that share layers share their weights."""
-    return glorot_(method.network(), torch_generator(seed))
+    return drawn(method.network, seed)
+
+
+def drawn(build: Callable[[], Network], seed: int) -> Network:
+    """Return the network that `build` makes, with weights drawn from `seed`; global randomness is untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # for layers that glorot_ does not know
+        network = build()
+    return glorot_(network, torch_generator(seed))
 
 
 def torch_generator(seed: int) -> torch.Generator:

@@ -1,0 +1,403 @@
+"""The command line answers at once, in one line where something is wrong, and writes nothing half."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sg_bench import cli
+from sg_bench.cli import options
+from sg_bench.ledger import Ledger
+from sg_bench.planning import Plan
+from sg_bench.workspace import Workspace
+
+VERBS = ("run", "plan", "status", "report", "list")
+HEAVY = ("matplotlib", "monai", "pandas", "ray", "scipy", "sklearn", "torch", "torchio")
+SUITE: dict[str, Any] = {
+    "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
+    "methods": ["scratch"],
+    "tasks": ["ncs"],
+    "fine_tuning_seeds": "0-1",
+}
+CARD: dict[str, Any] = {
+    "name": "scans",
+    "title": "Scans",
+    "kind": "segmentation",
+    "loss": "dice",
+    "headline": "dice_case",
+    "target": [1],
+    "data": {"name": "scans", "source": "folder", "config": {"labels": "labels/{id}.nii"}},
+    "sampling": {"places": "foreground", "patch": [16, 16, 8]},
+}
+
+
+class Answer:
+    """What one command said, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def refused(self, *parts: str, code: int = 2) -> None:
+        """Assert that the command came to nothing, in one line that holds all `parts`."""
+        assert (self.code, self.out) == (code, ""), self.out + self.err
+        assert len(self.err.splitlines()) == 1, self.err
+        assert self.err.startswith(("Usage: ", "Error: "))
+        assert [part for part in parts if part not in self.err] == [], self.err
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return a function that runs a command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
+
+    def ask(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["sg-bench", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return Answer(code or 0, *capsys.readouterr())
+
+    return ask
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def write(content: Any, name: str = "mine.yaml") -> str:
+    Path(name).write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return name
+
+
+def suite(**changes: Any) -> str:
+    return write({**SUITE, **changes})
+
+
+def with_scans() -> str:
+    write(CARD, "card.yaml")
+    return suite(tasks=["card.yaml", "ncs"])
+
+
+def planned(name: str) -> Plan:
+    return options.select(name).plan
+
+
+def settle(found: Plan, status: str = "done", kind: str = "method", only: int | None = None) -> None:
+    """Put a record of each cell into the ledger beside the user."""
+    for job in found.of_kind("cell")[:only]:
+        error = None if status == "done" else {"kind": kind, "message": "it broke"}
+        record = {"key": job.key, "status": status, "recipe": job.recipe, "metrics": {"iou_bin": 0.5}, "cases": []}
+        Ledger(Workspace.default()).put({**record, "headline": "iou_bin", "parity": "mean_iou_keras", "error": error})
+
+
+def everything(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+class TestHelp:
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_every_verb_explains_itself(self, ask: Ask, verb: str) -> None:
+        answer = ask(verb, "--help")
+        assert answer.code == 0
+        assert verb in answer.out
+
+    def test_no_verb_is_a_question_for_help(self, ask: Ask) -> None:
+        answer = ask()
+        assert answer.code == 0
+        assert all(verb in answer.out for verb in VERBS)
+
+    def test_help_tells_the_exit_codes(self, ask: Ask) -> None:
+        assert "3 data missing" in ask("--help").out
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "suites"], ["plan", "--suite=demo"]])
+    def test_it_imports_nothing_heavy(self, arguments: list[str], tmp_path: Path) -> None:
+        code = (
+            "import sys; from sg_bench.cli import main\n"
+            f"sys.argv = ['sg-bench', *{arguments!r}]\n"
+            "try: main()\n"
+            "except SystemExit as done: code = done.code or 0\n"
+            f"print('LOADED', code, *[name for name in {HEAVY!r} if name in sys.modules])"
+        )
+        assert python("-c", code).stdout.splitlines()[-1] == "LOADED 0"
+
+    def test_the_package_is_the_program(self) -> None:
+        done = python("-m", "sg_bench", "list", "suites")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "demo" in done.stdout
+
+    def test_the_packages_refusals_are_one_line_too(self) -> None:
+        done = python("-m", "sg_bench", "plan", "--suite", "demmo")
+        Answer(done.returncode, done.stdout, done.stderr).refused("unknown suite 'demmo'. Did you mean 'demo'?")
+
+
+class TestList:
+    @pytest.mark.parametrize(
+        ("what", "names"),
+        [("methods", ["scratch", "semantic_genesis"]), ("tasks", ["ncc", "ncs", "lcs"]), ("suites", ["demo"])],
+    )
+    def test_each_name_has_a_line(self, ask: Ask, what: str, names: list[str]) -> None:
+        answer = ask("list", what)
+        assert answer.code == 0
+        assert {line.split()[0] for line in answer.out.splitlines()} >= set(names)
+
+    def test_anything_else_is_refused_with_what_can_be_listed(self, ask: Ask) -> None:
+        ask("list", "things").refused("'things'", "'methods', 'tasks', 'suites'", "sg-bench list --help")
+
+
+class TestPlan:
+    def test_it_counts_and_writes_nothing(self, ask: Ask, tmp_path: Path) -> None:
+        answer = ask("plan", "--suite", "demo")
+        assert answer.code == 0
+        assert "cells" in answer.out
+        assert everything(tmp_path) == set()
+
+    def test_data_that_are_missing_are_named_with_the_option_and_exit_with_3(self, ask: Ask) -> None:
+        answer = ask("plan", "--suite", with_scans())
+        assert answer.code == 3
+        assert "MISSING: no folder given for the data 'scans'. Add --data scans=PATH" in answer.out
+
+    @pytest.mark.parametrize("data", ["gone", "file", "empty"])
+    def test_data_that_are_not_where_the_option_says_exit_with_3(self, ask: Ask, tmp_path: Path, data: str) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "file").touch()
+        answer = ask("plan", "--suite", with_scans(), "--data", f"scans={data}")
+        assert answer.code == 3
+        assert f"MISSING: {tmp_path / data}: " in answer.out
+
+
+class TestSelection:
+    def test_a_method_is_chosen_by_its_label_or_name_with_the_suites_settings(self, ask: Ask) -> None:
+        labelled = [{"name": "scratch", "label": "wide", "config": {"width": 64}}]
+        name = suite(methods=labelled)
+        for chosen in ("wide", "scratch", "wide,scratch"):
+            (method,) = options.select(name, methods=chosen).plan.suite.methods
+            assert (method.title, method.config) == ("wide", {"width": 64})
+
+    def test_a_method_that_the_suite_lacks_can_be_added(self, ask: Ask) -> None:
+        assert {c.method for c in options.select(suite(), methods="models_genesis").plan.cells} == {"models_genesis"}
+
+    def test_the_demo_can_be_narrowed_to_any_one_method(self, ask: Ask) -> None:
+        whole = {cell.key for cell in planned("demo").cells}
+        for method in ("scratch", "models_genesis", "semantic_genesis"):
+            assert {cell.key for cell in options.select("demo", methods=method).plan.cells} < whole
+
+    @pytest.mark.parametrize("chosen", ["scans", "card.yaml", "scans,card.yaml"])
+    def test_a_task_is_chosen_by_its_name_or_card(self, ask: Ask, chosen: str) -> None:
+        assert [task.name for task in options.select(with_scans(), tasks=chosen).plan.tasks] == ["scans"]
+
+    def test_variants_are_chosen_by_name_or_one_by_one(self, ask: Ask) -> None:
+        name = suite(tasks=["ncs", "ncs[steps=8,data=phantom]", "lcs"])
+        assert len(options.select(name, tasks="ncs").plan.tasks) == 2
+        assert len(options.select(name, tasks="ncs[data=phantom,steps=8]").plan.tasks) == 1
+        assert [t.label for t in options.select(name, tasks="ncs[steps=9],lcs").plan.tasks] == ["ncs[steps=9]", "lcs"]
+
+    def test_a_card_given_by_path_is_found_from_here(self, ask: Ask, tmp_path: Path) -> None:
+        write(CARD, "card.yaml")
+        assert [task.name for task in options.select("demo", tasks="./card.yaml").plan.tasks] == ["scans"]
+
+    def test_leaving_out_the_task_of_the_corpus_leaves_the_keys(self, ask: Ask, tmp_path: Path) -> None:
+        for folder in ("images", "labels"):
+            (tmp_path / "scans" / folder).mkdir(parents=True)
+            (tmp_path / "scans" / folder / "1.nii").touch()
+        with_scans()
+        name = suite(tasks=["card.yaml", "ncs"], corpora={"3d": {"task": "scans"}}, methods=["models_genesis"])
+        whole = options.select(name, data=["scans=scans"]).plan
+        part = options.select(name, data=["scans=scans"], tasks="ncs").plan
+        assert {c.key for c in part.cells} == {c.key for c in whole.cells if c.task == "ncs"}
+        assert len(part.cells) == 2
+
+    def test_a_seed_named_twice_counts_once(self, ask: Ask) -> None:
+        assert options.select(suite(), seeds="0-2,1").plan.suite.fine_tuning_seeds == [0, 1, 2]
+
+    def test_commas_in_brackets_do_not_separate(self) -> None:
+        assert options.split_list("a, b[c=1,d=2] ,,e") == ["a", "b[c=1,d=2]", "e"]
+
+
+class TestStatus:
+    def test_cells_to_compute_exit_with_1_and_all_done_with_0(self, ask: Ask) -> None:
+        name = suite()
+        assert (ask("status", "--suite", name).code, "2 to compute" in ask("status", "--suite", name).out) == (1, True)
+        settle(planned(name))
+        answer = ask("status", "--suite", name)
+        assert answer.code == 0
+        assert "2 done" in answer.out
+
+    @pytest.mark.parametrize(("kind", "code"), [("method", 1), ("infrastructure", 1), ("data", 3)])
+    def test_a_failed_cell_exits_by_who_is_to_blame(self, ask: Ask, kind: str, code: int) -> None:
+        name = suite()
+        settle(planned(name), "failed", kind)
+        answer = ask("status", "--suite", name, "--why")
+        assert answer.code == code
+        assert "2 failed" in answer.out
+        assert "it broke" in answer.out
+
+    def test_why_names_the_setting_that_differs(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name))
+        answer = ask("status", "--suite", name, "--why", "--set", "fine_tuning.batch_size=3")
+        assert "scratch on ncs, seeds 0/0: not computed" in answer.out
+        assert "task.training.batch_size: 16 -> 3" in answer.out
+
+    def test_why_tells_of_missing_data_and_of_an_empty_ledger(self, ask: Ask) -> None:
+        answer = ask("status", "--suite", with_scans(), "--why")
+        assert "scratch on scans, seeds 0/0: no folder given" in answer.out
+        assert "scratch on ncs, seeds 0/0: not computed; no finished cell to compare with" in answer.out
+
+    def test_a_damaged_record_is_named_with_what_to_do(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name))
+        path = Workspace.default().path("cells", f"{planned(name).cells[0].key}.json")
+        path.write_text("{")
+        ask("status", "--suite", name).refused(f"Error: {path} is damaged", "Delete it", code=1)
+
+
+class TestReport:
+    def test_what_is_done_is_printed_and_written(self, ask: Ask, tmp_path: Path) -> None:
+        name = suite()
+        settle(planned(name))
+        answer = ask("report", "--suite", name, "--out", "there")
+        assert answer.code == 0
+        assert (tmp_path / "there/tables/main.md").is_file()
+        assert len(list((tmp_path / "there/cells").iterdir())) == 2
+
+    def test_it_goes_under_results_by_the_suites_name(self, ask: Ask, tmp_path: Path) -> None:
+        ask("report", "--suite", suite(name="other"))
+        assert (tmp_path / "results/other/tables/main.md").is_file()
+
+    def test_a_conflict_is_told(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name))
+        job = planned(name).of_kind("cell")[0]
+        ledger = Ledger(Workspace.default())
+        ledger.put({**json.loads(json.dumps(ledger.get(job.key))), "metrics": {"iou_bin": 0.6}})
+        assert f"Conflict: a cell was computed again with another outcome: cells/{job.key}" in (
+            ask("report", "--suite", name).out
+        )
+
+
+class TestRun:
+    def test_when_all_is_done_it_computes_nothing_and_says_so(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name))
+        answer = ask("run", "--suite", name)
+        assert answer.code == 0
+        assert "Nothing to compute" in answer.err
+
+    def test_when_all_data_are_missing_it_says_which_and_exits_with_3(self, ask: Ask, tmp_path: Path) -> None:
+        with_scans()
+        answer = ask("run", "--suite", suite(tasks=["card.yaml"]))
+        assert answer.code == 3
+        assert "Missing: no folder given for the data 'scans'. Add --data scans=PATH" in answer.err
+        assert not (tmp_path / ".sg-bench").exists()
+
+    def test_a_cell_that_its_method_failed_is_not_computed_again_and_exits_with_1(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name), "failed")
+        answer = ask("run", "--suite", name)
+        assert answer.code == 1
+        assert "Failed (method): it broke" in answer.err
+
+    def test_an_interruption_is_told_with_what_to_do(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("sg_bench.cli.run._compute", interrupt)
+        answer = ask("run", "--suite", suite())
+        assert answer.code == 130
+        assert answer.err.splitlines()[-1].startswith("Interrupted. Nothing finished is lost")
+
+
+BAD: list[tuple[list[str], list[str]]] = [
+    (["--suite", "demmo"], ["unknown suite 'demmo'", "Did you mean 'demo'"]),
+    (["--suite", "gone.yaml"], ["gone.yaml: cannot be read"]),
+    (["--suite", "."], ["unknown suite '.'", "ends in .yaml"]),
+    (["--suite", ""], ["unknown suite ''"]),
+    (["--suite"], ["--suite", "requires an argument"]),
+    (["--methods", "scrath"], ["unknown method 'scrath'", "Did you mean 'scratch'"]),
+    (["--methods", ","], ["--methods ','"]),
+    (["--tasks", "nccs"], ["unknown task 'nccs'", "Did you mean 'ncs'"]),
+    (["--tasks", "ncs["], ["'ncs[' is not a task"]),
+    (["--tasks", "ncs[data=phantm]"], ["no variant data=phantm", "Did you mean 'phantom'"]),
+    (["--tasks", " "], ["--tasks ' '"]),
+    (["--tasks", "./gone.yaml"], ["gone.yaml: cannot be read"]),
+    (["--seeds", "4-0"], ["--seeds", "'4-0'", "0-4"]),
+    (["--seeds", "x"], ["--seeds", "'x'"]),
+    (["--seeds", "0-99999999999999999999"], ["--seeds", "at most 100000"]),
+    (["--pretraining-seeds", "1.5"], ["--pretraining-seeds", "'1.5'"]),
+    (["--data", "x"], ["--data 'x' is not NAME=PATH"]),
+    (["--data", "=y"], ["--data '=y' is not NAME=PATH"]),
+    (["--data", "x="], ["--data 'x=' is not NAME=PATH"]),
+    (["--data", "x=/"], ["--data x=...", "Known: phantom, phantom-labelled"]),
+    (["--data", "a=1", "--data", "a=2"], ["--data a=... is given twice"]),
+    (["--data", "phantom=/"], ["'phantom' reads no folder"]),
+    (["--set", "nonsense"], ["--set 'nonsense' is not key=value"]),
+    (["--set", "wdth=3"], ["with --set wdth=3: unknown setting 'wdth'", "Did you mean 'width'"]),
+    (["--set", "width=abc"], ["'width' = 'abc'"]),
+    (["--set", "width=["], ["--set width", "not a YAML value"]),
+    (["--set", "fine_tuning.stps=3"], ["'training.stps'", "Did you mean 'steps'"]),
+    (["--set", "fine_tuning.optimiser.lr=.inf"], ["'training.optimiser.lr' = inf"]),
+    (["--set", "tasks=[]"], ["'tasks' = []"]),
+    (["--nonsense"], ["--nonsense", "sg-bench plan --help"]),
+    (["extra"], ["extra", "sg-bench plan --help"]),
+]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("arguments", "parts"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+    def test_bad_input_gets_one_line_and_leaves_nothing(
+        self, ask: Ask, tmp_path: Path, arguments: list[str], parts: list[str]
+    ) -> None:
+        ask("plan", *arguments).refused(*parts)
+        assert everything(tmp_path) == set()
+
+    @pytest.mark.parametrize("verb", ["run", "plan", "status", "report"])
+    def test_every_verb_refuses_a_suite_with_a_typo(self, ask: Ask, tmp_path: Path, verb: str) -> None:
+        name = suite(fine_tunning={"steps": 3})
+        ask(verb, "--suite", name).refused("mine.yaml: unknown setting 'fine_tunning'", "Did you mean 'fine_tuning'")
+        assert everything(tmp_path) == {tmp_path / name}
+
+    @pytest.mark.parametrize(
+        "arguments", [["--jobs", "0"], ["--jobs", "x"], ["--backend", "rai"], ["--retry-faild"], ["--work"]]
+    )
+    def test_a_wrong_option_of_run_is_one_line(self, ask: Ask, arguments: list[str]) -> None:
+        ask("run", *arguments).refused(arguments[0], "--help")
+
+    def test_an_unknown_verb_is_one_line(self, ask: Ask) -> None:
+        ask("frobnicate").refused("frobnicate", "sg-bench --help")
+
+    def test_a_plan_that_cannot_be_made_names_the_suite(self, ask: Ask) -> None:
+        ask("plan", "--suite", suite(methods=["scrath"])).refused("suite mine.yaml: unknown method 'scrath'")
+
+    @pytest.mark.parametrize("verb", ["plan", "status", "run", "report"])
+    def test_a_file_for_a_workspace_is_one_line(self, ask: Ask, verb: str) -> None:
+        write("kept", "file")
+        ask(verb, "--suite", suite(), "--work", "file").refused("file", "Not a directory", "--work", code=1)
+        assert Path("file").read_text() == "kept"
+
+    def test_a_file_for_an_output_folder_is_one_line(self, ask: Ask) -> None:
+        write("kept", "file")
+        ask("report", "--suite", suite(), "--out", "file").refused("file", "Not a directory", "--out", code=1)
+        assert Path("file").read_text() == "kept"
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
+    def test_a_folder_that_may_not_be_written_is_one_line(self, ask: Ask, tmp_path: Path) -> None:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        ask("report", "--suite", suite(), "--out", "locked/there").refused("Permission denied", code=1)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
+    def test_a_suite_that_may_not_be_read_is_one_line(self, ask: Ask) -> None:
+        Path(suite()).chmod(0)
+        ask("plan", "--suite", "mine.yaml").refused("mine.yaml: cannot be read (Permission denied)")

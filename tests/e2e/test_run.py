@@ -1,0 +1,84 @@
+"""One command from nothing to the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.conftest import TINY, Run, fingerprint
+
+
+def test_a_run_ends_with_the_table_and_where_the_results_lie(finished: Path) -> None:
+    output = (finished / "output.txt").read_text()
+    for method in ("scratch", "models_genesis", "semantic_genesis"):
+        assert method in output
+    assert f"Results: {finished / 'out' / 'tables' / 'main.md'}" in output
+    assert "check deterministic: holds" in output
+
+
+def test_every_planned_cell_is_in_the_report_and_its_record_says_all_that_a_reader_needs(finished: Path) -> None:
+    records = [json.loads(path.read_text()) for path in (finished / "out" / "cells").iterdir()]
+    assert len(records) == 3 * 2 * 2
+    for record in records:
+        assert record["status"] == "done"
+        assert record["headline"] in record["metrics"]
+        assert {"software", "hardware", "git", "threads", "wall_seconds", "peak_memory_mib"} <= record["ran"].keys()
+        assert record["cases"] and record["curves"] and record["outputs"]["predictions"]
+        assert record["recipe"]["initialisation"]["config"]["width"] == 4
+
+
+def test_no_record_names_this_machine_or_its_folders(finished: Path) -> None:
+    host = Path("/etc/hostname").read_text().strip() if Path("/etc/hostname").exists() else ""
+    for path in (finished / "out").rglob("*"):
+        text = path.read_text() if path.is_file() else ""
+        assert str(finished) not in text
+        assert not host or host == "localhost" or host not in text
+
+
+def test_running_again_computes_nothing_says_so_and_changes_no_byte(finished: Path, sg_bench: Run) -> None:
+    before = fingerprint(finished / "out"), fingerprint(finished / "work" / "cells")
+    again = sg_bench("run", "--suite", TINY, "--work", finished / "work", "--out", finished / "out")
+    assert again.returncode == 0
+    assert "Nothing to compute" in again.stderr
+    assert (fingerprint(finished / "out"), fingerprint(finished / "work" / "cells")) == before
+
+
+def test_one_process_gives_the_same_cells_as_two(finished: Path, sg_bench: Run, tmp_path: Path) -> None:
+    done = sg_bench(
+        *("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out"),
+        *("--jobs", 1, "--tasks", "tiny_ncc.yaml", "--methods", "semantic_genesis", "--seeds", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "out" / "cells").iterdir()
+    here, there = (json.loads((folder / "cells" / path.name).read_text()) for folder in (tmp_path / "out", finished / "out"))
+    for part in ("metrics", "cases", "curves", "outputs"):
+        assert here[part] == there[part]
+
+
+def test_status_counts_what_is_done_and_explains_what_is_not(finished: Path, sg_bench: Run) -> None:
+    told = sg_bench("status", "--suite", TINY, "--work", finished / "work", "--seeds", "0-2", "--why")
+    assert told.returncode == 1
+    assert "2 done, 1 to compute" in told.stdout
+    assert "fine_tuning_seed: " in told.stdout
+
+
+def test_a_damaged_initialisation_fails_its_cells_with_a_reason_and_the_others_go_on(
+    finished: Path, sg_bench: Run, tmp_path: Path
+) -> None:
+    import shutil
+
+    work = tmp_path / "work"
+    shutil.copytree(finished / "work", work)
+    for path in (work / "cells").iterdir():
+        path.unlink()
+    folders = [path for path in (work / "initialisations").iterdir() if path.is_dir()]
+    damaged = next(f for f in folders if '"method": "models_genesis"' in (f / "record.json").read_text())
+    weights = damaged / "encoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = sg_bench("run", "--suite", TINY, "--work", work, "--out", tmp_path / "out", "--tasks", "tiny_ncc.yaml")
+    assert done.returncode == 3
+    assert "encoder.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "2 failed: data" in done.stdout
+    states = sorted(json.loads(path.read_text())["status"] for path in (tmp_path / "out" / "cells").iterdir())
+    assert states == ["done"] * 4 + ["failed"] * 2

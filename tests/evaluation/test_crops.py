@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg_bench.data.store import Store
+from sg_bench.errors import DataError
+from sg_bench.evaluation.crops import (
+    MOST_VOXELS,
+    Crop,
+    candidate_crops,
+    cut_crop,
+    foreground_crop,
+    foreground_voxels,
+)
+from sg_bench.tasks import Task, read_task
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Store]) -> Store:
+    """Return a store of one big case with a corner of target, one smaller than a patch, and one without target."""
+    image = np.random.default_rng(0).random((40, 32, 24))
+    label = np.zeros(image.shape)
+    label[2:12, 3:10, 4:9] = 5
+    label[30:33, 20:23, 20:23] = 6
+    tiny = np.zeros((4, 10, 3))
+    tiny[1:3, 2:4, 1] = 6
+    cases = {
+        "big": {
+            "image": image,
+            "label": label,
+            "candidates": [((6.0, 6.4, 6.5), True), ((20.0, 20.0, 12.0), False), ((0.0, 31.0, 23.0), False)],
+        },
+        "tiny": {"image": np.ones(tiny.shape), "label": tiny, "candidates": [((1.0, 2.0, 1.0), True)]},
+        "void": {"image": image, "label": np.zeros(image.shape)},
+    }
+    return make_store(tmp_path_factory.mktemp("crops") / "store", cases)
+
+
+def task(name: str = "lcs", **sampling: Any) -> Task:
+    card = read_task(name).model_dump()
+    card["sampling"] |= {"patch": (8, 8, 8), "target_fraction": (0, 1), **sampling}
+    card["target"] = () if name == "ncc" else (5, 6)
+    return Task.model_validate(card)
+
+
+def drawn(store: Store, card: Task, id_: str, count: int = 200) -> list[Crop]:
+    voxels, rng = foreground_voxels(store, card, id_), np.random.default_rng(0)
+    return [foreground_crop(store, card, id_, voxels, rng, number) for number in range(count)]
+
+
+class TestCandidates:
+    def test_there_is_one_crop_for_every_candidate_with_an_id_of_its_own(self, store: Store) -> None:
+        crops = candidate_crops(store, ["big", "tiny"])
+        assert [(crop.id, crop.case, crop.positive) for crop in crops] == [
+            ("big#0", "big", True),
+            ("big#1", "big", False),
+            ("big#2", "big", False),
+            ("tiny#0", "tiny", True),
+        ]
+        assert crops[0].centre == (6.0, 6.4, 6.5)
+
+    def test_asked_for_one_kind_it_gives_only_that_under_the_same_ids(self, store: Store) -> None:
+        assert [crop.id for crop in candidate_crops(store, ["big", "tiny"], positive=True)] == ["big#0", "tiny#0"]
+        assert [crop.id for crop in candidate_crops(store, ["big", "tiny"], positive=False)] == ["big#1", "big#2"]
+
+    def test_cases_without_a_candidate_are_an_error_no_cases_are_none(self, store: Store) -> None:
+        with pytest.raises(DataError, match="1 cases hold no candidate"):
+            candidate_crops(store, ["void"])
+        assert candidate_crops(store, []) == []
+
+
+class TestCut:
+    def test_a_crop_is_cut_round_the_voxel_nearest_to_its_centre(self, store: Store) -> None:
+        image, truth = cut_crop(store, task(), candidate_crops(store, ["big"])[0])
+        np.testing.assert_array_equal(image, store.image("big")[2:10, 2:10, 3:11])
+        np.testing.assert_array_equal(truth, store.label("big")[2:10, 2:10, 3:11] > 0)
+
+    def test_a_shift_moves_image_and_mask(self, store: Store) -> None:
+        image, truth = cut_crop(store, task(), candidate_crops(store, ["big"])[0], (1, -2, 3))
+        np.testing.assert_array_equal(image, store.image("big")[3:11, 0:8, 6:14])
+        np.testing.assert_array_equal(truth, store.label("big")[3:11, 0:8, 6:14] > 0)
+
+    def test_only_target_values_count_as_foreground(self, store: Store) -> None:
+        card = task().model_copy(update={"target": (6,)})
+        _, truth = cut_crop(store, card, candidate_crops(store, ["big"])[0])
+        assert not truth.any()
+
+    def test_at_the_border_the_rest_is_air_without_target(self, store: Store) -> None:
+        image, truth = cut_crop(store, task(), candidate_crops(store, ["big"])[2])
+        np.testing.assert_array_equal(image[4:, :5, :5], store.image("big")[:4, 27:, 19:])
+        assert not image[:4].any()
+        assert not image[:, 5:].any()
+        assert not truth.any()
+
+    def test_a_classification_gets_a_single_truth(self, store: Store) -> None:
+        for crop in candidate_crops(store, ["big"]):
+            _, truth = cut_crop(store, task("ncc"), crop)
+            assert (truth.shape, bool(truth)) == ((), crop.positive)
+
+
+class TestForegroundVoxels:
+    def test_they_are_those_of_the_target(self, store: Store) -> None:
+        voxels = foreground_voxels(store, task(), "big")
+        np.testing.assert_array_equal(voxels, np.flatnonzero(store.label("big")))
+
+    def test_of_many_an_evenly_spaced_part_is_kept(self, tmp_path: Path, make_store: Callable[..., Store]) -> None:
+        whole = make_store(tmp_path / "s", {"a": {"image": np.zeros((40, 40, 20)), "label": np.full((40, 40, 20), 5)}})
+        voxels = foreground_voxels(whole, task(), "a")
+        assert MOST_VOXELS / 2 < len(voxels) <= MOST_VOXELS
+        assert set(np.diff(voxels)) == {4}
+
+    def test_a_case_without_target_has_none(self, store: Store) -> None:
+        assert len(foreground_voxels(store, task(), "void")) == 0
+
+
+class TestForegroundCrops:
+    @pytest.mark.parametrize(("centred", "least", "most"), [(0.0, 0.0, 0.1), (0.5, 0.4, 0.65), (1.0, 1.0, 1.0)])
+    def test_the_wanted_share_is_centred_in_the_target(
+        self, store: Store, centred: float, least: float, most: float
+    ) -> None:
+        label, crops = store.label("big"), drawn(store, task(centred=centred), "big")
+        inside = [label[tuple(int(v) for v in crop.centre)] > 0 for crop in crops]
+        assert least <= np.mean(inside) <= most
+
+    def test_crops_that_are_not_centred_lie_in_the_image_and_reach_its_ends(self, store: Store) -> None:
+        starts = np.array([crop.centre for crop in drawn(store, task(centred=0.0), "big", 2000)]) - 4
+        assert starts.min(axis=0).tolist() == [0, 0, 0]
+        assert starts.max(axis=0).tolist() == [40 - 8, 32 - 8, 24 - 8]
+
+    def test_an_image_smaller_than_the_patch_lies_in_its_middle(self, store: Store) -> None:
+        card = task(centred=0.0)
+        crop = drawn(store, card, "tiny", 1)[0]
+        image, truth = cut_crop(store, card, crop)
+        assert image.shape == (8, 8, 8)
+        assert image.any(axis=(1, 2)).tolist() == [False, False, True, True, True, True, False, False]
+        assert image.any(axis=(0, 1)).sum() == 3
+        assert truth.any()
+
+    def test_crops_obey_the_wanted_fraction_of_target(self, store: Store) -> None:
+        card = task(target_fraction=(0.2, 0.6))
+        shares = [cut_crop(store, card, crop)[1].mean() for crop in drawn(store, card, "big")]
+        assert np.mean([0.2 <= share <= 0.6 for share in shares]) > 0.97
+
+    def test_where_no_place_has_that_fraction_the_last_one_drawn_stands(self, store: Store) -> None:
+        assert len(drawn(store, task(target_fraction=(0.9, 1)), "void", 2)) == 2
+
+    def test_ids_carry_the_number_and_the_same_generator_draws_the_same_crops(self, store: Store) -> None:
+        crops = drawn(store, task(), "big", 3)
+        assert [crop.id for crop in crops] == ["big#0", "big#1", "big#2"]
+        assert crops == drawn(store, task(), "big", 3)

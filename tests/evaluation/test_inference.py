@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sg_bench.data.store import Store
+from sg_bench.errors import DataError
+from sg_bench.evaluation.inference import BATCH, Predictions, fixed_crops, predict
+from sg_bench.networks.heads import Classifier, Segmenter
+from sg_bench.networks.unet import Encoder3D, UNet3D
+from sg_bench.tasks import Task, read_task
+
+CPU = torch.device("cpu")
+PATCH = (8, 8, 8)
+
+
+class PlaceAware(nn.Module):
+    """A network whose output depends on where a voxel lies in its window, so that averaging shows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ramp = torch.linspace(-2, 2, x.shape[2])[:, None, None] * torch.linspace(0, 1, x.shape[3])[:, None]
+        return 3 * x + ramp + x.mean(dim=(2, 3, 4), keepdim=True)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Store]) -> Store:
+    cases = {}
+    for number, shape in enumerate([(20, 12, 13), (16, 16, 16), (5, 9, 4)]):
+        draw = np.random.default_rng(number)
+        candidates = [(tuple(draw.random(3) * shape), n % 3 == 0) for n in range(9)]
+        cases[f"c{number}"] = {"image": draw.random(shape), "label": draw.random(shape) < 0.2, "candidates": candidates}
+    return make_store(tmp_path_factory.mktemp("inference") / "store", cases)
+
+
+def task(name: str, mode: str = "crops", **inference: Any) -> Task:
+    card = read_task(name).model_dump()
+    card["sampling"] |= {"patch": PATCH, "target_fraction": (0, 1)}
+    card["target"] = () if name == "ncc" else (1,)
+    card["inference"] = {"mode": mode, **inference}
+    return Task.model_validate(card)
+
+
+def averaged(network: nn.Module, image: np.ndarray, step: int) -> np.ndarray:
+    """Return the mean over windows every `step` voxels, the last one flush with the end; small images are padded."""
+    shape = image.shape
+    pads = [max(0, 8 - side) for side in shape]
+    image = np.pad(image, [(pad // 2, pad - pad // 2) for pad in pads])
+    total, count = np.zeros(image.shape), np.zeros(image.shape)
+    starts = [sorted({min(s, side - 8) for s in range(0, side - 8 + step, step)}) for side in image.shape]
+    for x in starts[0]:
+        for y in starts[1]:
+            for z in starts[2]:
+                window = (slice(x, x + 8), slice(y, y + 8), slice(z, z + 8))
+                with torch.no_grad():
+                    found = torch.sigmoid(network(torch.from_numpy(image[window])[None, None]))[0, 0].numpy()
+                total[window] += found
+                count[window] += 1
+    inner = tuple(slice(pad // 2, pad // 2 + side) for pad, side in zip(pads, shape, strict=True))
+    out: np.ndarray = (total / count)[inner]
+    return out
+
+
+class TestSlidingWindow:
+    @pytest.mark.parametrize(("overlap", "step"), [(0.5, 4), (0.25, 6), (0.0, 8)])
+    def test_probabilities_are_the_plain_mean_over_windows(self, store: Store, overlap: float, step: int) -> None:
+        network = PlaceAware()
+        found = predict(task("lcs", "sliding_window", overlap=overlap), network, store, store.ids[:2], CPU)
+        for id_ in store.ids[:2]:
+            image = np.asarray(store.image(id_), np.float32)
+            np.testing.assert_allclose(found.probabilities[id_], averaged(network, image, step), atol=6e-4)
+
+    def test_an_image_smaller_than_the_patch_is_padded_with_air(self, store: Store) -> None:
+        network = PlaceAware()
+        found = predict(task("lcs", "sliding_window"), network, store, ["c2"], CPU)
+        assert found.probabilities["c2"].shape == (5, 9, 4)
+        wanted = averaged(network, np.asarray(store.image("c2"), np.float32), 4)
+        np.testing.assert_allclose(found.probabilities["c2"], wanted, atol=6e-4)
+
+    def test_the_truth_is_the_targets_mask(self, store: Store) -> None:
+        found = predict(task("lcs", "sliding_window"), PlaceAware(), store, ["c0"], CPU)
+        np.testing.assert_array_equal(found.truths["c0"], store.label("c0") == 1)
+        assert found.truths["c0"].dtype == np.uint8
+
+    def test_a_real_network_predicts_on_its_own_grid(self, store: Store) -> None:
+        network = Segmenter(UNet3D(1)).eval()
+        found = predict(task("lcs", "sliding_window"), network, store, store.ids, CPU)
+        for id_ in store.ids:
+            probability = found.probabilities[id_]
+            assert (probability.shape, probability.dtype.name) == (store[id_].shape, "float16")
+            assert 0 <= probability.min() <= probability.max() <= 1
+
+
+class TestCrops:
+    def test_every_candidate_gets_a_probability(self, store: Store) -> None:
+        network = Classifier(Encoder3D(1), 1).eval()
+        found = predict(task("ncc"), network, store, store.ids, CPU)
+        assert len(found.probabilities) == 27 > BATCH
+        assert sum(int(truth) for truth in found.truths.values()) == 9
+        assert {probability.shape for probability in found.probabilities.values()} == {()}
+
+    def test_only_positive_candidates_are_segmented(self, store: Store) -> None:
+        found = predict(task("ncs"), PlaceAware(), store, store.ids, CPU)
+        assert sorted(found.truths) == [f"c{n}#{k}" for n in range(3) for k in (0, 3, 6)]
+
+    def test_a_prediction_does_not_depend_on_the_others_in_its_batch(self, store: Store) -> None:
+        network = Segmenter(UNet3D(1)).eval()
+        every = predict(task("ncs"), network, store, store.ids, CPU).probabilities
+        alone = predict(task("ncs"), network, store, ["c2"], CPU).probabilities
+        for id_, probability in alone.items():
+            np.testing.assert_allclose(probability, every[id_], atol=1e-3)
+
+    def test_fixed_crops_depend_on_no_fine_tuning_seed_and_no_other_case(self, store: Store) -> None:
+        card = task("lcs", crops_per_case=3)
+        crops = fixed_crops(card, store, store.ids)
+        np.random.seed(1)  # noqa: NPY002
+        assert fixed_crops(card, store, store.ids) == crops
+        assert fixed_crops(card, store, ["c1"]) == crops[3:6]
+        assert [crop.id for crop in crops] == [f"c{n}#{k}" for n in range(3) for k in range(3)]
+
+    def test_fixed_crops_change_with_the_splits_seed(self, store: Store) -> None:
+        card = task("lcs")
+        other = card.model_copy(update={"split": card.split.model_copy(update={"seed": 1})})
+        assert fixed_crops(card, store, ["c0"]) != fixed_crops(other, store, ["c0"])
+
+    def test_predicting_twice_gives_the_same_bytes(self, store: Store, tmp_path: Path) -> None:
+        network = Segmenter(UNet3D(1)).eval()
+        for name in ("one", "two"):
+            predict(task("lcs"), network, store, store.ids, CPU).save(tmp_path / name)
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+    def test_no_gradients_are_kept(self, store: Store) -> None:
+        network = Segmenter(UNet3D(1)).eval()
+        predict(task("lcs"), network, store, ["c0"], CPU)
+        assert all(parameter.grad is None for parameter in network.parameters())
+
+
+class TestPredictions:
+    MADE = Predictions(
+        {"b/2": np.asarray(0.25, np.float16), "a#1": np.linspace(0, 1, 24).reshape(2, 3, 4).astype(np.float16)},
+        {"b/2": np.asarray(1, np.uint8), "a#1": np.ones((2, 3, 4), np.uint8)},
+    )
+
+    def test_what_was_saved_is_loaded(self, tmp_path: Path) -> None:
+        self.MADE.save(tmp_path / "p.npz")
+        found = Predictions.load(tmp_path / "p.npz")
+        assert found.truths.keys() == found.probabilities.keys() == self.MADE.truths.keys()
+        for id_ in found.truths:
+            np.testing.assert_array_equal(found.probabilities[id_], self.MADE.probabilities[id_])
+            np.testing.assert_array_equal(found.truths[id_], self.MADE.truths[id_])
+            assert (found.probabilities[id_].dtype.name, found.truths[id_].dtype.name) == ("float16", "uint8")
+
+    def test_equal_predictions_give_equal_bytes_whenever_and_in_whatever_order(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.MADE.save(tmp_path / "one.npz")
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 1e6)
+        probabilities, truths = self.MADE.probabilities, self.MADE.truths
+        turned = Predictions(dict(reversed(probabilities.items())), dict(reversed(truths.items())))
+        turned.save(tmp_path / "two.npz")
+        assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+        with ZipFile(tmp_path / "one.npz") as file:
+            assert {member.date_time[0] for member in file.infolist()} == {1980}
+
+    def test_no_predictions_can_be_saved_too(self, tmp_path: Path) -> None:
+        Predictions({}, {}).save(tmp_path / "p.npz")
+        assert Predictions.load(tmp_path / "p.npz").truths == {}
+
+    @pytest.mark.parametrize("damage", ["absent", "empty", "cut off", "text", "flipped", "other"])
+    def test_a_damaged_file_is_an_error_that_names_it(self, tmp_path: Path, damage: str) -> None:
+        path = tmp_path / "p.npz"
+        self.MADE.save(path)
+        good = path.read_bytes()
+        if damage == "absent":
+            path.unlink()
+        elif damage == "other":
+            np.savez(path, ids=np.array(["a"]))
+        else:
+            middle = good.index(b"probability_0") + 160
+            harmed = {
+                "empty": b"",
+                "cut off": good[:-40],
+                "text": b"text",
+                "flipped": good[:middle] + bytes([good[middle] ^ 0xFF]) + good[middle + 1 :],
+            }
+            path.write_bytes(harmed[damage])
+        with pytest.raises(DataError, match=r"p\.npz: no readable predictions.*run again"):
+            Predictions.load(path)

@@ -1,0 +1,126 @@
+"""What is done is kept, once: never lost, never counted twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg_bench.errors import SgBenchError
+from sg_bench.ledger import SCHEMA, Ledger
+from sg_bench.workspace import Workspace
+
+KEY = "ab" * 32
+OTHER = "cd" * 32
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(Workspace(tmp_path))
+
+
+def done(key: str = KEY, score: float = 0.5, **more: Any) -> dict[str, Any]:
+    return {"key": key, "status": "done", "recipe": {}, "metrics": {"auc": score}, "cases": [{"case": "a"}], **more}
+
+
+def failed(key: str = KEY, kind: str = "method") -> dict[str, Any]:
+    return {"key": key, "status": "failed", "recipe": {}, "error": {"kind": kind, "message": "it broke"}}
+
+
+def files(ledger: Ledger) -> list[str]:
+    return sorted(path.name for path in ledger.workspace.path("cells").iterdir())
+
+
+def test_an_unknown_key_has_no_record(ledger: Ledger) -> None:
+    assert ledger.get(KEY) is None
+    assert not ledger.done(KEY)
+    assert list(ledger.finished()) == []
+    assert ledger.conflicts() == {}
+
+
+def test_a_record_is_kept_with_its_schema(ledger: Ledger) -> None:
+    ledger.put(done())
+    assert ledger.get(KEY) == {"schema": SCHEMA, **done()}
+    assert ledger.done(KEY)
+
+
+def test_the_same_cell_computed_again_is_one_record(ledger: Ledger) -> None:
+    ledger.put(done(ran={"seconds": 1}))
+    assert ledger.put(done(ran={"seconds": 2}))["ran"] == {"seconds": 1}
+    assert files(ledger) == [f"{KEY}.json"]
+
+
+def test_a_tuple_in_a_record_is_no_conflict_with_itself_read_back(ledger: Ledger) -> None:
+    for _ in range(2):
+        ledger.put(done(cases=[{"case": "a", "score": (0.5, 1.0)}]))
+    assert ledger.conflicts() == {}
+
+
+def test_another_outcome_under_one_key_leaves_the_first_and_is_kept_as_a_conflict(ledger: Ledger) -> None:
+    ledger.put(done(score=0.5))
+    assert ledger.put(done(score=0.6))["metrics"] == {"auc": 0.5}
+    assert ledger.get(KEY) == {"schema": SCHEMA, **done(score=0.5)}
+    (name,) = ledger.conflicts()[KEY]
+    assert json.loads(ledger.workspace.path("cells", name).read_text())["metrics"] == {"auc": 0.6}
+
+
+def test_a_conflict_is_one_file_for_one_outcome_and_no_cell_of_its_own(ledger: Ledger) -> None:
+    for score in (0.5, 0.6, 0.6, 0.7):
+        ledger.put(done(score=score))
+    assert len(ledger.conflicts()[KEY]) == 2
+    assert [record["key"] for record in ledger.finished()] == [KEY]
+
+
+def test_a_failure_never_replaces_what_was_done(ledger: Ledger) -> None:
+    ledger.put(done())
+    assert ledger.put(failed())["status"] == "done"
+    assert ledger.done(KEY)
+    assert ledger.conflicts() == {}
+
+
+def test_a_failure_is_replaced_by_success(ledger: Ledger) -> None:
+    ledger.put(failed())
+    assert not ledger.done(KEY)
+    ledger.put(done())
+    assert ledger.done(KEY)
+    assert files(ledger) == [f"{KEY}.json"]
+
+
+def test_what_is_finished_is_listed_whichever_suite_asked_for_it(ledger: Ledger) -> None:
+    ledger.put(done(OTHER))
+    ledger.put(done())
+    ledger.put(failed("ef" * 32))
+    assert [record["key"] for record in ledger.finished()] == [KEY, OTHER]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"schema": 1, "key":', "[]", "null", "{}", '{"schema": "1"}', b"\xff\xfe\x00"]
+)
+def test_a_damaged_record_is_named_with_what_to_do(ledger: Ledger, content: str | bytes) -> None:
+    path = ledger.workspace.path("cells", f"{KEY}.json")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SgBenchError, match=r"is damaged: .*\. Delete it; the cell is computed again") as caught:
+        ledger.get(KEY)
+    assert str(path) in str(caught.value)
+
+
+def test_a_record_under_another_cells_name_is_damaged(ledger: Ledger) -> None:
+    ledger.put(done())
+    ledger.workspace.path("cells", f"{KEY}.json").rename(ledger.workspace.path("cells", f"{OTHER}.json"))
+    with pytest.raises(SgBenchError, match=f"it is the record of {KEY}"):
+        ledger.get(OTHER)
+
+
+def test_a_record_of_a_newer_version_asks_for_an_update(ledger: Ledger) -> None:
+    ledger.put({**done(), "schema": SCHEMA + 1})
+    with pytest.raises(SgBenchError, match=f"has schema {SCHEMA + 1}, known up to {SCHEMA}. Update sg-bench"):
+        ledger.get(KEY)
+
+
+def test_a_record_that_json_cannot_say_is_not_written(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        ledger.put(done(score=float("nan")))
+    assert ledger.get(KEY) is None

@@ -1,0 +1,161 @@
+"""Names are found in this package and in others; what cannot be used names its culprit."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg_bench.errors import UsageError
+from sg_bench.methods.configs import MethodConfig, ScratchConfig
+from sg_bench.registry import METHODS, SOURCES, Entry, Registry
+
+SCRATCH = Entry("sg_bench.methods.configs:ScratchConfig", "builtins:object", "nothing")
+PLUGIN = """
+from sg_bench.methods.configs import MethodConfig
+from sg_bench.registry import Entry
+
+class Config(MethodConfig):
+    strength: float = 1.0
+
+class Method:
+    pass
+
+METHOD = Entry("tiny_plugin:Config", "tiny_plugin:Method", "a method of another package")
+NOTHING = 3
+NO_CONFIG = Entry("builtins:int", "tiny_plugin:Method", "")
+GONE = Entry("tiny_plugin:Gone", "tiny_absent:Method", "")
+"""
+
+
+def methods() -> Registry:
+    return Registry("method", {"scratch": SCRATCH}, "sg_bench.methods", base=METHODS.base)
+
+
+class Site:
+    """A folder on sys.path into which packages are installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, package: str, entry_points: str, code: str = PLUGIN, module: str = "tiny_plugin") -> None:
+        (self.folder / f"{module}.py").write_text(code)
+        info = self.folder / f"{package.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[sg_bench.methods]\n{entry_points}\n")
+        importlib.invalidate_caches()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)
+    return Site(tmp_path)
+
+
+def message(caught: pytest.ExceptionInfo[UsageError]) -> str:
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("registry", [METHODS, SOURCES])
+def test_every_built_in_config_extends_the_base_of_its_kind(registry: Registry) -> None:
+    assert all(registry.config(name)() is not None for name in registry.names())
+    assert all(registry.entry(name).summary for name in registry.names())
+
+
+@pytest.mark.parametrize("registry", [METHODS, SOURCES])
+def test_every_built_in_class_can_be_loaded(registry: Registry) -> None:
+    assert all(isinstance(registry.load(name), type) for name in registry.names())
+
+
+def test_a_config_is_known_without_importing_its_method(site: Site) -> None:
+    registry = methods()
+    registry.register("mine", Entry("sg_bench.methods.configs:ScratchConfig", "no_such_module:Mine", ""))
+    assert registry.config("mine") is ScratchConfig
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    with pytest.raises(UsageError, match=r"unknown method 'scrath'\. Did you mean 'scratch'"):
+        methods().entry("scrath")
+
+
+def test_two_owners_of_one_name_are_both_named() -> None:
+    with pytest.raises(UsageError, match="method 'scratch' of somebody is already registered by sg-bench") as caught:
+        methods().register("scratch", SCRATCH, owner="somebody")
+    assert "Rename" in message(caught)
+
+
+def test_an_installed_packages_method_is_found_by_its_entry_point(site: Site) -> None:
+    site.install("tiny-package", "tiny = tiny_plugin:METHOD")
+    registry = methods()
+    assert registry.names() == ["scratch", "tiny"]
+    assert issubclass(registry.config("tiny"), MethodConfig)
+    assert registry.config("tiny").model_fields["strength"].default == 1.0
+    assert registry.load("tiny").__name__ == "Method"
+
+
+def test_a_package_that_takes_a_built_in_name_is_named(site: Site) -> None:
+    site.install("tiny-package", "scratch = tiny_plugin:METHOD")
+    with pytest.raises(UsageError, match=r"'scratch' of tiny-package \(tiny_plugin:METHOD\).*by sg-bench") as caught:
+        methods().names()
+    message(caught)
+
+
+def test_two_packages_with_one_name_are_both_named(site: Site) -> None:
+    site.install("tiny-one", "tiny = tiny_plugin:METHOD")
+    site.install("tiny-two", "tiny = tiny_plugin:METHOD")
+    with pytest.raises(UsageError, match="already registered") as caught:
+        methods().names()
+    assert "tiny-one" in message(caught)
+    assert "tiny-two" in message(caught)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "cause"),
+    [
+        ("tiny_plugin:METHOD", "import no_such_library", "No module named 'no_such_library'"),
+        ("tiny_plugin:METHOD", "METHOD = 1 / 0", "division by zero"),
+        ("tiny_plugin:METHOD", "not Python at all", "SyntaxError"),
+        ("tiny_plugin:MISSING", PLUGIN, "MISSING"),
+        ("tiny_plugin:NOTHING", PLUGIN, "is a int, not a registry.Entry"),
+    ],
+)
+def test_a_broken_package_is_named_with_its_cause_every_time(site: Site, target: str, code: str, cause: str) -> None:
+    site.install("tiny-package", f"tiny = {target}", code)
+    registry = methods()
+    for _ in range(2):
+        with pytest.raises(UsageError, match="tiny-package") as caught:
+            registry.names()
+        assert cause in message(caught)
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "cause"),
+    [
+        ("NO_CONFIG", "config", "builtins:int is no sg_bench.methods.configs:MethodConfig"),
+        ("GONE", "config", "tiny_plugin:Gone cannot be imported"),
+        ("GONE", "load", "tiny_absent:Method cannot be imported: No module named 'tiny_absent'"),
+    ],
+)
+def test_an_entry_that_leads_nowhere_is_named_with_its_package(site: Site, name: str, ask: str, cause: str) -> None:
+    site.install("tiny-package", f"tiny = tiny_plugin:{name}")
+    with pytest.raises(UsageError, match="'tiny' of tiny-package") as caught:
+        getattr(methods(), ask)("tiny")
+    assert cause in message(caught)
+
+
+def test_packages_are_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = methods()
+    registry.names()
+
+    def refuse(**_: Any) -> None:
+        raise AssertionError("looked up again")
+
+    monkeypatch.setattr("sg_bench.registry.metadata.entry_points", refuse)
+    assert registry.names() == ["scratch"]

@@ -1,0 +1,205 @@
+"""A suite says what is compared; what it may not say is refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg_bench.errors import UsageError
+from sg_bench.resources import suites
+from sg_bench.suite import load_suite, parse_seeds, parse_setting
+
+PHANTOM = "corpora: {3d: {name: phantom, source: phantom}}\n"
+PLAIN = f"{PHANTOM}methods: [scratch]\ntasks: [ncs]\n"
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str | bytes, name: str = "mine.yaml") -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def refused(reference: str, *parts: str, settings: list[str] | None = None) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_suite(reference, settings=settings)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert caught.value.hint
+    assert [part for part in parts if part not in told] == [], told
+
+
+class TestLoading:
+    @pytest.mark.parametrize("name", suites())
+    def test_every_built_in_suite_loads_under_its_own_name(self, name: str) -> None:
+        suite = load_suite(name)
+        assert suite.name == name
+        assert suite.title
+
+    def test_a_files_name_is_the_suites_unless_it_says_another(self, write: Write) -> None:
+        assert load_suite(write(PLAIN)).name == "mine"
+        assert load_suite(write(PLAIN + "name: other\n")).name == "other"
+
+    def test_a_method_is_a_name_or_a_name_with_settings(self, write: Write) -> None:
+        text = f"{PHANTOM}tasks: [ncs]\nmethods: [scratch, {{name: scratch, label: wide, config: {{width: 8}}}}]\n"
+        suite = load_suite(write(text))
+        assert [method.title for method in suite.methods] == ["scratch", "wide"]
+        assert suite.methods[1].config == {"width": 8}
+
+    def test_windows_marks_and_accents_are_read(self, write: Write) -> None:
+        assert load_suite(write("\ufeff" + PLAIN + "title: Ä\r\n")).title == "Ä"
+
+
+class TestExtends:
+    def test_what_is_not_said_is_the_extended_suites(self, write: Write) -> None:
+        demo, mine = load_suite("demo"), load_suite(write("extends: demo\nfine_tuning: {steps: 7}\ntasks: [ncs]\n"))
+        assert mine.fine_tuning == {**demo.fine_tuning, "steps": 7}
+        assert (mine.tasks, mine.methods, mine.discovery) == (["ncs"], demo.methods, demo.discovery)
+
+    def test_a_chain_of_files_is_followed_from_each_files_own_folder(self, write: Write) -> None:
+        write(PLAIN + "width: 4\ntitle: base\n", "base/base.yaml")
+        write("extends: ../base/base.yaml\nwidth: 8\n", "middle/middle.yaml")
+        suite = load_suite(write("extends: middle/middle.yaml\ntitle: top\n"))
+        assert (suite.width, suite.title) == (8, "top")
+
+    def test_a_card_beside_the_extended_suite_is_still_found(self, write: Write, tmp_path: Path) -> None:
+        write(PLAIN.replace("[ncs]", "[ncs, card.yaml, 'cards/b.yaml[steps=3]']"), "base/base.yaml")
+        suite = load_suite(write("extends: base/base.yaml\n"))
+        assert suite.tasks == ["ncs", f"{tmp_path}/base/card.yaml", f"{tmp_path}/base/cards/b.yaml[steps=3]"]
+
+    @pytest.mark.parametrize("base", ["mine.yaml", "./mine.yaml", "other.yaml"])
+    def test_a_circle_is_refused(self, write: Write, base: str) -> None:
+        write("extends: mine.yaml\n", "other.yaml")
+        refused(write(f"extends: {base}\n"), ".yaml: extends itself")
+
+    def test_an_unknown_suite_is_named_with_the_file_that_extends_it(self, write: Write) -> None:
+        refused(write("extends: demmo\n"), "mine.yaml: extends unknown suite 'demmo'", "Did you mean 'demo'")
+        refused(write("extends: gone.yaml\n"), "gone.yaml: cannot be read")
+        refused(write("extends: [demo]\n"), "mine.yaml", "['demo']")
+
+
+class TestSettings:
+    def test_a_setting_lies_over_the_file(self, write: Write) -> None:
+        suite = load_suite(write(PLAIN), settings=["width=4", "pretraining.training.epochs=3", "tasks=[ncc, lcs]"])
+        assert suite.width == 4
+        assert suite.pretraining == {"training": {"epochs": 3}}
+        assert suite.tasks == ["ncc", "lcs"]
+
+    @pytest.mark.parametrize(
+        ("text", "nested"),
+        [
+            ("a=1", {"a": 1}),
+            ("a.b.c=1e3", {"a": {"b": {"c": "1e3"}}}),
+            (" a . b =null", {"a": {"b": None}}),
+            ("a={b: [1, x=y]}", {"a": {"b": [1, "x=y"]}}),
+            ("a=", {"a": None}),
+        ],
+    )
+    def test_a_setting_is_a_dotted_path_and_a_yaml_value(self, text: str, nested: dict[str, Any]) -> None:
+        assert parse_setting(text) == nested
+
+    @pytest.mark.parametrize("text", ["nonsense", "=3", "a..b=3", ".a=3", "a.=3", "", "a=[", "a='", "folder=/x"])
+    def test_a_malformed_setting_is_refused_by_option(self, text: str) -> None:
+        refused("demo", "--set", settings=[text])
+
+    def test_a_wrong_setting_is_told_with_the_option_that_said_it(self, write: Write) -> None:
+        refused(write(PLAIN), "mine.yaml with --set width=abc", "'width' = 'abc'", settings=["width=abc"])
+
+
+class TestSeeds:
+    @pytest.mark.parametrize(
+        ("text", "seeds"),
+        [("0-4", [0, 1, 2, 3, 4]), ("0,2,7", [0, 2, 7]), ("3", [3]), (3, [3]), ("0 - 1, 5", [0, 1, 5]), ("2-2", [2])],
+    )
+    def test_seeds_are_ranges_and_lists(self, text: object, seeds: list[int], write: Write) -> None:
+        assert parse_seeds(text) == seeds
+        assert load_suite(write(PLAIN + f"fine_tuning_seeds: {text}\n")).fine_tuning_seeds == seeds
+
+    @given(st.lists(st.integers(0, 1000), min_size=1))
+    def test_seeds_written_out_are_read_back(self, seeds: list[int]) -> None:
+        assert parse_seeds(",".join(map(str, seeds))) == seeds
+
+    @pytest.mark.parametrize("text", ["4-0", "-1", "a", "0-", "0,,1", "0-100001", "1.5", "''", "true", "[]", "[-1]"])
+    def test_anything_else_is_refused(self, text: str, write: Write) -> None:
+        refused(write(PLAIN + f"fine_tuning_seeds: {text}\n"), "mine.yaml", "'fine_tuning_seeds")
+
+    def test_a_seed_named_twice_counts_once(self, write: Write) -> None:
+        suite = load_suite(write(PLAIN + "fine_tuning_seeds: 0-2,1\npretraining_seeds: [3, 3]\n"))
+        assert (suite.fine_tuning_seeds, suite.pretraining_seeds) == ([0, 1, 2], [3])
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            ("fine_tunning: {steps: 3}", ["unknown setting 'fine_tunning'", "Did you mean 'fine_tuning'"]),
+            ("methods: [{name: scratch, labl: x}]", ["'methods.0.labl'", "Did you mean 'label'"]),
+            ("corpora: {3d: {name: a, source: b, valdation: 0.1}}", ["'corpora.3d.valdation'", "'validation'"]),
+            (
+                "corpora: {3d: {name: a, source: b, preparation: {spacng: null}}}",
+                ["'corpora.3d.preparation.spacng'", "'spacing'"],
+            ),
+            ("corpora: {4d: {name: a, source: b}}", ["'4d'", "should be '3d'"]),
+            ("corpora: {3d: {name: a}}", ["either a `source` or a `task`"]),
+            ("corpora: {3d: {name: a, source: b, task: c}}", ["either a `source` or a `task`"]),
+            ("corpora: {3d: {source: b}}", ["needs a `name`"]),
+            ("width: abc", ["'width' = 'abc'"]),
+            ("width: 0", ["'width' = 0", "greater than or equal to 1"]),
+            ("width: .nan", ["'width' = nan"]),
+            ("tasks: []", ["'tasks' = []"]),
+            ("tasks: ncs", ["'tasks' = 'ncs'", "list"]),
+            ("tasks: [1]", ["'tasks.0' = 1"]),
+            ("tasks: [ncs, ncs]", ["task 'ncs' is listed twice", "variant"]),
+            ("methods: [scratch, scratch]", ["method 'scratch' is listed twice", "label"]),
+            ("methods: [{label: x}]", ["'methods.0.name'", "required"]),
+            ("backend: rai", ["'backend' = 'rai'", "'local' or 'ray'"]),
+            ("checks: [losses_fal]", ["losses_fal", "losses_fall"]),
+            ("name: ../../x", ["'name' = '../../x'"]),
+            ("fine_tuning:", ["'fine_tuning' = None"]),
+            ("folder: /x", ["unknown setting 'folder'"]),
+            ("wdth: 3\nnam: x", ["(and 1 more)"]),
+        ],
+    )
+    def test_a_mistake_is_named_with_its_file_and_what_was_allowed(
+        self, write: Write, text: str, parts: list[str]
+    ) -> None:
+        keys = [line.partition(":")[0] for line in text.splitlines()]
+        kept = [line for line in PLAIN.splitlines() if line.partition(":")[0] not in keys]
+        refused(write("\n".join([*kept, text, ""])), "mine.yaml: ", *parts)
+
+    @pytest.mark.parametrize(
+        ("content", "part"),
+        [
+            ("", "is empty"),
+            ("# nothing yet\n", "is empty"),
+            ("- a\n", "holds a list"),
+            ("just text", "holds a str"),
+            ("a: b: c", "not valid YAML: line 1"),
+            ("a: [1,\n", "not valid YAML"),
+            ("width: 4\nmethods: [scratch]\nwidth: 8\n", "line 3: 'width' is given twice"),
+            (b"\x00\x01\xff", "not valid YAML"),
+            (b"\x80abc: 1", "not valid YAML"),
+            ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ],
+    )
+    def test_a_file_that_is_no_settings_is_refused(self, write: Write, content: str | bytes, part: str) -> None:
+        refused(write(content), "mine.yaml", part)
+
+    def test_a_missing_file_and_a_folder_are_refused(self, write: Write, tmp_path: Path) -> None:
+        refused(str(tmp_path / "gone.yaml"), "gone.yaml: cannot be read (No such file or directory)")
+        (tmp_path / "folder.yaml").mkdir()
+        refused(str(tmp_path / "folder.yaml"), "folder.yaml: cannot be read (Is a directory)")
+        refused(str(tmp_path), "unknown suite", "ends in .yaml")
+
+    def test_an_unknown_name_suggests_the_nearest(self) -> None:
+        refused("demmo", "unknown suite 'demmo'", "Did you mean 'demo'")

@@ -1,0 +1,62 @@
+"""One process of test_ranks.py: `python two_ranks.py RANK SIZE FOLDER` trains and leaves rank<RANK>of<SIZE>.pt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from sg_bench.data.cubes import ArrayCubes
+from sg_bench.methods.configs import SemanticGenesisConfig
+from sg_bench.methods.semantic_genesis import SemanticGenesis
+from sg_bench.training.loop import train
+from sg_bench.training.pretraining import Pretraining, fresh_network
+from sg_bench.training.ranks import World
+
+
+def cubes(count: int) -> ArrayCubes:
+    """Return smooth cubes of three kinds."""
+    x, y, z = np.indices((16, 16, 8)) / 16
+    kinds = np.stack([x, y * z, 1 - x * y])
+    noise = np.random.default_rng(count).random((count, 16, 16, 8)) * 0.2
+    return ArrayCubes(kinds[np.arange(count) % 3] * 0.8 + noise, np.arange(count) % 3)
+
+
+def trained(world: World, validation: int, norm_eval: str) -> dict[str, Any]:
+    """Return weights, statistics and curves of a short training of two stages."""
+    config = SemanticGenesisConfig.model_validate(
+        {
+            "width": 2,
+            "semantics": {"warm_up_epochs": 1, "weight_classification": 0.1},
+            "training": {
+                "batch_size": 6,
+                "epochs": 3,
+                "norm_eval": norm_eval,
+                "optimiser": {"name": "sgd", "lr": 0.01},
+            },
+        }
+    )
+    method = SemanticGenesis(config, 3)
+    learner = Pretraining(method, fresh_network(method, 0), cubes(13), cubes(validation), torch.device("cpu"))
+    curves = train(learner, seed=0, world=world)
+    return {"weights": learner.network.state_dict(), "curves": curves}
+
+
+def main(rank: int, size: int, folder: Path) -> None:
+    """Train every job on this rank's share of each batch."""
+    torch.set_num_threads(1)
+    if size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=size)
+    jobs = {"several": (7, "reestimated"), "lonely": (1, "running"), "none": (0, "reestimated")}
+    results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
+    torch.save(results, folder / f"rank{rank}of{size}.pt")
+    if size > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
