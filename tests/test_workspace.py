@@ -112,10 +112,14 @@ class TestBuilding:
         self, tmp_path: Path
     ) -> None:
         workspace = Workspace(tmp_path)
-        building = workspace.building("stores", KEY)
-        (building.__enter__() / "first").touch()
+
+        def fail() -> None:
+            with workspace.building("stores", KEY) as folder:
+                (folder / "first").touch()
+                raise RuntimeError
+
         with pytest.raises(RuntimeError):
-            building.__exit__(RuntimeError, RuntimeError(), None)
+            fail()
         assert not workspace.path("stores", KEY).exists()
         with workspace.building("stores", KEY) as folder:
             assert (folder / "first").exists()

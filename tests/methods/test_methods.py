@@ -260,6 +260,16 @@ class TestSemantics:
         for name, same in zip(before, equal(before, after), strict=True):
             assert same == name.startswith(("up_tr", "out_tr")), name
 
+    def test_the_warm_up_does_not_run_the_decoder(self) -> None:
+        method, network = small("semantic_genesis"), YNet3D(2, CLASSES)
+        ran: list[nn.Module] = []
+        network.out_tr.register_forward_hook(lambda module, inputs, output: ran.append(module))
+        counts = []
+        for stage in method.stages():
+            method.losses(network, made(method), stage)
+            counts.append(len(ran))
+        assert counts == [0, 1]
+
     def test_the_joint_stage_trains_every_part(self) -> None:
         one = learner("semantic_genesis", semantics={"warm_up_epochs": 0})
         before = weights(one.network, "")

@@ -110,6 +110,12 @@ class TestResuming:
             began.append(state["steps"])
         assert began == [2, 4, 8]
 
+    def test_stale_epochs_before_a_stop_count_after_it(self, state_folder: Path) -> None:
+        begun = scripted([5, 4, 4], epochs=9, patience=2)
+        with pytest.raises(StoppedError):
+            train(begun, seed=0, folder=state_folder, progress=stop_at(4), checkpoint_seconds=0)
+        assert len(train(scripted([4, 1, 1, 1, 1, 1], epochs=9, patience=2), seed=0, folder=state_folder)) == 4
+
     def test_a_training_killed_at_random_moments_ends_the_same(self, tmp_path: Path) -> None:
         script = Path(__file__).with_name("killed.py")
         done = subprocess.run(
