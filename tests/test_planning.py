@@ -132,7 +132,7 @@ class TestKeys:
         assert methods_changed(planned(), planned(methods=changed)) == {"models_genesis"}
 
     def test_a_setting_of_pretraining_renames_what_is_pretrained_and_no_store(self) -> None:
-        before, after = planned(), planned(pretraining={"training": {"epochs": 3}})
+        before, after = planned(), planned(pretraining={"training": {"epochs": 30}})
         assert methods_changed(before, after) == {"models_genesis", "semantic_genesis"}
         assert keys(before, "store") == keys(after, "store")
         assert not keys(before, "patterns") & keys(after, "patterns")
@@ -207,7 +207,7 @@ class TestKeys:
         assert cells(planned()).items() <= cells(more).items()
 
     def test_settings_that_scratch_cannot_use_leave_its_keys(self) -> None:
-        found = planned(backend="ray", pretraining={"workers": 2, "training": {"epochs": 3}})
+        found = planned(backend="ray", pretraining={"workers": 2, "training": {"epochs": 30}})
         assert methods_changed(planned(), found) == {"models_genesis", "semantic_genesis"}
 
 

@@ -106,16 +106,18 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
 
 
 def resized(volume: Array, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Return `volume` on another grid over the same field of view: area means where it shrinks, else linear."""
+    """Return `volume` on another grid over the same field of view: area means along axes that shrink, else linear."""
     import torch
     from torch.nn import functional
 
-    if volume.shape == tuple(shape):
-        return np.asarray(volume, np.float32)
-    image = torch.from_numpy(np.array(volume, np.float32))[None, None]
-    shrinks = all(new <= old for new, old in zip(shape, volume.shape, strict=True))
-    options: dict[str, Any] = {"mode": "area"} if shrinks else {"mode": "trilinear", "align_corners": False}
-    out: NDArray[np.float32] = functional.interpolate(image, size=tuple(shape), **options)[0, 0].numpy()
+    out: NDArray[np.float32] = np.array(volume, np.float32)
+    image = torch.from_numpy(out)[None, None]
+    smaller = tuple(min(new, old) for new, old in zip(shape, volume.shape, strict=True))
+    if smaller != volume.shape:
+        image = functional.interpolate(image, size=smaller, mode="area")
+    if smaller != tuple(shape):
+        image = functional.interpolate(image, size=tuple(shape), mode="trilinear", align_corners=False)
+    out = image[0, 0].numpy()
     return out
 
 

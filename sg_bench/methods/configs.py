@@ -89,3 +89,10 @@ class SemanticGenesisConfig(MethodConfig):
         preset = spoiling.SemanticGenesisPyTorch if torch_port else spoiling.SemanticGenesisKeras
         overlay = given.get("transforms", {})
         return {**given, "transforms": merged(preset().model_dump(), overlay) if isinstance(overlay, dict) else overlay}
+
+    @model_validator(mode="after")
+    def _joint_stage(self) -> SemanticGenesisConfig:
+        warm_up, epochs = self.semantics.warm_up_epochs, self.training.epochs
+        if warm_up >= epochs:
+            raise ValueError(f"warm_up_epochs = {warm_up} leaves none of {epochs} epochs to restore in; lower it")
+        return self

@@ -214,9 +214,9 @@ def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> N
         return nearest(latents, reference.id, validation_ids if validation else train_ids)
 
     shapes = {case.id: case.shape for case in store.cases}
-    parts, places = (train_ids, validation_ids), generator(settings.seed, Purpose.PLACES)
+    parts, places = (train_ids, validation_ids), generator(settings.seed, Purpose.DISCOVERY)
     references = draw_references(settings, parts, shapes, store.image, places)
-    rng = generator(settings.seed, Purpose.PLACES, 1)
+    rng = generator(settings.seed, Purpose.DISCOVERY, 1)
     windows = draw_windows(settings, references, ranked, shapes, rng)
     with workspace.building("patterns", job.key) as folder:
         write_patterns(folder, references, windows, store.image, settings.crops.cube)

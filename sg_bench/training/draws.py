@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     WEIGHTS = 4
     PLACES = 5
     EPOCH = 6
+    DISCOVERY = 7
 
 
 @dataclass(frozen=True)
