@@ -78,7 +78,7 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
         p = binomtest(round(accuracy * cubes), cubes, 1 / classes, alternative="greater").pvalue
         worst = max(worst, float(p))
         details.append(f"{job.title}: {accuracy:.2f} of {cubes} cubes, chance {1 / classes:.2f}, p = {p:.1g}")
-    return bool(details) and worst < CHANCE, "; ".join(details) or "no method has pseudo-labels"
+    return worst < CHANCE, "; ".join(details) or "does not apply: no method has pseudo-labels"
 
 
 def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
