@@ -1,0 +1,82 @@
+"""What a report stands on: the planned cells, and the ledger's records of those that were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sg_bench.reporting.tables import Cell, Record, Records
+from sg_bench.statistics.units import Seeds, Units, units_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished cell."""
+
+    cell: Cell
+    record: Record
+
+    @property
+    def seeds(self) -> Seeds:
+        """Return (pretraining seed, fine-tuning seed)."""
+        return self.cell.pretraining_seed, self.cell.fine_tuning_seed
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Cells in the order of the suite, and records by key."""
+
+    cells: Sequence[Cell]
+    records: Records
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Labels of the methods, in the order of the suite."""
+        return list(dict.fromkeys(cell.method for cell in self.cells))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Labels of the tasks, in the order of the suite."""
+        return list(dict.fromkeys(cell.task for cell in self.cells))
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, str], list[Run]]:
+        """Finished runs by (method, task)."""
+        found: dict[tuple[str, str], list[Run]] = {}
+        for cell in self.cells:
+            record = self.records.get(cell.key) if cell.key else None
+            if record is not None and record["status"] == "done":
+                found.setdefault((cell.method, cell.task), []).append(Run(cell, record))
+        return found
+
+    def headline(self, task: str) -> str | None:
+        """Return the honest metric of a task, None while nothing of it is done."""
+        return next((str(run.record["headline"]) for run in self._of_task(task)), None)
+
+    def parity(self, task: str) -> str | None:
+        """Return the metric that published tables print, if it is another one."""
+        return next((run.record["parity"] for run in self._of_task(task)), None)
+
+    def scores(self, method: str, task: str, metric: str) -> dict[Seeds, float]:
+        """Return the defined scores, fractions in [0, 1], of a method on a task by seeds."""
+        found = {run.seeds: run.record["metrics"].get(metric) for run in self.runs.get((method, task), [])}
+        return {seeds: float(score) for seeds, score in found.items() if score is not None}
+
+    def units(self, method: str, task: str, metric: str) -> Units:
+        """Return the independent repetitions of a method on a task."""
+        return units_of(self.scores(method, task, metric))
+
+    def method_name(self, method: str) -> str:
+        """Return the registered name behind a label; the label itself while nothing of it is done."""
+        runs = (run for (label, _), found in self.runs.items() if label == method for run in found)
+        return next((_recipe(run.record)["initialisation"]["method"] for run in runs), method)
+
+    def _of_task(self, task: str) -> Iterator[Run]:
+        return (run for (_, label), found in self.runs.items() if label == task for run in found)
+
+
+def _recipe(record: Record) -> Mapping[str, Any]:
+    recipe: Mapping[str, Any] = record["recipe"]
+    return recipe
