@@ -31,6 +31,8 @@ ROOMS: dict[Kind, Literal["stores", "initialisations", "patterns"]] = {
     "initialisation": "initialisations",
     "patterns": "patterns",
 }
+LAST: dict[Kind, str] = {"store": "index.json", "initialisation": "record.json", "patterns": "index.json"}
+"""The file that is written last into a result's folder: without it the folder counts for nothing."""
 PRINTED = {"title", "follows", "note", "variant", "data"}
 """Fields of a task card that cannot change a number (its data stand in the store's recipe)."""
 
@@ -113,7 +115,7 @@ def plan(suite: Suite, roots: Mapping[str, Path] | None = None) -> Plan:
 
 def is_built(workspace: Workspace, job: Job) -> bool:
     """Return whether the result of a job other than a cell is in the workspace."""
-    return job.kind != "cell" and workspace.path(ROOMS[job.kind], job.key).is_dir()
+    return job.kind != "cell" and (workspace.path(ROOMS[job.kind], job.key) / LAST[job.kind]).is_file()
 
 
 def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
@@ -167,7 +169,7 @@ class _Planner:
             names = (method.title, task.label, seed, fine_tuning_seed)
             absent = next((part for part in (store, initialisation) if isinstance(part, DataError)), None)
             if isinstance(store, DataError) or isinstance(initialisation, DataError):
-                self.out.cells.append(PlannedCell("", *names, missing=str(absent)))
+                self.out.cells.append(PlannedCell("", *names, missing=self._without_paths(str(absent))))
                 continue
             recipe = {
                 "kind": "cell",
@@ -180,6 +182,12 @@ class _Planner:
             title = f"{method.title} on {task.label}, seeds {seed}/{fine_tuning_seed}"
             job = self._job("cell", recipe, (store.key, initialisation.key), title)
             self.out.cells.append(PlannedCell(job.key, *names))
+
+    def _without_paths(self, text: str) -> str:
+        """Return `text` with each data set's folder replaced by its name: a report must not tell where data lie."""
+        for name, root in sorted(self.roots.items(), key=lambda item: -len(str(item[1]))):
+            text = text.replace(str(root), f"<{name}>")
+        return text
 
     def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
         corpus, needs = None, []

@@ -35,12 +35,15 @@ class Workspace:
         return self.root / room / name
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Hold the lock of `key`, waiting while another process holds it; death releases it."""
+    def lock(self, key: str, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock of `key`, waiting while another process holds it; death releases it.
+
+        Those that hold it `shared` do not wait for one another, only for one that holds it alone.
+        """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / key).open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
 
     @contextmanager

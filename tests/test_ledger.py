@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from sg_bench.errors import SgBenchError
-from sg_bench.ledger import SCHEMA, Ledger
+from sg_bench.ledger import SCHEMA, Ledger, mixed
 from sg_bench.workspace import Workspace
 
 KEY = "ab" * 32
@@ -124,3 +125,31 @@ def test_a_record_that_json_cannot_say_is_not_written(ledger: Ledger) -> None:
     with pytest.raises(ValueError, match="JSON"):
         ledger.put(done(score=float("nan")))
     assert ledger.get(KEY) is None
+
+
+def test_a_failure_waits_for_who_is_writing_and_replaces_no_success(ledger: Ledger) -> None:
+    other = Thread(target=ledger.put, args=[failed()])
+    with ledger.workspace.lock("ledger"):
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()
+        assert files_or_none(ledger) == []
+    other.join()
+    ledger.put(done())
+    assert ledger.put(failed())["status"] == "done"
+
+
+def files_or_none(ledger: Ledger) -> list[str]:
+    return files(ledger) if ledger.workspace.path("cells").exists() else []
+
+
+def test_cells_that_knew_one_store_with_two_contents_are_told(ledger: Ledger) -> None:
+    def cell(key: str, content: str, store: str = "scans") -> dict[str, Any]:
+        recipe = {"store": store, "initialisation": "scratch"}
+        return {**done(key), "recipe": recipe, "outputs": {"store": content, "initialisation": "1"}}
+
+    same = {KEY: cell(KEY, "1"), OTHER: cell(OTHER, "1")}
+    assert mixed(same) == []
+    assert mixed({**same, OTHER: cell(OTHER, "2", store="other scans")}) == []
+    (told,) = mixed({**same, OTHER: cell(OTHER, "2"), "ef": failed("ef")})
+    assert told.startswith("store ")

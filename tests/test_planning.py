@@ -13,7 +13,18 @@ from sg_bench.data.sources.base import Source
 from sg_bench.data.splits import assign
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Job, Plan, corpus_parts, differences, is_built, open_source, plan, why_missing
+from sg_bench.planning import (
+    ROOMS,
+    Job,
+    Kind,
+    Plan,
+    corpus_parts,
+    differences,
+    is_built,
+    open_source,
+    plan,
+    why_missing,
+)
 from sg_bench.recipes import merged
 from sg_bench.suite import Suite, load_suite
 from sg_bench.workspace import Workspace
@@ -312,11 +323,20 @@ class TestPending:
             ledger.put(record(job))
         assert found.pending(workspace) == []
 
+    @pytest.mark.parametrize("kind", ["store", "initialisation", "patterns"])
+    def test_a_folder_that_lost_the_file_written_last_is_computed_anew(self, workspace: Workspace, kind: Kind) -> None:
+        found = planned(methods=["semantic_genesis"], tasks=["ncs"])
+        job = found.of_kind(kind)[0]
+        (workspace.path(ROOMS[kind], job.key)).mkdir(parents=True)
+        assert not is_built(workspace, job)
+        assert job in found.pending(workspace)
+
     def test_what_is_built_is_used(self, workspace: Workspace) -> None:
         found = planned(methods=["semantic_genesis"], tasks=["ncs"])
         (patterns,) = found.of_kind("patterns")
         assert not is_built(workspace, patterns)
-        with workspace.building("patterns", patterns.key):
+        with workspace.building("patterns", patterns.key) as folder:
+            (folder / "index.json").write_text("{}")
             assert patterns in found.pending(workspace)
         assert is_built(workspace, patterns)
         left = {job.key for job in found.pending(workspace)}

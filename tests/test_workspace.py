@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -178,6 +179,20 @@ class TestLock:
         with Workspace(tmp_path).lock("cd" * 32):
             assert first.poll() is None
         kill(first)
+
+    def test_those_who_share_it_do_not_wait_for_one_another_but_one_alone_does(self, tmp_path: Path) -> None:
+        workspace, taken = Workspace(tmp_path), Event()
+
+        def alone() -> None:
+            with workspace.lock(KEY):
+                taken.set()
+
+        with workspace.lock(KEY, shared=True), workspace.lock(KEY, shared=True):
+            other = Thread(target=alone)
+            other.start()
+            assert not taken.wait(0.2)
+        assert taken.wait(30)
+        other.join()
 
     def test_death_releases_the_lock(self, tmp_path: Path) -> None:
         first = start(HOLD, tmp_path, KEY, 60)

@@ -10,6 +10,7 @@ import typer
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS
+from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, MethodChoice, Suite, load_suite, parse_seeds
 from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import Workspace
@@ -95,12 +96,22 @@ def _methods(suite: Suite, names: str) -> list[MethodChoice]:
 
 
 def _tasks(suite: Suite, names: str) -> list[str]:
-    """Return the suite's tasks of these names; a name that the suite lacks stands for itself."""
-    inside = {task: _names(task, Path(suite.folder)) for task in suite.tasks}
+    """Return the suite's tasks of these names; a name that the suite lacks is a variant of a card, or another card."""
+    folder = Path(suite.folder)
+    inside = {task: _names(task, folder) for task in suite.tasks}
+    cards = {name: name for name in task_cards()}
+    cards |= {read_task(task, folder).name: parse_reference(task)[0] for task in suite.tasks}
     chosen: list[str] = []
     for name in _named("--tasks", names):
-        here = str(Path(name).resolve()) if is_path(parse_reference(name)[0]) else name
-        chosen += [task for task, known in inside.items() if name in known] or [here]
+        card = parse_reference(name)[0]
+        found = [task for task, known in inside.items() if name in known]
+        if is_path(card):
+            found = found or [str(Path(name).resolve())]
+        elif card in cards:
+            found = found or [f"{cards[card]}{name.removeprefix(card)}"]
+        else:
+            raise UsageError(f"unknown task '{name}'", hint=did_you_mean(name, cards))
+        chosen += found
     return list(dict.fromkeys(chosen))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sg_bench.cli import options
-from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger import Ledger, Record, mixed
 
 PLAIN_WIDTH = 160
 """Characters a line of a table that is printed into a file or a pipe."""
@@ -46,7 +46,8 @@ def print_report(selection: options.Selection) -> None:
 
     suite, found = selection.plan.suite, records(selection)
     title = suite.title or suite.name
-    path = write_report(selection.out, title, selection.plan.cells, found, notes(selection))
+    kept = not found and any((selection.out / "cells").glob("*.json"))
+    path = None if kept else write_report(selection.out, title, selection.plan.cells, found, notes(selection))
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -59,7 +60,14 @@ def print_report(selection: options.Selection) -> None:
     for message, kind in errors.items():
         again = " To try once more, add --retry-failed" if kind == "method" else ""
         typer.echo(f"Failed ({kind}): {message.rstrip('.')}.{again}", err=True)
-    typer.echo(f"Results: {path} (cells and tables beside it)")
+    if path:
+        typer.echo(f"Results: {path} (cells and tables beside it)")
+    else:
+        typer.echo(
+            f"Kept as it was: the report in {selection.out}. {selection.workspace.root} has none of its cells; "
+            "name the workspace with --work, or another folder with --out",
+            err=True,
+        )
 
 
 def records(selection: options.Selection) -> dict[str, Record]:
@@ -74,6 +82,9 @@ def notes(selection: options.Selection) -> list[str]:
     found = Ledger(selection.workspace).conflicts()
     conflicts = [name for cell in selection.plan.cells for name in found.get(cell.key, [])]
     told = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
+    told += [
+        f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(records(selection))
+    ]
     return list(dict.fromkeys([*selection.plan.suite.notes, *(t.note for t in selection.plan.tasks if t.note), *told]))
 
 

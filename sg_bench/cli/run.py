@@ -50,6 +50,7 @@ def run(
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
+        selection.out.mkdir(parents=True, exist_ok=True)  # a report that cannot be written is no news for the end
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )

@@ -101,6 +101,10 @@ class Method(ABC):
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Run `network` on the batch and return the terms that `stage` weighs."""
 
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Return what `network` restores of `inputs`, (B, 1, X, Y, Z) in [0, 1], or None if it restores nothing."""
+        return None
+
     def initialisation(self, network: nn.Module) -> tuple[State, State]:
         """Return the encoder's and the decoder's tensors; the decoder's are empty if it was not trained."""
         return split_state(network.state_dict())
@@ -112,6 +116,11 @@ class Restoration(Method):
     def network(self) -> nn.Module:
         """Return the papers' U-Net."""
         return UNet3D(width=self.config.width)
+
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Return the network's output."""
+        out: Tensor = network(inputs)
+        return out
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return the restoration's mean squared error."""

@@ -47,6 +47,11 @@ class SemanticGenesis(Method):
         inputs, targets = self.spoiler.spoil(images, params)
         return Batch(inputs, targets, labels)
 
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Return the restored image alone."""
+        out: Tensor = network(inputs)[0]
+        return out
+
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return what restoring and classifying cost."""
         return semantic_losses(network, batch, stage)

@@ -54,9 +54,8 @@ def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]
     """Yield the training losses, epoch by epoch, of every stage."""
     ledger = Ledger(workspace)
     for job in (*plan.of_kind("initialisation"), *plan.of_kind("cell")):
-        rows = (_record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}).get(
-            "curves", []
-        )
+        record = _record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}
+        rows = record.get("curves", [])
         for stage in dict.fromkeys(row["stage"] for row in rows):
             losses = [float(row["train"]["loss"]) for row in rows if row["stage"] == stage]
             yield f"{job.title} ({stage}: {losses[0]:.4f} to {losses[-1]:.4f})", losses
@@ -68,17 +67,20 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 
     details, worst = [], 0.0
     for job in plan.of_kind("initialisation"):
-        if not job.recipe["patterns"]:
+        record = _record(job, workspace)
+        if not job.recipe["patterns"] or not record:
             continue
         classes = job.recipe["patterns"]["settings"]["classes"]
         patterns = next(need for need in job.needs if plan.jobs[need].kind == "patterns")
-        windows = read_json(workspace.path("patterns", patterns) / "index.json")["windows"]
-        cubes = sum(window["validation"] for window in windows)
-        accuracy = _record(job, workspace)["curves"][-1]["validation"]["accuracy"]
+        index = workspace.path("patterns", patterns) / "index.json"
+        cubes = sum(window["validation"] for window in read_json(index)["windows"]) if index.exists() else 0
+        if not cubes:
+            continue
+        accuracy = record["curves"][-1]["validation"]["accuracy"]
         p = binomtest(round(accuracy * cubes), cubes, 1 / classes, alternative="greater").pvalue
         worst = max(worst, float(p))
         details.append(f"{job.title}: {accuracy:.2f} of {cubes} cubes, chance {1 / classes:.2f}, p = {p:.1g}")
-    return worst < CHANCE, "; ".join(details) or "does not apply: no method has pseudo-labels"
+    return worst < CHANCE, "; ".join(details) or "does not apply: no pseudo-labels to validate on"
 
 
 def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
@@ -104,5 +106,7 @@ def _computed_again(job: Job, workspace: Workspace, folder: Path) -> dict[str, A
 
 
 def _record(job: Job, workspace: Workspace) -> dict[str, Any]:
-    record: dict[str, Any] = read_json(workspace.path("initialisations", job.key) / "record.json")
+    """Return an initialisation's record; empty if it is gone, as nothing that was computed now needed it."""
+    path = workspace.path("initialisations", job.key) / "record.json"
+    record: dict[str, Any] = read_json(path) if path.exists() else {}
     return record

@@ -5,10 +5,13 @@ Every job leaves its whole result in the workspace under its key, or nothing but
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,22 +40,23 @@ from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.fine_tuning import FineTuning, task_network
 from sg_bench.training.loop import evaluating, train
-from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
+from sg_bench.training.pretraining import Pretraining, fresh_network, on_device, restoration_examples
 from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace, file_digest, read_json, write_json
 
 Report = Callable[[int, int | None], None]
+PACKAGE = Path(__file__).parents[2]
+"""Where this package is: records name code from there."""
 
 
 def execute(job: Job, workspace: Workspace, report: Report, world: World | None = None) -> None:
     """Compute `job` into the workspace; return at once if it is there already."""
     settle()
     work = {"store": _store, "initialisation": _initialisation, "patterns": _patterns, "cell": _cell}[job.kind]
-    if world and world.rank > 0:
+    world = world or World()
+    with workspace.lock(job.key) if world.rank == 0 else nullcontext():
+        world.barrier()  # every rank must see the same: done by another run meanwhile, or not
         work(job, workspace, report, world)
-        return
-    with workspace.lock(job.key):
-        work(job, workspace, report, world or World())
 
 
 @dataclass(frozen=True)
@@ -76,20 +80,25 @@ def attempt(job: Job, workspace: Workspace, report: Report, cases: Sequence[Case
     """Execute `job`, or prepare only some of its cases; return what went wrong, recorded if it is a cell."""
     try:
         if cases:
-            prepare_cases(job, workspace, cases)
+            with workspace.lock(job.key, shared=True):  # nobody may finish the store in the middle of a case
+                prepare_cases(job, workspace, cases)
         else:
             execute(job, workspace, report)
     except Exception as error:
         failure = Failure.of(error)
         if job.kind == "cell":
-            Ledger(workspace).put(failed_record(job, failure))
+            Ledger(workspace).put(failed_record(job, failure, [workspace.root]))
         return failure
     return None
 
 
-def failed_record(job: Job, failure: Failure) -> Record:
-    """Return the ledger record of a cell that could not be computed."""
-    return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": asdict(failure)}
+def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Record:
+    """Return the ledger record of a cell that could not be computed; what lies under `roots` is named from there."""
+    places = sorted({str(root) for root in (*roots, PACKAGE, *sysconfig.get_paths().values())}, key=len, reverse=True)
+    error = asdict(failure)
+    for place in places:
+        error = {name: text.replace(f"{place}/", "") for name, text in error.items()}
+    return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": error}
 
 
 def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case]) -> None:
@@ -136,7 +145,7 @@ def _source(job: Job) -> Any:
 
 
 def _store(job: Job, workspace: Workspace, report: Report, world: World) -> None:
-    if workspace.path("stores", job.key).is_dir():
+    if is_built(workspace, job):
         return
     cases = cases_of(job)
     with workspace.building("stores", job.key) as folder:
@@ -146,24 +155,27 @@ def _store(job: Job, workspace: Workspace, report: Report, world: World) -> None
 
 
 def _initialisation(job: Job, workspace: Workspace, report: Report, world: World) -> None:
-    if workspace.path("initialisations", job.key).is_dir():
+    if is_built(workspace, job):
         return
     watch = Stopwatch()
     name, device = job.recipe["method"], compute_device()
     method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
     network = fresh_network(method, job.recipe["seed"])
     folder = workspace.path("initialisations", f"{job.key}.partial")
-    curves = []
+    curves, examples = [], {}
     if method.stages():
         train_cubes, validation_cubes = _cubes(method, job, workspace)
         learner = Pretraining(method, network, train_cubes, validation_cubes, device)
         curves = train(learner, seed=job.recipe["seed"], folder=folder, world=world, progress=report)
+        examples = restoration_examples(learner, job.recipe["seed"]) if world.rank == 0 else {}
     world.barrier()
     if world.rank > 0:
         return
     with workspace.building("initialisations", job.key) as folder:
         digest = save_initialisation(folder, *method.initialisation(network))
         clear_state(folder)
+        if examples:
+            np.savez_compressed(folder / "examples.npz", allow_pickle=False, **examples)
         ran = {**facts(), **watch.read(), "world_size": world.size}
         outputs = {"initialisation": digest}
         write_json(
@@ -204,7 +216,7 @@ def _corpus(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], lis
 
 
 def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> None:
-    if workspace.path("patterns", job.key).is_dir():
+    if is_built(workspace, job):
         return
     store, train_ids, validation_ids = _corpus(job.recipe["corpus"], workspace)
     settings = DiscoverySettings(**job.recipe["settings"])
@@ -277,6 +289,7 @@ def _computed_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "ran": {**facts(), **watch.read(), "world_size": 1},
         "outputs": {
             "predictions": file_digest(path),
+            "store": file_digest(store.path / "index.json"),
             "initialisation": read_json(folder / "record.json")["outputs"]["initialisation"],
         },
     }

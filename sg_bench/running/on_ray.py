@@ -205,4 +205,3 @@ def _connect(address: str, jobs: int) -> None:
     token = Path.home() / ".ray" / "auth_token"
     if token.exists():
         token.chmod(0o600)  # Ray leaves the token that it makes readable by everyone
-

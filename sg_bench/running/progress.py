@@ -21,6 +21,8 @@ STAGES: dict[Kind, str] = {
     "cell": "fine-tune",
 }
 REPORT_SECONDS = 1.0
+LINE_SECONDS = 60.0
+"""Without a terminal: longest silence while something runs of which it is known how far it is."""
 
 
 class Why(Protocol):
@@ -67,6 +69,7 @@ class Progress:
         self.kinds: dict[str, Kind] = {}
         self.since: dict[Kind, float] = {}
         self.begun: dict[str, float] = {}
+        self.told_at = time.monotonic()
         self.live = _Live(self.totals) if terminal else None
 
     def __enter__(self) -> Progress:
@@ -93,12 +96,18 @@ class Progress:
 
     def poll(self, running: Iterable[Job]) -> None:
         """Read how far the running jobs are."""
+        running = list(running)
         for job in running:
-            path = self.workspace.path("progress", f"{job.key}.json")
-            if path.exists():
-                done, total = json.loads(path.read_text())
-                if total:
-                    self._part(job, min(done / total, 0.999))
+            try:
+                done, total = json.loads(self.workspace.path("progress", f"{job.key}.json").read_text())
+            except FileNotFoundError:  # not begun, or another run in this workspace has just finished it
+                continue
+            if total:
+                self._part(job, min(done / total, 0.999))
+        if not self.live and time.monotonic() - self.told_at >= LINE_SECONDS:
+            for job in running:
+                if job.key in self.parts:
+                    self._tell(job.kind, f"{job.title}, {self.parts[job.key]:.0%} done{self._time_left(job.kind)}")
 
     def finished(self, job: Job, failure: Why | None, *, told: bool = False) -> None:
         """Note that a job is done, or failed; `told` if the same failure was already reported for what it stands on."""
@@ -106,12 +115,15 @@ class Progress:
         self.parts.pop(job.key, None)
         self.done[job.kind] += 1
         seconds = time.monotonic() - self.begun.get(job.key, time.monotonic())
-        count = f"{STAGES[job.kind]} {self.done[job.kind]:.0f}/{self.totals[job.kind]}"
         if failure and not told:
-            self.say(f"{count}: FAILED {job.title}: {failure.message}")
+            self._tell(job.kind, f"FAILED {job.title}: {failure.message}")
         elif not failure and not self.live:
-            self.say(f"{count}: {job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
+            self._tell(job.kind, f"{job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
         self._draw(job.kind)
+
+    def _tell(self, kind: Kind, what: str) -> None:
+        self.told_at = time.monotonic()
+        self.say(f"{STAGES[kind]} {self.done[kind]:.0f}/{self.totals[kind]}: {what}")
 
     def _part(self, job: Job, part: float) -> None:
         self.parts[job.key] = part

@@ -154,7 +154,8 @@ class Scheduler:
             self._fail(unit.job, failure)
             return
         if unit.cases:
-            self.progress.prepared(unit.job, len(unit.cases))
+            if unit.job.key not in self.outcome.failures:
+                self.progress.prepared(unit.job, len(unit.cases))
         else:
             self.outcome.done.add(unit.job.key)
             self.progress.finished(unit.job, None)
@@ -175,7 +176,8 @@ class Scheduler:
             return
         self.outcome.failures[job.key] = failure
         if job.kind == "cell":
-            Ledger(self.workspace).put(failed_record(job, failure))
+            roots = (other.root for other in self.jobs.values() if other.root)
+            Ledger(self.workspace).put(failed_record(job, failure, [self.workspace.root, *roots]))
         self.progress.finished(job, failure, told=inherited)
         self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
         for other in self.jobs.values():

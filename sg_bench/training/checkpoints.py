@@ -39,5 +39,8 @@ def load_state(folder: Path) -> State | None:
 
 
 def clear_state(folder: Path) -> None:
-    """Remove the checkpoint: what it led to is saved elsewhere."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Remove the checkpoint, also a damaged one, and the folder if nothing else is in it."""
+    for path in (folder / NAME, (folder / NAME).with_suffix(".damaged")):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()

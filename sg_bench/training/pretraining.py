@@ -19,6 +19,9 @@ from sg_bench.training.loop import Part
 
 Network = TypeVar("Network", bound=nn.Module)
 
+EXAMPLES = 8
+"""Cubes whose restoration is kept for pictures."""
+
 
 def fresh_network(method: Method, seed: int) -> nn.Module:
     """Return the method's network with weights drawn from `seed`; methods that share layers share their weights."""
@@ -76,6 +79,24 @@ class Pretraining:
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Run the network on a batch."""
         return self.method.losses(self.network, batch, stage)
+
+
+def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the middle slices (n, x, y) in [0, 1] of some inputs, of what is restored of them, and of their targets.
+
+    They are validation cubes where there are any, evenly spaced; a method that restores nothing gives an empty result.
+    """
+    part: Part = "validation" if learner.samples("validation") else "train"
+    indices = np.linspace(0, learner.samples(part) - 1, min(EXAMPLES, learner.samples(part))).round().astype(int)
+    draws = [Draw(int(index), generator(seed, Purpose.VALIDATION, int(index))) for index in indices]
+    batch = learner.batch(part, draws)
+    learner.network.eval()
+    with torch.no_grad():
+        restored = learner.method.restored(learner.network, batch.inputs)
+    if restored is None:
+        return {}
+    images = {"inputs": batch.inputs, "outputs": restored, "targets": batch.targets}
+    return {name: image[:, 0, :, :, image.shape[4] // 2].float().cpu().numpy() for name, image in images.items()}
 
 
 def on_device(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:

@@ -204,6 +204,16 @@ class TestSelection:
         assert len(options.select(name, tasks="ncs[data=phantom,steps=8]").plan.tasks) == 1
         assert [t.label for t in options.select(name, tasks="ncs[steps=9],lcs").plan.tasks] == ["ncs[steps=9]", "lcs"]
 
+    def test_a_variant_of_the_suites_own_card_is_chosen_by_its_name(self, ask: Ask) -> None:
+        with_scans()
+        answer = ask("plan", "--suite", "mine.yaml", "--tasks", "scans[steps=4]")
+        assert "scans[steps=4]" in answer.out
+        assert "no folder given for the data 'scans'" in answer.out
+
+    def test_a_task_misspelt_is_sought_among_the_suites_own_cards_too(self, ask: Ask) -> None:
+        with_scans()
+        ask("plan", "--suite", "mine.yaml", "--tasks", "scan").refused("unknown task 'scan'", "Did you mean 'scans'")
+
     def test_a_card_given_by_path_is_found_from_here(self, ask: Ask, tmp_path: Path) -> None:
         write(CARD, "card.yaml")
         assert [task.name for task in options.select("demo", tasks="./card.yaml").plan.tasks] == ["scans"]
@@ -277,6 +287,26 @@ class TestReport:
         ask("report", "--suite", suite(name="other"))
         assert (tmp_path / "results/other/tables/main.md").is_file()
 
+    def test_a_workspace_without_its_cells_leaves_an_earlier_report_alone(self, ask: Ask, tmp_path: Path) -> None:
+        name = suite()
+        settle(planned(name))
+        ask("report", "--suite", name)
+        before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+        answer = ask("report", "--suite", name, "--work", "elsewhere")
+        assert answer.code == 1
+        assert "Kept as it was: the report in results/mine" in answer.err
+        assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == before
+
+    def test_cells_that_stand_on_different_contents_are_told(self, ask: Ask) -> None:
+        name = suite()
+        settle(planned(name))
+        for number, job in enumerate(planned(name).of_kind("cell")):
+            path = Workspace.default().path("cells", f"{job.key}.json")
+            path.write_text(json.dumps({**json.loads(path.read_text()), "outputs": {"store": str(number)}}))
+        assert "Conflict: these cells stand on different outputs of one recipe: store " in (
+            ask("report", "--suite", name).out
+        )
+
     def test_a_conflict_is_told(self, ask: Ask) -> None:
         name = suite()
         settle(planned(name))
@@ -309,6 +339,15 @@ class TestRun:
         answer = ask("run", "--suite", name)
         assert answer.code == 1
         assert "Failed (method): it broke" in answer.err
+
+    def test_an_output_folder_that_cannot_be_made_is_told_before_anything_is_computed(
+        self, ask: Ask, tmp_path: Path
+    ) -> None:
+        write("kept", "file")
+        answer = ask("run", "--suite", suite(), "--out", "file")
+        assert answer.code == 1
+        assert answer.err.startswith("Error: file: File exists. Check --work, --out and --data")
+        assert not (tmp_path / ".sg-bench").exists()
 
     def test_an_interruption_is_told_with_what_to_do(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: Any, **__: Any) -> None:

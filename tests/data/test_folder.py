@@ -269,6 +269,16 @@ class TestMetaImage:
         with pytest.raises(DataError, match="not beside it"):
             read_volume(path)
 
+    def test_a_header_without_data_may_be_called_mha_and_is_held_to_the_same(self, tmp_path: Path) -> None:
+        (tmp_path / "images").mkdir()
+        path = self.write(tmp_path / "images/a.mhd").rename(tmp_path / "images/a.mha")
+        (case,) = source(tmp_path).scan()
+        assert case.files() == [path, tmp_path / "images/a.raw"]
+        path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
+        (tmp_path / "images/a.raw").rename(tmp_path / "a.raw")
+        with pytest.raises(DataError, match="not beside it"):
+            read_volume(path)
+
     def test_several_values_a_voxel_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mha"
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 2), np.float32), isVector=True), path)

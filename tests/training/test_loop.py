@@ -175,9 +175,17 @@ class TestResuming:
 
     def test_a_cleared_state_is_gone_and_clearing_twice_is_no_error(self, state_folder: Path) -> None:
         save_state(state_folder, {"a": torch.ones(2)})
+        (state_folder / "last.damaged").touch()
         clear_state(state_folder)
         clear_state(state_folder)
         assert load_state(state_folder) is None
+        assert not state_folder.exists()
+
+    def test_clearing_leaves_what_else_is_in_the_folder(self, state_folder: Path) -> None:
+        save_state(state_folder, {"a": torch.ones(2)})
+        (state_folder / "encoder.safetensors").touch()
+        clear_state(state_folder)
+        assert [path.name for path in state_folder.iterdir()] == ["encoder.safetensors"]
 
 
 def fresh_state(learner: Pretraining) -> dict[str, Any]:

@@ -217,11 +217,11 @@ def _doubled(paths: list[Path]) -> list[Problem]:
 
 
 def _data_files(path: Path, problems: list[Problem]) -> list[Path]:
-    """Return the file that an .mhd keeps its voxels in; report it where it is missing."""
-    if path.suffix.lower() != ".mhd" or not path.is_file():
+    """Return the file that a MetaImage header says its voxels are in; report it where it is missing."""
+    if path.suffix.lower() not in (".mhd", ".mha") or not path.is_file():
         return []
     name = _header(path).get("ElementDataFile", "")
-    if name == "LOCAL":
+    if name.upper() == "LOCAL":
         return []
     data = path.parent / name
     if not name or not data.is_file() or _leaves(name):
