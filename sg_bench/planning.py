@@ -80,6 +80,20 @@ class Plan:
     cells: list[PlannedCell] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     """By key, each after the jobs that it needs."""
+    roots: dict[str, Path] = field(default_factory=dict)
+    """Folders of data sets by name."""
+
+    def without_paths(self, text: str) -> str:
+        """Return `text` with each data set's folder replaced by <its name>: a report must not tell where data lie."""
+        for name, root in sorted(self.roots.items(), key=lambda item: -len(str(item[1]))):
+            text = text.replace(str(root), f"<{name}>")
+        return text
+
+    def with_paths(self, text: str) -> str:
+        """Return `text` with the folders named again, for the person at the terminal."""
+        for name, root in self.roots.items():
+            text = text.replace(f"<{name}>", str(root))
+        return text
 
     def add(self, job: Job) -> Job:
         """Add a job, or return the one already there."""
@@ -146,7 +160,7 @@ class _Planner:
         self.roots = roots
         self.folder = Path(suite.folder) if suite.folder else None
         self.tasks = [_tuned(reference, self.folder, suite.fine_tuning) for reference in suite.tasks]
-        self.out = Plan(suite, self.tasks)
+        self.out = Plan(suite, self.tasks, roots=roots)
         self._stores: dict[str, Job | DataError] = {}
 
     def plan(self) -> Plan:
@@ -169,7 +183,7 @@ class _Planner:
             names = (method.title, task.label, seed, fine_tuning_seed)
             absent = next((part for part in (store, initialisation) if isinstance(part, DataError)), None)
             if isinstance(store, DataError) or isinstance(initialisation, DataError):
-                self.out.cells.append(PlannedCell("", *names, missing=self._without_paths(str(absent))))
+                self.out.cells.append(PlannedCell("", *names, missing=self.out.without_paths(str(absent))))
                 continue
             recipe = {
                 "kind": "cell",
@@ -182,12 +196,6 @@ class _Planner:
             title = f"{method.title} on {task.label}, seeds {seed}/{fine_tuning_seed}"
             job = self._job("cell", recipe, (store.key, initialisation.key), title)
             self.out.cells.append(PlannedCell(job.key, *names))
-
-    def _without_paths(self, text: str) -> str:
-        """Return `text` with each data set's folder replaced by its name: a report must not tell where data lie."""
-        for name, root in sorted(self.roots.items(), key=lambda item: -len(str(item[1]))):
-            text = text.replace(str(root), f"<{name}>")
-        return text
 
     def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
         corpus, needs = None, []

@@ -1,4 +1,4 @@
-"""What a suite file may say: methods x tasks x seeds, on which corpus, with which budgets.
+"""What a suite file may say: methods x tasks x seeds, on which corpus, with which budgets, and what it argues.
 
 Settings come from, each over the one before: a config's own defaults (the papers' values), the suite it extends,
 the suite file, and `--set key=value`.
@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Fraction, Model, Positive, Preparation, merged
-from sg_bench.tasks import DERIVED, is_path, read_yaml, validated
+from sg_bench.recipes import Fraction, Model, Positive, Preparation, key_of, merged
+from sg_bench.tasks import DERIVED, is_path, parse_reference, read_task, read_yaml, validated
 
 Check = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
 MAX_SEED = 100_000
@@ -92,6 +92,47 @@ Seeds = Annotated[
 ]
 
 
+class Claim(Model):
+    """What a suite argues: on a task, one method scores higher than another, or than a number.
+
+    All of it is fixed before the runs are looked at; statistics/claims.py says what becomes of it.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    better: str
+    """Label of the method that is claimed to score higher."""
+    than: str | float
+    """Label of another method, or a score as a fraction."""
+    task: str
+    """As the suite writes it, or its label; `load_suite` makes it the label."""
+    metric: str = ""
+    """The task's headline by default."""
+    test: Literal["welch", "students_t", "mann_whitney", "paired_t", "sign_flip"] = "welch"
+    """The last two pair runs of equal seeds. Against a number both t-tests of two samples become that of one."""
+    alternative: Literal["two-sided", "greater"] = "two-sided"
+    """two-sided: a difference that goes the other way would be found too; greater: only the claimed one counts."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Level of the whole family."""
+    family: str = "claims"
+    """Claims of one family share their alpha by Holm's correction; unless told otherwise, all claims are one."""
+    least_difference: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The smallest difference of scores worth a claim: where no difference is found, the power that it would have
+    been decides whether the claim is not supported or cannot be decided."""
+    pretraining_seeds: Seeds
+    """Seeds fixed beforehand: only their runs count, and all of them must be there."""
+    fine_tuning_seeds: Seeds
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Claim:
+        if self.than == self.better:
+            raise ValueError(f"'{self.better}' cannot be better than itself")
+        if isinstance(self.than, float) and not 0 < self.than < 1:
+            raise ValueError(f"a score is a fraction between 0 and 1: write 0.80, not {self.than:g}")
+        if isinstance(self.than, float) and self.test == "mann_whitney":
+            raise ValueError("mann_whitney compares two methods; against a number, choose paired_t or sign_flip")
+        return self
+
+
 class Suite(Model):
     """A comparison: what is run, and under which budgets."""
 
@@ -117,6 +158,8 @@ class Suite(Model):
     """Settings laid over the `training` of every task card."""
     checks: list[Check] = []
     """What must hold when all cells are done; printed after the table."""
+    claims: list[Claim] = []
+    """What the suite argues; the report prints each one's verdict."""
     folder: str = Field(default="", exclude=True)
     """Where the file stands, so that cards beside it are found; never part of a key."""
 
@@ -130,6 +173,23 @@ class Suite(Model):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} '{', '.join(twice)}' is listed twice; {advice}")
+        return self
+
+    @model_validator(mode="after")
+    def _arguable(self) -> Suite:
+        titles, levels = [method.title for method in self.methods], dict[str, float]()
+        names = [claim.name for claim in self.claims]
+        for claim in self.claims:
+            if names.count(claim.name) > 1:
+                raise ValueError(f"two claims are called '{claim.name}'; give one another `name`")
+            for method in (claim.better, claim.than):
+                if isinstance(method, str) and method not in titles:
+                    hint = did_you_mean(method, titles)
+                    raise ValueError(f"claim '{claim.name}': the suite has no method '{method}'. {hint}")
+            _check_seeds(claim, "pretraining", claim.pretraining_seeds, self.pretraining_seeds)
+            _check_seeds(claim, "fine_tuning", claim.fine_tuning_seeds, self.fine_tuning_seeds)
+            if levels.setdefault(claim.family, claim.alpha) != claim.alpha:
+                raise ValueError(f"the claims of family '{claim.family}' must have one alpha, not several")
         return self
 
 
@@ -149,7 +209,22 @@ def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
         content = merged(content, parse_setting(setting))
     content.setdefault("name", path.stem)
     where = f"{path} with --set {' '.join(settings)}" if settings else str(path)
-    return validated(Suite, {**content, "folder": str(path.parent)}, where)
+    return _with_task_labels(validated(Suite, {**content, "folder": str(path.parent)}, where), where)
+
+
+def suite_digest(suite: Suite) -> str:
+    """Return the SHA-256 (64 hex digits) of all that a suite says, its claims included, wherever its files lie.
+
+    A card of the suite's own counts by its content, a built-in task by its name.
+    """
+    folder = Path(suite.folder)
+    cards = [read_task(task, folder) if is_path(parse_reference(task)[0]) else task for task in suite.tasks]
+    return key_of({**suite.model_dump(mode="json"), "tasks": cards})
+
+
+def claims_digest(suite: Suite) -> str:
+    """Return the SHA-256 (64 hex digits) of a suite's claims alone."""
+    return key_of(suite.claims)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -170,6 +245,32 @@ def parse_setting(setting: str) -> dict[str, Any]:
         nested = {part: nested}
     out: dict[str, Any] = nested
     return out
+
+
+def _check_seeds(claim: Claim, kind: str, fixed: list[int], run: list[int]) -> None:
+    absent = sorted(set(fixed) - set(run))
+    if absent:
+        told = f"claim '{claim.name}': {kind}_seeds {', '.join(map(str, absent))} are not among the suite's"
+        raise ValueError(f"{told}; add them to the suite, or remove the claim (claims: [])")
+
+
+def _with_task_labels(suite: Suite, where: str) -> Suite:
+    """Return `suite` with each claim's task by its label, however the claim calls it.
+
+    Raises:
+        UsageError: a claim names a task that the suite lacks.
+    """
+    if not suite.claims:
+        return suite
+    labels: dict[str, str] = {}
+    for reference in suite.tasks:
+        task = read_task(reference, Path(suite.folder))
+        labels |= {reference: task.label, task.label: task.label}
+    for claim in suite.claims:
+        if claim.task not in labels:
+            hint = did_you_mean(claim.task, set(labels.values()))
+            raise UsageError(f"{where}: claim '{claim.name}': the suite has no task '{claim.task}'", hint=hint)
+    return suite.model_copy(update={"claims": [c.model_copy(update={"task": labels[c.task]}) for c in suite.claims]})
 
 
 def _suite_path(reference: str) -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sg_bench.errors import UsageError
-from sg_bench.resources import suites
-from sg_bench.suite import load_suite, parse_seeds, parse_setting
+from sg_bench.resources import suites, task_cards
+from sg_bench.suite import Suite, claims_digest, load_suite, parse_seeds, parse_setting, suite_digest
 
 PHANTOM = "corpora: {3d: {name: phantom, source: phantom}}\n"
 PLAIN = f"{PHANTOM}methods: [scratch]\ntasks: [ncs]\n"
@@ -203,3 +204,104 @@ class TestRefusals:
 
     def test_an_unknown_name_suggests_the_nearest(self) -> None:
         refused("demmo", "unknown suite 'demmo'", "Did you mean 'demo'")
+
+
+CLAIM = "better: wide, than: scratch, task: ncs, pretraining_seeds: 0-4, fine_tuning_seeds: 0"
+ARGUED = f"""{PHANTOM}methods: [scratch, {{name: scratch, label: wide}}]
+tasks: ['ncs[steps=3]', ncc]
+pretraining_seeds: 0-4
+"""
+
+
+class TestClaims:
+    @pytest.fixture
+    def argued(self, write: Write) -> Callable[..., Suite]:
+        """Return a function that loads a suite with claims: the one above, its settings changed one by one."""
+
+        def load(*claims: dict[str, Any], text: str = ARGUED, name: str = "mine.yaml") -> Suite:
+            whole = [{**self.plain(), **claim} for claim in claims]
+            return load_suite(write(text + yaml.safe_dump({"claims": whole}), name))
+
+        return load
+
+    @staticmethod
+    def plain() -> dict[str, Any]:
+        claim: dict[str, Any] = yaml.safe_load(f"{{name: wider, {CLAIM}}}")
+        return {**claim, "task": "ncc"}
+
+    def test_a_claim_needs_only_methods_task_and_seeds(self, argued: Callable[..., Suite]) -> None:
+        (claim,) = argued({}).claims
+        assert (claim.better, claim.than, claim.pretraining_seeds) == ("wide", "scratch", [0, 1, 2, 3, 4])
+        assert (claim.test, claim.alternative, claim.alpha, claim.family) == ("welch", "two-sided", 0.05, "claims")
+
+    def test_a_number_stands_for_the_other_method(self, argued: Callable[..., Suite]) -> None:
+        assert argued({"than": 0.8}).claims[0].than == 0.8
+
+    def test_a_task_is_named_as_the_suite_writes_it_or_by_its_label(
+        self, argued: Callable[..., Suite], tmp_path: Path
+    ) -> None:
+        (tmp_path / "card.yaml").write_bytes(task_cards()["ncs"].read_bytes())
+        text = ARGUED.replace("ncc", "card.yaml")
+        for task, label in (("ncs[steps=3]", "ncs[steps=3]"), ("card.yaml", "ncs"), ("ncs", "ncs")):
+            assert argued({"task": task}, text=text).claims[0].task == label
+
+    @pytest.mark.parametrize(
+        ("change", "parts"),
+        [
+            ({"better": "wid"}, ["claim 'wider'", "no method 'wid'", "Did you mean 'wide'"]),
+            ({"than": "scrath"}, ["no method 'scrath'", "Did you mean 'scratch'"]),
+            ({"task": "ncd"}, ["no task 'ncd'", "Did you mean 'ncc'"]),
+            ({"task": "ncs"}, ["no task 'ncs'", "ncs[steps=3]"]),
+            ({"than": "wide"}, ["'wide' cannot be better than itself"]),
+            ({"than": 80}, ["a fraction between 0 and 1", "0.80, not 80"]),
+            ({"than": 0.5, "test": "mann_whitney"}, ["mann_whitney compares two methods"]),
+            ({"test": "welsh"}, ["'claims.0.test' = 'welsh'", "'welch'"]),
+            ({"alternative": "less"}, ["'claims.0.alternative'", "'greater'"]),
+            ({"alpha": 1}, ["'claims.0.alpha' = 1"]),
+            ({"least_difference": 2}, ["'claims.0.least_difference' = 2"]),
+            ({"name": ""}, ["'claims.0.name'"]),
+            ({"pretraining_seeds": "0-9"}, ["pretraining_seeds 5, 6, 7, 8, 9 are not among the suite's"]),
+            ({"fine_tuning_seeds": [1]}, ["fine_tuning_seeds 1 are not among"]),
+            ({"bettr": "x"}, ["unknown setting 'claims.0.bettr'", "Did you mean 'better'"]),
+        ],
+    )
+    def test_a_claim_that_cannot_be_meant_is_refused(
+        self, argued: Callable[..., Suite], change: dict[str, Any], parts: list[str]
+    ) -> None:
+        with pytest.raises(UsageError) as caught:
+            argued(change)
+        told = str(caught.value)
+        assert "\n" not in told
+        assert [part for part in ["mine.yaml", *parts] if part not in told] == [], told
+
+    def test_seeds_must_be_fixed(self, write: Write) -> None:
+        claim = "{name: wider, better: wide, than: scratch, task: ncc}"
+        refused(write(f"{ARGUED}claims: [{claim}]\n"), "'claims.0.pretraining_seeds'", "required")
+
+    def test_two_claims_of_one_name_and_two_levels_of_one_family_are_refused(
+        self, argued: Callable[..., Suite]
+    ) -> None:
+        with pytest.raises(UsageError, match="two claims are called 'wider'"):
+            argued({}, {})
+        with pytest.raises(UsageError, match="family 'claims' must have one alpha"):
+            argued({}, {"name": "b", "alpha": 0.01})
+        assert len(argued({}, {"name": "b", "alpha": 0.01, "family": "x"}).claims) == 2
+
+
+class TestDigests:
+    def test_every_setting_and_every_claim_is_part_of_the_digest(self, write: Write) -> None:
+        claim = f"claims: [{{name: a, {CLAIM.replace('ncs', 'ncc')}}}]\n"
+        texts = [ARGUED, ARGUED + "width: 8\n", ARGUED + claim, ARGUED + claim.replace("0-4", "0-3")]
+        suites_ = [load_suite(write(text)) for text in texts]
+        assert len({suite_digest(suite) for suite in suites_}) == 4
+        assert [claims_digest(s) == claims_digest(suites_[0]) for s in suites_] == [True, True, False, False]
+
+    def test_where_the_files_lie_is_no_part_of_it_but_what_a_card_says_is(self, write: Write, tmp_path: Path) -> None:
+        card = task_cards()["ncs"].read_text()
+        text = PLAIN.replace("[ncs]", "[card.yaml]")
+        for folder in ("a", "b", "c"):
+            write(card if folder != "c" else card.replace("iou_bin", "dice_bin"), f"{folder}/card.yaml")
+        digests = [suite_digest(load_suite(write(text, f"{folder}/mine.yaml"))) for folder in "abc"]
+        moved = suite_digest(load_suite(write("extends: a/mine.yaml\nname: mine\n", "d.yaml")))
+        assert digests[0] == digests[1] == moved
+        assert digests[2] != digests[0]

@@ -7,7 +7,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import listing, plan, report, run, status
+from sg_bench.cli import compare, explain, listing, merge, plan, power, report, run, status
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -24,6 +24,10 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("explain")(explain.explain)
+app.command("merge")(merge.merge)
+app.command("power")(power.power)
 app.command("list")(listing.list_names)
 
 
@@ -38,7 +42,8 @@ def main() -> None:
         told = error.format_message().replace("Value error, ", "").removesuffix(".")
         _fail("Usage", f"{told}. See {where} --help", UsageError.exit_code)
     except OSError as error:
-        _fail("Error", f"{error.filename or ''}: {error.strerror}. Check --work, --out and --data".lstrip(": "), 1)
+        told = f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
+        _fail("Error", f"{told}. Check --work, --out and --data", 1)
     if code == 130:
         typer.echo("Interrupted. Nothing finished is lost: the same command goes on from here.", err=True)
     sys.exit(code)

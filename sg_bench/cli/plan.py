@@ -46,5 +46,7 @@ def plan(
     typer.echo("")
     counts = Counter((cell.method, cell.task, cell.missing) for cell in planned.cells)
     for (method, task, missing), count in counts.items():
-        typer.echo(f"{method:<24} {task:<32} {count:>4} cells{f'  MISSING: {missing}' if missing else ''}")
+        typer.echo(
+            f"{method:<24} {task:<32} {count:>4} cells{f'  MISSING: {planned.with_paths(missing)}' if missing else ''}"
+        )
     raise typer.Exit(3 if any(cell.missing for cell in planned.cells) else 0)

@@ -39,35 +39,47 @@ def report(
 
 
 def print_report(selection: options.Selection) -> None:
-    """Write the report's files and print its table, where it lies, and what is missing or failed."""
+    """Write the report's files and print its table, its verdicts, where it lies, and what is missing or failed."""
     from rich.console import Console
 
-    from sg_bench.reporting import console_table, main_table, write_report
+    from sg_bench.reporting import console_table, main_table
 
     suite, found = selection.plan.suite, records(selection)
-    title = suite.title or suite.name
-    kept = not found and any((selection.out / "cells").glob("*.json"))
-    path = None if kept else write_report(selection.out, title, selection.plan.cells, found, notes(selection))
+    told = _written(selection, found)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
-    console.print(console_table(main_table(selection.plan.cells, found), title))
-    for note in notes(selection):
-        typer.echo(note)
+    console.print(console_table(main_table(selection.plan.cells, found), suite.title or suite.name))
+    for line in (*notes(selection), *told):
+        typer.echo(line)
     for reason in sorted({cell.missing for cell in selection.plan.cells if cell.missing}):
-        typer.echo(f"Missing: {reason}", err=True)
+        typer.echo(f"Missing: {selection.plan.with_paths(reason)}", err=True)
     errors = {r["error"]["message"]: r["error"]["kind"] for r in found.values() if r["status"] == "failed"}
     for message, kind in errors.items():
         again = " To try once more, add --retry-failed" if kind == "method" else ""
         typer.echo(f"Failed ({kind}): {message.rstrip('.')}.{again}", err=True)
-    if path:
-        typer.echo(f"Results: {path} (cells and tables beside it)")
-    else:
-        typer.echo(
-            f"Kept as it was: the report in {selection.out}. {selection.workspace.root} has none of its cells; "
-            "name the workspace with --work, or another folder with --out",
-            err=True,
-        )
+
+
+def _written(selection: options.Selection, found: dict[str, Record]) -> list[str]:
+    """Write the report and return what is to be said of it; one of other cells is never replaced by an empty one."""
+    from sg_bench.reporting import report as write
+
+    out, workspace = selection.out, selection.workspace
+    if not found and any((out / "cells").glob("*.json")):
+        return [
+            f"Kept as it was: the report in {out}. {workspace.root} has none of its cells; "
+            "name the workspace with --work, or another folder with --out"
+        ]
+    told = write(
+        out,
+        selection.plan.suite,
+        selection.plan.cells,
+        found,
+        notes=notes(selection),
+        workspace=workspace,
+        others=Ledger(workspace).finished(),
+    )
+    return [*told, f"Results: {out / 'tables' / 'main.md'}, and {out / 'report.html'} for a browser"]
 
 
 def records(selection: options.Selection) -> dict[str, Record]:

@@ -43,7 +43,12 @@ def status(
         counts.setdefault((cell.method, cell.task), Counter())[state] += 1
         if why and state != "done":
             error = found[cell.key]["error"]["message"] if state == "failed" else ""
-            _explain(cell, error or cell.missing or _difference(selection.plan.jobs[cell.key], finished))
+            _explain(
+                cell,
+                error
+                or selection.plan.with_paths(cell.missing or "")
+                or _difference(selection.plan.jobs[cell.key], finished),
+            )
     for (method, task), states in counts.items():
         typer.echo(f"{method:<24} {task:<32} {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}")
     raise typer.Exit(exit_code(selection))

@@ -1,62 +1,119 @@
-"""A table as text: Markdown for people, tidy CSV for programs, byte for byte the same for the same numbers."""
+"""The main table as text: what stands in a cell, its legend, and tidy CSV, the same bytes for the same numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sg_bench.reporting import markdown as as_markdown
+from sg_bench.reporting.separation import Ties, ties
+from sg_bench.reporting.sheets import (
+    DASH,
+    LEAK_MARK,
+    TIE_MARK,
+    Document,
+    Entry,
+    Head,
+    Line,
+    Sheet,
+    csv_text,
+    one_line,
+    stable,
+    superscript,
+)
 from sg_bench.reporting.tables import Column, Role, Row, Summary, Table, percent
+from sg_bench.statistics.intervals import t_interval
+from sg_bench.statistics.ties import TEST
 
-DASH = "–"
-SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 PARITY = "papers' metric"
+ALPHA = "5 %"
 
 
-def heading(column: Column, separator: str = " · ") -> str:
-    """Return "ncs · iou_bin": a column's task and metric, and whether it is there to be compared with the papers."""
-    name = f"{column.task}{separator}{column.metric}" if column.metric else column.task
-    return f"{name} ({PARITY})" if column.role == "parity" else name
+def head(column: Column) -> Head:
+    """Return a column's task and metric, and whether it is there to be compared with the papers."""
+    if not column.metric:
+        return Head(column.task)
+    return Head(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
 
 
-def cell_text(summary: Summary, table: Table) -> str:
-    """Return "83.12 ± 1.05", with all that keeps a cell from being complete in brackets behind it."""
+def cell_text(summary: Summary, table: Table, marks: str = "") -> str:
+    """Return "83.12 ± 1.05", with its marks, and all that keeps a cell from being complete in brackets behind it."""
     if not summary.planned:
         return ""
     if len(summary.missing) == summary.planned:
-        return DASH + _marks(summary, table)
-    number = f"{percent(summary):.2f} ± {_std(summary)}" if summary.n else DASH
+        return DASH + _reasons(summary, table)
+    number = f"{percent(summary):.2f} ± {std_text(summary.std)}{marks}" if summary.n else DASH
     remarks = ", ".join(_remarks(summary, table))
     return f"{number} ({remarks})" if remarks else number
 
 
-def is_best(summary: Summary, table: Table, column: int) -> bool:
-    """Return whether a complete cell has, as printed, the highest mean of its column."""
-    return summary.complete and percent(summary) == table.best(column)
+def std_text(std: float | None) -> str:
+    """Return a standard deviation in percent, a dash for None."""
+    return DASH if std is None else f"{100 * std:.2f}"
+
+
+def marks(row: Row, column: int, tied: Ties) -> str:
+    """Return the marks behind a mean: not separable from the best, test data perhaps seen."""
+    tie = TIE_MARK if row.method in tied.inseparable else ""
+    return tie + (LEAK_MARK if row.summaries[column].leaks else "")
 
 
 def footnotes(table: Table) -> list[str]:
-    """Return "¹ reason" for each reason of missing data."""
-    return [f"{_superscript(index)} {_one_line(reason)}" for index, reason in enumerate(table.reasons, start=1)]
+    """Return "¹ reason" for each reason of missing data, and the reason of each leak."""
+    absent = [f"{superscript(index)} {one_line(reason)}" for index, reason in enumerate(table.reasons, start=1)]
+    leaks = dict.fromkeys(leak for summary in _printed(table) for leak in summary.leaks)
+    return [*absent, *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks)]
+
+
+def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:
+    """Return the main table, ready to be printed, with a line above on what it was made of."""
+    sheet = main_sheet(title, table)
+    return Document("main", title, (sheet,), main_csv(table), tuple(one_line(note) for note in notes))
+
+
+def main_sheet(title: str, table: Table) -> Sheet:
+    """Return the printed columns of a table with footnotes and a legend."""
+    tied = {index: ties(table, index) for index in table.printed}
+    return Sheet(
+        title=title,
+        heads=(Head("method"), *(head(table.columns[index]) for index in table.printed)),
+        lines=tuple(Line((Entry(row.method), *_entries(table, row, tied))) for row in table.rows),
+        footnotes=tuple(footnotes(table)),
+        legend=tuple(legend(table, list(tied.values()))),
+    )
+
+
+def entry(table: Table, row: Row, column: int, tied: Ties) -> Entry:
+    """Return one cell of a table."""
+    summary = row.summaries[column]
+    text = cell_text(summary, table, marks(row, column, tied))
+    place = f"{row.method}/{table.columns[column].task}"
+    return Entry(text, row.method in tied.best, place, summary.keys)
 
 
 def markdown(title: str, table: Table, notes: Sequence[str]) -> str:
     """Return the printed table with a line above on what it was made of, footnotes and a legend."""
-    above = [f"# {_one_line(title)}", *(_one_line(note) for note in notes)]
-    blocks = [*above, _grid(table), *footnotes(table), " ".join(_legend(table))]
-    return "\n\n".join(blocks) + "\n"
+    return as_markdown.document(main_document(title, table, notes))
 
 
 def main_csv(table: Table) -> str:
-    """Return one line a (method, task, metric): fractions at full precision, values in the plan's order."""
-    lines = [
-        _main_line(row.method, column, summary)
-        for row in table.rows
-        for column, summary in zip(table.columns, row.summaries, strict=True)
-        if summary.planned
-    ]
-    header = "method,task,metric,headline,mean,std,n,planned,failed,missing,values"
-    return _csv([header.split(","), *lines])
+    """Return one line a (method, task, metric): fractions at full precision, values in the plan's order.
+
+    `low` and `high` bound the 95 % t-interval of the mean over `units` independent repetitions, `unit` says of what.
+    """
+    lines = []
+    for index, column in enumerate(table.columns):
+        tied = ties(table, index) if column.role != "other" else None
+        lines += [_main_line(row, index, column, tied) for row in table.rows if row.summaries[index].planned]
+    order = {row.method: place for place, row in enumerate(table.rows)}
+    lines.sort(key=lambda line: order[str(line[0])])
+    header = "method,task,metric,headline,mean,std,n,planned,failed,missing,values,unit,units,low,high,mark,leak"
+    return csv_text([header.split(","), *lines])
+
+
+def bounds(summary: Summary) -> list[float | None]:
+    """Return both ends of the 95 % t-interval of the mean over the units, None below two units."""
+    interval = t_interval(summary.units.values)
+    return [stable(interval.low), stable(interval.high)] if interval else [None, None]
 
 
 def scores_csv(table: Table) -> str:
@@ -67,65 +124,11 @@ def scores_csv(table: Table) -> str:
         + [record["metrics"].get(name) for name in metrics]
         for cell, record in table.done
     ]
-    return _csv([["key", "method", "task", "pretraining_seed", "fine_tuning_seed", *metrics], *lines])
+    return csv_text([["key", "method", "task", "pretraining_seed", "fine_tuning_seed", *metrics], *lines])
 
 
-def _std(summary: Summary) -> str:
-    return DASH if summary.std is None else f"{100 * summary.std:.2f}"
-
-
-def _remarks(summary: Summary, table: Table) -> Iterable[str]:
-    if summary.n and not summary.complete:
-        yield f"n={summary.n}/{summary.planned}"
-    elif summary.n and _common_n(table) is None:
-        yield f"n={summary.n}"
-    yield from (f"{count} failed: {kind}" for kind, count in summary.failed)
-    if summary.undefined:
-        yield f"{summary.undefined} undefined"
-    if summary.missing:
-        yield f"{len(summary.missing)} missing{_marks(summary, table)}"
-    if summary.pending:
-        yield f"{summary.pending} not run"
-
-
-def _marks(summary: Summary, table: Table) -> str:
-    numbers = sorted({table.reasons.index(reason) + 1 for reason in summary.missing})
-    return " ".join(_superscript(number) for number in numbers)
-
-
-def _superscript(number: int) -> str:
-    return str(number).translate(SUPERSCRIPTS)
-
-
-def _common_n(table: Table) -> int | None:
-    """Return the number of runs planned for every cell, or None where it differs."""
-    planned = {summary.planned for summary in _printed(table) if summary.planned}
-    return planned.pop() if len(planned) == 1 else None
-
-
-def _printed(table: Table) -> list[Summary]:
-    return [row.summaries[index] for row in table.rows for index in table.printed]
-
-
-def _grid(table: Table) -> str:
-    head = ["method", *(_escaped(heading(table.columns[index])) for index in table.printed)]
-    body = [[_escaped(row.method), *(_marked(table, row, index) for index in table.printed)] for row in table.rows]
-    widths = [max(3, *(len(line[place]) for line in (head, *body))) for place in range(len(head))]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([_line(head, widths), f"| {' | '.join(rule)} |", *(_line(line, widths) for line in body)])
-
-
-def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
-    scores = [text.rjust(width) for text, width in zip(texts[1:], widths[1:], strict=True)]
-    return f"| {' | '.join([texts[0].ljust(widths[0]), *scores])} |"
-
-
-def _marked(table: Table, row: Row, column: int) -> str:
-    text = _escaped(cell_text(row.summaries[column], table))
-    return f"**{text}**" if is_best(row.summaries[column], table, column) else text
-
-
-def _legend(table: Table) -> list[str]:
+def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
+    """Return the sentences that explain what stands in the cells of a table, and no others."""
     summaries, common = _printed(table), _common_n(table)
     runs = f"n = {common} runs a cell" if common else "n runs a cell, n shown in each"
     roles: set[Role] = {table.columns[index].role for index in table.printed}
@@ -142,33 +145,76 @@ def _legend(table: Table) -> list[str]:
         (_any(summaries, lambda cell: cell.missing), "Numbered: data absent, for the reason given."),
         (_any(summaries, lambda cell: cell.pending), "not run: no record in the ledger yet."),
         (_any(summaries, lambda cell: not cell.planned), "Blank: not part of the suite."),
+        (_any(summaries, lambda cell: cell.leaks), f"{LEAK_MARK}: the method may have seen the test data."),
         ("parity" in roles, f"{PARITY.capitalize()}: the only column to set beside published numbers."),
-        (True, "No significance test was made."),
+        *((True, sentence) for sentence in tie_sentences(tied)),
+        (
+            _one_pretraining(summaries),
+            "One pretraining a method: whatever is said of a mean is said about this checkpoint only.",
+        ),
     ]
     return [sentence for applies, sentence in sentences if applies]
+
+
+def tie_sentences(tied: Sequence[Ties]) -> Iterator[str]:
+    """Yield what the tie mark means, and why nothing could be separated where that is so."""
+    if any(column.inseparable for column in tied):
+        yield f"{TIE_MARK}: not separable from the best ({TEST}, {ALPHA}; see significance)."
+    reasons = dict.fromkeys(column.reason for column in tied if column.reason)
+    where = "" if all(column.reason for column in tied if column.best) else " in some columns"
+    yield from (f"Nothing could be separated{where} ({reason})." for reason in reasons)
+
+
+def _one_pretraining(summaries: Sequence[Summary]) -> bool:
+    kinds = {summary.units.kind for summary in summaries if summary.n > 1}
+    return kinds == {"fine-tuning"}
+
+
+def _entries(table: Table, row: Row, tied: dict[int, Ties]) -> Iterator[Entry]:
+    return (entry(table, row, index, tied[index]) for index in table.printed)
+
+
+def _remarks(summary: Summary, table: Table) -> Iterable[str]:
+    if summary.n and not summary.complete:
+        yield f"n={summary.n}/{summary.planned}"
+    elif summary.n and _common_n(table) is None:
+        yield f"n={summary.n}"
+    yield from (f"{count} failed: {kind}" for kind, count in summary.failed)
+    if summary.undefined:
+        yield f"{summary.undefined} undefined"
+    if summary.missing:
+        yield f"{len(summary.missing)} missing{_reasons(summary, table)}"
+    if summary.pending:
+        yield f"{summary.pending} not run"
+
+
+def _reasons(summary: Summary, table: Table) -> str:
+    """Return the numbers of the footnotes that say why data are absent."""
+    numbers = sorted({table.reasons.index(reason) + 1 for reason in summary.missing})
+    return " ".join(map(superscript, numbers))
+
+
+def _common_n(table: Table) -> int | None:
+    """Return the number of runs planned for every cell, or None where it differs."""
+    planned = {summary.planned for summary in _printed(table) if summary.planned}
+    return planned.pop() if len(planned) == 1 else None
+
+
+def _printed(table: Table) -> list[Summary]:
+    return [row.summaries[index] for row in table.rows for index in table.printed]
 
 
 def _any(summaries: Sequence[Summary], holds: Callable[[Summary], object]) -> bool:
     return any(holds(summary) for summary in summaries)
 
 
-def _main_line(method: str, column: Column, summary: Summary) -> list[object]:
+def _main_line(row: Row, index: int, column: Column, tied: Ties | None) -> list[object]:
+    summary = row.summaries[index]
     failed = sum(count for _, count in summary.failed)
     values = ";".join(repr(value) for value in summary.values)
     headline = "yes" if column.role == "headline" else "no"
     numbers = [summary.mean, summary.std, summary.n, summary.planned, failed, len(summary.missing)]
-    return [method, column.task, column.metric, headline, *numbers, values]
-
-
-def _csv(lines: Iterable[Iterable[object]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
-    return out.getvalue()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _escaped(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
+    unit = [summary.units.kind, summary.units.n] if summary.n else [None, None]
+    mark = tied.word(row.method) if tied else None
+    leak = "; ".join(summary.leaks) or None
+    return [row.method, column.task, column.metric, headline, *numbers, values, *unit, *bounds(summary), mark, leak]

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
+
+from sg_bench.statistics.units import Seeds, Units, units_of
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
@@ -69,6 +72,12 @@ class Summary:
     undefined: int = 0
     """Runs that ended well, but whose metric has no value (an AUC without positives)."""
     pending: int = 0
+    seeds: tuple[Seeds, ...] = ()
+    """Of each value."""
+    keys: tuple[str, ...] = ()
+    """The ledger record of each value."""
+    leaks: tuple[str, ...] = ()
+    """Why the methods may have seen the test data of these runs, each reason once."""
 
     @property
     def n(self) -> int:
@@ -84,6 +93,11 @@ class Summary:
     def std(self) -> float | None:
         """Return the sample standard deviation (ddof 1), or None for fewer than two values."""
         return statistics.stdev(self.values) if self.n > 1 else None
+
+    @cached_property
+    def units(self) -> Units:
+        """Return the independent repetitions behind the values."""
+        return units_of(dict(zip(self.seeds, self.values, strict=True)))
 
     @property
     def complete(self) -> bool:
@@ -118,6 +132,13 @@ class Table:
         """Return the distinct reasons of missing data in reading order."""
         shown = (reason for row in self.rows for index in self.printed for reason in row.summaries[index].missing)
         return tuple(dict.fromkeys(shown))
+
+    def select(self, rows: Iterable[int], columns: Iterable[int]) -> Table:
+        """Return the table of some rows and columns, in the given order; what is best is decided among them."""
+        kept = tuple(columns)
+        chosen = (self.rows[row] for row in rows)
+        narrowed = tuple(replace(row, summaries=tuple(row.summaries[column] for column in kept)) for row in chosen)
+        return replace(self, rows=narrowed, columns=tuple(self.columns[column] for column in kept))
 
     def best(self, column: int) -> float | None:
         """Return the highest percentage, as printed, among the complete cells of a column."""
@@ -172,19 +193,28 @@ def _columns(cells: Sequence[Cell], records: Records) -> Iterator[Column]:
 
 
 def _summary(cells: Sequence[Cell], records: Records, metric: str) -> Summary:
-    found = [records[cell.key] for cell in cells if cell.key in records]
-    scores = [record["metrics"].get(metric) for record in found if _is_done(record)]
-    failed = Counter((record.get("error") or {}).get("kind", "unknown") for record in found if not _is_done(record))
+    found = [(cell, records[cell.key]) for cell in cells if cell.key in records]
+    scored = [(cell, record, record["metrics"].get(metric)) for cell, record in found if _is_done(record)]
+    valued = [(cell, record, float(score)) for cell, record, score in scored if score is not None]
+    failed = Counter((record.get("error") or {}).get("kind", "unknown") for _, record in found if not _is_done(record))
     absent = [cell for cell in cells if cell.key not in records]
     missing = tuple(cell.missing for cell in absent if cell.missing)
     return Summary(
         planned=len(cells),
-        values=tuple(float(score) for score in scores if score is not None),
+        values=tuple(score for _, _, score in valued),
         failed=tuple(sorted(failed.items())),
         missing=missing,
-        undefined=scores.count(None),
+        undefined=len(scored) - len(valued),
         pending=len(absent) - len(missing),
+        seeds=tuple((cell.pretraining_seed, cell.fine_tuning_seed) for cell, _, _ in valued),
+        keys=tuple(cell.key for cell, _, _ in valued),
+        leaks=tuple(dict.fromkeys(leak for cell, record, _ in valued if (leak := _leak(cell, record)))),
     )
+
+
+def _leak(cell: Cell, record: Record) -> str:
+    """Return why the method may have seen the test data, "" if nothing says so: a cell's or record's `leak`."""
+    return str(getattr(cell, "leak", None) or record.get("leak") or "")
 
 
 def _is_done(record: Record | None) -> bool:

@@ -1,41 +1,117 @@
-"""A report's files: tables/main.md, tables/*.csv and cells/, whatever was there before."""
+"""A report's files: tables/ and cells/, whatever was there before."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sg_bench.reporting.render import main_csv, markdown, scores_csv
-from sg_bench.reporting.tables import Cell, Records, main_table
-from sg_bench.workspace import write_atomic, write_json
+from sg_bench.reporting import html, latex, markdown
+from sg_bench.reporting.comparison_tables import comparison_documents
+from sg_bench.reporting.cost import cost_document
+from sg_bench.reporting.label_efficiency import label_efficiency_document
+from sg_bench.reporting.published import comparisons
+from sg_bench.reporting.render import main_document, scores_csv
+from sg_bench.reporting.sheets import Document
+from sg_bench.reporting.significance import significance_document
+from sg_bench.reporting.tables import Cell, Record, Records, Table, main_table
+from sg_bench.reporting.variance_tables import across_document, variance_document
+from sg_bench.suite import Suite
+from sg_bench.workspace import Workspace, read_json, write_atomic
+
+FORMS = {"md": markdown.document, "tex": latex.document, "html": html.document}
+"""Each document's forms beside its CSV, by the ending of their files."""
 
 
-def write_report(out: Path, title: str, cells: Sequence[Cell], records: Records, notes: Sequence[str] = ()) -> Path:
+def write_report(
+    out: Path,
+    title: str,
+    cells: Sequence[Cell],
+    records: Records,
+    notes: Sequence[str] = (),
+    *,
+    workspace: Workspace | None = None,
+    suite: Suite | None = None,
+) -> Path:
     """Write the tables of `cells`, and the records that they were made of, under `out`.
 
     Args:
         out: the report's folder; records in its cells/ that are no longer used are removed.
-        title: heading of the table.
+        title: heading of the main table.
         cells: the planned cells, in the order of the suite.
         records: ledger records by key.
         notes: what a reader must know before the first number, such as the data it was made on.
+        workspace: where the records of pretrainings lie; without it the cost of pretraining is not known.
+        suite: says which registered method a label stands for while nothing of it is done.
 
     Returns:
-        The path of the Markdown table.
+        The path of the main Markdown table.
     """
     table = main_table(cells, records)
     _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, records)
-    write_atomic(out / "tables" / "scores.csv", scores_csv(table))
-    write_atomic(out / "tables" / "main.csv", main_csv(table))
-    main = out / "tables" / "main.md"
-    write_atomic(main, markdown(title, table, notes))
-    return main
+    tables = out / "tables"
+    write_atomic(tables / "scores.csv", scores_csv(table))
+    for document in documents(title, table, notes, workspace=workspace, suite=suite):
+        write_atomic(tables / f"{document.stem}.csv", document.csv)
+        for ending, form in FORMS.items():
+            write_atomic(tables / f"{document.stem}.{ending}", form(document))
+    return tables / "main.md"
+
+
+def documents(
+    title: str,
+    table: Table,
+    notes: Sequence[str] = (),
+    *,
+    workspace: Workspace | None = None,
+    suite: Suite | None = None,
+) -> Iterator[Document]:
+    """Yield every table of a report: the main one, the papers' comparisons, labels, cost, and what the numbers support.
+
+    Arguments as `write_report`; the notes stand above every table.
+    """
+    names = method_names(table, suite)
+    yield main_document(title, table, notes)
+    rest = [each for comparison in comparisons() for each in comparison_documents(comparison, table, names)]
+    rest += [label_efficiency_document(table), cost_document(table, workspace)]
+    rest += [significance_document(table, names), variance_document(table), across_document(table, names)]
+    yield from (document.under(notes) for document in rest)
+
+
+def method_names(table: Table, suite: Suite | None = None) -> dict[str, str]:
+    """Return the registered method behind each label: as its records say, else as the suite does, else the label."""
+    names = {row.method: row.method for row in table.rows}
+    names |= {method.title: method.name for method in (suite.methods if suite else [])}
+    recipes: dict[str, Mapping[str, object]] = {
+        cell.method: record["recipe"]["initialisation"]
+        for cell, record in table.done
+        if "initialisation" in record.get("recipe", {})
+    }
+    return names | {label: str(recipe["method"]) for label, recipe in recipes.items()}
 
 
 def _write_cells(folder: Path, used: set[str], records: Records) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for key in sorted(used):
-        write_json(folder / f"{key}.json", records[key])
+        path = folder / f"{key}.json"
+        if not _holds(path, records[key]):
+            _write_copy(path, records[key])
     for path in folder.glob("*.json"):
         if re.fullmatch(r"[0-9a-f]{64}", path.stem) and path.stem not in used:
-            path.unlink()
+            path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, record: Record) -> bool:
+    """Return whether a file holds this record already: reading is ten times faster than writing."""
+    try:
+        return bool(read_json(path) == record)
+    except (OSError, ValueError):
+        return False
+
+
+def _write_copy(path: Path, record: Record) -> None:
+    """Write a record as the ledger does, but without waiting for the disk: a lost copy is written again."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    partial.replace(path)

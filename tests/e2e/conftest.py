@@ -60,6 +60,12 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def tables(folder: Path) -> dict[str, str]:
+    """Return the fingerprint of a report's tables; what they cost is no result."""
+    found = fingerprint(folder / "out" / "tables")
+    return {name: digest for name, digest in found.items() if not name.startswith("cost.")}
+
+
 def alive(pid: int) -> bool:
     """Return whether a process exists and is no zombie."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import TINY, Run, alive, descendants, fingerprint
+from tests.e2e.conftest import TINY, Run, alive, descendants, tables
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "while cases are prepared": lambda work: any(work.glob("stores/*.partial/*.npy")),
@@ -39,7 +39,7 @@ def test_a_run_killed_five_times_ends_with_the_same_table_and_no_cell_twice(
             process.send_signal(signal.SIGKILL)
     done = sg_bench(*command)
     assert done.returncode == 0, done.stderr
-    assert fingerprint(tmp_path / "out" / "tables") == fingerprint(finished / "out" / "tables")
+    assert tables(tmp_path) == tables(finished)
     cells = [path.name for path in (tmp_path / "work" / "cells").iterdir()]
     assert sorted(cells) == sorted(path.name for path in (finished / "work" / "cells").iterdir())
     assert not list((tmp_path / "work").rglob("*.partial"))
@@ -63,7 +63,7 @@ def test_a_killed_worker_is_replaced_and_its_job_done_again(finished: Path, star
         os.kill(victims[-1], signal.SIGKILL)
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 0, output
-    assert fingerprint(tmp_path / "out" / "tables") == fingerprint(finished / "out" / "tables")
+    assert tables(tmp_path) == tables(finished)
 
 
 def test_an_interrupted_run_says_that_nothing_is_lost(start: Any, tmp_path: Path) -> None:

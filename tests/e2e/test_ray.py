@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import TINY, Run, descendants, fingerprint
+from tests.e2e.conftest import TINY, Run, descendants, tables
 from tests.e2e.test_kill import wait_for
 
 ON_RAY = ("--backend", "ray", "--jobs", 2)
@@ -19,7 +19,7 @@ LONGER = ("--set", "pretraining.training.epochs=40", "--set", "pretraining.train
 def test_ray_train_and_tune_give_the_same_cells_as_local_processes(finished: Path, sg_bench: Run, tmp_path: Path) -> None:
     done = sg_bench("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", *ON_RAY)
     assert done.returncode == 0, done.stderr
-    assert fingerprint(tmp_path / "out" / "tables") == fingerprint(finished / "out" / "tables")
+    assert tables(tmp_path) == tables(finished)
     for path in (tmp_path / "out" / "cells").iterdir():
         here, there = (json.loads((out / "cells" / path.name).read_text()) for out in (tmp_path / "out", finished / "out"))
         for part in ("recipe", "metrics", "cases", "curves", "outputs"):
@@ -67,7 +67,7 @@ def test_a_driver_killed_on_ray_leaves_a_workspace_that_any_backend_finishes(
         process.kill()
     done = sg_bench(*command, "--jobs", 2)
     assert done.returncode == 0, done.stderr
-    assert fingerprint(tmp_path / "out" / "tables") == fingerprint(finished / "out" / "tables")
+    assert tables(tmp_path) == tables(finished)
 
 
 def test_an_address_where_no_cluster_is_gets_one_line(sg_bench: Run, tmp_path: Path) -> None:

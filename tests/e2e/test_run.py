@@ -12,7 +12,7 @@ def test_a_run_ends_with_the_table_and_where_the_results_lie(finished: Path) -> 
     output = (finished / "output.txt").read_text()
     for method in ("scratch", "models_genesis", "semantic_genesis"):
         assert method in output
-    assert f"Results: {finished / 'out' / 'tables' / 'main.md'}" in output
+    assert f"Results: {finished / 'out' / 'tables' / 'main.md'}, and" in output
     assert "check deterministic: holds" in output
 
 

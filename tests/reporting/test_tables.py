@@ -82,7 +82,7 @@ def test_n_is_shown_in_every_cell_where_the_plans_differ(empty: Any, auc_run: An
     empty.done("b", "ncc", [auc_run(0.7), auc_run(0.7)])
     text = markdown("unequal", main_table(empty.cells, empty.records), [])
     assert "80.00 ± – (n=1)" in text
-    assert "70.00 ± 0.00 (n=2)" in text
+    assert "70.00 ± 0.00† (n=2)" in text
 
 
 def test_absent_data_that_were_there_when_the_cell_was_computed_do_not_hide_its_record(empty: Any) -> None:

@@ -12,13 +12,15 @@ from rich.console import Console
 
 from sg_bench.reporting import console_table, main_table, write_report
 from sg_bench.reporting.render import main_csv, markdown, scores_csv
+from sg_bench.reporting.writing import method_names
+from sg_bench.suite import MethodChoice, load_suite
 
 GOLDEN = Path(__file__).parent / "golden"
 TITLE = "everything"
 NOTES = ["Made on the embedded phantom: a proving ground, not patients."]
 
 
-@pytest.mark.parametrize("name", ["main.md", "main.csv", "scores.csv"])
+@pytest.mark.parametrize("name", ["main.md", "main.csv", "main.tex", "main.html", "scores.csv"])
 def test_the_tables_are_the_golden_ones_to_the_byte(ledger: Any, tmp_path: Path, name: str) -> None:
     main = write_report(tmp_path, TITLE, ledger.cells, ledger.records, NOTES)
     assert main == tmp_path / "tables" / "main.md"
@@ -60,12 +62,52 @@ def test_cells_holds_exactly_the_records_that_were_used(ledger: Any, tmp_path: P
         assert text == json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
+DOCUMENTS = (
+    *("main", "comparison-addons", "comparison-addons-pairs", "comparison-methods-3d", "comparison-ablation"),
+    *("comparison-slices", "comparison-methods-2d", "label-efficiency", "cost", "significance", "variance"),
+    "across-tasks",
+)
+
+
+@pytest.mark.parametrize("ending", ["md", "csv", "tex", "html"])
+def test_every_table_is_written_in_every_form(ledger: Any, tmp_path: Path, ending: str) -> None:
+    tables = write_report(tmp_path, TITLE, ledger.cells, ledger.records, NOTES).parent
+    assert {path.stem for path in tables.glob(f"*.{ending}")} - {"scores"} == set(DOCUMENTS)
+    for name in DOCUMENTS:
+        assert ending == "csv" or NOTES[0] in (tables / f"{name}.{ending}").read_text()
+
+
+def test_the_order_of_the_records_changes_no_byte_of_any_table(study: Any, tmp_path: Path) -> None:
+    for folder, keys in (("one", sorted(study.records)), ("other", sorted(study.records, reverse=True))):
+        write_report(tmp_path / folder, TITLE, study.cells, {key: study.records[key] for key in keys}, NOTES)
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "other" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_a_damaged_copy_of_a_record_is_written_again(ledger: Any, tmp_path: Path) -> None:
+    key = next(iter(ledger.records))
+    copy = tmp_path / "cells" / f"{key}.json"
+    copy.parent.mkdir()
+    copy.write_text('{"key": ')
+    write_report(tmp_path, TITLE, ledger.cells, ledger.records, NOTES)
+    assert json.loads(copy.read_text()) == ledger.records[key]
+
+
+def test_the_suite_says_what_a_label_stands_for_while_nothing_of_it_is_done(empty: Any) -> None:
+    empty.plan("ours", "ncc", 0)
+    suite = load_suite("demo").model_copy(update={"methods": [MethodChoice(name="semantic_genesis", label="ours")]})
+    table = main_table(empty.cells, empty.records)
+    assert method_names(table, suite) == {"ours": "semantic_genesis"}
+    assert method_names(table) == {"ours": "ours"}
+
+
 def test_the_terminal_shows_the_same_numbers(ledger: Any) -> None:
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(console_table(main_table(ledger.cells, ledger.records), TITLE))
     text = console.export_text()
     assert "82.00 ± 2.83" in text
     assert "ncs[data=phantom]" in text
-    assert "mean_iou_keras†" in text
-    assert "† papers' metric" in text
+    assert "mean_iou_keras‡" in text
+    assert "‡ papers' metric" in text
+    assert "51.00 ± 1.41†" in text
     assert "¹ no data for 'brats'" in text

@@ -1,0 +1,115 @@
+"""`sg-bench compare`: a run beside published numbers, or two runs beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sg_bench.reporting.compare import Compared
+
+PLAIN_WIDTH = 180
+"""Characters a line of a table that is printed into a file or a pipe."""
+DEFAULT_OUT = Path("results") / "compared"
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Workspaces or results folders: two, or one with --published.")
+    ] = [],  # noqa: B006
+    published: Annotated[
+        str, typer.Option(help="Published numbers, as semantic_genesis_2020; without a folder, beside the suite.")
+    ] = "",
+    suite: options.SuiteName = "demo",
+    work: options.Work = None,
+    out: options.Out = None,
+    methods: options.Methods = "",
+    tasks: options.Tasks = "",
+    seeds: options.Seeds = "",
+    pretraining_seeds: options.PretrainingSeeds = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+) -> None:
+    """Say of each method and task whether two sources of its score agree within the spread that was measured.
+
+    Examples: sg-bench compare --suite full --published semantic_genesis_2020; sg-bench compare results/a results/b
+    Exit code 1 if anything is higher or lower than its tolerance.
+    """
+    if published and not runs:
+        selection = options.select(
+            suite,
+            work=work,
+            out=out,
+            methods=methods,
+            tasks=tasks,
+            seeds=seeds,
+            pretraining_seeds=pretraining_seeds,
+            data=data,
+            settings=settings,
+        )
+        _finish(_with_published(selection, published), selection.out / "tables" / f"compare-{published}.md")
+    elif published and len(runs) == 1:
+        _finish(_folder_with_published(runs[0], published), (out or DEFAULT_OUT) / f"{_name(runs[0])}-{published}.md")
+    elif len(runs) == 2 and not published:
+        first, second = runs
+        _finish(_two_runs(first, second), (out or DEFAULT_OUT) / f"{_name(first)}-{_name(second)}.md")
+    else:
+        from sg_bench.reporting.published import publications
+
+        known = f"Known: {', '.join(publications())}"
+        raise UsageError("compare takes two folders, or --published NAME and at most one folder", hint=known)
+
+
+def _with_published(selection: options.Selection, published: str) -> Compared:
+    from sg_bench.cli.report import records
+    from sg_bench.reporting.compare import compare_with_published
+    from sg_bench.reporting.evidence import Evidence
+    from sg_bench.reporting.published import load_published
+
+    numbers = load_published(published)
+    evidence = Evidence(selection.plan.cells, records(selection))
+    return compare_with_published(evidence, numbers, selection.plan.suite.name)
+
+
+def _folder_with_published(run: Path, published: str) -> Compared:
+    from sg_bench.reporting.compare import compare_with_published
+    from sg_bench.reporting.folders import read_evidence
+    from sg_bench.reporting.published import load_published
+
+    return compare_with_published(read_evidence(run), load_published(published), str(run))
+
+
+def _two_runs(first: Path, second: Path) -> Compared:
+    from sg_bench.reporting.compare import compare_runs
+    from sg_bench.reporting.folders import read_evidence
+
+    return compare_runs(read_evidence(first), read_evidence(second), (str(first), str(second)))
+
+
+def _finish(compared: Compared, path: Path) -> None:
+    from rich.console import Console
+
+    from sg_bench.reporting.compare_text import compared_console, compared_markdown
+    from sg_bench.workspace import write_atomic
+
+    title = f"{compared.first} beside {compared.second}"
+    write_atomic(path, compared_markdown(title, compared))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(compared_console(title, compared))
+    for line, places in (compared.recipes or {}).items():
+        typer.echo(f"Differs: {line} ({len(places)} x method on task)")
+    for note in compared.notes:
+        typer.echo(note)
+    typer.echo(f"Comparison: {path}")
+    raise typer.Exit(1 if compared.differs else 0)
+
+
+def _name(run: Path) -> str:
+    return run.resolve().name or "run"

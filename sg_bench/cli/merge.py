@@ -1,0 +1,31 @@
+"""`sg-bench merge`: one ledger from those of several people or machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sg_bench.ledger import merge as merge_ledgers
+from sg_bench.workspace import Workspace
+
+
+def merge(
+    sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Workspaces or results folders.")],
+    into: Annotated[Path, typer.Option("--into", metavar="WORK", help="Workspace that takes it all in.")],
+) -> None:
+    """Bring the finished cells of other workspaces, or results folders, into one workspace.
+
+    Example: sg-bench merge /mnt/alice/.sg-bench results/bob --into .sg-bench
+    What two of them have counts once; two outcomes under one key are named, the first stays. Exit code 1 if a file
+    was damaged and so left out.
+    """
+    merged = merge_ledgers(sources, Workspace(into))
+    typer.echo(f"{merged.added} cells added, {merged.known} known already, {len(merged.conflicts)} conflicts")
+    typer.echo(f"{merged.predictions} predictions and {merged.initialisations} initialisations copied")
+    for conflict in merged.conflicts:
+        typer.echo(f"Conflict: {conflict}", err=True)
+    for damage in merged.damaged:
+        typer.echo(f"Skipped: {damage}", err=True)
+    raise typer.Exit(1 if merged.damaged else 0)

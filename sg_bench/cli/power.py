@@ -1,0 +1,149 @@
+"""`sg-bench power`: what a number of seeds can find, and how many more a claim needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from sg_bench.reporting.evidence import Evidence
+    from sg_bench.statistics.units import Units
+
+
+@dataclass(frozen=True)
+class Question:
+    """What shall be found, with which certainty."""
+
+    comparisons: int
+    alpha: float
+    power: float
+    difference: float | None
+    """Of scores, as a fraction; None takes the measured one."""
+
+
+def power(
+    suite: Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")] = "",
+    work: options.Work = None,
+    task: Annotated[str, typer.Option("--task", help="Only this task.")] = "",
+    against: Annotated[
+        str, typer.Option("--against", help="The method that the others are compared with.")
+    ] = "scratch",
+    seeds: options.Seeds = "",
+    pretraining_seeds: options.PretrainingSeeds = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+    n: Annotated[int | None, typer.Option("--n", min=2, help="Instead of a suite: seeds a side.")] = None,
+    comparisons: Annotated[
+        int | None, typer.Option(min=1, help="Tests that share alpha; else one for each method compared.")
+    ] = None,
+    difference: Annotated[
+        float | None, typer.Option(min=0.0001, max=1.0, help="A score difference to find, as 0.01; else the measured.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Level of all comparisons together.")] = 0.05,
+    probability: Annotated[
+        float, typer.Option("--power", min=0.5, max=0.999, help="With which probability it shall be found.")
+    ] = 0.8,
+) -> None:
+    """Print what so many seeds can find, or how many more seeds each method of a suite needs.
+
+    Examples: sg-bench power --n 10 --comparisons 9; sg-bench power --suite mine.yaml --difference 0.01
+    """
+    if (n is None) == (not suite):
+        raise UsageError("power needs either --n or --suite", hint="Write --n 10 --comparisons 9, or --suite demo")
+    if n is not None:
+        typer.echo(_of_number(n, comparisons or 1, alpha, probability))
+        return
+    selection = options.select(
+        suite,
+        work=work,
+        tasks=task,
+        seeds=seeds,
+        pretraining_seeds=pretraining_seeds,
+        data=data,
+        settings=settings,
+    )
+    from sg_bench.cli.report import records
+    from sg_bench.reporting.evidence import Evidence
+
+    evidence = Evidence(selection.plan.cells, records(selection))
+    if against not in evidence.methods:
+        raise UsageError(f"--against {against}: no such method", hint=did_you_mean(against, evidence.methods))
+    asked = Question(comparisons or max(1, len(evidence.methods) - 1), alpha, probability, difference)
+    for line in _of_evidence(evidence, against, asked):
+        typer.echo(line)
+
+
+def _of_number(n: int, comparisons: int, alpha: float, probability: float) -> str:
+    from sg_bench.statistics.power import detectable
+
+    least = detectable(n, n, comparisons, alpha, probability)
+    shared = f" shared by {comparisons} comparisons" if comparisons > 1 else ""
+    return (
+        f"{n} seeds a side, two-sided t-test, alpha {alpha:g}{shared}: a difference of {least:.2f} standard deviations "
+        f"(Cohen's d) is found with probability {probability:g}"
+    )
+
+
+def _of_evidence(evidence: Evidence, against: str, asked: Question) -> Iterator[str]:
+    yield (
+        f"Two-sided Welch's t-test against {against}, alpha {asked.alpha:g} shared by {asked.comparisons} comparisons; "
+        f"needed: seeds a side that find the difference with probability {asked.power:g}"
+    )
+    for task in evidence.tasks:
+        for method in evidence.methods:
+            if method != against:
+                yield f"{method:<24} {task:<24} {_of_pair(evidence, task, method, against, asked)}"
+    if len({cell.pretraining_seed for cell in evidence.cells}) == 1:
+        yield (
+            "There is one pretraining, so fine-tuning seeds are counted and all is about this checkpoint only: for a "
+            "claim about a method, add pretraining seeds"
+        )
+    yield "A spread measured on few seeds is itself uncertain: take the numbers as a plan, and count again."
+
+
+def _of_pair(evidence: Evidence, task: str, method: str, against: str, asked: Question) -> str:
+    metric = evidence.headline(task)
+    if metric is None:
+        return "nothing is done yet"
+    return _advice(evidence.units(method, task, metric), evidence.units(against, task, metric), asked)
+
+
+def _advice(ours: Units, theirs: Units, asked: Question) -> str:
+    """Return the difference, the spread, the power now, and how many more seeds are needed."""
+    import numpy as np
+
+    from sg_bench.statistics.power import power_of, units_needed
+    from sg_bench.statistics.samples import variance
+    from sg_bench.statistics.two_sample import LEAST_N
+
+    if min(ours.n, theirs.n) < 2:
+        return f"n = {ours.n} and {theirs.n}: two seeds a side are needed to measure a spread"
+    variances = sorted((variance(np.array(side.values)) for side in (ours, theirs)), reverse=True)
+    spread = math.sqrt(fmean(variances))
+    measured = fmean(ours.values) - fmean(theirs.values)
+    sought = measured if asked.difference is None else asked.difference
+    if not spread or not sought:
+        return f"n = {ours.n} and {theirs.n}: no {'spread' if not spread else 'difference'}, nothing to count with"
+    n, ratio = min(ours.n, theirs.n), variances[1] / variances[0]
+    effect, family, alpha = sought / spread, asked.comparisons, asked.alpha
+    now = power_of(effect, n, n, comparisons=family, alpha=alpha, ratio=ratio)
+    needed = units_needed(effect, family, alpha, asked.power, ratio=ratio, least=LEAST_N)
+    return (
+        f"difference {100 * measured:+.2f}, spread {100 * spread:.2f}, d = {effect:.2f}, "
+        f"n = {ours.n} and {theirs.n}, power {now:.2f}, needed {_seeds(needed, n, ours.kind)}"
+    )
+
+
+def _seeds(needed: int | None, n: int, kind: str) -> str:
+    if needed is None:
+        return "more than can be run"
+    seeds = f"{kind} seeds"
+    return f"{needed}: {f'{needed - n} more {seeds}' if needed > n else f'{n} {seeds} are enough'}"

@@ -1,0 +1,294 @@
+"""A run beside published numbers, or two runs beside each other: consistent, higher, lower, or not comparable and why.
+
+What a difference is allowed to be is never chosen: it is the half-width of the 95 % interval of the difference of two
+means (Welch), from the spread that was measured on either side. So of twenty comparable lines that do not differ, one
+is called higher or lower by luck. Scores are fractions in [0, 1]; a difference is the first side minus the second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from sg_bench.planning import differences
+from sg_bench.recipes import key_of
+from sg_bench.reporting.evidence import Evidence, Run
+from sg_bench.reporting.published import Entry, Published
+from sg_bench.statistics.samples import finite, variance
+from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.units import Units
+
+Verdict = Literal["consistent", "higher", "lower", "not comparable"]
+CONFIDENCE = 0.95
+CHECKPOINT = "about this checkpoint only"
+"""What holds of everything that stands on one pretraining."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side of a comparison knows of a score."""
+
+    mean: float | None
+    std: float | None
+    """Of our units with ddof 1; the papers do not say theirs."""
+    n: int | None
+    """Independent repetitions; None: not known."""
+    population_std: float | None = None
+    """The same with ddof 0; ours only."""
+    assumed: bool = False
+    """n is recalled, not known."""
+    read_from_picture: bool = False
+
+    @property
+    def error(self) -> float | None:
+        """Return the standard error of the mean, or None where spread or n is not known."""
+        return None if self.std is None or self.n is None else self.std / math.sqrt(self.n)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method on one task."""
+
+    method: str
+    task: str
+    metric: str
+    first: Side
+    second: Side
+    verdict: Verdict
+    difference: float | None = None
+    """None where it would say nothing."""
+    tolerance: float | None = None
+    """What a difference stays under in 95 % of cases if there is none."""
+    z: float | None = None
+    """Difference in units of its standard error."""
+    reasons: tuple[str, ...] = ()
+    """Why it is not comparable."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the verdict must know."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All lines of a comparison, and what else sets the two sides apart."""
+
+    first: str
+    second: str
+    """What the two sides are called."""
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    recipes: Mapping[str, tuple[str, ...]] | None = None
+    """Two runs: "field: first -> second" of equally named cells, and the "method on task" where it is so."""
+
+    @property
+    def differs(self) -> bool:
+        """Return whether anything is higher or lower than its tolerance."""
+        return any(line.verdict in ("higher", "lower") for line in self.lines)
+
+
+def compare_with_published(evidence: Evidence, published: Published, name: str = "ours") -> Compared:
+    """Return each method and task that both the run and the publication have, under the metric that was printed."""
+    lines = []
+    for method, task in evidence.runs:
+        card = evidence.runs[method, task][0].record["recipe"]["task"]["name"]
+        entries = published.find(evidence.method_name(method), card)
+        lines += [_beside(evidence, method, task, entry, published) for entry in entries]
+    known = "" if published.n else f" Where its n matters it is taken to be {published.n_assumed}."
+    count = f"Number of runs behind {published.name}: {published.n or 'not known'}. {published.n_note}"
+    notes = (f"{published.citation} {published.source}", count + (known if published.n_assumed else ""))
+    return Compared(name, published.name, tuple(lines), (*notes, *published.notes))
+
+
+def compare_runs(first: Evidence, second: Evidence, names: tuple[str, str] = ("first", "second")) -> Compared:
+    """Return each method and task that both runs have, by their labels, under the first's headline metric."""
+    both = [place for place in first.runs if place in second.runs]
+    lines = tuple(_side_by_side(first, second, *place) for place in both)
+    notes = [_only(name, one, other) for name, one, other in zip(names, (first, second), (second, first), strict=True)]
+    return Compared(*names, lines, tuple(filter(None, notes)), _recipes(first, second, both))
+
+
+def _beside(evidence: Evidence, method: str, task: str, entry: Entry, published: Published) -> Line:
+    units = evidence.units(method, task, entry.metric) if entry.metric else Units((), (), "fine-tuning")
+    ours, theirs = _measured(units), _printed(entry, published)
+    reasons = [*_other_recipe(evidence.runs[method, task], entry, published), *_other_metric(entry, units)]
+    reasons += _too_few(units) if units.n else []
+    if entry.value is not None:
+        reasons += ["no spread published"] if theirs.std is None else []
+        reasons += ["n of the publication is not known"] if theirs.n is None else []
+    remarks = [CHECKPOINT] if units.kind == "fine-tuning" else []
+    remarks += [f"published n = {theirs.n} is assumed"] if theirs.assumed else []
+    remarks += [f"published value measured in a picture, ± {published.reading_error:g}"] if _read(entry) else []
+    slack = published.reading_error / 100 if _read(entry) else 0.0
+    told = [] if reasons else remarks  # what is not compared needs no caution
+    return _judged(method, task, entry.metric or entry.printed, ours, theirs, reasons, told, slack)
+
+
+def _side_by_side(first: Evidence, second: Evidence, method: str, task: str) -> Line:
+    metric = first.headline(task) or ""
+    units = [evidence.units(method, task, metric) for evidence in (first, second)]
+    ours, theirs = (_measured(each) for each in units)
+    runs = first.runs[method, task], second.runs[method, task]
+    same, other = _shared(*runs)
+    if same == len(runs[0]) == len(runs[1]):
+        return _judged(method, task, metric, ours, theirs, [], ["the very same runs"], 0.0, same=True)
+    reasons = list(_other_data(*runs))
+    if second.headline(task) != metric:
+        reasons.append(f"other metric: {metric} and {second.headline(task)}")
+    reasons += dict.fromkeys(reason for each in units for reason in _too_few(each))
+    remarks = [CHECKPOINT] if any(each.kind == "fine-tuning" for each in units) else []
+    remarks += [f"{same} runs are the same on both sides"] if same else []
+    remarks += [f"{other} runs of one recipe came out differently"] if other else []
+    return _judged(method, task, metric, ours, theirs, reasons, remarks, 0.0)
+
+
+def _judged(
+    method: str,
+    task: str,
+    metric: str,
+    first: Side,
+    second: Side,
+    reasons: Sequence[str],
+    remarks: Sequence[str],
+    slack: float,
+    *,
+    same: bool = False,
+) -> Line:
+    """Return the verdict; `slack` is added to the tolerance (a reading error)."""
+    apart = None if first.mean is None or second.mean is None else first.mean - second.mean
+    who, told = (method, task, metric, first, second), tuple(remarks)
+    if same:
+        return Line(*who, "consistent", apart, remarks=told)
+    error = _error(first, second)
+    if not reasons and not error:
+        reasons = ["no spread on either side"]
+    if reasons or apart is None or not error:
+        return Line(*who, "not comparable", reasons=tuple(reasons), remarks=told)
+    tolerance = _quantile(first, second) * error + slack
+    verdict: Verdict = "consistent" if abs(apart) <= tolerance else "higher" if apart > 0 else "lower"
+    return Line(*who, verdict, apart, tolerance, apart / error, (), told)
+
+
+def _error(first: Side, second: Side) -> float | None:
+    """Return the standard error of the difference of two means."""
+    if first.error is None or second.error is None:
+        return None
+    return math.hypot(first.error, second.error)
+
+
+def _quantile(first: Side, second: Side) -> float:
+    """Return the t quantile of the difference, with the degrees of freedom of Welch and Satterthwaite."""
+    from scipy.special import stdtrit
+
+    parts = [(side.error**2, side.n - 1) for side in (first, second) if side.error and side.n]
+    df = sum(part for part, _ in parts) ** 2 / sum(part**2 / free for part, free in parts)
+    return float(stdtrit(df, (1 + CONFIDENCE) / 2))
+
+
+def _measured(units: Units) -> Side:
+    if not units.n:
+        return Side(None, None, 0)
+    sample = finite(units.values)
+    std = math.sqrt(variance(sample)) if units.n > 1 else None
+    population = None if std is None else std * math.sqrt((units.n - 1) / units.n)
+    return Side(fmean(units.values), std, units.n, population)
+
+
+def _printed(entry: Entry, published: Published) -> Side:
+    value = None if entry.value is None else entry.value / 100
+    spread = None if entry.spread is None else entry.spread / 100
+    assumed = entry.n is None and published.n_assumed is not None
+    n = published.n_assumed if assumed else entry.n
+    return Side(value, spread, n, assumed=assumed, read_from_picture=_read(entry))
+
+
+def _read(entry: Entry) -> bool:
+    return entry.status == "digitised"
+
+
+def _other_recipe(runs: Sequence[Run], entry: Entry, published: Published) -> Iterator[str]:
+    """Yield how a run's data and settings are other than the publication's, which its metric has nothing to do with."""
+    recipes = [run.record["recipe"] for run in runs]
+    data = {recipe["store"]["source"] for recipe in recipes} - set(entry.sources)
+    if data:
+        yield f"other data: {_list(data)}, not {entry.data}"
+    corpora = {recipe["initialisation"]["corpus"]["store"]["source"] for recipe in recipes if _has_corpus(recipe)}
+    if published.corpus and corpora - set(published.corpus.sources):
+        yield f"other corpus: {_list(corpora)}, not {published.corpus.name}"
+    for path, wanted in published.requires.items():
+        found = {_at(recipe, path) for recipe in recipes} - {wanted, _ABSENT}
+        if found:
+            yield f"{path} is {_list(found)}, theirs {'none' if wanted is None else wanted}"
+    if entry.context:
+        yield entry.context
+
+
+def _other_metric(entry: Entry, units: Units) -> Iterator[str]:
+    if entry.value is None:
+        yield f"the published number is unknown: {entry.note}"
+    elif entry.metric is None:
+        yield f"other metric: which one {entry.printed} is, is not resolved"
+    elif not units.n:
+        yield f"other metric: the run has no {entry.metric}, which {entry.printed} is"
+
+
+def _other_data(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
+    stores, splits = (
+        [{key_of(_at(run.record["recipe"], path)) for run in runs} for runs in (first, second)]
+        for path in ("store", "task.split")
+    )
+    if stores[0] != stores[1]:
+        yield "other data"
+    if splits[0] != splits[1]:
+        yield "other patients: the split differs"
+
+
+def _too_few(units: Units) -> list[str]:
+    what = "runs" if units.kind == "fine-tuning" else "pretrainings"
+    return [f"n = {units.n} {what}, below {LEAST_N}"] if units.n < LEAST_N else []
+
+
+def _shared(first: Sequence[Run], second: Sequence[Run]) -> tuple[int, int]:
+    """Return how many keys both sides have with the same metrics, and how many with others."""
+    theirs = {run.record["key"]: run.record["metrics"] for run in second}
+    found = [run.record["metrics"] == theirs[run.record["key"]] for run in first if run.record["key"] in theirs]
+    return sum(found), len(found) - sum(found)
+
+
+def _recipes(first: Evidence, second: Evidence, both: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for method, task in both:
+        theirs = {run.seeds: run.record for run in second.runs[method, task]}
+        for run in first.runs[method, task]:
+            other = theirs.get(run.seeds)
+            if other and other["key"] != run.record["key"]:
+                for line in differences(run.record["recipe"], other["recipe"]):
+                    found.setdefault(line, {})[f"{method} on {task}"] = None
+    return {line: tuple(places) for line, places in found.items()}
+
+
+def _only(name: str, one: Evidence, other: Evidence) -> str:
+    places = [f"{method} on {task}" for method, task in one.runs if (method, task) not in other.runs]
+    return f"Only in {name}: {', '.join(places)}" if places else ""
+
+
+_ABSENT = object()
+
+
+def _at(recipe: Mapping[str, Any], path: str) -> Any:
+    """Return the setting at a dotted path, or `_ABSENT`."""
+    found: Any = recipe
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return _ABSENT
+        found = found[part]
+    return found
+
+
+def _has_corpus(recipe: Mapping[str, Any]) -> bool:
+    return bool(recipe["initialisation"].get("corpus"))
+
+
+def _list(values: set[Any]) -> str:
+    return ", ".join(sorted(str(value) for value in values))

@@ -1,0 +1,124 @@
+"""A comparison as Markdown and for a terminal, in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sg_bench.reporting.compare import CONFIDENCE, Compared, Line, Side
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+DASH = "–"
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def compared_markdown(title: str, compared: Compared) -> str:
+    """Return the whole comparison: verdicts, footnotes, how they were reached, and differing settings."""
+    head, lines = _cells(compared)
+    rule = [":---", ":---", ":---", *["---:"] * (len(head) - 4), ":---"]
+    grid = "\n".join(f"| {' | '.join(_plain(text) for text in cells)} |" for cells in (head, rule, *lines))
+    blocks = [f"# {title}", summary(compared), grid if lines else "Nothing to compare: no method and task in common."]
+    blocks += [*footnotes(compared), " ".join(_legend(compared)), *compared.notes]
+    if compared.recipes is not None:
+        blocks += ["## Settings that differ in equally named cells", _settings(compared)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def compared_console(title: str, compared: Compared) -> RichTable:
+    """Return the verdicts as rich prints them, with footnotes beneath."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    head, lines = _cells(compared)
+    caption = Text("\n".join([summary(compared), *footnotes(compared)]))
+    out = Table(title=Text(title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    for place, name in enumerate(head):
+        numbers = 3 <= place < len(head) - 1
+        out.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+    for cells in lines:
+        out.add_row(*(Text(text) for text in cells))
+    return out
+
+
+def summary(compared: Compared) -> str:
+    """Return "3 consistent, 1 lower, 8 not comparable"."""
+    verdicts = [line.verdict for line in compared.lines]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts))]
+    return f"{compared.first} beside {compared.second}: {', '.join(counts) or 'nothing in common'}."
+
+
+def footnotes(compared: Compared) -> list[str]:
+    """Return "¹ reason" for each reason and remark."""
+    return [f"{_mark(place)} {text}" for place, text in enumerate(_texts(compared), start=1)]
+
+
+def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the lines of the table."""
+    head = ["method", "task", "metric", compared.first, "n", compared.second, "n"]
+    texts = _texts(compared)
+    head += ["difference", "errors", "tolerance", "z", "verdict"]
+    return head, [_line(line, texts) for line in compared.lines]
+
+
+def _line(line: Line, texts: Sequence[str]) -> list[str]:
+    numbers = [_number(line.difference, signed=True), _errors(line), _number(line.tolerance)]
+    z = DASH if line.z is None else f"{line.z:+.2f}"
+    marks = " ".join(_mark(texts.index(text) + 1) for text in (*line.reasons, *line.remarks))
+    sides = [_side(line.first), _count(line.first), _side(line.second), _count(line.second)]
+    return [line.method, line.task, line.metric, *sides, *numbers, z, f"{line.verdict} {marks}".rstrip()]
+
+
+def _side(side: Side) -> str:
+    """Return "83.12 ± 1.05 [1.00]": mean, standard deviation with ddof 1, and in brackets with ddof 0."""
+    if side.mean is None:
+        return DASH
+    picture = "≈ " if side.read_from_picture else ""
+    population = "" if side.population_std is None else f" [{_number(side.population_std)}]"
+    return f"{picture}{_number(side.mean)} ± {_number(side.std)}{population}"
+
+
+def _count(side: Side) -> str:
+    return "?" if side.n is None else f"{side.n}{'*' if side.assumed else ''}"
+
+
+def _errors(line: Line) -> str:
+    return f"{_number(line.first.error)} / {_number(line.second.error)}"
+
+
+def _number(fraction: float | None, *, signed: bool = False) -> str:
+    return DASH if fraction is None else f"{100 * fraction:{'+' if signed else ''}.2f}"
+
+
+def _legend(compared: Compared) -> Iterator[str]:
+    yield "In percent; mean ± standard deviation (ddof 1) [ddof 0] over n independent units."
+    yield f"Difference: {compared.first} minus {compared.second}; errors: standard errors of the two means;"
+    yield f"tolerance: half-width of the {CONFIDENCE:.0%} interval of the difference (Welch), by the measured spreads;"
+    yield "z: the difference over its standard error."
+    comparable = sum(line.tolerance is not None for line in compared.lines)
+    if comparable:
+        yield f"Of {comparable} comparable lines, about {(1 - CONFIDENCE) * comparable:.1f} differ by luck alone."
+    if any(side.assumed for line in compared.lines for side in (line.first, line.second)):
+        yield "*: not published, recalled."
+    if any(side.read_from_picture for line in compared.lines for side in (line.first, line.second)):
+        yield "≈: measured in a picture."
+
+
+def _settings(compared: Compared) -> str:
+    if not compared.recipes:
+        return "None: equally named cells have the same recipes."
+    return "\n".join(f"- `{line}` ({', '.join(places)})" for line, places in compared.recipes.items())
+
+
+def _texts(compared: Compared) -> list[str]:
+    return list(dict.fromkeys(text for line in compared.lines for text in (*line.reasons, *line.remarks)))
+
+
+def _mark(number: int) -> str:
+    return str(number).translate(SUPERSCRIPTS)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

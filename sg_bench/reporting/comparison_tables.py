@@ -1,0 +1,292 @@
+"""The papers' five comparisons: what was measured, and beside it what was published.
+
+A published number stands beside our papers' metric where a task has one, never beside the honest one; there our
+standard deviation is given with ddof 0 too, since the papers do not say theirs. Whether two numbers may be compared
+at all is said above the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import pstdev
+
+from sg_bench.registry import METHODS
+from sg_bench.reporting.compare import compare_with_published
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.pair_tables import pair_document
+from sg_bench.reporting.published import ComparedRow, Comparison, beside, load_published, published_text
+from sg_bench.reporting.published import Entry as Score
+from sg_bench.reporting.render import bounds, cell_text, head, legend, marks, std_text
+from sg_bench.reporting.separation import Ties, ties
+from sg_bench.reporting.sheets import LEAK_MARK, Document, Entry, Footnotes, Head, Line, Sheet, csv_text
+from sg_bench.reporting.tables import Cell, Column, Record, Row, Table
+from sg_bench.tasks import parse_reference
+
+NOT_RUN = "not run"
+UNRESOLVED = "Which metric was printed is not resolved: shown, never compared."
+NOTHING = "Nothing of this comparison is measured here; the published numbers stand alone."
+MARKS = "≈: measured in a picture of the publication; ?: the publication has it, but no source that could be read does."
+CSV_HEADER = (
+    "comparison,method,label,task,metric,role,mean,std,std_ddof0,n,planned,failed,low,high,mark,leak,not_run,"
+    "published,published_spread,published_status,published_metric,published_label,publication"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One column of a comparison."""
+
+    task: str
+    """The comparison's task."""
+    label: str
+    """The suite's, with its variant."""
+    index: int | None = None
+    """Of the measured column in the narrowed table; None: nothing of this task is in the suite."""
+    published: bool = False
+    with_published: bool = False
+    """The column that published numbers stand beside."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison, with what the suite measured of it."""
+
+    comparison: Comparison
+    table: Table
+    """The suite's main table, narrowed to the methods and tasks of the comparison."""
+    labels: Mapping[str, list[str]]
+    """The suite's labels of each registered method."""
+
+    @cached_property
+    def scores(self) -> dict[tuple[str, str], Score]:
+        """Published scores by (method, task)."""
+        return {(str(score.method), str(score.task)): score for score in beside(self.comparison)}
+
+    @cached_property
+    def ties(self) -> list[Ties]:
+        """What may be said of the best of each measured column."""
+        return [ties(self.table, index) for index in range(len(self.table.columns))]
+
+    @cached_property
+    def rows(self) -> list[tuple[ComparedRow, Row | None]]:
+        """Each line: what the comparison asks for, and what the suite has of it."""
+        by_label = {row.method: row for row in self.table.rows}
+        return [
+            (row, by_label[label] if label else None)
+            for row in self.comparison.rows
+            for label in self.labels.get(row.method) or [""]
+        ]
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The columns: of each task what is measured, then what is published."""
+        return [place for task in self.comparison.tasks for place in self._of_task(task)]
+
+    def _of_task(self, task: str) -> Iterator[Place]:
+        found = {c.task: None for c in self.table.columns if base_name(c.task) == task}
+        for label in found:
+            own = [index for index, column in enumerate(self.table.columns) if column.task == label]
+            for index in own:
+                yield Place(task, label, index, with_published=index == own[-1])
+            yield Place(task, label, published=True)
+        if not found:
+            yield Place(task, task)
+            yield Place(task, task, published=True)
+
+
+def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> Compared:
+    """Return what `table`, the suite's main table, has of a comparison.
+
+    Args:
+        comparison: rows are registered methods, tasks are cards' names.
+        table: the main table; its rows are labels, its tasks have variants.
+        names: the registered method behind each label.
+    """
+    labels: dict[str, list[str]] = {}
+    for row in table.rows:
+        labels.setdefault(names.get(row.method, row.method), []).append(row.method)
+    wanted = {label for method in comparison.methods for label in labels.get(method, [])}
+    rows = [place for place, row in enumerate(table.rows) if row.method in wanted]
+    columns = [index for index in table.printed if _belongs(table.columns[index], comparison)]
+    return Compared(comparison, table.select(rows, columns), labels)
+
+
+def comparison_documents(comparison: Comparison, table: Table, names: Mapping[str, str]) -> list[Document]:
+    """Return one of the papers' comparisons ready to be printed, measured or not, and its pairs if it names any.
+
+    Arguments as `compared`.
+    """
+    found = compared(comparison, table, names)
+    document = Document(f"comparison-{comparison.name}", comparison.title, (_sheet(found),), _csv(found))
+    pairs = [pair_document(comparison, found.table, found.labels)] if comparison.pairs else []
+    return [document, *pairs]
+
+
+def base_name(task: str) -> str:
+    """Return the name of a task's card: "ncs" for "ncs[data=phantom]"."""
+    return parse_reference(task)[0]
+
+
+def _belongs(column: Column, comparison: Comparison) -> bool:
+    name, choices = parse_reference(column.task)
+    return name in comparison.tasks and "fraction" not in choices
+
+
+def _sheet(found: Compared) -> Sheet:
+    footnotes = Footnotes()
+    for reason in found.table.reasons:  # so numbered in the cells already
+        footnotes.mark(reason)
+    lines = tuple(
+        _line(found, asked, row, footnotes, opens=bool(place and found.comparison.pairs and not asked.base))
+        for place, (asked, row) in enumerate(found.rows)
+    )
+    leaks = dict.fromkeys(leak for row in found.table.rows for cell in row.summaries for leak in cell.leaks)
+    return Sheet(
+        found.comparison.title,
+        (Head("method"), *(_head(found, place) for place in found.places)),
+        lines,
+        tuple(_notes(found)),
+        (*footnotes.lines(), *(f"{LEAK_MARK} {leak}" for leak in leaks), *_cited(found)),
+        tuple(_legend(found)),
+    )
+
+
+def _head(found: Compared, place: Place) -> Head:
+    if place.published:
+        return Head("published", place.label)
+    if place.index is None or not found.table.columns[place.index].metric:
+        return Head("measured", place.label)
+    return head(found.table.columns[place.index])
+
+
+def _line(found: Compared, asked: ComparedRow, row: Row | None, footnotes: Footnotes, *, opens: bool) -> Line:
+    label = (row.method if row else asked.method) + (footnotes.mark(asked.note) if asked.note else "")
+    entries = (_entry(found, asked, row, place, footnotes) for place in found.places)
+    return Line((Entry(label), *entries), opens)
+
+
+def _entry(found: Compared, asked: ComparedRow, row: Row | None, place: Place, footnotes: Footnotes) -> Entry:
+    if place.published:
+        return Entry(_published(found.scores.get((asked.method, place.task)), footnotes))
+    if row is None or place.index is None or not row.summaries[place.index].planned:
+        return Entry(NOT_RUN + footnotes.mark(why_not_run(found, asked.method, row, place)))
+    summary, tied = row.summaries[place.index], found.ties[place.index]
+    beside_published = f" [{std_text(pstdev(summary.values))}]" if place.with_published and summary.n else ""
+    text = cell_text(summary, found.table, beside_published + marks(row, place.index, tied))
+    return Entry(text, row.method in tied.best, f"{row.method}/{place.label}", summary.keys)
+
+
+def _published(score: Score | None, footnotes: Footnotes) -> str:
+    if score is None:
+        return ""
+    remarks = (UNRESOLVED if score.certainty == "unresolved" and score.value is not None else "", score.note)
+    note = " ".join(filter(None, remarks))
+    return published_text(score) + (footnotes.mark(note) if note else "")
+
+
+def why_not_run(found: Compared, method: str, row: Row | None, place: Place) -> str:
+    """Return why a cell of a comparison has no run."""
+    told = next((score.not_run for (name, _), score in found.scores.items() if name == method and score.not_run), "")
+    if told:
+        return told
+    if row is None:
+        here = method in METHODS.names()
+        return "The suite does not have this method." if here else "sg-bench has no method of this name yet."
+    return f"The suite does not have the task {place.label}."
+
+
+def _notes(found: Compared) -> Iterator[str]:
+    measured = any(cell.n for row in found.table.rows for cell in row.summaries)
+    if not measured:
+        yield NOTHING
+    reasons = _reasons(found)
+    for label in dict.fromkeys(place.label for place in found.places):
+        if label in reasons:
+            yield f"Not comparable with the published numbers, {label}: {'; '.join(reasons[label])}."
+
+
+def _reasons(found: Compared) -> dict[str, list[str]]:
+    """Return why measured and published numbers are not comparable, by task; a task that is comparable is absent."""
+    done = [(cell, record) for cell, record in found.table.done if _whole(record) and _asked(found, cell)]
+    evidence = Evidence([cell for cell, _ in done], {cell.key: record for cell, record in done})
+    reasons: dict[str, dict[str, None]] = {}
+    for name in _publications(found):
+        for line in compare_with_published(evidence, load_published(name)).lines:
+            score = found.scores.get((evidence.method_name(line.method), base_name(line.task)))
+            if score and score.publication == name:
+                reasons.setdefault(line.task, {}).update(dict.fromkeys(line.reasons))
+    return {task: list(told) for task, told in reasons.items() if told}
+
+
+def _whole(record: Record) -> bool:
+    """Return whether a record tells what it was made of."""
+    return bool({"task", "store", "initialisation"} <= record.get("recipe", {}).keys())
+
+
+def _asked(found: Compared, cell: Cell) -> bool:
+    rows, tasks = {row.method for row in found.table.rows}, {column.task for column in found.table.columns}
+    return cell.method in rows and cell.task in tasks
+
+
+def _publications(found: Compared) -> list[str]:
+    return list(dict.fromkeys(score.publication for score in found.scores.values()))
+
+
+def _legend(found: Compared) -> list[str]:
+    measured = any(cell.planned for row in found.table.rows for cell in row.summaries)
+    own = legend(found.table, found.ties) if measured else []
+    beside_ = ["[...]: standard deviation with ddof 0, for the published one beside it."] if measured else []
+    return [*own, *beside_, MARKS]
+
+
+def _cited(found: Compared) -> Iterator[str]:
+    """Yield where the published numbers come from, a paragraph each."""
+    for name in _publications(found):
+        each = load_published(name)
+        context = f"Context only: {each.context}." if each.context else ""
+        parts = (f"Published: {each.citation}.", each.source, f"Number of runs: {each.n_note}", context)
+        yield " ".join(filter(None, parts))
+
+
+def _csv(found: Compared) -> str:
+    lines = (
+        _csv_line(found, asked, row, place)
+        for asked, row in found.rows
+        for place in found.places
+        if not place.published
+    )
+    return csv_text([CSV_HEADER.split(","), *lines])
+
+
+def _csv_line(found: Compared, asked: ComparedRow, row: Row | None, place: Place) -> Sequence[object]:
+    score = found.scores.get((asked.method, place.task))
+    beside_ = place.with_published or place.index is None
+    published = (
+        [_fraction(score.value), _fraction(score.spread), score.status, score.metric, score.label, score.publication]
+        if score and beside_
+        else [None] * 6
+    )
+    who = [found.comparison.name, asked.method, row.method if row else None, place.label]
+    if row is None or place.index is None or not row.summaries[place.index].planned:
+        reason = why_not_run(found, asked.method, row, place)
+        return [*who, *_metric(found, place), *[None] * 10, reason, *published]
+    return [*who, *_metric(found, place), *_numbers(found, row, place.index), None, *published]
+
+
+def _fraction(percent: float | None) -> float | None:
+    """Return a published percentage as the fraction that all other numbers of the file are."""
+    return None if percent is None else round(percent / 100, 6)
+
+
+def _metric(found: Compared, place: Place) -> list[object]:
+    column = None if place.index is None else found.table.columns[place.index]
+    return [column.metric, column.role] if column else [None, None]
+
+
+def _numbers(found: Compared, row: Row, index: int) -> list[object]:
+    summary, tied = row.summaries[index], found.ties[index]
+    spreads = [summary.std, pstdev(summary.values) if summary.n else None]
+    counts = [summary.n, summary.planned, sum(count for _, count in summary.failed)]
+    return [summary.mean, *spreads, *counts, *bounds(summary), tied.word(row.method), "; ".join(summary.leaks) or None]

@@ -1,0 +1,200 @@
+"""What the numbers cost: wall and processor time and peak memory, pretraining and fine-tuning apart.
+
+All of it stands in the records' `ran`. A pretraining's record lies beside its weights in the workspace; where the
+workspace is not at hand its cost is not known, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from sg_bench.recipes import key_of
+from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text
+from sg_bench.reporting.tables import Record, Table
+from sg_bench.workspace import Workspace, read_json
+
+Recipe = Mapping[str, Any]
+DISCOVERY = "auto-encoder of discovery"
+"""The line of what self-discovery trains once, for all methods that use its patterns."""
+NO_RECORD = "the pretraining's record is not at hand (report with the workspace that computed it)"
+LEGEND = (
+    "Mean of a run, s: seconds. Processor seconds are of all threads of the process; where several workers share a "
+    "pretraining they, and the peak, are the first worker's.",
+    "Peak memory: the highest of any run, of the whole process; a process that computed several jobs keeps the peak "
+    "of all of them.",
+    "The auto-encoder of discovery is trained once and shared; cutting out the patterns keeps no record of its cost.",
+)
+CSV_HEADER = (
+    "stage,method,task,runs,wall_seconds,processor_seconds,wall_seconds_all,processor_seconds_all,peak_memory_mib,"
+    "peak_device_memory_mib"
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some runs cost."""
+
+    ran: tuple[Record, ...]
+    """`ran` of each run whose record tells."""
+    keys: tuple[str, ...]
+
+    @property
+    def runs(self) -> int:
+        """Return how many runs are counted."""
+        return len(self.ran)
+
+    def mean(self, name: str) -> float | None:
+        """Return the mean of a measured quantity over the runs, None where none was measured."""
+        found = self._of(name)
+        return fmean(found) if found else None
+
+    def total(self, name: str) -> float | None:
+        """Return its sum."""
+        found = self._of(name)
+        return sum(found) if found else None
+
+    def peak(self, name: str) -> float | None:
+        """Return its maximum."""
+        return max(self._of(name), default=None)
+
+    def _of(self, name: str) -> list[float]:
+        return [float(ran[name]) for ran in self.ran if ran.get(name) is not None]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost of everything in a table."""
+
+    table: Table
+    workspace: Workspace | None
+
+    @cached_property
+    def fine_tuning(self) -> dict[tuple[str, str], Cost]:
+        """By (method, task)."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for cell, record in self.table.done:
+            found.setdefault((cell.method, cell.task), []).append(record)
+        return {place: _cost((record["key"], record.get("ran")) for record in runs) for place, runs in found.items()}
+
+    @cached_property
+    def pretraining(self) -> dict[str, Cost]:
+        """By method, and under DISCOVERY what self-discovery trained; each pretraining once."""
+        wanted: dict[str, dict[str, None]] = {}
+        for method, key, encoder in self._initialisations():
+            wanted.setdefault(method, {})[key] = None
+            if encoder:
+                wanted.setdefault(DISCOVERY, {})[encoder] = None
+        return {method: _cost((key, self._ran(key)) for key in keys) for method, keys in wanted.items()}
+
+    def _initialisations(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each (method, key of its initialisation, key of discovery's auto-encoder or "")."""
+        for (method, _), recipe in self._recipes().items():
+            patterns = recipe.get("patterns") or {}
+            encoder = patterns.get("autoencoder")
+            yield method, key_of(recipe), key_of(encoder) if encoder else ""
+
+    def _recipes(self) -> dict[tuple[str, int], Recipe]:
+        """Return the recipe of each initialisation; a method and its pretraining seed have but one in a suite."""
+        found: dict[tuple[str, int], Recipe] = {}
+        for cell, record in self.table.done:
+            recipe = record.get("recipe", {}).get("initialisation")
+            if recipe:
+                found.setdefault((cell.method, cell.pretraining_seed), recipe)
+        return found
+
+    def _ran(self, key: str) -> Record | None:
+        if self.workspace is None:
+            return None
+        try:
+            record: Record = read_json(self.workspace.path("initialisations", key) / "record.json")
+        except (OSError, ValueError):  # not here, or damaged: its cost is not known, and nothing else depends on it
+            return None
+        return record.get("ran")
+
+
+def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
+    """Return the cost of each method, pretraining and fine-tuning apart; the CSV has each task of it too.
+
+    Args:
+        table: the suite's main table.
+        workspace: where the pretrainings' records lie, if at hand.
+    """
+    costs = Costs(table, workspace)
+    hardware = _hardware(costs)
+    notes = [f"Measured on: {'; '.join(hardware)}."] if hardware else ["Nothing is measured yet."]
+    if len(hardware) > 1:
+        notes.append("On different hardware: times of different machines are not comparable.")
+    sheet = _sheet(costs, notes)
+    return Document("cost", "Cost", (sheet,), _csv(costs))
+
+
+def _cost(runs: Iterable[tuple[str, Record | None]]) -> Cost:
+    known = [(key, ran) for key, ran in runs if ran]
+    return Cost(tuple(ran for _, ran in known), tuple(key for key, _ in known))
+
+
+def _sheet(costs: Costs, notes: Sequence[str]) -> Sheet:
+    footnotes = Footnotes()
+    methods = [row.method for row in costs.table.rows]
+    shared = [DISCOVERY] if DISCOVERY in costs.pretraining else []
+    lines = [_line(costs, method, footnotes) for method in [*methods, *shared]]
+    names = ("runs", "wall s", "processor s", "peak MiB")
+    heads = [Head(name, stage) for stage in ("pretraining", "fine-tuning") for name in names]
+    return Sheet("Cost", (Head("method"), *heads), tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
+
+
+def _line(costs: Costs, method: str, footnotes: Footnotes) -> Line:
+    pretraining = costs.pretraining.get(method)
+    parts = [cost for (label, _), cost in costs.fine_tuning.items() if label == method]
+    fine_tuning = Cost(
+        tuple(ran for part in parts for ran in part.ran), tuple(key for part in parts for key in part.keys)
+    )
+    why = footnotes.mark(NO_RECORD) if pretraining and not pretraining.runs else ""
+    return Line((Entry(method), *_entries(method, pretraining, why), *_entries(method, fine_tuning, "")))
+
+
+def _entries(method: str, cost: Cost | None, why: str) -> list[Entry]:
+    if cost is None or not cost.runs:
+        return [Entry(DASH + why)] * 4
+    numbers = [cost.mean("wall_seconds"), cost.mean("processor_seconds"), cost.peak("peak_memory_mib")]
+    texts = [str(cost.runs), *map(_seconds, numbers[:2]), DASH if numbers[2] is None else f"{numbers[2]:,.0f}"]
+    return [
+        Entry(text, place=method if not place else "", keys=cost.keys if not place else ())
+        for place, text in enumerate(texts)
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    """Return seconds with one decimal below a hundred, thousands set apart."""
+    if value is None:
+        return DASH
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _hardware(costs: Costs) -> list[str]:
+    found = [*costs.pretraining.values(), *costs.fine_tuning.values()]
+    machines = (ran.get("hardware") or {} for cost in found for ran in cost.ran)
+    return sorted({text for machine in machines if (text := _machine(machine))})
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    device = str(hardware.get("device") or "")
+    processor = f"{hardware.get('processor') or 'unknown processor'}, {hardware.get('cores') or '?'} cores"
+    return "" if not hardware else processor if device in ("", "cpu") else f"{device} ({processor})"
+
+
+def _csv(costs: Costs) -> str:
+    lines = [_csv_line("pretraining", method, None, cost) for method, cost in costs.pretraining.items()]
+    lines += [_csv_line("fine-tuning", method, task, cost) for (method, task), cost in costs.fine_tuning.items()]
+    return csv_text([CSV_HEADER.split(","), *lines])
+
+
+def _csv_line(stage: str, method: str, task: str | None, cost: Cost) -> list[object]:
+    seconds = ("wall_seconds", "processor_seconds")
+    means, totals = [cost.mean(name) for name in seconds], [cost.total(name) for name in seconds]
+    peaks = [cost.peak(name) for name in ("peak_memory_mib", "peak_device_memory_mib")]
+    return [stage, method, task, cost.runs, *means, *totals, *peaks]

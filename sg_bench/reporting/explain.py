@@ -1,0 +1,313 @@
+"""Where a number came from: seeds, every setting of the recipe, digests, code, machine, time.
+
+A cell is named by its key (six digits of it or more, if they are its alone), as "method/task/pretraining
+seed/fine-tuning seed", or as "method/task", which stands for all its runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sg_bench.errors import SgBenchError, UsageError, did_you_mean
+from sg_bench.ledger import Ledger
+from sg_bench.recipes import key_of
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.tables import Cell, Record
+from sg_bench.workspace import Workspace, file_digest, read_json
+
+LEAST_DIGITS = 6
+"""Fewest digits of a key that name a cell."""
+DASH = "–"
+Line = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of an explanation: a heading, and what is said of each name."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def find_cells(evidence: Evidence, name: str) -> list[Cell]:
+    """Return the cells that `name` stands for; more than one only for "method/task".
+
+    Raises:
+        UsageError: no cell has that name, or several keys begin with it.
+    """
+    if "/" in name:
+        return _by_names(evidence, name)
+    if not re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS},64}}", name):
+        hint = f"Write {LEAST_DIGITS} or more digits of its key, method/task or method/task/0/3. {_places(evidence)}"
+        raise UsageError(f"'{name}' names no cell", hint=hint)
+    found = {cell.key: cell for cell in evidence.cells if cell.key.startswith(name) and cell.key in evidence.records}
+    if not found:
+        close = _question(name, {key[: len(name)] for key in evidence.records})
+        raise UsageError(f"no cell's key begins with {name}", hint=f"{close}{_places(evidence)}")
+    if len(found) > 1:
+        digits = ", ".join(key[: len(name) + 6] for key in sorted(found))
+        raise UsageError(f"{len(found)} cells' keys begin with {name}", hint=f"Write one more digit: {digits}")
+    return list(found.values())
+
+
+def explain(evidence: Evidence, name: str, folder: Path) -> list[Section]:
+    """Return where the number of a cell came from, or, for "method/task", the numbers of its runs.
+
+    Args:
+        evidence: the cells that can be asked about.
+        name: as `find_cells` takes it.
+        folder: a workspace, of which files are checked against their digests, or a results folder.
+
+    Raises:
+        UsageError: as `find_cells`.
+    """
+    cells = find_cells(evidence, name)
+    if len(cells) == 1:
+        return explain_cell(cells[0], evidence.records[cells[0].key], folder)
+    return explain_group(evidence, cells)
+
+
+def explain_cell(cell: Cell, record: Record, folder: Path | None = None) -> list[Section]:
+    """Return everything that is known of one cell; without a folder, nothing is looked up beside its record."""
+    recipe = record["recipe"]
+    sections = [Section("Cell", tuple(_cell(cell, record))), Section("Scores", tuple(_scores(record)))]
+    if record.get("error"):
+        sections.append(Section("Error", tuple(_flat(record["error"]))))
+    sections += [Section(title, tuple(lines)) for title, lines in _chain(recipe)]
+    sections.append(Section("Outputs (SHA-256)", tuple(_outputs(record, folder))))
+    sections.append(Section("Ran", tuple(_flat(record.get("ran") or {}))))
+    sections.append(Section("Initialisation's own record", tuple(_initialisation(record, folder))))
+    return [section for section in sections if section.lines]
+
+
+def explain_group(evidence: Evidence, cells: Sequence[Cell]) -> list[Section]:
+    """Return the runs of one method on one task: their scores, what they share, and in what they differ."""
+    records = [evidence.records[cell.key] for cell in cells]
+    first = cells[0]
+    runs = tuple((_seeds(cell), _run(record)) for cell, record in zip(cells, records, strict=True))
+    ran = [dict(_flat(_machine(record))) for record in records]
+    where = tuple((name, _values(lines.get(name, DASH) for lines in ran)) for name in _union(ran))
+    sections = [
+        Section(f"{first.method} on {first.task}: {len(cells)} runs", tuple(_means(evidence, first))),
+        Section("Runs (pretraining seed/fine-tuning seed)", runs),
+        *_shared([record["recipe"] for record in records]),
+        Section("Ran on", where),
+    ]
+    return [section for section in sections if section.lines]
+
+
+def _shared(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    """Yield the parts of the recipes; a setting that is not the same in all runs shows each value."""
+    chains = [[(title, dict(lines)) for title, lines in _chain(recipe)] for recipe in recipes]
+    for parts in zip(*chains, strict=True):
+        titles, settings = [title for title, _ in parts], [lines for _, lines in parts]
+        title = titles[0] if len(set(titles)) == 1 else titles[0].partition(" (")[0]
+        found = ((name, _values(lines.get(name, DASH) for lines in settings)) for name in _union(settings))
+        yield Section(title, tuple(found))
+
+
+def _union(lines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the names in any of `lines`, in the order in which they appear."""
+    return list(dict.fromkeys(name for each in lines for name in each))
+
+
+def as_text(sections: Iterable[Section]) -> str:
+    """Return the sections as plain lines, each name aligned with its section's."""
+    blocks = []
+    for section in sections:
+        width = max(len(name) for name, _ in section.lines) if section.lines else 0
+        lines = [f"  {name:<{width}}  {value}".rstrip() for name, value in section.lines]
+        blocks.append("\n".join([section.title, *lines]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _by_names(evidence: Evidence, name: str) -> list[Cell]:
+    """Return the cells of "method/task" or "method/task/0/3"; a task may be called without its variant."""
+    recorded = [cell for cell in evidence.cells if cell.key in evidence.records]
+    spoken = {f"{cell.method}/{cell.task}{seeds}": None for cell in recorded for seeds in ("", f"/{_seeds(cell)}")}
+    exact = [cell for cell in recorded if name in _names(cell, cell.task)]
+    found = exact or [cell for cell in recorded if name in _names(cell, cell.task.partition("[")[0])]
+    tasks = sorted({cell.task for cell in found})
+    if len(tasks) > 1:
+        raise UsageError(f"'{name}' is several tasks", hint=f"Write one of {', '.join(tasks)}")
+    if not found:
+        raise UsageError(f"no cell '{name}'", hint=f"{_question(name, spoken)}{_places(evidence)}")
+    return list({cell.key: cell for cell in found}.values())
+
+
+def _names(cell: Cell, task: str) -> tuple[str, str]:
+    return f"{cell.method}/{task}", f"{cell.method}/{task}/{_seeds(cell)}"
+
+
+def _question(name: str, known: Iterable[str]) -> str:
+    """Return "Did you mean 'x'? ", or nothing where no name is near."""
+    told = did_you_mean(name, known)
+    return told.partition("Known:")[0] if "?" in told else ""
+
+
+def _places(evidence: Evidence) -> str:
+    places = dict.fromkeys(f"{cell.method}/{cell.task}" for cell in evidence.cells if cell.key in evidence.records)
+    return _short(f"Known: {', '.join(places) or 'none'}")
+
+
+def _short(text: str, most: int = 400) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _seeds(cell: Cell) -> str:
+    return f"{cell.pretraining_seed}/{cell.fine_tuning_seed}"
+
+
+def _cell(cell: Cell, record: Record) -> Iterator[Line]:
+    yield "method", cell.method
+    yield "task", cell.task
+    yield "pretraining seed", str(cell.pretraining_seed)
+    yield "fine-tuning seed", str(cell.fine_tuning_seed)
+    yield "status", record["status"]
+    sound = key_of(record["recipe"]) == record["key"]
+    yield "key", f"{record['key']} ({'' if sound else 'NOT '}the SHA-256 of the recipe below)"
+    if record.get("loaded"):
+        yield "initialisation loaded", record["loaded"]
+    yield from ((f"{part} cases", str(count)) for part, count in (record.get("counts") or {}).items())
+
+
+def _scores(record: Record) -> Iterator[Line]:
+    roles = {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
+    for name, score in sorted((record.get("metrics") or {}).items()):
+        value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
+        yield name, f"{value}  {roles.get(name, '')}".rstrip()
+    if record.get("cases"):
+        yield "test cases scored", str(len(record["cases"]))
+
+
+def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
+    """Yield each part of a chained recipe once, with the key under which the workspace has its result."""
+    yield "Task", _flat(recipe["task"])
+    yield _keyed("Target data", recipe["store"]), _flat(recipe["store"], "kind")
+    initialisation = recipe["initialisation"]
+    own = {name: value for name, value in initialisation.items() if name not in ("corpus", "patterns")}
+    yield _keyed("Initialisation", initialisation), _flat(own, "kind")
+    if initialisation.get("corpus"):
+        yield from _corpus("Corpus of the pretraining", initialisation["corpus"])
+    patterns = initialisation.get("patterns")
+    if patterns:
+        yield _keyed("Patterns", patterns), _flat(patterns["settings"])
+        encoder = {name: value for name, value in patterns["autoencoder"].items() if name not in ("corpus", "patterns")}
+        yield _keyed("Auto-encoder of the discovery", patterns["autoencoder"]), _flat(encoder, "kind")
+        if patterns["corpus"] != initialisation.get("corpus"):
+            yield from _corpus("Corpus of the discovery", patterns["corpus"])
+
+
+def _corpus(title: str, corpus: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
+    rest = {name: value for name, value in corpus.items() if name != "store"}
+    yield _keyed(title, corpus["store"]), iter([*_flat(corpus["store"], "kind"), *_flat(rest)])
+
+
+def _keyed(title: str, recipe: Mapping[str, Any]) -> str:
+    return f"{title} ({key_of(recipe)})"
+
+
+def _outputs(record: Record, folder: Path | None) -> Iterator[Line]:
+    """Yield each output's digest, and whether a workspace's file still has it."""
+    path = folder / "predictions" / f"{record['key']}.npz" if folder else None
+    for name, digest in sorted((record.get("outputs") or {}).items()):
+        state = f"  ({_state(path, digest)})" if name == "predictions" and path else ""
+        yield name, f"{digest}{state}"
+
+
+def _state(path: Path, digest: str) -> str:
+    if not path.is_file():
+        return "no such file here"
+    return "the file here is the same" if file_digest(path) == digest else "THE FILE HERE IS ANOTHER"
+
+
+def _initialisation(record: Record, folder: Path | None) -> Iterator[Line]:
+    if folder is None:
+        return
+    path = Workspace(folder).path("initialisations", key_of(record["recipe"]["initialisation"])) / "record.json"
+    try:
+        own = read_json(path)
+    except FileNotFoundError:
+        yield "record.json", "not here: only the workspace in which it was pretrained has it"
+        return
+    except ValueError as error:
+        raise SgBenchError(f"{path} is damaged: {error}", hint="Delete its folder; it is pretrained again") from error
+    used, made = (found.get("outputs", {}).get("initialisation") for found in (record, own))
+    yield "weights", f"{made} ({'those that the cell used' if used == made else 'NOT those that the cell used'})"
+    if own.get("curves"):
+        last = own["curves"][-1]
+        yield "stages", ", ".join(dict.fromkeys(str(epoch["stage"]) for epoch in own["curves"]))
+        yield "epochs, steps", f"{len(own['curves'])}, {last['step']}"
+        yield from _flat({part: last.get(part) for part in ("train", "validation")}, prefix="last loss")
+    yield from _flat(own.get("ran") or {}, prefix="ran")
+
+
+def _run(record: Record) -> str:
+    """Return "1a2b3c4d5e6f  auc 57.50 %  1.1 s" of one run."""
+    if record["status"] != "done":
+        return f"{record['key'][:12]}  failed ({record['error']['kind']}): {record['error']['message']}"
+    shown = dict.fromkeys(name for name in (record.get("headline"), record.get("parity")) if name)
+    scores = [f"{name} {_percent(record['metrics'].get(name))}" for name in shown]
+    seconds = (record.get("ran") or {}).get("wall_seconds")
+    return "  ".join([record["key"][:12], *scores, *([] if seconds is None else [f"{seconds:g} s"])])
+
+
+def _means(evidence: Evidence, cell: Cell) -> Iterator[Line]:
+    metrics = (evidence.headline(cell.task), evidence.parity(cell.task))
+    for metric in dict.fromkeys(name for name in metrics if name):
+        scores = evidence.scores(cell.method, cell.task, metric)
+        units = evidence.units(cell.method, cell.task, metric)
+        if scores:
+            only = ", so about this checkpoint only" if units.kind == "fine-tuning" else ""
+            told = f"{len(scores)} runs ({units.n} independent: {units.kind} seeds{only})"
+            yield metric, f"mean {_percent(fmean(units.values))} of {told}"
+
+
+def _percent(score: float | None) -> str:
+    return "undefined" if score is None else f"{100 * score:.2f} %"
+
+
+def _machine(record: Record) -> dict[str, Any]:
+    ran = record.get("ran") or {}
+    return {name: ran[name] for name in ("git", "hardware", "software", "threads", "world_size") if name in ran}
+
+
+def _values(values: Iterable[str]) -> str:
+    """Return the value that all runs have, or each with the number of runs that have it."""
+    found = list(values)
+    if len(set(found)) == 1:
+        return found[0]
+    return ", ".join(f"{value} ({found.count(value)} x)" for value in dict.fromkeys(found))
+
+
+def _flat(tree: Mapping[str, Any], *without: str, prefix: str = "") -> Iterator[Line]:
+    """Yield "a.b.c", value for each leaf of nested settings."""
+    for name, value in tree.items():
+        if name in without:
+            continue
+        path = f"{prefix}.{name}".lstrip(".")
+        if isinstance(value, Mapping):
+            yield from _flat(value, prefix=path)
+        else:
+            yield path, DASH if value is None else str(value)
+
+
+def read_and_explain(folder: Path, name: str) -> list[Section]:
+    """Return the explanation of a cell of a workspace or results folder, with any conflict in its ledger.
+
+    Raises:
+        UsageError: the folder holds no records, or no such cell.
+    """
+    from sg_bench.reporting.folders import read_evidence
+
+    evidence = read_evidence(folder)
+    sections, conflicts = explain(evidence, name, folder), Ledger(Workspace(folder)).conflicts()
+    lines = [
+        (f"cells/{name}", "another outcome") for c in find_cells(evidence, name) for name in conflicts.get(c.key, [])
+    ]
+    return [*sections, Section("Conflicts", tuple(lines))] if lines else sections

@@ -1,0 +1,43 @@
+"""The figures of the papers, as SVG and PDF: the same ledger gives the same bytes, without torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, seed_strips
+from sg_bench.reporting.figures.sheet import Plot, save
+from sg_bench.workspace import Workspace
+
+OURS = r"(addon|methods|label-efficiency|learning-curves|seed-spread|restoration|segmentation-.+)\.(svg|pdf)"
+
+__all__ = ["Plot", "plots", "write_figures"]
+
+
+def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> list[Path]:
+    """Write every figure that `evidence` can fill under out/figures, and remove those that it no longer can.
+
+    Each stands there as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide.
+
+    Args:
+        out: the report's folder.
+        evidence: cells and records.
+        workspace: where predictions, stores and initialisations lie; without it there are no montages.
+
+    Returns:
+        The paths that were written, in the order of `plots`.
+    """
+    folder = out / "figures"
+    written = [path for plot in plots(evidence, workspace=workspace) for path in save(plot, folder)]
+    for path in folder.glob("*"):
+        if re.fullmatch(OURS, path.name.replace("-column.", ".")) and path not in written:
+            path.unlink()
+    return written
+
+
+def plots(evidence: Evidence, *, workspace: Workspace | None = None) -> list[Plot]:
+    """Return the figures with their titles and captions, before they are drawn."""
+    charts = (addon, label_efficiency, learning_curves, seed_strips)
+    found = [plot for chart in charts for plot in chart.plots(evidence)]
+    return found + (montage.plots(evidence, workspace) if workspace else [])

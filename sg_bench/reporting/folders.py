@@ -1,0 +1,81 @@
+"""What a folder of records holds: a workspace, or a results folder that a report has written."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sg_bench.errors import UsageError
+from sg_bench.ledger import Ledger, Record
+from sg_bench.recipes import key_of
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class FoundCell:
+    """A cell known from its record alone."""
+
+    key: str
+    method: str
+    task: str
+    pretraining_seed: int
+    fine_tuning_seed: int
+    missing: str | None = None
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Return all records of a workspace or results folder as evidence, failed ones included.
+
+    Labels are those of tables/scores.csv where there is one (a results folder); elsewhere the registered names,
+    followed by some digits of the recipe's key where one name stands for several recipes.
+
+    Raises:
+        UsageError: the folder holds no records.
+        SgBenchError: a record is damaged.
+    """
+    ledger = Ledger(Workspace(folder))
+    records = {record["key"]: record for record in ledger.records()}
+    if not records:
+        raise UsageError(f"{folder}: no cells here", hint="Name a workspace or a results folder: both hold cells/")
+    labels = _named_by_recipe(records.values()) | _named_by_report(folder / "tables" / "scores.csv")
+    cells = [
+        FoundCell(key, *labels[key], record["recipe"]["pretraining_seed"], record["recipe"]["fine_tuning_seed"])
+        for key, record in records.items()
+    ]
+    cells.sort(key=lambda cell: (cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed, cell.key))
+    return Evidence(cells, records)
+
+
+def _named_by_report(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        return {line["key"]: (line["method"], line["task"]) for line in csv.DictReader(file)}
+
+
+def _named_by_recipe(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
+    """Return (method, task) of each key."""
+    parts = {record["key"]: (_method_part(record["recipe"]), _task_part(record["recipe"])) for record in records}
+    methods = _distinct(method for method, _ in parts.values())
+    tasks = _distinct(task for _, task in parts.values())
+    return {key: (methods[method[1]], tasks[task[1]]) for key, (method, task) in parts.items()}
+
+
+def _distinct(parts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return a label for each digest: the name, with six of its digits where several digests share the name."""
+    known = set(parts)
+    names = [name for name, _ in known]
+    return {digest: name if names.count(name) == 1 else f"{name}#{digest[:6]}" for name, digest in known}
+
+
+def _method_part(recipe: Mapping[str, Any]) -> tuple[str, str]:
+    method = {name: value for name, value in recipe["initialisation"].items() if name != "seed"}
+    return method["method"], key_of(method)
+
+
+def _task_part(recipe: Mapping[str, Any]) -> tuple[str, str]:
+    return recipe["task"]["name"], key_of([recipe["task"], recipe["store"]])

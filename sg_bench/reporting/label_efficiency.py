@@ -1,0 +1,123 @@
+"""Label efficiency: each method on growing, nested shares of a task's training patients (`ncc[fraction=0.1]`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sg_bench.reporting.render import PARITY, bounds, entry, footnotes, legend
+from sg_bench.reporting.separation import Ties, ties
+from sg_bench.reporting.sheets import Document, Entry, Head, Line, Sheet, csv_text
+from sg_bench.reporting.tables import Row, Table
+from sg_bench.tasks import parse_reference
+
+NOTHING = "The suite has no task with a share of its labels, such as ncc[fraction=0.1]."
+SUBSETS = "Shares are of the training patients, nested within one fine-tuning seed and the same for all methods."
+
+
+@dataclass(frozen=True)
+class Share:
+    """One share of a task's training patients."""
+
+    fraction: float
+    task: str
+    """The suite's label of this share."""
+
+
+def shares(tasks: list[str]) -> dict[str, list[Share]]:
+    """Return the shares, growing, of each task that is run with more than one or with less than all labels.
+
+    Args:
+        tasks: labels; the part of a label other than its fraction names the group, as "ncc[data=phantom]".
+    """
+    groups: dict[str, list[Share]] = {}
+    for task in tasks:
+        name, choices = parse_reference(task)
+        fraction = float(choices.pop("fraction", 1))
+        variant = ",".join(f"{axis}={value}" for axis, value in sorted(choices.items()))
+        groups.setdefault(f"{name}[{variant}]" if variant else name, []).append(Share(fraction, task))
+    growing = {name: sorted(found, key=lambda share: share.fraction) for name, found in groups.items()}
+    return {name: found for name, found in growing.items() if found[0].fraction < 1}
+
+
+def label_efficiency_document(table: Table) -> Document:
+    """Return a table a task and metric: methods down, shares of the labels across.
+
+    Args:
+        table: the suite's main table.
+    """
+    groups = shares(list(dict.fromkeys(column.task for column in table.columns)))
+    found = [(name, role, share) for name, share in groups.items() for role in ("headline", "parity")]
+    narrowed = [(name, share, _narrowed(table, share, role)) for name, role, share in found]
+    kept = [(name, share, part) for name, share, part in narrowed if part.columns]
+    sheets = tuple(_sheet(name, share, part) for name, share, part in kept)
+    lines = [line for name, share, part in kept for line in _csv_lines(name, share, part)]
+    header = [
+        "task",
+        "fraction",
+        "training_cases",
+        "metric",
+        "role",
+        "method",
+        "mean",
+        "std",
+        "n",
+        "planned",
+        "low",
+        "high",
+        "mark",
+    ]
+    notes = (SUBSETS,) if sheets else (NOTHING,)
+    return Document("label-efficiency", "Label efficiency", sheets, csv_text([header, *lines]), notes)
+
+
+def _narrowed(table: Table, found: list[Share], role: str) -> Table:
+    """Return the columns of one role, a share each, of the methods that have any of them."""
+    columns = [
+        index for share in found for index, c in enumerate(table.columns) if (c.task, c.role) == (share.task, role)
+    ]
+    rows = [place for place, row in enumerate(table.rows) if any(row.summaries[index].planned for index in columns)]
+    return table.select(rows, columns)
+
+
+def _sheet(name: str, found: list[Share], table: Table) -> Sheet:
+    metric = next((column.metric for column in table.columns if column.metric), "")
+    label = f"{metric} ({PARITY})" if table.columns[0].role == "parity" else metric
+    tied = [ties(table, index) for index in range(len(table.columns))]
+    cases = training_cases(table)
+    fractions = {share.task: share.fraction for share in found}
+    return Sheet(
+        title=" · ".join(part for part in ("Label efficiency: " + name, label) if part),
+        heads=(Head("method"), *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns)),
+        lines=tuple(Line((Entry(row.method), *_entries(table, row, tied))) for row in table.rows),
+        footnotes=tuple(footnotes(table)),
+        legend=tuple(legend(table, tied)),
+    )
+
+
+def _entries(table: Table, row: Row, tied: list[Ties]) -> Iterator[Entry]:
+    return (entry(table, row, index, tied[index]) for index in range(len(table.columns)))
+
+
+def _head(fraction: float, cases: int | None) -> Head:
+    return Head(f"{100 * fraction:g} % of labels" + (f" ({cases} cases)" if cases is not None else ""))
+
+
+def training_cases(table: Table) -> Mapping[str, int]:
+    """Return how many cases each task was trained on, where its records tell and agree."""
+    found: dict[str, set[int]] = {}
+    for cell, record in table.done:
+        if "train" in record.get("counts", {}):
+            found.setdefault(cell.task, set()).add(int(record["counts"]["train"]))
+    return {task: counts.pop() for task, counts in found.items() if len(counts) == 1}
+
+
+def _csv_lines(name: str, found: list[Share], table: Table) -> Iterator[list[object]]:
+    fractions, cases = {share.task: share.fraction for share in found}, training_cases(table)
+    for index, column in enumerate(table.columns):
+        tied = ties(table, index)
+        for row in table.rows:
+            summary = row.summaries[index]
+            where = [name, fractions[column.task], cases.get(column.task), column.metric, column.role, row.method]
+            numbers = [summary.mean, summary.std, summary.n, summary.planned]
+            yield [*where, *numbers, *bounds(summary), tied.word(row.method)]

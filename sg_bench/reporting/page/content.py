@@ -1,0 +1,182 @@
+"""What the page shows, as plain data: the table, what is wrong with it, and what can be said from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.page.ranks import Rank, Ranking, ranking
+from sg_bench.reporting.sheets import DASH, LEAK_MARK
+from sg_bench.reporting.tables import Cell, Column, Records, Summary, Table, main_table, percent
+
+SHOWN = 240
+"""Characters of a reason that stand in the table; the opened cell has them all."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a cell of the table is not what was planned."""
+
+    kind: str
+    """failed, missing, leak, undefined or pending."""
+    text: str
+    """As "2 failed"."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column of the table."""
+
+    column: Column
+    ranking: Ranking
+    low: float
+    high: float
+    """Lowest and highest score of any run in it, fractions."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the table: a method on a task, under one metric."""
+
+    place: str
+    """Row and column, as "3-0"."""
+    method: str
+    shown: Shown
+    summary: Summary
+    problems: tuple[Problem, ...]
+
+    @property
+    def planned(self) -> bool:
+        """Return whether the suite asks for it."""
+        return self.summary.planned > 0
+
+    @property
+    def standing(self) -> str | None:
+        """Return best, inseparable (from the best) or separable; None without a value or a best."""
+        return self.shown.ranking.ties.word(self.method)
+
+    @property
+    def rank(self) -> Rank | None:
+        """Return the places that it shares with those it cannot be told from."""
+        return self.shown.ranking.ranks.get(self.method)
+
+    @property
+    def rank_text(self) -> str:
+        """Return "2", or "1–3" for a rank that is shared."""
+        return DASH.join(str(place) for place in dict.fromkeys(self.rank or ()))
+
+    @property
+    def mean(self) -> str:
+        """Return the mean in percent."""
+        return f"{percent(self.summary):.2f}" if self.summary.n else DASH
+
+    @property
+    def std(self) -> str:
+        """Return the standard deviation (ddof 1) in percentage points."""
+        return DASH if self.summary.std is None else f"{100 * self.summary.std:.2f}"
+
+    @property
+    def n(self) -> str:
+        """Return the number of runs with a value, out of those planned where some lack one."""
+        return f"{self.summary.n}" if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
+
+    @property
+    def dots(self) -> list[float]:
+        """Return each run's place between the column's lowest and highest score, in [2, 98] (a dot has a width)."""
+        width = (self.shown.high - self.shown.low) or 1.0
+        return [2 + 96 * (value - self.shown.low) / width for value in self.summary.values]
+
+    @property
+    def middle(self) -> float:
+        """Return where the mean lies among `dots`."""
+        return fmean(self.dots)
+
+
+@dataclass(frozen=True)
+class Content:
+    """The table of the page, and the runs behind it."""
+
+    evidence: Evidence
+    columns: tuple[Shown, ...]
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    runs: Mapping[tuple[str, str], Sequence[Cell]]
+    """The planned cells of each method on each task."""
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Return each task with its number of columns."""
+        return list(Counter(shown.column.task for shown in self.columns).items())
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Return how many runs were planned, and what became of them."""
+        found = Counter(state_of(cell, self.evidence.records) for cells in self.runs.values() for cell in cells)
+        states = ("done", "failed", "missing", "pending")
+        return {"planned": found.total(), **{state: found[state] for state in states}}
+
+
+def content_of(evidence: Evidence) -> Content:
+    """Return what a page of `evidence` shows."""
+    table, runs = main_table(evidence.cells, evidence.records), _runs(evidence.cells)
+    columns = {index: _shown(table, index) for index in table.printed}
+    rows = []
+    for number, row in enumerate(table.rows):
+        entries = []
+        for place, (index, shown) in enumerate(columns.items()):
+            summary = row.summaries[index]
+            problems = _problems(runs.get((row.method, shown.column.task), []), evidence.records, summary)
+            entries.append(Entry(f"{number}-{place}", row.method, shown, summary, tuple(problems)))
+        rows.append((row.method, tuple(entries)))
+    return Content(evidence, tuple(columns.values()), tuple(rows), runs)
+
+
+def state_of(cell: Cell, records: Records) -> str:
+    """Return done, failed, missing (its data are absent) or pending (no record yet)."""
+    record = records.get(cell.key) if cell.key else None
+    if record is not None:
+        return "done" if record["status"] == "done" else "failed"
+    return "missing" if cell.missing else "pending"
+
+
+def _runs(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """Return the cells by method and task; those that share a key are one run."""
+    found: dict[tuple[str, str], dict[object, Cell]] = {}
+    for cell in cells:
+        name = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
+        found.setdefault((cell.method, cell.task), {}).setdefault(name, cell)
+    return {place: list(runs.values()) for place, runs in found.items()}
+
+
+def _shown(table: Table, index: int) -> Shown:
+    values = [value for row in table.rows for value in row.summaries[index].values]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return Shown(table.columns[index], ranking(table, index), low, high)
+
+
+def _problems(cells: Sequence[Cell], records: Records, summary: Summary) -> Iterator[Problem]:
+    failed = [_error(records, cell) for cell in cells if state_of(cell, records) == "failed"]
+    missing = [cell.missing or "" for cell in cells if state_of(cell, records) == "missing"]
+    for kind, reasons in (("failed", failed), ("missing", missing)):
+        if reasons:
+            yield Problem(kind, f"{len(reasons)} {kind}", _cut("; ".join(dict.fromkeys(reasons))))
+    if summary.leaks:
+        yield Problem("leak", f"{LEAK_MARK} leak", _cut("; ".join(summary.leaks)))
+    if summary.undefined:
+        yield Problem("undefined", f"{summary.undefined} undefined", "the run ended well, the metric has no value")
+    if summary.pending:
+        yield Problem("pending", f"{summary.pending} not run", "no record in the ledger yet")
+
+
+def _error(records: Records, cell: Cell) -> str:
+    error = records[cell.key].get("error") or {}
+    return f"{error.get('kind', 'unknown')}: {error.get('message', 'no message')}"
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

@@ -1,0 +1,110 @@
+"""What the numbers of a page can and cannot support, said from the evidence alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.page.content import Content, state_of
+from sg_bench.reporting.sheets import LEAK_MARK
+
+NAMED = 8
+"""So many names are written out; of more, the rest is counted."""
+
+
+def limits_of(content: Content) -> list[tuple[str, str]]:
+    """Return (what it is about, what must be known about it) pairs, the weightiest first."""
+    evidence = content.evidence
+    found = [*_checkpoints(evidence), *_leaks(content), *_tests(content), *_incomplete(content), *_spread(evidence)]
+    if any(shown.column.role == "parity" for shown in content.columns):
+        text = "A column so marked repeats the papers' own metric: the only one to set beside published numbers."
+        found.append(("Papers’ metric", text))
+    return found
+
+
+def _checkpoints(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    seeds: dict[str, set[int]] = {method: set() for method in evidence.methods}
+    for (method, _), runs in evidence.runs.items():
+        seeds[method] |= {run.cell.pretraining_seed for run in runs}
+    single = [method for method, found in seeds.items() if len(found) == 1]
+    several = [method for method, found in seeds.items() if len(found) > 1]
+    if single:
+        text = (
+            "One pretraining, so whatever stands here is said about this checkpoint only, not about the method: "
+            "another pretraining seed may come out otherwise. Tests, ranks and intervals count fine-tuning seeds."
+        )
+        yield "This checkpoint only", f"{_names(single)}: {text}"
+    if several:
+        text = "tests, ranks and intervals count pretrainings, each by the mean of its runs, which share its luck."
+        yield "The method", f"{_names(several)}: {text}"
+
+
+def _leaks(content: Content) -> Iterator[tuple[str, str]]:
+    places: dict[str, dict[str, None]] = {}
+    for method, entries in content.rows:
+        for entry in entries:
+            for leak in entry.summary.leaks:
+                places.setdefault(leak, {})[f"{method} on {entry.shown.column.task}"] = None
+    for leak, found in places.items():
+        yield f"{LEAK_MARK} Leak", f"{_names(list(found))}: {leak}"
+
+
+def _tests(content: Content) -> Iterator[tuple[str, str]]:
+    """Say once for each reason in which columns nothing was tested."""
+    places: dict[str, list[str]] = {}
+    for shown in content.columns:
+        if shown.ranking.untested:
+            name = f"{shown.column.task} {shown.column.metric}".strip()
+            places.setdefault(shown.ranking.untested, []).append(name)
+    for reason, names in places.items():
+        text = f"{_names(names)}: {reason}. No cell of the column may be called better than another."
+        yield "No test", text
+
+
+def _incomplete(content: Content) -> Iterator[tuple[str, str]]:
+    counts = content.counts
+    lost = {name: counts[name] for name in ("failed", "missing", "pending") if counts[name]}
+    if not lost:
+        return
+    told = ", ".join(f"{count} {'not run' if name == 'pending' else name}" for name, count in lost.items())
+    text = f"{told} of {counts['planned']} planned runs. A cell that lacks a run is neither ranked nor in bold: "
+    yield "Incomplete", f"{text}the runs that are left may be the easy ones."
+    yield from _reasons(content)
+
+
+def _reasons(content: Content) -> Iterator[tuple[str, str]]:
+    records, found = content.evidence.records, Counter[tuple[str, str]]()
+    for cell in (cell for cells in content.runs.values() for cell in cells):
+        state = state_of(cell, records)
+        if state == "missing":
+            found["Missing", cell.missing or ""] += 1
+        elif state == "failed":
+            error = records[cell.key].get("error") or {}
+            found[f"Failed ({error.get('kind', 'unknown')})", str(error.get("message", "no message"))] += 1
+    for (what, reason), count in found.most_common(NAMED):
+        yield what, f"{_runs(count)}: {reason}"
+    if len(found) > NAMED:
+        rest = sum(found.values()) - sum(count for _, count in found.most_common(NAMED))
+        yield "More", f"{_runs(rest)} for {len(found) - NAMED} other reasons; each opened cell tells its own."
+
+
+def _spread(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Say what ± does not cover, where the records prove that every run shared one split."""
+    splits: dict[str, set[str]] = {}
+    for (_, task), runs in evidence.runs.items():
+        recipes = (run.record.get("recipe", {}).get("task", {}).get("split") for run in runs)
+        splits.setdefault(task, set()).update(repr(split) for split in recipes)
+    shared = [task for task, found in splits.items() if len(found) == 1 and found != {"None"}]
+    if shared:
+        text = "all runs share one split, so ± is the spread over seeds and says nothing of other patients."
+        yield "Other patients", f"{_names(shared)}: {text}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

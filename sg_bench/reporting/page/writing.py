@@ -1,0 +1,124 @@
+"""The page as one file: template, style and script inlined, nothing fetched, nothing that a label says is run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.page.content import content_of
+from sg_bench.reporting.page.limits import limits_of
+from sg_bench.reporting.page.runs import data_of
+from sg_bench.reporting.sheets import LEAK_MARK, TIE_MARK
+from sg_bench.statistics.ties import TEST
+from sg_bench.workspace import write_atomic
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from sg_bench.reporting.claims import ClaimRow
+
+BESIDE = {"tables": (".md", ".csv", ".tex", ".html"), "figures": (".svg", ".pdf")}
+"""Folders of a report whose files the page links to."""
+ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+"""Characters that could end a script element or a line of script, as JSON may write them."""
+
+
+def write_page(
+    out: Path, title: str, evidence: Evidence, *, notes: Sequence[str] = (), claims: Sequence[ClaimRow] = ()
+) -> Path:
+    """Write OUT/report.html: one file without a server, the same bytes for the same ledger.
+
+    Write it last: it links to the records in OUT/cells, and to the tables and figures that are there.
+
+    Args:
+        out: the report's folder.
+        title: heading of the page.
+        evidence: the planned cells and their records.
+        notes: what a reader must know before the first number.
+        claims: what was claimed beforehand, and what became of it.
+
+    Returns:
+        The path of the page.
+    """
+    path = out / "report.html"
+    write_atomic(path, page(title, evidence, notes=notes, claims=claims, files=_beside(out)))
+    return path
+
+
+def page(
+    title: str,
+    evidence: Evidence,
+    *,
+    notes: Sequence[str] = (),
+    claims: Sequence[ClaimRow] = (),
+    files: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
+) -> str:
+    """Return the page's HTML.
+
+    Args:
+        title: heading of the page.
+        evidence: the planned cells and their records.
+        notes: what a reader must know before the first number.
+        claims: what was claimed beforehand, and what became of it.
+        files: what to link to: its name, with (ending, relative address) of each of its forms.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
+    content, css, script = content_of(evidence), _packaged("page.css"), _packaged("page.js")
+    return environment.from_string(_packaged("template.html.j2")).render(
+        title=title,
+        notes=notes,
+        claims=claims,
+        files=files,
+        content=content,
+        limits=limits_of(content),
+        css=Markup(css),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - likewise
+        data=Markup(embedded(data_of(content))),  # noqa: S704 - no character in it can end the element
+        marks={"tie": TIE_MARK, "leak": LEAK_MARK},
+        test=TEST,
+        hashes={"css": _hash(css), "script": _hash(script)},
+    )
+
+
+def embedded(data: Any) -> str:
+    """Return `data` as JSON that nothing in it can break out of a script element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(ESCAPES)
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may be broken behind an underscore or a plus."""
+    from markupsafe import Markup, escape
+
+    return escape(name).replace("_", Markup("_<wbr>")).replace("+", Markup("+<wbr>"))
+
+
+def _packaged(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return the name by which a content security policy lets an inlined text through."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _beside(out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return each table and figure that lies beside the page, with the ending and address of each of its forms."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for folder, endings in BESIDE.items():
+        for path in sorted((out / folder).glob("*")):
+            if path.suffix in endings and path.is_file():
+                address = quote(f"{folder}/{path.name}")
+                found.setdefault(f"{folder}/{path.stem}", []).append((path.suffix[1:], address))
+    return list(found.items())

@@ -1,0 +1,167 @@
+"""Each base method against itself with semantics: the comparisons that the papers named beforehand.
+
+They are few and fixed before any run, so Holm's correction over the pairs of one task holds; nothing is chosen by the
+data. Beside them stands what the papers' figures print over their bars, which fits one-sided, unadjusted tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from sg_bench.reporting.published import Comparison, load_published
+from sg_bench.reporting.render import head
+from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.significance import FEW, p_text, shared
+from sg_bench.reporting.tables import Summary, Table
+from sg_bench.statistics import two_sample
+from sg_bench.statistics.effects import hedges_g
+from sg_bench.statistics.families import holm
+from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.tasks import parse_reference
+
+TITLE = "With semantics against without"
+LEGEND = (
+    "Difference of the means in points, positive where semantics help. Welch: two-sided; Holm: the same, adjusted for "
+    "the pairs of one task and metric, which were named beforehand; paired t: over the seeds that both share.",
+    "Published: what the papers print over the bars of their figures (stars, p-values): one-sided, as they fit, and "
+    "not adjusted.",
+)
+NOTHING = "No pair is measured here."
+NOT_BOTH = "not both are measured"
+CSV_HEADER = (
+    *("task", "metric", "base", "with_semantics", "n_base", "n_with"),
+    *("difference", "p_welch", "p_holm", "p_paired_t", "hedges_g", "published"),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One base and the same with semantics, on one task under one metric."""
+
+    base: str
+    added: str
+    column: int
+    before: Summary | None
+    after: Summary | None
+    published: str
+    holm: float | None = None
+
+    @property
+    def measured(self) -> tuple[Summary, Summary] | None:
+        """Return both, if both have a value."""
+        both = self.before, self.after
+        return (both[0], both[1]) if both[0] and both[1] and both[0].n and both[1].n else None
+
+    @property
+    def difference(self) -> float | None:
+        """Return what semantics add to the mean over the units."""
+        both = self.measured
+        return fmean(both[1].units.values) - fmean(both[0].units.values) if both else None
+
+    @property
+    def welch(self) -> float | None:
+        """Return the unadjusted p-value."""
+        both = self.measured
+        test = two_sample.welch(both[1].units.values, both[0].units.values) if both else None
+        return test.p if test else None
+
+    @property
+    def paired_t(self) -> float | None:
+        """Return the p-value over the shared seeds."""
+        test = two_sample.paired_t(*shared(self.measured[1].units, self.measured[0].units)) if self.measured else None
+        return test.p if test else None
+
+    @property
+    def hedges_g(self) -> float | None:
+        """Return the standardised difference."""
+        return hedges_g(self.measured[1].units.values, self.measured[0].units.values) if self.measured else None
+
+
+def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> list[Pair]:
+    """Return all pairs of a comparison on all printed columns of `table`, adjusted column by column.
+
+    Args:
+        comparison: names the pairs.
+        table: the measured methods and tasks of the comparison.
+        labels: the suite's labels of each registered method; of several the first is compared.
+    """
+    rows = {row.method: row for row in table.rows}
+    printed = _published(comparison)
+    found: list[Pair] = []
+    for column in range(len(table.columns)):
+        family = []
+        for base, added in comparison.pairs:
+            before, after = (rows.get((labels.get(name) or [name])[0]) for name in (base, added))
+            told = printed.get((base, added, _compared_task(table, column)), "")
+            cells = [row.summaries[column] if row else None for row in (before, after)]
+            family.append(Pair(base, added, column, cells[0], cells[1], told))
+        found += _adjusted(family)
+    return found
+
+
+def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> Document:
+    """Return the pairs of a comparison ready to be printed, a task and metric after the other.
+
+    Arguments as `pairs_of`.
+    """
+    pairs, footnotes = pairs_of(comparison, table, labels), Footnotes()
+    lines = tuple(
+        Line(tuple(_entries(table, pair, footnotes)), bool(place) and pair.column != pairs[place - 1].column)
+        for place, pair in enumerate(pairs)
+    )
+    names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
+    sheet = Sheet(TITLE, tuple(map(Head, names)), lines, (), footnotes.lines(), LEGEND)
+    csv = csv_text([CSV_HEADER, *(_csv_line(table, pair) for pair in pairs)])
+    notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
+    return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)
+
+
+def _csv_line(table: Table, pair: Pair) -> list[object]:
+    column = table.columns[pair.column]
+    counts = [cell.units.n if cell else 0 for cell in (pair.before, pair.after)]
+    numbers = [pair.difference, pair.welch, pair.holm, pair.paired_t, pair.hedges_g]
+    return [column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published or None]
+
+
+def _adjusted(family: list[Pair]) -> list[Pair]:
+    adjusted = holm({pair.added: p for pair in family if (p := pair.welch) is not None})
+    return [replace(pair, holm=adjusted.get(pair.added)) for pair in family]
+
+
+def _entries(table: Table, pair: Pair, footnotes: Footnotes) -> Iterator[Entry]:
+    column = table.columns[pair.column]
+    yield Entry(f"{pair.base} → {pair.added}")
+    yield Entry(head(column).joined)
+    if pair.measured is None:
+        yield from [Entry(DASH + footnotes.mark(NOT_BOTH))] * 6
+    else:
+        before, after = pair.measured
+        few = min(before.units.n, after.units.n) < LEAST_N
+        why = footnotes.mark(FEW) if few else ""
+        place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
+        yield Entry(f"{before.units.n}, {after.units.n}")
+        yield Entry(signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys))
+        for p in (pair.welch, pair.holm, pair.paired_t):
+            yield Entry(DASH + why if p is None else p_text(p))
+        yield Entry(DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True))
+    yield Entry(pair.published)
+
+
+def _compared_task(table: Table, column: int) -> str:
+    """Return the card's name where a column is the one that published numbers stand beside, else ""."""
+    tasks = [each.task for each in table.columns]
+    last = tasks[column] not in tasks[column + 1 :]
+    return parse_reference(tasks[column])[0] if last else ""
+
+
+def _published(comparison: Comparison) -> dict[tuple[str, str, str], str]:
+    """Return what is printed over (base, with semantics, task): stars, p-values, or both."""
+    added = dict(reversed(comparison.pairs))  # of several methods with one base, the first is the papers' own
+    told = [each for name in comparison.published for each in load_published(name).significance]
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for each in told:
+        place = each.base, added.get(each.base, ""), each.task
+        found.setdefault(place, []).append(each.mark if each.p is None else f"{each.p:g}")
+    return {place: ", ".join(texts) for place, texts in found.items()}

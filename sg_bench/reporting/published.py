@@ -1,0 +1,308 @@
+"""The papers' numbers, as results/published/*.yaml has them: value, spread, n, metric, source, and how certain.
+
+A file is one table or figure. A number that could not be read is an entry without a value that says why.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sg_bench import resources
+from sg_bench.errors import UsageError, did_you_mean
+from sg_bench.recipes import Model
+from sg_bench.tasks import read_yaml, validated
+
+Status = Literal["verified", "digitised", "unknown"]
+"""Printed as digits in the source; measured in its picture; or readable nowhere."""
+Certainty = Literal["verified", "derived", "unresolved"]
+"""How sure it is which metric a column holds; unresolved: its numbers are shown and never compared."""
+Percent = Annotated[float, Field(ge=0, le=100)]
+COMPARISONS = "comparisons"
+"""Stem of the one file that holds no numbers."""
+
+
+class Corpus(Model):
+    """What the paper's methods were pretrained on."""
+
+    name: str
+    sources: list[str] = []
+    """Registered sources that read it in its official layout."""
+
+
+class Column(Model):
+    """What stands in one column of a published table."""
+
+    task: str | None
+    """Ours, None where the source does not say."""
+    printed: str
+    """The paper's own heading."""
+    metric: str | None
+    """Ours, None where it is unresolved which one was printed."""
+    certainty: Certainty
+    dimensions: Literal["2d", "3d"]
+    data: str
+    sources: list[str] = []
+    """Registered sources that read these data; runs on any other are not comparable."""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _resolved(self) -> Column:
+        if (self.metric is None) != (self.certainty == "unresolved"):
+            raise ValueError("a column has a metric unless it is unresolved")
+        return self
+
+
+def _as_score(given: Any) -> Any:
+    if given is None:
+        return {}
+    return {"value": given[0], "spread": given[1]} if isinstance(given, list) and len(given) == 2 else given
+
+
+class Score(Model):
+    """One number; files write it as [value, spread], or null where it is not known."""
+
+    value: Percent | None = None
+    spread: Annotated[float, Field(ge=0)] | None = None
+    """Standard deviation; the papers do not say its ddof."""
+    status: Status | None = None
+    """None: the file's."""
+    note: str = ""
+
+
+class Row(Model):
+    """One method of a published table."""
+
+    methods: list[str]
+    """Ours that it stands for; none where no method here is or will be the same."""
+    label: str
+    """The paper's own name."""
+    group: str = ""
+    not_run: str = ""
+    """Why sg-bench does not run it."""
+    note: str = ""
+    scores: dict[str, Annotated[Score, BeforeValidator(_as_score)]]
+
+
+class Significance(Model):
+    """What a figure prints over a base and the same with semantics."""
+
+    base: str
+    task: str
+    p: Annotated[float, Field(gt=0, le=1)] | None = None
+    mark: str = ""
+    """Stars, where no p-value is printed."""
+
+
+class Entry(Model):
+    """One published number with all that belongs to it."""
+
+    publication: str
+    method: str | None
+    label: str
+    group: str
+    not_run: str
+    task: str | None
+    printed: str
+    metric: str | None
+    certainty: Certainty
+    dimensions: Literal["2d", "3d"]
+    data: str
+    sources: list[str]
+    value: float | None
+    """In percent."""
+    spread: float | None
+    """Standard deviation, in percent."""
+    n: int | None
+    """Runs behind the value; None: not known."""
+    status: Status
+    context: str
+    """Why it is no yardstick; empty if it is one."""
+    note: str
+
+
+class Published(Model):
+    """One table or figure."""
+
+    name: str
+    title: str
+    citation: str
+    source: str
+    """The table, figure or file that the numbers were read from."""
+    status: Status
+    """Of every number that does not say otherwise."""
+    why: str = ""
+    """Why unknown numbers are unknown."""
+    units: Literal["percent"]
+    reading_error: Annotated[float, Field(ge=0)] = 0.0
+    """Greatest error of numbers measured in a picture, in percent."""
+    context: str = ""
+    """Why the numbers are no yardstick; empty if they are one."""
+    corpus: Corpus | None = None
+    n: Annotated[int, Field(ge=1)] | None
+    n_assumed: Annotated[int, Field(ge=2)] | None = None
+    """What n is taken to be where a comparison needs one."""
+    n_note: str
+    requires: dict[str, Any] = {}
+    """What the recipe of a comparable cell says, by dotted field."""
+    notes: list[str] = []
+    footnotes: list[str] = []
+    """The table's own, word for word."""
+    columns: dict[str, Column]
+    rows: list[Row]
+    significance: list[Significance] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> Published:
+        for row in self.rows:
+            for name, score in row.scores.items():
+                if name not in self.columns:
+                    raise ValueError(f"row '{row.label}': {did_you_mean(name, self.columns)}")
+                unknown = (score.status or self.status) == "unknown"
+                if unknown != (score.value is None):
+                    raise ValueError(f"row '{row.label}', {name}: a number is unknown exactly if it has no value")
+                if unknown and not (score.note or self.why):
+                    raise ValueError(f"row '{row.label}', {name}: say why it is unknown")
+        return self
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return all numbers, row by row; a row that stands for two of our methods gives one each."""
+        return list(self._entries())
+
+    def find(self, method: str, task: str | None = None, metric: str | None = None) -> list[Entry]:
+        """Return the entries of one of our methods, on a task and under a metric if they are given."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.method == method and task in (None, entry.task) and metric in (None, entry.metric)
+        ]
+
+    def _entries(self) -> Iterator[Entry]:
+        for row in self.rows:
+            for name, score in row.scores.items():
+                column = self.columns[name]
+                reason = self.why if score.value is None and not score.note else ""
+                yield from (
+                    Entry(
+                        publication=self.name,
+                        method=method,
+                        **row.model_dump(include={"label", "group", "not_run"}),
+                        **column.model_dump(exclude={"note"}),
+                        value=score.value,
+                        spread=score.spread,
+                        n=self.n,
+                        status=score.status or self.status,
+                        context=self.context,
+                        note=" ".join(filter(None, (score.note, reason, row.note, column.note))),
+                    )
+                    for method in row.methods or (None,)
+                )
+
+
+class ComparedRow(Model):
+    """One row of a comparison."""
+
+    method: str
+    base: str = ""
+    """The same method without semantics, where the two are a pair."""
+    note: str = ""
+
+
+class Comparison(Model):
+    """One of the papers' five comparisons."""
+
+    name: str
+    title: str
+    rows: list[ComparedRow]
+    tasks: list[str]
+    published: list[str]
+    """Publications whose entries stand beside ours, the first that has one."""
+
+    @property
+    def methods(self) -> list[str]:
+        """Return the rows' methods in reading order."""
+        return [row.method for row in self.rows]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return (base, with semantics) of every pair."""
+        return [(row.base, row.method) for row in self.rows if row.base]
+
+
+class _Comparisons(Model):
+    comparisons: list[Comparison]
+
+
+def publications() -> list[str]:
+    """Return the names of all publications, in alphabetical order."""
+    return sorted(_files())
+
+
+@functools.cache
+def load_published(name: str) -> Published:
+    """Return a publication by its name.
+
+    Raises:
+        UsageError: no such publication, or its file says something that it may not.
+    """
+    files = _files()
+    if name not in files:
+        raise UsageError(f"no published numbers '{name}'", hint=did_you_mean(name, files))
+    return validated(Published, {**read_yaml(files[name]), "name": name}, str(files[name]))
+
+
+def comparisons() -> list[Comparison]:
+    """Return the papers' five comparisons, in their order."""
+    path = resources.published() / f"{COMPARISONS}.yaml"
+    return validated(_Comparisons, read_yaml(path), str(path)).comparisons
+
+
+def beside(comparison: Comparison) -> list[Entry]:
+    """Return the published entries of a comparison's methods and tasks, the first publication's of each."""
+    found: dict[tuple[str, str], Entry] = {}
+    for name in comparison.published:
+        for entry in load_published(name).entries:
+            if entry.method in comparison.methods and entry.task in comparison.tasks:
+                earlier = found.get((entry.method, entry.task))
+                if earlier is None or earlier.value is None:
+                    found[entry.method, entry.task] = entry
+    return list(found.values())
+
+
+def published_text(entry: Entry) -> str:
+    """Return "98.46 ± 0.30" in percent, "≈" before what was measured in a picture, "?" for what is unknown."""
+    if entry.value is None:
+        return "?"
+    spread = "" if entry.spread is None else f" ± {entry.spread:.2f}"
+    return f"{'≈ ' if entry.status == 'digitised' else ''}{entry.value:.2f}{spread}"
+
+
+def papers_table(published: Published) -> str:
+    """Return a publication in Markdown as the paper prints it: its own rows, columns and names."""
+    columns = list(published.columns)
+    head = ["", *(published.columns[name].printed for name in columns)]
+    shown = {(entry.label, entry.printed): published_text(entry) for entry in published.entries}
+    body = [[row.label, *(shown.get((row.label, text), "") for text in head[1:])] for row in published.rows]
+    legend = f"Percent{', mean ± standard deviation' if any(' ± ' in text for text in shown.values()) else ''}."
+    marks = {"≈": "≈: measured in a picture.", "?": f"?: {published.why}"}
+    told = [text for mark, text in marks.items() if any(mark in text for text in shown.values())]
+    lines = [f"# {published.title}", f"{published.citation} {published.source}", _grid([head, *body])]
+    return "\n\n".join([*lines, " ".join([legend, *told]), *published.notes, *published.footnotes]) + "\n"
+
+
+def _grid(lines: Sequence[Sequence[str]]) -> str:
+    rule = [":---", *["---:"] * (len(lines[0]) - 1)]
+    return "\n".join(_line(cells) for cells in (lines[0], rule, *lines[1:]))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in resources.published().glob("*.yaml") if path.stem != COMPARISONS}

@@ -1,0 +1,320 @@
+"""What can be said of each task's methods: every test beside the others, and what keeps them from deciding anything.
+
+The papers' test stands first and never alone: with nine equal methods it finds a "significant" winner in half of all
+cases. What counts are the tests over all pairs (against the best, which the data chose) and the adjusted ones against
+scratch, which was chosen beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from sg_bench.reporting.render import ALPHA, head
+from sg_bench.reporting.separation import Groups, compared, separation
+from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.tables import Table
+from sg_bench.statistics import families, two_sample
+from sg_bench.statistics.effects import hedges_g
+from sg_bench.statistics.intervals import Interval, t_interval
+from sg_bench.statistics.ties import TEST, Separation
+from sg_bench.statistics.two_sample import LEAST_N, Test
+from sg_bench.statistics.units import Units
+
+Pair = tuple[float, ...]
+REFERENCE = "scratch"
+"""The registered method that Dunnett's test compares all others with."""
+CONVENTION = "papers' convention, not adjusted"
+FEW = f"fewer than {LEAST_N} units on one side: no p-value"
+UNPAIRED = f"fewer than {LEAST_N} seeds that both methods share: no pairs"
+CONSTANT = "nothing varies: no p-value"
+ALONE = "no comparison: it is the best itself"
+ITSELF = "no comparison: it is the method that the others are compared with"
+ABSENT = f"takes no part: incomplete, and above the best complete cell or of fewer than {LEAST_N} units"
+NO_REFERENCE = f"no method '{REFERENCE}' with a value on this task"
+
+
+@dataclass(frozen=True)
+class Against:
+    """The p-values of one method against the best of its task; None where it has none."""
+
+    papers: float | None = None
+    welch: float | None = None
+    mann_whitney: float | None = None
+    paired_t: float | None = None
+    sign_flip: float | None = None
+    games_howell: float | None = None
+    t3: float | None = None
+    """Dunnett's T3, which decides the tie groups."""
+
+
+@dataclass(frozen=True)
+class AgainstScratch:
+    """One method against scratch; None where it cannot be said."""
+
+    dunnett: float | None = None
+    """p-value, one pooled variance."""
+    welch_holm: float | None = None
+    """p-value, variances may differ."""
+    hedges_g: float | None = None
+    """Standardised difference, positive where the method is better."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method on one task under one metric."""
+
+    method: str
+    units: Units
+    mean: float
+    interval: Interval | None
+    tier: int | None
+    """1 for the tie group of the best; None for a method that takes no part."""
+    best: bool
+    against_best: Against
+    against_scratch: AgainstScratch
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """All methods of one task under one metric: what is tested together."""
+
+    column: int
+    standings: tuple[Standing, ...]
+    reference: str | None
+    """The label of scratch, if it has a value."""
+    found: Separation | None
+    warning: str | None
+    """Why no difference, however large, could come out significant."""
+
+
+def significance_document(table: Table, names: Mapping[str, str]) -> Document:
+    """Return the significance tables of all printed columns that hold a value.
+
+    Args:
+        table: the main table.
+        names: the registered method behind each label.
+    """
+    found = [family(table, column, names) for column in table.printed]
+    families_ = [each for each in found if each.standings]
+    sheets = tuple(_sheet(table, each) for each in families_)
+    notes = [] if sheets else ["Nothing is measured yet."]
+    legend = LEGEND if sheets else ()
+    return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend)
+
+
+def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
+    """Return how the methods of one column stand to each other, best mean first."""
+    units = {row.method: row.summaries[column].units for row in table.rows if row.summaries[column].n}
+    keys = {row.method: row.summaries[column].keys for row in table.rows}
+    groups = compared(table, column)
+    reference = next((label for label in units if names.get(label, label) == REFERENCE), None)
+    found = separation(groups) if groups else None
+    best = _against_best(units, groups, found)
+    scratch = _against_scratch(units, reference)
+    tiers = {name: place for place, tier in enumerate(found.tiers, start=1) for name in tier} if found else {}
+    standings = [
+        Standing(
+            method,
+            own,
+            fmean(own.values),
+            t_interval(own.values),
+            tiers.get(method),
+            found is not None and method == found.best,
+            best.get(method, Against()),
+            scratch.get(method, AgainstScratch()),
+            keys[method],
+        )
+        for method, own in units.items()
+    ]
+    ordered = sorted(standings, key=lambda standing: -standing.mean)
+    return Family(column, tuple(ordered), reference, found, _warning(groups))
+
+
+def _against_best(units: Mapping[str, Units], groups: Groups, found: Separation | None) -> dict[str, Against]:
+    """Return the tests of the best against each other method that takes part."""
+    if found is None:
+        return {}
+    values, best = dict(groups), found.best
+    papers, pairs = families.papers_test(values), families.games_howell(values)
+    against = {}
+    for method in values:
+        if method != best:
+            first, second = shared(units[best], units[method])
+            against[method] = Against(
+                papers[method].p if method in papers else None,
+                _p(two_sample.welch, values[best], values[method]),
+                _p(two_sample.mann_whitney, values[best], values[method]),
+                _p(two_sample.paired_t, first, second),
+                _p(two_sample.sign_flip, first, second),
+                pairs.get((best, method), pairs.get((method, best))),
+                found.p.get(method),
+            )
+    return against
+
+
+def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[str, AgainstScratch]:
+    """Return every method's tests against scratch, incomplete ones included: none of them was chosen by the data."""
+    if reference is None:
+        return {}
+    values = {method: own.values for method, own in units.items()}
+    dunnett, welch = families.dunnett(values, reference), families.welch_against(values, reference)
+    return {
+        method: AgainstScratch(dunnett.get(method), welch.get(method), hedges_g(own, values[reference]))
+        for method, own in values.items()
+        if method != reference
+    }
+
+
+def shared(a: Units, b: Units) -> tuple[Pair, Pair]:
+    """Return the values of both methods on the seeds that they share; none if their seeds mean different things."""
+    if a.kind != b.kind:
+        return (), ()
+    left, right = dict(zip(a.seeds, a.values, strict=True)), dict(zip(b.seeds, b.values, strict=True))
+    seeds = [seed for seed in a.seeds if seed in right]
+    return tuple(left[seed] for seed in seeds), tuple(right[seed] for seed in seeds)
+
+
+def _p(test: Callable[[Pair, Pair], Test | None], a: Pair, b: Pair) -> float | None:
+    found = test(a, b)
+    return found.p if found else None
+
+
+def _warning(groups: Groups) -> str | None:
+    if len(groups) < 2:
+        return None
+    return families.reachable(min(len(values) for _, values in groups), math.comb(len(groups), 2))
+
+
+# ---- as printed --------------------------------------------------------------------------------------------------
+
+P_HEADS = {
+    "papers": f"t test ({CONVENTION})",
+    "welch": "Welch",
+    "mann_whitney": "Mann-Whitney",
+    "paired_t": "paired t",
+    "sign_flip": "sign flip",
+    "games_howell": "Games-Howell",
+    "t3": "Dunnett T3",
+}
+SCRATCH_HEADS = {"dunnett": "Dunnett p", "welch_holm": "Welch-Holm p", "hedges_g": "Hedges g"}
+LEGEND = (
+    "Against the best and against scratch: p-values are two-sided; methods stand in the order of their means.",
+    f"t test: independent two-sample t of the best against each other method, {CONVENTION}: reproduced to be compared "
+    "with the papers, not to be believed, since the best was chosen from the same data.",
+    "Welch, Mann-Whitney, paired t and sign flip are not adjusted either; pairs are equal seeds.",
+    f"Games-Howell and T3 are adjusted for all pairs of methods; tie groups: {TEST}, {ALPHA}. A group opens with the "
+    "best method not yet placed and takes all that are not separable from that one.",
+    "Against scratch: Dunnett and Welch-Holm are adjusted for all methods; Dunnett's takes all spreads to be equal and "
+    "finds too much where scratch is the noisiest, Welch-Holm does not.",
+    "Hedges g: difference from scratch in standard deviations, positive where the method is better.",
+)
+
+
+def _sheet(table: Table, each: Family) -> Sheet:
+    column = table.columns[each.column]
+    footnotes = Footnotes()
+    lines = tuple(_line(standing, each, column.task, footnotes) for standing in each.standings)
+    heads = [
+        *(Head(text) for text in ("method", "n", "unit", "mean", "95 % interval", "tie group")),
+        *(Head(text, "against the best") for text in P_HEADS.values()),
+        *(Head(text, f"against {each.reference or REFERENCE}") for text in SCRATCH_HEADS.values()),
+    ]
+    title = f"Significance: {head(column).joined}"
+    return Sheet(title, tuple(heads), lines, tuple(_notes(each)), footnotes.lines())
+
+
+def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> Line:
+    interval = standing.interval
+    texts = [
+        str(standing.units.n),
+        standing.units.kind,
+        f"{100 * standing.mean:.2f}",
+        f"{100 * interval.low:.2f} to {100 * interval.high:.2f}" if interval else DASH,
+        str(standing.tier) if standing.tier else DASH + footnotes.mark(ABSENT),
+        *_best_texts(standing, footnotes),
+        *_scratch_texts(standing, each, footnotes),
+    ]
+    mean = Entry(texts[2], standing.best, f"{standing.method}/{task}", standing.keys)
+    entries = (mean if place == 2 else Entry(text) for place, text in enumerate(texts))
+    return Line((Entry(standing.method), *entries))
+
+
+def _best_texts(standing: Standing, footnotes: Footnotes) -> Iterator[str]:
+    for name in P_HEADS:
+        p: float | None = getattr(standing.against_best, name)
+        yield DASH + footnotes.mark(_why_no_test(standing, name)) if p is None else p_text(p)
+
+
+def _why_no_test(standing: Standing, name: str) -> str:
+    if standing.best:
+        return ALONE
+    if standing.tier is None:
+        return ABSENT
+    if standing.units.n < LEAST_N:
+        return FEW
+    return UNPAIRED if name in ("paired_t", "sign_flip") else CONSTANT
+
+
+def _scratch_texts(standing: Standing, each: Family, footnotes: Footnotes) -> Iterator[str]:
+    for name in SCRATCH_HEADS:
+        value: float | None = getattr(standing.against_scratch, name)
+        if value is None:
+            yield DASH + footnotes.mark(_why_not_against_scratch(standing, each, name))
+        else:
+            yield effect_text(value) if name == "hedges_g" else p_text(value)
+
+
+def _why_not_against_scratch(standing: Standing, each: Family, name: str) -> str:
+    if each.reference is None:
+        return NO_REFERENCE
+    if standing.method == each.reference:
+        return ITSELF
+    return "fewer than 2 units on one side, or nothing varies" if name == "hedges_g" else FEW
+
+
+def p_text(p: float) -> str:
+    """Return a p-value in three decimals, or that it is smaller."""
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
+
+
+def effect_text(effect: float) -> str:
+    """Return a signed number in two decimals."""
+    return signed(effect, plus=True)
+
+
+def _notes(each: Family) -> Iterator[str]:
+    kinds = {standing.units.kind for standing in each.standings}
+    if "fine-tuning" in kinds:
+        only = [standing.method for standing in each.standings if standing.units.kind == "fine-tuning"]
+        whose = "all methods" if kinds == {"fine-tuning"} else ", ".join(only)
+        yield f"One pretraining ({whose}): units are fine-tuning seeds, and this is about this checkpoint only."
+    if "pretraining" in kinds:
+        yield "Units are pretraining seeds, each by the mean over its fine-tuning seeds."
+    if each.found:
+        yield f"The best: {each.found.best}."
+    if each.warning:
+        yield f"Warning: {each.warning}."
+    if each.found and not each.found.reason:
+        yield "Tie groups: " + " > ".join("{" + ", ".join(tier) + "}" for tier in each.found.tiers)
+
+
+def _csv(table: Table, found: list[Family]) -> str:
+    names = ["task", "metric", "papers_metric", "method", "n", "unit", "mean", "low", "high", "tie_group", "best"]
+    best = [f"p_best_{name}" for name in P_HEADS]
+    header = [*names, *best, "p_scratch_dunnett", "p_scratch_welch_holm", "hedges_g_scratch"]
+    return csv_text([header, *(_csv_line(table, each, standing) for each in found for standing in each.standings)])
+
+
+def _csv_line(table: Table, each: Family, standing: Standing) -> list[object]:
+    column, interval = table.columns[each.column], standing.interval
+    parity = "yes" if column.role == "parity" else "no"
+    ends = [interval.low, interval.high] if interval else [None, None]
+    who = [column.task, column.metric, parity, standing.method, standing.units.n, standing.units.kind, standing.mean]
+    best = [getattr(standing.against_best, name) for name in P_HEADS]
+    scratch = [getattr(standing.against_scratch, name) for name in SCRATCH_HEADS]
+    group = [standing.tier, "yes" if standing.best else "no"]
+    return [*who, *map(stable, ends), *group, *map(stable, best), *map(stable, scratch)]

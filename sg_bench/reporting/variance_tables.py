@@ -1,0 +1,222 @@
+"""Where each method's spread comes from, and the methods across all tasks.
+
+Three sources are told apart and never pooled: the pretraining seed, the fine-tuning seed, the test cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sg_bench.reporting.render import head
+from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.tables import Summary, Table
+from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
+from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.units import Seeds, Units
+from sg_bench.statistics.variance import Sources, variance_sources
+from sg_bench.tasks import parse_reference
+
+CASE_RUNS = 5
+"""Runs a method and task, those of the lowest seeds, whose test cases are drawn again: it costs most of a report."""
+SOURCES = ("pretraining", "fine_tuning", "test_cases")
+LEGEND = (
+    "Standard deviations (ddof 1) in percent: of a pretraining's expected score from one pretraining seed to another; "
+    "of a run's score from one fine-tuning seed to another after the same pretraining; of a run's score from one test "
+    f"set of this size to another (bootstrap over images, the first {CASE_RUNS} runs).",
+    "They answer different questions and are not to be added up or exchanged.",
+)
+ACROSS_LEGEND = (
+    "Interquartile mean of the scores of all tasks, units being the same as in the significance tables; its interval "
+    "is a 95 % percentile bootstrap over the units within each task: it speaks of other seeds, never of other tasks.",
+    "Relative to scratch: (score − scratch's mean) / (1 − scratch's mean) on each task, 0 being as good as scratch and "
+    "100 perfect. Better than scratch: the chance that a run of the method beats one of scratch, averaged over tasks.",
+)
+FEW = f"fewer than {LEAST_N} units on some task: no interval"
+
+
+def variance_document(table: Table) -> Document:
+    """Return the sources of variance of every method on every task, under the headline metric."""
+    found = [(row.method, index, sources) for index in _headlines(table) for row, sources in _sources(table, index)]
+    sheets = tuple(_sheet(table, index, found) for index in dict.fromkeys(index for _, index, _ in found))
+    header = [
+        "task",
+        "metric",
+        "method",
+        "runs",
+        "pretrainings",
+        "std_pretraining",
+        "std_fine_tuning",
+        "std_test_cases",
+        "notes",
+    ]
+    lines = [
+        [table.columns[index].task, table.columns[index].metric, method, found_.runs, found_.pretrainings]
+        + [stable(getattr(found_, source)) for source in SOURCES]
+        + ["; ".join(found_.notes)]
+        for method, index, found_ in found
+    ]
+    notes, legend = ((), LEGEND) if sheets else (("Nothing is measured yet.",), ())
+    return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
+
+
+def _headlines(table: Table) -> list[int]:
+    return [index for index, column in enumerate(table.columns) if column.role == "headline" and column.metric]
+
+
+def _sources(table: Table, index: int) -> Iterator[tuple[Any, Sources]]:
+    column = table.columns[index]
+    records = {cell.key: record for cell, record in table.done if cell.task == column.task}
+    for row in table.rows:
+        summary = row.summaries[index]
+        if summary.n:
+            scores = dict(zip(summary.seeds, summary.values, strict=True))
+            yield row, variance_sources(scores, _cases(summary, records), column.metric)
+
+
+def _cases(summary: Summary, records: Mapping[str, Mapping[str, Any]]) -> dict[Seeds, Sequence[Mapping[str, Any]]]:
+    runs = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
+    return {seeds: records[key]["cases"] for seeds, key in runs if records[key].get("cases")}
+
+
+def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, Sources]]) -> Sheet:
+    footnotes = Footnotes()
+    column = table.columns[index]
+    keys = {row.method: row.summaries[index].keys for row in table.rows}
+    lines = []
+    for method, place, sources in found:
+        if place == index:
+            marks = "".join(footnotes.mark(note) for note in sources.notes)
+            counts = [Entry(str(sources.pretrainings)), Entry(str(sources.runs) + marks)]
+            spreads = [_spread(getattr(sources, source)) for source in SOURCES]
+            first = Entry(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
+            lines.append(Line((Entry(method), *counts, first, *(Entry(text) for text in spreads[1:]))))
+    heads = [Head(text) for text in ("method", "pretrainings", "runs")]
+    heads += [Head(source.replace("_", " "), "standard deviation") for source in SOURCES]
+    return Sheet(f"Variance: {head(column).joined}", tuple(heads), tuple(lines), (), footnotes.lines())
+
+
+def _spread(std: float | None) -> str:
+    return DASH if std is None else f"{100 * std:.2f}"
+
+
+# ---- across tasks ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Across:
+    """The methods that have a value on every task, by their units on each."""
+
+    tasks: tuple[str, ...]
+    units: Mapping[str, tuple[Units, ...]]
+    """By method, a task each."""
+    left_out: Mapping[str, tuple[str, ...]]
+    """The tasks that each other method lacks."""
+    reference: str | None
+
+    @cached_property
+    def scores(self) -> dict[str, list[list[float]]]:
+        """Return values by method, tasks x units."""
+        return {method: [list(task.values) for task in tasks] for method, tasks in self.units.items()}
+
+    @property
+    def least(self) -> int:
+        """Return the smallest number of units of any method on any task."""
+        return min((task.n for tasks in self.units.values() for task in tasks), default=0)
+
+    def shared(self, *methods: str) -> bool:
+        """Return whether a unit is one pretraining seed that all tasks start from, for these methods."""
+        tasks = [task for method in methods for task in self.units[method]]
+        return {task.kind for task in tasks} == {"pretraining"} and all(
+            len({task.seeds for task in self.units[method]}) == 1 for method in methods
+        )
+
+
+def across(table: Table, names: Mapping[str, str]) -> Across:
+    """Return the methods that can be compared across all tasks with a value, shares of the labels left aside."""
+    columns = [index for index in _headlines(table) if "fraction" not in parse_reference(table.columns[index].task)[1]]
+    columns = [index for index in columns if any(row.summaries[index].n for row in table.rows)]
+    lacking = {
+        row.method: tuple(table.columns[index].task for index in columns if not row.summaries[index].n)
+        for row in table.rows
+    }
+    units = {
+        row.method: tuple(row.summaries[index].units for index in columns)
+        for row in table.rows
+        if columns and not lacking[row.method]
+    }
+    reference = next((label for label in units if names.get(label, label) == "scratch"), None)
+    left_out = {method: tasks for method, tasks in lacking.items() if tasks}
+    return Across(tuple(table.columns[index].task for index in columns), units, left_out, reference)
+
+
+def across_document(table: Table, names: Mapping[str, str]) -> Document:
+    """Return the interquartile mean of each method across all tasks, as measured and relative to scratch."""
+    found = across(table, names)
+    numbers = _aggregates(found)
+    header = ["method", "measure", "value", "low", "high", "tasks", "least_units"]
+    lines = [
+        [
+            method,
+            measure,
+            each.value,
+            *([each.low, each.high] if found.least >= LEAST_N else [None, None]),
+            len(found.tasks),
+            found.least,
+        ]
+        for measure, by_method in numbers.items()
+        for method, each in by_method.items()
+    ]
+    sheets = (_across_sheet(found, numbers),) if found.units else ()
+    notes = () if sheets else ("No method has a value on every task.",)
+    return Document("across-tasks", "Across tasks", sheets, csv_text([header, *lines]), notes)
+
+
+def _aggregates(found: Across) -> dict[str, dict[str, Aggregate]]:
+    if not found.units:
+        return {}
+    shared = found.shared(*found.units)
+    numbers = {"interquartile mean": iqm_interval(found.scores, shared_units=shared)}
+    if found.reference:
+        perfect = any(min(task) >= 1 for task in found.scores[found.reference])
+        if not perfect:
+            numbers["relative to scratch"] = iqm_interval(
+                found.scores, relative_to=found.reference, shared_units=shared
+            )
+        numbers["better than scratch"] = {
+            method: probability_of_improvement(
+                found.scores[method],
+                found.scores[found.reference],
+                shared_units=found.shared(method, found.reference),
+            )
+            for method in found.scores
+            if method != found.reference
+        }
+    return numbers
+
+
+def _across_sheet(found: Across, numbers: Mapping[str, Mapping[str, Aggregate]]) -> Sheet:
+    footnotes = Footnotes()
+    lines = []
+    for method in found.units:
+        texts = [_text(by_method.get(method), found, footnotes) for by_method in numbers.values()]
+        lines.append(Line((Entry(method), *(Entry(text) for text in texts))))
+    notes = [f"Over {len(found.tasks)} tasks: {', '.join(found.tasks)}."]
+    notes += [
+        f"Left out: {method}, which has no value on {', '.join(tasks)}." for method, tasks in found.left_out.items()
+    ]
+    if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
+        notes.append("Units are fine-tuning seeds of one pretraining: about this checkpoint only.")
+    heads = (Head("method"), *(Head(measure) for measure in numbers))
+    return Sheet("Across tasks", heads, tuple(lines), tuple(notes), footnotes.lines(), ACROSS_LEGEND)
+
+
+def _text(found: Aggregate | None, across_: Across, footnotes: Footnotes) -> str:
+    if found is None:
+        return DASH
+    value = signed(100 * found.value)
+    if across_.least < LEAST_N:
+        return value + footnotes.mark(FEW)
+    return f"{value} ({signed(100 * found.low)} to {signed(100 * found.high)})"

@@ -1,0 +1,170 @@
+"""Methods across tasks: interquartile mean and probability of improvement, with bootstrap intervals.
+
+With a handful of tasks, ranks separate next to nothing, and a mean hangs on the one easy task. The interquartile mean
+of all scores, and the chance that a run of one method beats a run of another, use every value and no rank.
+
+Source: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (NeurIPS 2021), section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Matrix = Sequence[Sequence[float]]
+"""Tasks x units, scores as fractions in [0, 1]; tasks may differ in their number of units."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A number across tasks, and the percentile interval of its bootstrap."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Return the mean of the middle half: a quarter of the values, rounded down, is left out at either end.
+
+    Args:
+        values: any shape, at least one finite number.
+    """
+    return float(_trimmed(np.asarray(values, dtype=np.float64).reshape(1, -1))[0])
+
+
+def iqm_interval(
+    scores: Mapping[str, Matrix],
+    *,
+    relative_to: str | None = None,
+    shared_units: bool = False,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Aggregate]:
+    """Return each method's interquartile mean over the scores of all tasks.
+
+    Units are drawn with replacement within each task. Every score counts alike, so a task with fewer units counts for
+    less. The interval speaks of other units on these tasks, never of other tasks; with few units it is too short, as
+    percentile intervals are: one of 95 % holds the truth in 85 % of cases at n = 5, 90 % at n = 10, 94 % at n = 30.
+
+    Args:
+        scores: by method; the tasks of all methods in one order.
+        relative_to: None takes the scores as they are. Else a method, m: on each task a score s becomes
+            (s - m) / (1 - m) with m that method's mean, so 0 is as good as it and 1 is perfect. It is drawn anew in
+            every resample, as the others are.
+        shared_units: one place in every task is one unit, such as a pretraining seed that all tasks start from; then
+            a unit is drawn with all of its tasks, since its luck is theirs. Drawn apart, units whose luck is half of
+            their spread bring those figures down to 77, 85 and 88 %.
+        resamples: how many.
+        level: of the interval.
+        seed: of the draws; the same seed gives the same interval.
+
+    Raises:
+        ValueError: a task without scores, unequal tasks, an unknown `relative_to`, or one that is perfect on a task.
+    """
+    _check(scores, shared_units=shared_units)
+    if relative_to is not None and relative_to not in scores:
+        raise ValueError(f"relative_to must be one of {', '.join(scores)}, not {relative_to!r}")
+    rng = np.random.default_rng(seed)
+    drawn = {method: _with_resamples(matrix, resamples, rng, shared_units) for method, matrix in scores.items()}
+    if relative_to is not None:
+        drawn = _relative(drawn, drawn[relative_to])
+    middles = {method: _trimmed(np.concatenate(tasks, axis=1)) for method, tasks in drawn.items()}
+    return {method: _aggregate(found, level) for method, found in middles.items()}
+
+
+def probability_of_improvement(
+    better: Matrix,
+    than: Matrix,
+    *,
+    shared_units: bool = False,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Aggregate:
+    """Return the chance that a run of one method scores higher than a run of another, averaged over tasks.
+
+    On each task it is the share of pairs of units in which `better` is higher, ties counting one half. Arguments and
+    Raises as `iqm_interval`.
+    """
+    _check({"better": better, "than": than}, shared_units=shared_units)
+    rng = np.random.default_rng(seed)
+    counts = [_with_counts(matrix, resamples, rng, shared_units) for matrix in (better, than)]
+    chances = [
+        np.einsum("bi,ij,bj->b", ours, _wins(a, b), theirs) / (len(a) * len(b))
+        for a, b, ours, theirs in zip(better, than, *counts, strict=True)
+    ]
+    return _aggregate(np.mean(chances, axis=0), level)
+
+
+def _wins(a: Sequence[float], b: Sequence[float]) -> Floats:
+    difference = np.subtract.outer(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
+    return (np.sign(difference) + 1) / 2
+
+
+def _draws(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[NDArray[np.int64]]:
+    """Return for each task which units each resample holds; the first row holds each unit once."""
+    indices: list[NDArray[np.int64]] = []
+    for task in matrix:
+        n = len(task)
+        if not shared or not indices:
+            indices.append(np.vstack([np.arange(n), rng.integers(n, size=(resamples, n))]))
+        else:
+            indices.append(indices[0])
+    return indices
+
+
+def _with_resamples(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[Floats]:
+    """Return for each task (1 + resamples, units) scores, the first row as they were measured."""
+    drawn = _draws(matrix, resamples, rng, shared)
+    return [np.asarray(task, dtype=np.float64)[places] for task, places in zip(matrix, drawn, strict=True)]
+
+
+def _with_counts(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[Floats]:
+    """Return for each task (1 + resamples, units): how often each unit is drawn, once each in the first row."""
+    drawn = _draws(matrix, resamples, rng, shared)
+    return [(places[:, :, None] == np.arange(places.shape[1])).sum(axis=1).astype(np.float64) for places in drawn]
+
+
+def _relative(drawn: Mapping[str, list[Floats]], reference: list[Floats]) -> dict[str, list[Floats]]:
+    means: list[Floats] = [task.mean(axis=1, keepdims=True) for task in reference]
+    if any(mean[0, 0] >= 1 for mean in means):
+        raise ValueError("a method that is perfect on a task leaves nothing to improve: take the scores as they are")
+    # A resample may be perfect where the whole is not; a hair's breadth below 1 keeps its ratio finite.
+    rooms: list[Floats] = [np.maximum(1 - mean, 1e-12) for mean in means]
+    return {
+        method: [(task - mean) / room for task, mean, room in zip(tasks, means, rooms, strict=True)]
+        for method, tasks in drawn.items()
+    }
+
+
+def _trimmed(rows: Floats) -> Floats:
+    """Return the interquartile mean of each row."""
+    cut = rows.shape[1] // 4
+    kept: Floats = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut]
+    middle: Floats = kept.mean(axis=1)
+    return middle
+
+
+def _aggregate(found: Floats, level: float) -> Aggregate:
+    """Return the first value with the percentile interval of the others."""
+    low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
+    return Aggregate(float(found[0]), float(low), float(high), level)
+
+
+def _check(scores: Mapping[str, Matrix], *, shared_units: bool) -> None:
+    lengths: list[Any] = [[len(task) for task in matrix] for matrix in scores.values()]
+    if len({len(tasks) for tasks in lengths}) > 1 or not all(lengths):
+        raise ValueError("every method needs the same tasks, and at least one")
+    if not all(min(tasks) for tasks in lengths):
+        raise ValueError("a task without a score: leave the task out for all methods, and say so")
+    if shared_units and any(len(set(tasks)) > 1 for tasks in lengths):
+        raise ValueError("shared units need as many units on every task")

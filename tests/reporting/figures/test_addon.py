@@ -1,0 +1,72 @@
+"""The add-on chart: which methods stand beside which, and what may be said of them."""
+
+from sg_bench.reporting.figures.addon import Pair, adjusted_p, pairs, panels, plots
+from sg_bench.reporting.figures.summaries import said_p
+
+BOTH = ("inpainting", "inpainting+semantics")
+
+
+def test_a_method_is_paired_with_itself_plus_semantics_and_models_genesis_with_semantic_genesis(evidence):
+    assert pairs(evidence) == [
+        Pair("inpainting", "inpainting+semantics"),
+        Pair("patch_shuffling", "patch_shuffling+semantics"),
+        Pair("models_genesis", "semantic_genesis"),
+    ]
+
+
+def test_a_renamed_method_is_found_by_its_registered_name(evidence):
+    from dataclasses import replace
+
+    from sg_bench.reporting.evidence import Evidence
+
+    renamed = [replace(cell, method=cell.method.replace("inpainting", "IP", 1)) for cell in evidence.cells]
+    assert Pair("IP", "IP+semantics") in pairs(Evidence(renamed, evidence.records))
+
+
+def test_below_five_units_there_is_no_bracket_and_the_caption_says_so(evidence):
+    (plot,) = plots(evidence)
+    assert plot.name == "addon"
+    assert "No test was made: fewer than 5 units." in plot.caption
+    assert not any(adjusted_p(panel, pairs(evidence)) for panel in panels(evidence, evidence.methods))
+
+
+def test_from_five_units_on_brackets_hold_holms_p_of_the_pairs_of_a_task(make_study):
+    from scipy.stats import ttest_ind
+
+    found = make_study(pretraining_seeds=6, fine_tuning_seeds=2, fractions=(1.0,))
+    panel = panels(found, found.methods)[0]
+    raw = sorted(
+        float(ttest_ind(panel.units[pair.base].values, panel.units[pair.added].values, equal_var=False).pvalue)
+        for pair in pairs(found)
+    )
+    adjusted = sorted(adjusted_p(panel, pairs(found)).values())
+    assert abs(adjusted[0] - min(1, 3 * raw[0])) < 1e-9
+    assert "Holm-adjusted over the pairs of a task" in plots(found)[0].caption
+
+
+def test_a_half_pair_is_named_and_not_drawn(make_study):
+    found = make_study((*BOTH,), ("ncc", "lcs"), pretraining_seeds=6, fractions=(1.0,),
+                       without=lambda method, task: (method, task) == ("inpainting", "lcs"))  # fmt: skip
+    ncc, lcs = panels(found, BOTH)
+    assert set(ncc.units) == set(BOTH)
+    assert set(lcs.units) == {"inpainting+semantics"}
+    assert adjusted_p(lcs, pairs(found)) == {}
+    assert "Not drawn, for want of results: inpainting (lcs)." in plots(found)[0].caption
+
+
+def test_without_a_pair_all_methods_are_drawn(small):
+    (plot,) = plots(small)
+    assert plot.name == "methods"
+    assert "about these checkpoints only" in plot.caption
+
+
+def test_an_axis_starts_at_zero_unless_the_scores_are_far_off(make_study):
+    (panel,) = panels(make_study(BOTH, ("ncc",), pretraining_seeds=3, fractions=(1.0,)), BOTH)
+    assert panel.range[0] > 50
+    assert "do not start at zero" in plots(make_study(BOTH, ("ncc",), fractions=(1.0,)))[0].caption
+
+
+def test_a_p_value_is_printed_so_that_it_never_reads_as_another_verdict():
+    assert [said_p(p) for p in (0.0004, 0.0123, 0.04996, 0.05, 0.7)] == [
+        "p < 0.001", "p = 0.012", "p = 0.0500", "n.s.", "n.s.",
+    ]  # fmt: skip

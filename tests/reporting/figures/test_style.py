@@ -1,0 +1,145 @@
+"""What every figure owes to its reader: type that is large enough, whole and apart; the same bytes every time."""
+
+import io
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+from matplotlib.text import Text
+
+from sg_bench.reporting.figures import plots, write_figures
+from sg_bench.reporting.figures.sheet import Plot, Sheet, drawn, save
+from sg_bench.reporting.figures.style import COLUMN, PAGE, SMALL, folded, looks, settings, text_width, wrapped_to
+
+LONG = (
+    "scratch", "inpainting", "semantic_genesis.chest_ct_2020 (published weights)", "a rather long label of a method",
+    "models_genesis", "models_genesis+semantics",
+)  # fmt: skip
+
+
+def texts_of(sheet: Sheet, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """Return the texts that drawing the sheet draws: matplotlib keeps others, such as ticks beyond an axis's end."""
+    seen: list[Text] = []
+    draw = Text.draw
+
+    def noted(self: Text, *args: Any, **options: Any) -> None:
+        seen.append(self)
+        draw(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", noted)
+        sheet.figure.savefig(io.BytesIO(), format="png", dpi=72)
+    return [text for text in dict.fromkeys(seen) if text.get_visible() and text.get_text().strip()]
+
+
+def faults(plot: Plot, width: float, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    with settings():
+        sheet = drawn(plot, width)
+        texts = texts_of(sheet, monkeypatch)
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    edge = sheet.figure.bbox
+    small = [text.get_text() for text in texts if float(text.get_fontsize()) < SMALL]
+    clipped = [t for t, b in boxes if b.x0 < -0.5 or b.y0 < -0.5 or b.x1 > edge.x1 + 0.5 or b.y1 > edge.y1 + 0.5]
+    met = [
+        (a, b) for (a, one), (b, two) in combinations(boxes, 2)
+        if min(one.x1, two.x1) - max(one.x0, two.x0) > 0.5 and min(one.y1, two.y1) - max(one.y0, two.y0) > 1.5
+    ]  # fmt: skip
+    return [*small, *clipped, *met]
+
+
+@pytest.mark.parametrize("width", [PAGE, COLUMN])
+def test_no_type_is_too_small_or_leaves_the_sheet_or_meets_other_type(
+    evidence, pictured, make_study, width, monkeypatch
+):
+    long = make_study(LONG, ("ncc", "ncs"), pretraining_seeds=6, fine_tuning_seeds=2, fractions=(0.05, 1.0))
+    unpaired = make_study(LONG[:4], pretraining_seeds=1, fine_tuning_seeds=2, fractions=(1.0,))
+    found = [*plots(evidence), *plots(pictured[0], workspace=pictured[1]), *plots(long), *plots(unpaired)]
+    assert {plot.name: fault for plot in found if (fault := faults(plot, width, monkeypatch))} == {}
+
+
+def test_a_figure_is_written_for_page_and_column_as_svg_and_pdf(small, tmp_path):
+    names = [path.name for path in write_figures(tmp_path, small)]
+    assert names[:4] == ["methods.svg", "methods.pdf", "methods-column.svg", "methods-column.pdf"]
+    assert names == [f"{stem}{end}" for stem in ("methods", "learning-curves", "seed-spread")
+                     for end in (".svg", ".pdf", "-column.svg", "-column.pdf")]  # fmt: skip
+    assert (tmp_path / "figures" / "methods-column.svg").read_text().count('width="244.8pt"') == 1
+
+
+def test_equal_evidence_gives_equal_bytes_whatever_the_machine_has_set(small, tmp_path):
+    first = [path.read_bytes() for path in write_figures(tmp_path / "a", small)]
+    with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.grid": True, "text.usetex": True}):
+        second = [path.read_bytes() for path in write_figures(tmp_path / "b", small)]
+    assert first == second
+    assert not any(re.search(rb"CreationDate|Creator|Producer|<dc:date>", content) for content in first)
+
+
+def test_drawing_leaves_matplotlib_as_it_was(small, tmp_path):
+    import matplotlib.pyplot as plt
+
+    before = dict(mpl.rcParams)
+    write_figures(tmp_path, small)
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_figures_that_the_evidence_no_longer_fills_are_removed(small, tmp_path):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for name in ("addon.svg", "segmentation-lcs-column.pdf", "mine.svg"):
+        (folder / name).write_text("old")
+    write_figures(tmp_path, small)
+    assert not (folder / "addon.svg").exists()
+    assert not (folder / "segmentation-lcs-column.pdf").exists()
+    assert (folder / "mine.svg").read_text() == "old"
+
+
+def test_without_a_result_there_is_no_figure(make_study, tmp_path):
+    nothing = make_study(fractions=(1.0,), pretraining_seeds=1, without=lambda method, task: True)
+    assert write_figures(tmp_path, nothing) == []
+
+
+def one_panel(sheet: Sheet) -> None:
+    sheet.panels(1, across=1, height=1)
+
+
+def test_the_title_and_the_caption_travel_in_the_file(tmp_path):
+    plot = Plot("plain", "A title", "What is told.", one_panel)
+    svg = save(plot, tmp_path)[0].read_text()
+    assert "<dc:title>A title</dc:title>" in svg
+    assert "<dc:description>What is told.</dc:description>" in svg
+
+
+def test_methods_differ_in_colour_marker_line_and_hatch():
+    found = looks([f"method {number}" for number in range(5)])
+    for part in ("colour", "marker", "line", "hatch"):
+        assert len({getattr(look, part) for look in found.values()}) == 5
+    many = looks([f"method {number}" for number in range(30)])
+    assert len({(look.colour, look.marker) for look in many.values()}) == 30
+
+
+def test_a_label_is_folded_only_where_its_words_meet_and_loses_nothing():
+    assert folded("models_genesis+semantics", 0.8) == "models_genesis\n+semantics"
+    assert folded("scratch", 0.1) == "scratch"
+    assert folded("ncs[data=phantom,steps=80]", 0.9).replace("\n", "") == "ncs[data=phantom,steps=80]"
+
+
+def test_a_caption_is_wrapped_to_its_width_and_keeps_numbers_with_their_units():
+    lines = wrapped_to("word " * 60 + "9\u00a0%", 3.0, SMALL)
+    assert max(text_width(line, SMALL) for line in lines) <= 3.0
+    assert any("9\u00a0%" in line for line in lines)
+
+
+def test_the_figures_import_matplotlib_only_when_they_draw():
+    import subprocess
+    import sys
+
+    code = "import sys, sg_bench.reporting.figures; print('matplotlib' in sys.modules, 'scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_path_is_given_for_every_file(small, tmp_path):
+    assert all(isinstance(path, Path) and path.is_file() for path in write_figures(tmp_path, small))
