@@ -1,4 +1,7 @@
-"""Draw README's picture from a workspace in which the demo was run: python docs/picture.py WORKSPACE OUT.png"""
+"""Draw README's picture from a workspace in which the demo was run.
+
+Usage: python docs/picture.py WORKSPACE OUT.png
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,10 @@ def main(work: str, out: str) -> None:
     workspace = Workspace(work)
     folder = next(path for path in sorted(workspace.path("patterns").iterdir()) if path.is_dir())
     figure, axes = plt.subplots(5, PATIENTS, figsize=(PATIENTS * 1.25, 5 * 1.3), squeeze=False)
-    labels = (2, 7)
-    for row, label in enumerate(labels):
+    for row, label in enumerate(richest(folder)):
         for axis, cube in zip(axes[row], pattern(folder, label), strict=False):
             show(axis, cube)
-        axes[row, 0].set_ylabel(f"pattern {label}\n8 patients", fontsize=7)
+        axes[row, 0].set_ylabel(f"pattern {label + 1}\n8 patients", fontsize=7)
     inputs, targets, restored = restoration(workspace, folder)
     for row, (name, images) in enumerate((("spoiled", inputs), ("restored", restored), ("target", targets)), start=2):
         for axis, image in zip(axes[row], images, strict=False):
@@ -40,6 +42,12 @@ def main(work: str, out: str) -> None:
         axes[row, 0].set_ylabel(name, fontsize=7)
     figure.tight_layout(pad=0.4)
     figure.savefig(out, dpi=110)
+
+
+def richest(folder: Path) -> list[int]:
+    """Return the two classes whose reference cubes vary most: what has edges can be recognised."""
+    classes = len(read_json(folder / "index.json")["references"])
+    return sorted(range(classes), key=lambda label: -float(np.std(pattern(folder, label)[0].astype(np.float32))))[:2]
 
 
 def pattern(folder: Path, label: int) -> list[NDArray[Any]]:

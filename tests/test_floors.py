@@ -57,7 +57,7 @@ def test_the_public_names_are_fetched_when_first_used() -> None:
     assert run_python(f"{REFUSE}\n{code}").split() == [
         "sg_bench.suite",
         "sg_bench.planning",
-        "sg_bench.reporting.writing",
+        "sg_bench.reporting.whole",
     ]
 
 

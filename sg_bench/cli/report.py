@@ -66,10 +66,12 @@ def _written(selection: options.Selection, found: dict[str, Record]) -> list[str
 
     out, workspace = selection.out, selection.workspace
     if not found and any((out / "cells").glob("*.json")):
-        return [
+        typer.echo(
             f"Kept as it was: the report in {out}. {workspace.root} has none of its cells; "
-            "name the workspace with --work, or another folder with --out"
-        ]
+            "name the workspace with --work, or another folder with --out",
+            err=True,
+        )
+        return []
     told = write(
         out,
         selection.plan.suite,

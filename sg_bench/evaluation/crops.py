@@ -74,6 +74,20 @@ def foreground_crop(
     return crop
 
 
+def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
+    """Return the test crops: all candidates, or for a foreground task a fixed set that no seed changes."""
+    if task.sampling.places == "candidates":
+        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
+    crops = []
+    for id_ in ids:
+        voxels = foreground_voxels(store, task, id_)
+        rng = np.random.default_rng([task.split.seed, store.ids.index(id_)])
+        crops += [
+            foreground_crop(store, task, id_, voxels, rng, number) for number in range(task.inference.crops_per_case)
+        ]
+    return crops
+
+
 def cut_crop(
     store: Store, task: Task, crop: Crop, shift: Sequence[int] | NDArray[Any] = (0, 0, 0)
 ) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.evaluation.crops import Crop, candidate_crops, cut_crop, foreground_crop, foreground_voxels
+from sg_bench.evaluation.crops import Crop, cut_crop, fixed_crops
 from sg_bench.tasks import Task
 from sg_bench.workspace import write_atomic
 
@@ -70,20 +70,6 @@ def predict(task: Task, network: nn.Module, store: Store, ids: list[str], device
         pairs = list(_crops(task, network, store, fixed_crops(task, store, ids), device))
     probabilities = {id_: np.asarray(found, np.float16) for id_, found, _ in pairs}
     return Predictions(probabilities, {id_: np.asarray(truth, np.uint8) for id_, _, truth in pairs})
-
-
-def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
-    """Return the test crops: all candidates, or for a foreground task a fixed set that no seed changes."""
-    if task.sampling.places == "candidates":
-        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
-    crops = []
-    for id_ in ids:
-        voxels = foreground_voxels(store, task, id_)
-        rng = np.random.default_rng([task.split.seed, store.ids.index(id_)])
-        crops += [
-            foreground_crop(store, task, id_, voxels, rng, number) for number in range(task.inference.crops_per_case)
-        ]
-    return crops
 
 
 @torch.no_grad()

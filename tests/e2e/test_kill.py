@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.conftest import TINY, Run, alive, descendants, tables
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.conftest import TINY, Run, descendants, tables
 from tests.e2e.test_kill import wait_for
 
@@ -16,12 +17,16 @@ ON_RAY = ("--backend", "ray", "--jobs", 2)
 LONGER = ("--set", "pretraining.training.epochs=40", "--set", "pretraining.training.steps_per_epoch=4")
 
 
-def test_ray_train_and_tune_give_the_same_cells_as_local_processes(finished: Path, sg_bench: Run, tmp_path: Path) -> None:
+def test_ray_train_and_tune_give_the_same_cells_as_local_processes(
+    finished: Path, sg_bench: Run, tmp_path: Path
+) -> None:
     done = sg_bench("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", *ON_RAY)
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path) == tables(finished)
     for path in (tmp_path / "out" / "cells").iterdir():
-        here, there = (json.loads((out / "cells" / path.name).read_text()) for out in (tmp_path / "out", finished / "out"))
+        here, there = (
+            json.loads((out / "cells" / path.name).read_text()) for out in (tmp_path / "out", finished / "out")
+        )
         for part in ("recipe", "metrics", "cases", "curves", "outputs"):
             assert here[part] == there[part]
 
@@ -71,7 +76,9 @@ def test_a_driver_killed_on_ray_leaves_a_workspace_that_any_backend_finishes(
 
 
 def test_an_address_where_no_cluster_is_gets_one_line(sg_bench: Run, tmp_path: Path) -> None:
-    done = sg_bench("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path, "--ray-address", "127.0.0.1:1")
+    done = sg_bench(
+        "run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path, "--ray-address", "127.0.0.1:1"
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: no Ray cluster at '127.0.0.1:1'")
 

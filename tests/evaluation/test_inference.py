@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.evaluation.inference import BATCH, Predictions, fixed_crops, predict
+from sg_bench.evaluation.crops import fixed_crops
+from sg_bench.evaluation.inference import BATCH, Predictions, predict
 from sg_bench.networks.heads import Classifier, Segmenter
 from sg_bench.networks.unet import Encoder3D, UNet3D
 from sg_bench.tasks import Task, read_task

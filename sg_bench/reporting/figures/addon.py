@@ -73,7 +73,7 @@ class Panel:
         spreads = [(found.mean, found.std or 0.0) for found in self.averages.values()]
         low, high = min(m - s for m, s in spreads), max(m + s for m, s in spreads)
         floor = low - 0.35 * max(high - low, 0.02)
-        return (100 * floor if floor > 0.25 * high else 0.0), 100 * min(high, 1.0)
+        return (100 * floor if floor > 0.25 * high else 0.0), 100 * min(max(high, 0.01), 1.0)
 
 
 def plots(evidence: Evidence) -> list[Plot]:
@@ -135,6 +135,8 @@ def adjusted_p(panel: Panel, pairs: Sequence[Pair]) -> dict[Pair, float]:
 
 def _about_tests(drawn: Sequence[Panel], pairs: Sequence[Pair], p_values: Sequence[dict[Pair, float]]) -> str:
     comparisons = [(panel, pair) for panel in drawn for pair in pairs if {pair.base, pair.added} <= panel.units.keys()]
+    if not comparisons:
+        return "No test was made: of no pair are both measured."
     count = sum(len(found) for found in p_values)
     rule = "Brackets: Welch's t-test on units, Holm-adjusted over the pairs of a task; n.s.: p ≥ 0.05." if count else ""
     if count == len(comparisons):

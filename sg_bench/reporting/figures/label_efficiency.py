@@ -29,8 +29,9 @@ from sg_bench.statistics.units import Units
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HOW = (
-    "Mean and 95 % t-interval over units. Dashed: the score of training from scratch with all labels; where a method "
+HOW = "Mean and 95 % t-interval over units."
+DASHED = (
+    "Dashed: the score of training from scratch with all labels; where a method "
     "reaches it and stays there (dotted line) is interpolated between the measured points, linearly in the logarithm "
     "of the share."
 )
@@ -69,6 +70,7 @@ def plots(evidence: Evidence) -> list[Plot]:
     cut = any(limits(panel)[1] for panel in drawn)
     caption = sentences(
         HOW,
+        DASHED if any(goal_of(panel, plain) for panel in drawn) else "",
         about_units(units),
         "Intervals that run out of a panel go on beyond it." if cut else "",
         saved(drawn, plain),
@@ -133,8 +135,10 @@ def saved(drawn: Sequence[Curves], plain: Sequence[str]) -> str:
         listed = ", ".join(f"{method} {_share(f)}" for method, f in found.items())
         if found:
             told.append(f"{panel.task}: {listed}")
+    if not any(goal_of(panel, plain) for panel in drawn):
+        return "Training from scratch was not measured with all labels, so no saving can be stated."
     if not told:
-        return "Within the measured range no method crosses scratch's full-label score from below." if plain else ""
+        return "Within the measured range no method crosses that score from below."
     return (
         f"Share of the labels that reaches it (the rest is saved) – {'; '.join(told)}; "
         "every other method: not within the measured range."

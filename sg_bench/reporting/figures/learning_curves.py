@@ -16,8 +16,9 @@ from sg_bench.reporting.figures.summaries import about_fractions, absent, full_t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HOW = (
-    "Line: mean validation loss over runs; band: from the least to the greatest run. Dashed: the lowest mean loss of "
+HOW = "Line: mean validation loss over runs; band: from the least to the greatest run."
+DASHED = (
+    "Dashed: the lowest mean loss of "
     "training from scratch; open markers: the first validation at which a method's mean is as low."
 )
 STOPPED = "A line ends where the first of its runs stopped."
@@ -69,7 +70,8 @@ def plots(evidence: Evidence) -> list[Plot]:
     plain = scratches(evidence)
     shortened = any(curve.shortened for panel in drawn for curve in panel.curves.values())
     caption = sentences(
-        HOW if plain else HOW.partition(" Dashed")[0],
+        HOW,
+        DASHED if any(panel.goal(plain) is not None for panel in drawn) else "",
         STOPPED if shortened else "",
         reach(drawn, plain),
         about_fractions(evidence),

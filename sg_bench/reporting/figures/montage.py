@@ -17,7 +17,7 @@ from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.figures.sheet import Plot, Sheet
 from sg_bench.reporting.figures.slices import Array, Slice, arrays, axial, images_of, orientation_of, slices_of
-from sg_bench.reporting.figures.style import ORANGE, SKY, SMALL, TALL, folded
+from sg_bench.reporting.figures.style import LEADING, ORANGE, SKY, SMALL, TALL, folded
 from sg_bench.reporting.figures.summaries import absent, full_tasks, scratches, sentences
 from sg_bench.workspace import Workspace
 
@@ -135,14 +135,14 @@ def _segmentation(rows: dict[str, list[Slice]], sheet: Sheet) -> None:
     columns = min(NARROW if sheet.narrow else WIDE, max(len(found) for found in rows.values()))
     room = 0.75 if sheet.narrow else 1.1
     panels = _grid(sheet, len(rows), columns, room, [found[0].truth.shape for found in rows.values()], 0.16)
+    ids = [folded(part.id, (sheet.width - room) / columns - 0.08) for part in next(iter(rows.values()))[:columns]]
+    sheet.height += max(id_.count("\n") for id_ in ids) * SMALL * LEADING / 72
     for line, (method, found) in enumerate(rows.items()):
         for axes, part in zip(panels[line], found, strict=False):
             _outlined(axes, part)
-            if line == 0:
-                axes.set_title(
-                    folded(part.id, (sheet.width - room) / columns - 0.08, SMALL), fontsize=SMALL, fontweight="normal"
-                )
         _named(panels[line][0], method, room)
+    for axes, id_ in zip(panels[0], ids, strict=True):
+        axes.set_title(id_, fontsize=SMALL, fontweight="normal")
     truth = Line2D([], [], color=SKY, lw=1.4)
     predicted = Line2D([], [], color=ORANGE, lw=1.4, linestyle=DASHES)
     sheet.legend([truth, predicted], ["truth", "prediction (probability above 0.5)"])

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sg_bench.reporting.figures.style import (
     BODY,
@@ -59,11 +59,11 @@ class Sheet:
         place = axes.get_subplotspec()
         return self.width / (place.get_gridspec().ncols if place else 1)
 
-    def panels(self, count: int, *, across: int, height: float, **options: Any) -> list[Axes]:
+    def panels(self, count: int, *, across: int, height: float) -> list[Axes]:
         """Return `count` panels of `height` inches, at most `across` in a row, row by row."""
         across = min(across, count)
         down = -(-count // across)
-        grid = self.figure.subplots(down, across, squeeze=False, **options)
+        grid = self.figure.subplots(down, across, squeeze=False)
         self.height += down * height
         found = [axes for row in grid for axes in row]
         for spare in found[count:]:
@@ -84,7 +84,8 @@ class Sheet:
             beside: inches that are taken by names on the left of a row.
         """
         across = self.across(len(headings), least, beside)
-        titles = [folded(title, self.width / across - 0.5, BODY * 1.1) for title, _ in headings]
+        width = (self.width - beside) / across - (0.1 if beside else 0.5)
+        titles = [folded(title, width / 1.1, BODY) for title, _ in headings]  # bold is a tenth wider
         lines = max(title.count("\n") for title in titles)
         found = self.panels(len(headings), across=across, height=height + lines * BODY * LEADING / 72)
         for axes, title, (_, note) in zip(found, titles, headings, strict=True):
@@ -101,7 +102,9 @@ class Sheet:
 
     def legend(self, handles: Sequence[Artist], labels: Sequence[str]) -> None:
         """Print a legend above the panels, in as many columns as fit."""
-        widest = max(text_width(label, SMALL) for label in labels) + 0.45
+        labels = [folded(label, self.width - 0.6) for label in labels]
+        lines = max(label.count("\n") + 1 for label in labels)
+        widest = max(text_width(line, SMALL) for label in labels for line in label.split("\n")) + 0.45
         columns = max(1, min(len(labels), int(self.width / widest)))
         rows = -(-len(labels) // columns)
         # matplotlib fills column by column; a legend reads row by row.
@@ -116,7 +119,7 @@ class Sheet:
             labelspacing=0.35,
             borderpad=0.2,
         )
-        self.height += rows * SMALL * 1.45 / 72 + 0.06
+        self.height += rows * lines * SMALL * 1.45 / 72 + 0.06
 
     def caption(self, text: str) -> None:
         """Print `text` beneath the panels, wrapped to the sheet's width."""

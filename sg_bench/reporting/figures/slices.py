@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from sg_bench.data.store import Store
 from sg_bench.errors import SgBenchError
-from sg_bench.evaluation.crops import Crop, candidate_crops, cut_crop, foreground_crop, foreground_voxels
+from sg_bench.evaluation.crops import cut_crop, fixed_crops
 from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Run
 from sg_bench.tasks import Task
@@ -116,16 +116,6 @@ def orientation_of(store: Mapping[str, Any] | None) -> str:
     return str(((store or {}).get("preparation") or {}).get("orientation", "RAS"))
 
 
-def placed(task: Task, store: Store, case: str) -> list[Crop]:
-    """Return the crops of a case in which `task` is tested, as inference draws them."""
-    if task.sampling.places == "candidates":
-        return candidate_crops(store, [case])
-    voxels = foreground_voxels(store, task, case)
-    rng = np.random.default_rng([task.split.seed, store.ids.index(case)])
-    count = task.inference.crops_per_case
-    return [foreground_crop(store, task, case, voxels, rng, number) for number in range(count)]
-
-
 def _slice(run: Run, id_: str, probability: Array, truth: Array, store: Store | None, dice: float | None) -> Slice:
     orientation = orientation_of(run.record["recipe"]["store"])
     image, sides = _seen(run, id_, truth, store)
@@ -175,7 +165,7 @@ def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[Array, Array]:
     """
     if case == id_:
         return store.image(case), np.isin(store.label(case), task.target)
-    return cut_crop(store, task, {crop.id: crop for crop in placed(task, store, case)}[id_])
+    return cut_crop(store, task, {crop.id: crop for crop in fixed_crops(task, store, [case])}[id_])
 
 
 def _task(run: Run) -> Task:

@@ -10,6 +10,7 @@ yellow, which white paper swallows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,22 +117,21 @@ def wrapped_to(text: str, width: float, size: float) -> list[str]:
 
 
 def folded(label: str, width: float, size: float = SMALL) -> str:
-    """Return a method's or task's label in lines of at most `width` inches, broken behind _ + - , or before [."""
-    parts, piece = [], ""
-    for letter in label:
-        if letter in "[+" and piece:
-            parts.append(piece)
-            piece = ""
-        piece += letter
-        if letter in "_-, ":
-            parts.append(piece)
-            piece = ""
+    """Return a label in lines of at most `width` inches, broken at its joints, and inside a part only if it must."""
     lines = [""]
-    for part in filter(None, [*parts, piece]):
+    for part in _parts(label):
         if lines[-1] and text_width(lines[-1] + part, size) > width:
             lines.append("")
-        lines[-1] += part
+        for letter in part:
+            if lines[-1] and text_width(lines[-1] + letter, size) > width:
+                lines.append("")
+            lines[-1] += letter
     return "\n".join(line.strip() for line in lines)
+
+
+def _parts(label: str) -> list[str]:
+    """Return the parts of a label: it may be broken behind _ - . , and a space, and before + and [."""
+    return re.findall(r"[\[+]?[^\[+_\-., ]*[_\-., ]*", label)
 
 
 @contextmanager

@@ -60,6 +60,15 @@ def test_without_a_pair_all_methods_are_drawn(small):
     assert "about these checkpoints only" in plot.caption
 
 
+def test_scores_of_zero_can_be_drawn(make_study, tmp_path):
+    from sg_bench.reporting.evidence import Evidence
+    from sg_bench.reporting.figures import write_figures
+
+    found = make_study(BOTH, ("lcs",), pretraining_seeds=1, fine_tuning_seeds=2, fractions=(1.0,))
+    nothing = {key: {**record, "metrics": {"iou_bin": 0.0}} for key, record in found.records.items()}
+    assert write_figures(tmp_path, Evidence(found.cells, nothing))
+
+
 def test_an_axis_starts_at_zero_unless_the_scores_are_far_off(make_study):
     (panel,) = panels(make_study(BOTH, ("ncc",), pretraining_seeds=3, fractions=(1.0,)), BOTH)
     assert panel.range[0] > 50

@@ -49,6 +49,8 @@ def test_without_scratch_at_full_labels_nothing_is_saved(make_study):
     found = make_study(("scratch", "inpainting"), ("ncc",), without=lambda m, t: (m, t) == ("scratch", "ncc"))
     assert goal_of(curves(found)[0], ["scratch"]) is None
     assert crossings(curves(found)[0], ["scratch"]) == {}
+    assert "no saving can be stated" in plots(found)[0].caption
+    assert "Dashed" not in plots(found)[0].caption
 
 
 def test_a_suite_without_fractions_has_no_such_figure(small):
