@@ -7,7 +7,6 @@ stays and the second is kept beside it as a conflict. Ledgers of several people 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -120,7 +119,7 @@ def read_record(path: Path, key: str) -> Record:
     """
     try:
         record = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise _damaged(path, str(error)) from error
     schema = _schema(record)
     if schema is None:

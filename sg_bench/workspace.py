@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 Room = Literal["stores", "patterns", "initialisations", "predictions", "cells", "progress", "ray"]
 
@@ -85,8 +85,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON in `path`."""
-    return json.loads(path.read_text())
+    """Return the JSON in `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no JSON; NaN and infinities, which Python would read and never write here, are none.
+    """
+    return json.loads(path.read_text(), parse_constant=_refused)
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def file_digest(path: Path) -> str:

@@ -97,7 +97,8 @@ def test_what_is_finished_is_listed_whichever_suite_asked_for_it(ledger: Ledger)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", '{"schema": 1, "key":', "[]", "null", "{}", '{"schema": "1"}', b"\xff\xfe\x00"]
+    "content",
+    ["", "{", '{"schema": 1, "key":', "[]", "null", "{}", '{"schema": "1"}', '{"schema": NaN}', b"\xff\xfe\x00"],
 )
 def test_a_damaged_record_is_named_with_what_to_do(ledger: Ledger, content: str | bytes) -> None:
     path = ledger.workspace.path("cells", f"{KEY}.json")

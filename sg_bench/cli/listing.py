@@ -1,4 +1,4 @@
-"""`sg-bench list`: the methods, tasks and suites that can be named."""
+"""`sg-bench list`: the methods, tasks, suites and published numbers that can be named."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class What(StrEnum):
     METHODS = "methods"
     TASKS = "tasks"
     SUITES = "suites"
+    PUBLISHED = "published"
 
 
 def list_names(what: What) -> None:
-    """List methods, tasks or suites with a line on each."""
-    lines = {What.METHODS: _methods, What.TASKS: _tasks, What.SUITES: _suites}[what]()
+    """List methods, tasks, suites or published numbers with a line on each."""
+    lines = {What.METHODS: _methods, What.TASKS: _tasks, What.SUITES: _suites, What.PUBLISHED: _published}[what]()
     width = max((len(name) for name in lines), default=0)
     for name, summary in lines.items():
         typer.echo(f"{name:<{width}}  {summary}")
@@ -43,3 +44,9 @@ def _suites() -> dict[str, str]:
 
     loaded = {name: load_suite(name) for name in suites()}
     return {name: f"{s.title} ({len(s.methods)} methods, {len(s.tasks)} tasks)" for name, s in loaded.items()}
+
+
+def _published() -> dict[str, str]:
+    from sg_bench.reporting.published import load_published, publications
+
+    return {name: load_published(name).title for name in publications()}

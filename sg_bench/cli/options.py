@@ -19,7 +19,7 @@ SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name
 Work = Annotated[Path | None, typer.Option("--work", help="Workspace; else $SG_BENCH_HOME, else ./.sg-bench.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the report goes; else results/<suite>.")]
 Methods = Annotated[str, typer.Option("--methods", help="Only these methods, comma-separated.")]
-Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs[steps=80]'.")]
+Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.")]
 Seeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
 Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a data set lies; repeatable.")]

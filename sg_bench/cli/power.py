@@ -83,12 +83,14 @@ def power(
 
 def _of_number(n: int, comparisons: int, alpha: float, probability: float) -> str:
     from sg_bench.statistics.power import detectable
+    from sg_bench.statistics.two_sample import LEAST_N
 
     least = detectable(n, n, comparisons, alpha, probability)
     shared = f" shared by {comparisons} comparisons" if comparisons > 1 else ""
+    few = f". The report makes no test below n = {LEAST_N}" if n < LEAST_N else ""
     return (
         f"{n} seeds a side, two-sided t-test, alpha {alpha:g}{shared}: a difference of {least:.2f} standard deviations "
-        f"(Cohen's d) is found with probability {probability:g}"
+        f"(Cohen's d) is found with probability {probability:g}{few}"
     )
 
 
@@ -101,12 +103,26 @@ def _of_evidence(evidence: Evidence, against: str, asked: Question) -> Iterator[
         for method in evidence.methods:
             if method != against:
                 yield f"{method:<24} {task:<24} {_of_pair(evidence, task, method, against, asked)}"
-    if len({cell.pretraining_seed for cell in evidence.cells}) == 1:
+    single = _single(evidence)
+    if single:
         yield (
-            "There is one pretraining, so fine-tuning seeds are counted and all is about this checkpoint only: for a "
-            "claim about a method, add pretraining seeds"
+            f"There is one pretraining ({', '.join(single)}), so fine-tuning seeds are counted and all is about this "
+            "checkpoint only: for a claim about a method, add pretraining seeds"
         )
     yield "A spread measured on few seeds is itself uncertain: take the numbers as a plan, and count again."
+
+
+def _single(evidence: Evidence) -> list[str]:
+    """Return the methods of which some task knows one pretraining only, or none yet of the one that is planned."""
+    planned = {cell.pretraining_seed for cell in evidence.cells}
+    if len(planned) == 1:
+        return evidence.methods
+    found = {
+        method
+        for method, task in evidence.runs
+        if evidence.units(method, task, evidence.headline(task) or "").kind == "fine-tuning"
+    }
+    return [method for method in evidence.methods if method in found]
 
 
 def _of_pair(evidence: Evidence, task: str, method: str, against: str, asked: Question) -> str:
@@ -136,8 +152,9 @@ def _advice(ours: Units, theirs: Units, asked: Question) -> str:
     effect, family, alpha = sought / spread, asked.comparisons, asked.alpha
     now = power_of(effect, n, n, comparisons=family, alpha=alpha, ratio=ratio)
     needed = units_needed(effect, family, alpha, asked.power, ratio=ratio, least=LEAST_N)
+    wanted = "" if asked.difference is None else f" (sought {100 * sought:.2f})"
     return (
-        f"difference {100 * measured:+.2f}, spread {100 * spread:.2f}, d = {effect:.2f}, "
+        f"difference {100 * measured:+.2f}{wanted}, spread {100 * spread:.2f}, d = {effect:.2f}, "
         f"n = {ours.n} and {theirs.n}, power {now:.2f}, needed {_seeds(needed, n, ours.kind)}"
     )
 

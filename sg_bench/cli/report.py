@@ -34,23 +34,27 @@ def report(
         data=data,
         settings=settings,
     )
-    print_report(selection)
-    raise typer.Exit(exit_code(selection))
+    raise typer.Exit(print_report(selection))
 
 
-def print_report(selection: options.Selection) -> None:
-    """Write the report's files and print its table, its verdicts, where it lies, and what is missing or failed."""
+def print_report(selection: options.Selection) -> int:
+    """Write the report's files and print its table, its verdicts, where it lies, and what is missing or failed.
+
+    Returns:
+        The exit code of `exit_code`.
+    """
     from rich.console import Console
 
     from sg_bench.reporting import console_table, main_table
 
     suite, found = selection.plan.suite, records(selection)
-    told = _written(selection, found)
+    cautions = notes(selection, found)
+    told = _written(selection, found, cautions)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     console.print(console_table(main_table(selection.plan.cells, found), suite.title or suite.name))
-    for line in (*notes(selection), *told):
+    for line in (*cautions, *told):
         typer.echo(line)
     for reason in sorted({cell.missing for cell in selection.plan.cells if cell.missing}):
         typer.echo(f"Missing: {selection.plan.with_paths(reason)}", err=True)
@@ -58,9 +62,10 @@ def print_report(selection: options.Selection) -> None:
     for message, kind in errors.items():
         again = " To try once more, add --retry-failed" if kind == "method" else ""
         typer.echo(f"Failed ({kind}): {message.rstrip('.')}.{again}", err=True)
+    return exit_code(selection, found)
 
 
-def _written(selection: options.Selection, found: dict[str, Record]) -> list[str]:
+def _written(selection: options.Selection, found: dict[str, Record], cautions: list[str]) -> list[str]:
     """Write the report and return what is to be said of it; one of other cells is never replaced by an empty one."""
     from sg_bench.reporting import report as write
 
@@ -77,7 +82,7 @@ def _written(selection: options.Selection, found: dict[str, Record]) -> list[str
         selection.plan.suite,
         selection.plan.cells,
         found,
-        notes=notes(selection),
+        notes=cautions,
         workspace=workspace,
         others=Ledger(workspace).finished(),
     )
@@ -91,20 +96,17 @@ def records(selection: options.Selection) -> dict[str, Record]:
     return {key: record for key, record in found.items() if record}
 
 
-def notes(selection: options.Selection) -> list[str]:
-    """Return the suite's and its tasks' cautions, and any conflict in the ledger."""
-    found = Ledger(selection.workspace).conflicts()
-    conflicts = [name for cell in selection.plan.cells for name in found.get(cell.key, [])]
+def notes(selection: options.Selection, found: dict[str, Record]) -> list[str]:
+    """Return the suite's and its tasks' cautions, and any conflict in the ledger; `found` are the plan's records."""
+    named = Ledger(selection.workspace).conflicts()
+    conflicts = [name for cell in selection.plan.cells for name in named.get(cell.key, [])]
     told = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
-    told += [
-        f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(records(selection))
-    ]
+    told += [f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(found)]
     return list(dict.fromkeys([*selection.plan.suite.notes, *(t.note for t in selection.plan.tasks if t.note), *told]))
 
 
-def exit_code(selection: options.Selection) -> int:
+def exit_code(selection: options.Selection, found: dict[str, Record]) -> int:
     """Return 0 if all cells are done, 1 if some failed or are not yet run, 3 if data are missing or damaged."""
-    found = records(selection)
     kinds = {record["error"]["kind"] for record in found.values() if record["status"] == "failed"}
     absent = any(cell.missing for cell in selection.plan.cells)
     unfinished = any(cell.key not in found for cell in selection.plan.cells if not cell.missing)

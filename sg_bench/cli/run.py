@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from sg_bench.cli import options
-from sg_bench.cli.report import exit_code, print_report
+from sg_bench.cli.report import print_report
 
 
 def run(
@@ -59,8 +59,7 @@ def run(
         _note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
         )
-    print_report(selection)
-    code = exit_code(selection)
+    code = print_report(selection)
     if code == 0 and pending and selection.plan.suite.checks:
         code = _check(selection)
     raise typer.Exit(code)

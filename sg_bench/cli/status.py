@@ -51,7 +51,7 @@ def status(
             )
     for (method, task), states in counts.items():
         typer.echo(f"{method:<24} {task:<32} {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}")
-    raise typer.Exit(exit_code(selection))
+    raise typer.Exit(exit_code(selection, found))
 
 
 def _explain(cell: PlannedCell, reason: str) -> None:

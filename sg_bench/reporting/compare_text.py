@@ -6,21 +6,22 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sg_bench.reporting.compare import CONFIDENCE, Compared, Line, Side
+from sg_bench.reporting.markdown import escaped, paragraph
+from sg_bench.reporting.sheets import DASH, superscript
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-DASH = "–"
-SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def compared_markdown(title: str, compared: Compared) -> str:
     """Return the whole comparison: verdicts, footnotes, how they were reached, and differing settings."""
     head, lines = _cells(compared)
     rule = [":---", ":---", ":---", *["---:"] * (len(head) - 4), ":---"]
-    grid = "\n".join(f"| {' | '.join(_plain(text) for text in cells)} |" for cells in (head, rule, *lines))
-    blocks = [f"# {title}", summary(compared), grid if lines else "Nothing to compare: no method and task in common."]
-    blocks += [*footnotes(compared), " ".join(_legend(compared)), *compared.notes]
+    table = ([escaped(text) for text in head], rule, *([escaped(text) for text in cells] for cells in lines))
+    grid = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    blocks = [f"# {escaped(title)}", paragraph(summary(compared))]
+    blocks += [grid if lines else "Nothing to compare: no method and task in common."]
+    blocks += map(paragraph, (*footnotes(compared), " ".join(_legend(compared)), *compared.notes))
     if compared.recipes is not None:
         blocks += ["## Settings that differ in equally named cells", _settings(compared)]
     return "\n\n".join(blocks) + "\n"
@@ -52,7 +53,7 @@ def summary(compared: Compared) -> str:
 
 def footnotes(compared: Compared) -> list[str]:
     """Return "¹ reason" for each reason and remark."""
-    return [f"{_mark(place)} {text}" for place, text in enumerate(_texts(compared), start=1)]
+    return [f"{superscript(place)} {text}" for place, text in enumerate(_texts(compared), start=1)]
 
 
 def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
@@ -66,7 +67,7 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
 def _line(line: Line, texts: Sequence[str]) -> list[str]:
     numbers = [_number(line.difference, signed=True), _errors(line), _number(line.tolerance)]
     z = DASH if line.z is None else f"{line.z:+.2f}"
-    marks = " ".join(_mark(texts.index(text) + 1) for text in (*line.reasons, *line.remarks))
+    marks = " ".join(superscript(texts.index(text) + 1) for text in (*line.reasons, *line.remarks))
     sides = [_side(line.first), _count(line.first), _side(line.second), _count(line.second)]
     return [line.method, line.task, line.metric, *sides, *numbers, z, f"{line.verdict} {marks}".rstrip()]
 
@@ -114,11 +115,3 @@ def _settings(compared: Compared) -> str:
 
 def _texts(compared: Compared) -> list[str]:
     return list(dict.fromkeys(text for line in compared.lines for text in (*line.reasons, *line.remarks)))
-
-
-def _mark(number: int) -> str:
-    return str(number).translate(SUPERSCRIPTS)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

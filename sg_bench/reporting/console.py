@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sg_bench.reporting.render import PARITY, entry, footnotes, tie_sentences
+from sg_bench.reporting.render import PARITY, entry, footnotes, tie_sentences, unit_sentences
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import Row, Table
 
@@ -24,7 +24,8 @@ def console_table(table: Table, title: str = "") -> RichTable:
     columns = [table.columns[index] for index in table.printed]
     parity = [f"{PARITY_MARK} {PARITY}"] if any(column.role == "parity" for column in columns) else []
     tied = {index: ties(table, index) for index in table.printed}
-    caption = Text("\n".join([*parity, *footnotes(table), *tie_sentences(list(tied.values()))]))
+    told = [*tie_sentences(list(tied.values())), *unit_sentences(table)]
+    caption = Text("\n".join([*parity, *footnotes(table), *told]))
     out = RichTable(title=Text(title) if title else None, caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     out.add_column("method", no_wrap=True)
     for column in columns:

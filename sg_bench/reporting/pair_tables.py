@@ -6,7 +6,7 @@ data. Beside them stands what the papers' figures print over their bars, which f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -30,6 +30,9 @@ LEGEND = (
 )
 NOTHING = "No pair is measured here."
 NOT_BOTH = "not both are measured"
+TWO_KINDS = "no p-value: one side counts pretrainings, the other the runs of one"
+CHECKPOINTS = "One pretraining on some side: n counts its fine-tuning seeds, and this is about these checkpoints only."
+PRETRAININGS = "n counts pretraining seeds, each by the mean over its fine-tuning seeds."
 CSV_HEADER = (
     *("task", "metric", "base", "with_semantics", "n_base", "n_with"),
     *("difference", "p_welch", "p_holm", "p_paired_t", "hedges_g", "published"),
@@ -64,8 +67,18 @@ class Pair:
     def welch(self) -> float | None:
         """Return the unadjusted p-value."""
         both = self.measured
-        test = two_sample.welch(both[1].units.values, both[0].units.values) if both else None
+        test = two_sample.welch(both[1].units.values, both[0].units.values) if both and not self.two_kinds else None
         return test.p if test else None
+
+    @property
+    def kinds(self) -> set[str]:
+        """Return what the units of both sides are, where both are measured."""
+        return {side.units.kind for side in self.measured or ()}
+
+    @property
+    def two_kinds(self) -> bool:
+        """Return whether one side counts pretrainings and the other the fine-tuning runs of one: no test fits."""
+        return len(self.kinds) > 1
 
     @property
     def paired_t(self) -> float | None:
@@ -112,7 +125,7 @@ def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, lis
         for place, pair in enumerate(pairs)
     )
     names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
-    sheet = Sheet(TITLE, tuple(map(Head, names)), lines, (), footnotes.lines(), LEGEND)
+    sheet = Sheet(TITLE, tuple(map(Head, names)), lines, tuple(_units(pairs)), footnotes.lines(), LEGEND)
     csv = csv_text([CSV_HEADER, *(_csv_line(table, pair) for pair in pairs)])
     notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
     return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)
@@ -123,6 +136,14 @@ def _csv_line(table: Table, pair: Pair) -> list[object]:
     counts = [cell.units.n if cell else 0 for cell in (pair.before, pair.after)]
     numbers = [pair.difference, pair.welch, pair.holm, pair.paired_t, pair.hedges_g]
     return [column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published or None]
+
+
+def _units(pairs: Sequence[Pair]) -> Iterator[str]:
+    kinds = {kind for pair in pairs for kind in pair.kinds}
+    if "fine-tuning" in kinds:
+        yield CHECKPOINTS
+    if "pretraining" in kinds:
+        yield PRETRAININGS
 
 
 def _adjusted(family: list[Pair]) -> list[Pair]:
@@ -139,7 +160,7 @@ def _entries(table: Table, pair: Pair, footnotes: Footnotes) -> Iterator[Entry]:
     else:
         before, after = pair.measured
         few = min(before.units.n, after.units.n) < LEAST_N
-        why = footnotes.mark(FEW) if few else ""
+        why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if pair.two_kinds else ""
         place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
         yield Entry(f"{before.units.n}, {after.units.n}")
         yield Entry(signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys))

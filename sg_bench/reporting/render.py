@@ -146,12 +146,8 @@ def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
         (_any(summaries, lambda cell: cell.pending), "not run: no record in the ledger yet."),
         (_any(summaries, lambda cell: not cell.planned), "Blank: not part of the suite."),
         (_any(summaries, lambda cell: cell.leaks), f"{LEAK_MARK}: the method may have seen the test data."),
-        ("parity" in roles, f"{PARITY.capitalize()}: the only column to set beside published numbers."),
-        *((True, sentence) for sentence in tie_sentences(tied)),
-        (
-            _one_pretraining(summaries),
-            "One pretraining a method: whatever is said of a mean is said about this checkpoint only.",
-        ),
+        ("parity" in roles, f"{PARITY.capitalize()}: of its task the only column to set beside published numbers."),
+        *((True, sentence) for sentence in (*tie_sentences(tied), *unit_sentences(table))),
     ]
     return [sentence for applies, sentence in sentences if applies]
 
@@ -165,9 +161,19 @@ def tie_sentences(tied: Sequence[Ties]) -> Iterator[str]:
     yield from (f"Nothing could be separated{where} ({reason})." for reason in reasons)
 
 
-def _one_pretraining(summaries: Sequence[Summary]) -> bool:
-    kinds = {summary.units.kind for summary in summaries if summary.n > 1}
-    return kinds == {"fine-tuning"}
+def unit_sentences(table: Table) -> Iterator[str]:
+    """Yield what tests and intervals count as one repetition, and which means stand on one pretraining."""
+    kinds: dict[str, set[str]] = {}
+    for row in table.rows:
+        for summary in (row.summaries[index] for index in table.printed):
+            if summary.n:
+                kinds.setdefault(summary.units.kind, set()).add(row.method)
+    if "pretraining" in kinds:
+        yield "Tests and intervals count pretrainings, each by the mean of its runs; the n of a test is theirs."
+    if "fine-tuning" in kinds:
+        only = ", ".join(row.method for row in table.rows if row.method in kinds["fine-tuning"])
+        whose = f"One pretraining in some cells of {only}" if "pretraining" in kinds else "One pretraining a method"
+        yield f"{whose}: whatever is said of a mean is said about this checkpoint only."
 
 
 def _entries(table: Table, row: Row, tied: dict[int, Ties]) -> Iterator[Entry]:

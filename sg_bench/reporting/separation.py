@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 
 from sg_bench.reporting.tables import Summary, Table, percent
 from sg_bench.statistics.ties import Separation, separate
@@ -66,7 +67,8 @@ def compared(table: Table, column: int) -> Groups:
 
 
 def _below(cell: Summary, best: Summary) -> bool:
-    return (cell.mean or 0.0) < (best.mean or 0.0)
+    """Return whether a cell is below the best by the mean over units, which is another where runs are lost."""
+    return fmean(cell.units.values) < fmean(best.units.values)
 
 
 @cache

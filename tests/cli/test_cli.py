@@ -119,6 +119,9 @@ class TestHelp:
         assert answer.code == 0
         assert all(verb in answer.out for verb in VERBS)
 
+    def test_help_shows_the_brackets_of_a_variant(self, ask: Ask) -> None:
+        assert "ncs[steps=80]" in "".join(ask("report", "--help").out.replace("│", "").split())
+
     def test_help_tells_the_exit_codes(self, ask: Ask) -> None:
         assert "3 data missing" in ask("--help").out
 

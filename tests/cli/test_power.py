@@ -57,6 +57,10 @@ class TestWithoutALedger:
         assert code == 0
         assert f"a difference of {effect} standard deviations (Cohen's d) is found with probability 0.8" in out
 
+    def test_so_few_seeds_that_no_test_is_made_are_told(self, ask: Ask) -> None:
+        assert "The report makes no test below n = 5" in ask("--n", "4")[1]
+        assert "no test" not in ask("--n", "5")[1]
+
     def test_one_of_number_and_suite_is_needed(self, ask: Ask) -> None:
         for arguments in ([], ["--n", "10", "--suite", "demo"]):
             code, out, err = ask(*arguments)
@@ -80,7 +84,7 @@ class TestFromALedger:
     def test_a_stated_difference_is_sought_instead_of_the_measured_one(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--difference", "0.06")
-        assert "difference +2.00, spread 1.87, d = 3.21" in out
+        assert "difference +2.00 (sought 6.00), spread 1.87, d = 3.21" in out
         assert "needed 5: 6 fine-tuning seeds are enough" in out
 
     def test_several_pretrainings_are_what_is_counted(self, ask: Ask) -> None:
@@ -89,6 +93,12 @@ class TestFromALedger:
         assert "n = 3 and 3" in out
         assert "more pretraining seeds" in out
         assert "checkpoint" not in out
+
+    def test_one_of_several_planned_pretrainings_is_about_this_checkpoint_only(self, ask: Ask) -> None:
+        settle({"scratch": 0.5, "wide": 0.52})
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--pretraining-seeds", "0-2")
+        assert "n = 6 and 6" in out
+        assert "There is one pretraining (scratch, wide), so fine-tuning seeds are counted" in out
 
     def test_more_comparisons_need_more_seeds(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})

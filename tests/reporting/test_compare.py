@@ -247,12 +247,16 @@ def test_about_one_in_twenty_comparisons_of_equals_differs() -> None:
 class TestText:
     def test_the_page_says_what_was_compared_and_how(self) -> None:
         text = compared_markdown("title", compare_with_published(evidence(scores(79.0, 0.5)), SG, "mine"))
-        assert "| semantic_genesis | ncs | mean_iou_keras | 79.00 ± 0.50 [0.47] | 10 | 77.33 ± 0.52 | 10* |" in text
+        assert "| semantic_genesis | ncs | mean_iou_keras | 79.00 ± 0.50 [0.47] | 10 | 77.33 ± 0.52 | 10\\* |" in text
         assert "higher ¹ ²" in text
         assert "¹ about this checkpoint only" in text
         assert "mine minus semantic_genesis_2020" in text
-        assert "*: not published, recalled." in text
+        assert "\\*: not published, recalled." in text
         assert "arXiv:2007.06959" in text
+
+    def test_no_name_is_markup(self) -> None:
+        text = compared_markdown("a | b", compare_with_published(Evidence([], {}), SG, "<b>ours"))
+        assert text.startswith("# a \\| b\n\n&lt;b>ours beside")
 
     def test_the_same_evidence_gives_the_same_bytes(self) -> None:
         texts = {compared_markdown("t", compare_with_published(evidence(scores(79.0, 0.5)), SG)) for _ in range(3)}

@@ -1,6 +1,7 @@
 import csv
 import io
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,26 @@ def test_pairs_are_adjusted_by_holm_task_by_task(study: Any) -> None:
     assert {(line["base"], line["with_semantics"]) for line in measured} == {("models_genesis", "semantic_genesis")}
     assert all(line["p_holm"] == line["p_welch"] for line in measured)  # a family of one
     assert [line["published"] for line in measured] == ["*, 0.039", "", "n.s., 0.26"]
+
+
+def test_pairs_say_what_they_count_and_that_one_pretraining_is_one_checkpoint(study: Any) -> None:
+    assert "about these checkpoints only" in text(main_table(study.cells, study.records), "addons", 1)
+    several = main_table([replace(cell, pretraining_seed=cell.fine_tuning_seed) for cell in study.cells], study.records)
+    told = text(several, "addons", 1)
+    assert "n counts pretraining seeds" in told
+    assert "checkpoints" not in told
+
+
+def test_a_pair_of_one_pretraining_and_several_is_not_tested(study: Any) -> None:
+    cells = [
+        replace(cell, pretraining_seed=cell.fine_tuning_seed) if cell.method == "semantic_genesis" else cell
+        for cell in study.cells
+    ]
+    table = main_table(cells, study.records)
+    lines = [line for line in csv_lines(documents(table, "addons")[1]) if line["difference"]]
+    assert lines
+    assert not any(line["p_welch"] or line["p_holm"] or line["p_paired_t"] for line in lines)
+    assert "one side counts pretrainings" in text(table, "addons", 1)
 
 
 def test_pairs_of_a_suite_without_any_are_said_to_be_absent() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from sg_bench.reporting import main_table
@@ -48,6 +49,18 @@ def test_an_incomplete_cell_above_the_best_is_neither_bold_nor_beaten(empty: Any
     empty.failed("above", "ncc", 5, "method")
     found = ties(main_table(empty.cells, empty.records), 0)
     assert (found.best, found.inseparable) == (frozenset({"best"}), frozenset({"above"}))
+
+
+def test_an_incomplete_cell_is_above_the_best_by_its_mean_over_pretrainings(empty: Any) -> None:
+    runs(empty, "best", (0.8,) * 6)
+    runs(empty, "above", (0.9, 0.75, 0.78, 0.75, 0.78))
+    empty.failed("above", "ncc", 5, "method")
+    places = (0, 1, 2, 1, 2, 0)
+    cells = [replace(cell, pretraining_seed=places[cell.fine_tuning_seed]) for cell in empty.cells]
+    table = main_table(cells, empty.records)
+    above = table.rows[1].summaries[0]
+    assert fmean(above.values) < 0.8 < fmean(above.units.values)
+    assert [method for method, _ in compared(table, 0)] == ["best"]
 
 
 def test_without_a_complete_cell_nothing_is_best(empty: Any) -> None:

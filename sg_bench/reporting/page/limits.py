@@ -18,7 +18,7 @@ def limits_of(content: Content) -> list[tuple[str, str]]:
     evidence = content.evidence
     found = [*_checkpoints(evidence), *_leaks(content), *_tests(content), *_incomplete(content), *_spread(evidence)]
     if any(shown.column.role == "parity" for shown in content.columns):
-        text = "A column so marked repeats the papers' own metric: the only one to set beside published numbers."
+        text = "A column so marked is the papers' own metric: of its task the only one to set beside published numbers."
         found.append(("Papers’ metric", text))
     return found
 
