@@ -6,7 +6,7 @@ A recipe holds the recipes it stands on, so keys chain: one changed setting rena
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.evaluation.metrics import METRICS
 from sg_bench.ledger import Ledger, Record
-from sg_bench.recipes import Preparation, Split, key_of, merged
+from sg_bench.recipes import Preparation, Split, differences, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, MethodChoice, Suite
@@ -141,17 +141,6 @@ def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
         if len(best) == 1:
             break
     return ["no finished cell to compare with"] if best is None else best
-
-
-def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """Yield "dotted.field: old -> new" for each place in which two recipes differ."""
-    if old == new:
-        return
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted({*old, *new}):
-            yield from differences(old.get(name), new.get(name), f"{where}.{name}".lstrip("."))
-    else:
-        yield f"{where}: {_short(old)} -> {_short(new)}"
 
 
 class _Planner:
@@ -398,8 +387,3 @@ def _lacks(ledger: Ledger, key: str, retry_failed: bool) -> bool:
     if record["status"] == "done":
         return False
     return retry_failed or record["error"]["kind"] != "method"
-
-
-def _short(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

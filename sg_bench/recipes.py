@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -182,7 +183,23 @@ def merged(base: dict[str, Any], *overlays: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Yield "dotted.field: old -> new" for each place in which two recipes differ."""
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from differences(old.get(name), new.get(name), f"{where}.{name}".lstrip("."))
+    else:
+        yield f"{where}: {_short(old)} -> {_short(new)}"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} cannot stand in a recipe: {value!r}")
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -25,7 +25,7 @@ from sg_bench.planning import (
     plan,
     why_missing,
 )
-from sg_bench.recipes import merged
+from sg_bench.recipes import differences, merged
 from sg_bench.suite import Suite, load_suite
 from sg_bench.workspace import Workspace
 

@@ -9,6 +9,11 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.cli.report import print_report
+from sg_bench.recipes import key_of
+from sg_bench.workspace import read_json, write_json
+
+CHECKS = "checks.json"
+"""In the report's folder: which checks held, and on which cells."""
 
 
 def run(
@@ -60,7 +65,7 @@ def run(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
         )
     code = print_report(selection)
-    if code == 0 and pending and selection.plan.suite.checks:
+    if code == 0 and (pending or not _checked(selection)):
         code = _check(selection)
     raise typer.Exit(code)
 
@@ -79,13 +84,29 @@ def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *
     )
 
 
+def _checked(selection: options.Selection) -> bool:
+    """Return whether the suite's checks were made on these cells and held."""
+    try:
+        remembered = read_json(selection.out / CHECKS)
+    except (OSError, ValueError):
+        return not selection.plan.suite.checks
+    return bool(remembered == {"cells": _digest(selection), "hold": list(selection.plan.suite.checks)})
+
+
 def _check(selection: options.Selection) -> int:
+    """Make the suite's checks, print and remember their verdicts."""
     from sg_bench.running.checks import check
 
     verdicts = [check(name, selection.plan, selection.workspace) for name in selection.plan.suite.checks]
     for verdict in verdicts:
         typer.echo(str(verdict))
-    return 0 if all(verdict.holds for verdict in verdicts) else 1
+    holding = [verdict.name for verdict in verdicts if verdict.holds]
+    write_json(selection.out / CHECKS, {"cells": _digest(selection), "hold": holding})
+    return 0 if len(holding) == len(verdicts) else 1
+
+
+def _digest(selection: options.Selection) -> str:
+    return key_of(sorted(cell.key for cell in selection.plan.cells))
 
 
 def _note(line: str) -> None:

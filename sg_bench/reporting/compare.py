@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from sg_bench.planning import differences
-from sg_bench.recipes import key_of
+from sg_bench.recipes import differences, key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.published import Entry, Published
 from sg_bench.statistics.samples import finite, variance

@@ -88,3 +88,13 @@ def test_a_damaged_initialisation_fails_its_cells_with_a_reason_and_the_others_g
     assert "2 failed: data" in done.stdout
     states = sorted(json.loads(path.read_text())["status"] for path in (tmp_path / "out" / "cells").iterdir())
     assert states == ["done"] * 4 + ["failed"] * 2
+
+
+def test_checks_that_were_not_made_or_did_not_hold_are_made_by_the_next_run(finished: Path, sg_bench: Run) -> None:
+    command = ("run", "--suite", TINY, "--work", finished / "work", "--out", finished / "out")
+    assert "check deterministic" not in sg_bench(*command).stdout
+    remembered = finished / "out" / "checks.json"
+    told = json.loads(remembered.read_text())
+    remembered.write_text(json.dumps(told | {"hold": []}))
+    assert "check deterministic: holds" in sg_bench(*command).stdout
+    assert json.loads(remembered.read_text()) == told
