@@ -19,7 +19,6 @@ from sg_bench.planning import (
     Kind,
     Plan,
     corpus_parts,
-    differences,
     is_built,
     open_source,
     plan,
