@@ -15,7 +15,6 @@ from typing import Any, Literal
 from sg_bench.data.sources.base import Source
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
-from sg_bench.evaluation.metrics import METRICS
 from sg_bench.ledger import Ledger, Record
 from sg_bench.recipes import Preparation, Split, differences, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
@@ -303,6 +302,8 @@ class _Planner:
                 raise UsageError(f"pretraining: no method has a setting '{key}'", hint=did_you_mean(key, known))
 
     def _check_tasks(self) -> None:
+        from sg_bench.evaluation.metrics import METRICS
+
         labels = [task.label for task in self.tasks]
         for task in self.tasks:
             if labels.count(task.label) > 1:
