@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import typer
+
+from sg_bench.errors import UsageError
 
 
 class What(StrEnum):
@@ -16,12 +19,17 @@ class What(StrEnum):
     PUBLISHED = "published"
 
 
-def list_names(what: What) -> None:
-    """List methods, tasks, suites or published numbers with a line on each."""
+def list_names(
+    what: What, name: Annotated[str, typer.Argument(help="One publication: its numbers, in the papers' form.")] = ""
+) -> None:
+    """List methods, tasks, suites or published numbers with a line on each, or the numbers of one publication."""
+    if name:
+        typer.echo(_papers_table(what, name))
+        return
     lines = {What.METHODS: _methods, What.TASKS: _tasks, What.SUITES: _suites, What.PUBLISHED: _published}[what]()
-    width = max((len(name) for name in lines), default=0)
-    for name, summary in lines.items():
-        typer.echo(f"{name:<{width}}  {summary}")
+    width = max((len(each) for each in lines), default=0)
+    for each, summary in lines.items():
+        typer.echo(f"{each:<{width}}  {summary}")
 
 
 def _methods() -> dict[str, str]:
@@ -50,3 +58,11 @@ def _published() -> dict[str, str]:
     from sg_bench.reporting.published import load_published, publications
 
     return {name: load_published(name).title for name in publications()}
+
+
+def _papers_table(what: What, name: str) -> str:
+    from sg_bench.reporting.published import load_published, papers_table
+
+    if what != What.PUBLISHED:
+        raise UsageError(f"list {what}: '{name}' is one name too many", hint=f"Write sg-bench list {what}")
+    return papers_table(load_published(name)).rstrip()

@@ -16,6 +16,7 @@ from sg_bench.networks.norm import convert
 from sg_bench.recipes import Stage
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
+from sg_bench.transforms.base import stacked
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -103,8 +104,3 @@ def on_device(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """Return float32 images (n, x, y, z) as a tensor (n, 1, x, y, z) with channels last."""
     tensor = torch.from_numpy(images)[:, None].to(device)
     return tensor.contiguous(memory_format=torch.channels_last_3d)
-
-
-def stacked(params: list[dict[str, np.ndarray[Any, Any]]]) -> dict[str, Tensor]:
-    """Return the parameters of single samples as tensors with a batch axis."""
-    return {name: torch.from_numpy(np.stack([one[name] for one in params])) for name in params[0]}

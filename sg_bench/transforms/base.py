@@ -56,7 +56,11 @@ def sample_batch(sampler: Sampler, rngs: Sequence[np.random.Generator], shape: S
     """
     if not rngs:
         raise ValueError("a batch needs at least one generator, but rngs is empty")
-    samples = [sampler.sample(rng, shape) for rng in rngs]
+    return stacked([sampler.sample(rng, shape) for rng in rngs])
+
+
+def stacked(samples: Sequence[Params]) -> dict[str, Tensor]:
+    """Return the parameters of single images as tensors with a batch axis, on the CPU."""
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
 
 

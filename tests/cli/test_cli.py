@@ -156,6 +156,13 @@ class TestList:
         assert answer.code == 0
         assert {line.split()[0] for line in answer.out.splitlines()} >= set(names)
 
+    def test_a_publication_is_printed_in_the_papers_form(self, ask: Ask) -> None:
+        answer = ask("list", "published", "semantic_genesis_2020")
+        assert answer.code == 0
+        assert "| Semantic Genesis 3D | 98.46 ± 0.30 | 77.33 ± 0.52 | 86.53 ± 1.30 | 68.82 ± 0.38 |" in answer.out
+        ask("list", "published", "semantic_genesis_2021").refused("Did you mean 'semantic_genesis_2020'?")
+        ask("list", "tasks", "ncs").refused("'ncs' is one name too many")
+
     def test_anything_else_is_refused_with_what_can_be_listed(self, ask: Ask) -> None:
         ask("list", "things").refused("'things'", "'methods', 'tasks', 'suites'", "sg-bench list --help")
 

@@ -23,7 +23,8 @@ from sg_bench.recipes import Shape, Stage, Training, canonical_json
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted
-from sg_bench.training.pretraining import Pretraining, fresh_network, stacked
+from sg_bench.training.pretraining import Pretraining, fresh_network
+from sg_bench.transforms.base import stacked
 
 BUILT_IN = ["autoencoder", "models_genesis", "scratch", "semantic_genesis"]
 TRAINED = [name for name in BUILT_IN if name != "scratch"]

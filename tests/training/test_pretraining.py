@@ -13,7 +13,8 @@ from sg_bench.networks.norm import CrossRankBatchNorm3d
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import train
-from sg_bench.training.pretraining import Pretraining, fresh_network, on_device, stacked
+from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
+from sg_bench.transforms.base import stacked
 
 Make = Callable[..., Pretraining]
 
