@@ -37,6 +37,7 @@ from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace
 
 KNOCK_SECONDS = 10.0
+"""How long to wait for somebody to answer at HOST:PORT."""
 RESTARTS = 3
 """How often Ray starts a training again whose worker or node was lost."""
 

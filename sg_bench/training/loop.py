@@ -176,7 +176,6 @@ class _Run:
 
     def _judge(self, loss: float) -> None:
         """Keep the weights if they are the best so far; let the schedule see the loss."""
-        training = self.plan.training
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.schedule.step(loss)
         elif self.schedule is not None:
@@ -187,7 +186,7 @@ class _Run:
             self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
         else:
             self.stale += 1
-        self.history[-1]["best"] = self.stale == 0 and training.epochs > 0
+        self.history[-1]["best"] = self.stale == 0
 
     def _finite(self, means: dict[str, float]) -> dict[str, float]:
         for name, value in means.items():
