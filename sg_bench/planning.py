@@ -359,7 +359,7 @@ def store_recipe(source_name: str, source: Source, preparation: Preparation) -> 
         "kind": "store",
         "source": source_name,
         "config": source.config.model_dump(mode="json"),
-        "manifest": {"cases": len(manifest), "sha256": key_of(manifest)},
+        "manifest": {"cases": len(manifest["cases"]), "sha256": key_of(manifest)},
         "preparation": preparation.model_dump(mode="json"),
     }
 

@@ -50,6 +50,8 @@ class Preparation(Model):
     """Anatomical direction of the three array axes; "" is not allowed: files differ within one data set."""
     spacing: tuple[float, float, float] | None = None
     """Target voxel size in mm (x, y, z); None keeps the native grid."""
+    shape: tuple[Positive | None, Positive | None, Positive | None] | None = None
+    """Instead of a spacing: target number of voxels (x, y, z) over the same field of view; None keeps an axis."""
     intensity: Literal["hu", "minmax", "percentiles"] = "hu"
     """hu: clip to `clip` and scale; minmax: per image; percentiles: `clip` are percentiles of the image."""
     clip: tuple[float, float] = (-1000.0, 1000.0)
@@ -63,6 +65,8 @@ class Preparation(Model):
             raise ValueError(f"clip must be (low, high) with low < high, not {self.clip}")
         if self.spacing and min(self.spacing) <= 0:
             raise ValueError(f"spacing must be positive, in mm, not {self.spacing}")
+        if self.spacing and self.shape:
+            raise ValueError("a grid is given by its spacing or by its shape, not by both")
         return self
 
 
@@ -142,19 +146,63 @@ class CropRule(Model):
     """Draws before a volume is given up."""
 
 
-class Split(Model):
-    """How many of the patients train, validate and test; the seed says which (data/splits.py draws them)."""
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
-    seed: Annotated[int, Field(ge=0)] = 0
-    train: Annotated[float, Field(gt=0, le=1)]
-    validation: Fraction
-    test: Fraction
+
+class Outside(Model):
+    """Another data set, whose images may be trained on but never tested on: what pretraining has seen, say."""
+
+    data: str
+    """What `--data NAME=PATH` calls it."""
+    source: str
+    groups: tuple[str, ...] = ()
+    """Only its cases of these groups; (): all."""
+
+
+class Split(Model):
+    """Who trains, who validates, who tests: always whole patients (data/splits.py carries it out).
+
+    A part is named by `groups`, `numbers` or `lists`, or it is drawn: the drawn parts share, by their fractions, the
+    cases that no named part takes. Where every part is named, cases of none are left out.
+    """
+
+    seed: NotNegative = 0
+    train: Fraction = 0.0
+    validation: Fraction = 0.0
+    test: Fraction = 0.0
+    unit: Literal["patients", "cases"] = "patients"
+    """What the fractions count; either way a patient is never divided."""
+    groups: dict[Part, tuple[str, ...]] = {}
+    """The data set's own groups that make up a part."""
+    numbers: dict[Part, tuple[NotNegative, NotNegative]] = {}
+    """First and last number, both included, that the ids of a part end in."""
+    lists: dict[Part, str] = {}
+    """Files of case or patient ids, one a line, relative to the suite; a plan replaces each by its ids' SHA-256."""
+    outside: Outside | None = None
+    """Test on what this other data set lacks, and on nothing else; draw training and validation from the rest."""
+    stratify: bool = False
+    """Draw so that each finding, and each group, has its share in every part."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Test on one of so many folds, another for each fine-tuning seed; the other fractions share the rest."""
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, validation and test must sum to 1, not {total:g}")
+        ways = [set(way) for way in (self.groups, self.numbers, self.lists)]
+        named = set().union(*ways)
+        if len(named) < sum(map(len, ways)):
+            raise ValueError("a part is named by groups, numbers or lists, by one of them alone")
+        by_other_means = named | ({"test"} if self.folds or self.outside else set())
+        drawn = {part: getattr(self, part) for part in PARTS if part not in by_other_means}
+        if self.folds and self.outside or (self.folds or self.outside) and "test" in named:
+            raise ValueError("the test part is made by folds, by `outside`, or by name: choose one")
+        given = [part for part in by_other_means if getattr(self, part)]
+        if given:
+            raise ValueError(f"'{given[0]}' has a fraction, but is not drawn: leave the fraction out")
+        if drawn and abs(sum(drawn.values()) - 1) > 1e-6:
+            raise ValueError(f"{', '.join(drawn)} must sum to 1, not {sum(drawn.values()):g}")
+        if drawn.get("train") == 0:
+            raise ValueError("train must be above 0")
         return self
 
 

@@ -174,15 +174,45 @@ METHODS = Registry(
 SOURCES = Registry(
     "source",
     {
+        "brats2018": Entry(
+            "sg_bench.data.sources.brats2018:Brats2018Config",
+            "sg_bench.data.sources.brats2018:Brats2018Source",
+            "BraTS-2018: brain MRI of glioma, four sequences, tumour labels",
+        ),
+        "chestxray14": Entry(
+            "sg_bench.data.sources.chestxray14:ChestXray14Config",
+            "sg_bench.data.sources.chestxray14:ChestXray14Source",
+            "NIH ChestX-ray14: chest films with 14 findings",
+        ),
         "folder": Entry(
             "sg_bench.data.sources.folder:FolderConfig",
             "sg_bench.data.sources.folder:FolderSource",
             "your own NIfTI or MetaImage files",
         ),
+        "lidc_idri": Entry(
+            "sg_bench.data.sources.lidc_idri:LidcIdriConfig",
+            "sg_bench.data.sources.lidc_idri:LidcIdriSource",
+            "LIDC-IDRI: chest CT with the nodules that up to four readers outlined",
+        ),
+        "lits": Entry(
+            "sg_bench.data.sources.lits:LitsConfig",
+            "sg_bench.data.sources.lits:LitsSource",
+            "LiTS-2017: abdominal CT with liver and lesions",
+        ),
+        "luna16": Entry(
+            "sg_bench.data.sources.luna16:Luna16Config",
+            "sg_bench.data.sources.luna16:Luna16Source",
+            "LUNA16: chest CT with nodule candidates",
+        ),
         "phantom": Entry(
             "sg_bench.data.sources.phantom:PhantomConfig",
             "sg_bench.data.sources.phantom:PhantomSource",
-            "procedural chest CT, nothing to download",
+            "procedural chest CT, brain MRI and films, nothing to download",
+        ),
+        "siim_acr": Entry(
+            "sg_bench.data.sources.siim_acr:SiimAcrConfig",
+            "sg_bench.data.sources.siim_acr:SiimAcrSource",
+            "SIIM-ACR 2019: chest films with outlined pneumothorax",
         ),
     },
     group="sg_bench.sources",

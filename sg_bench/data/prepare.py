@@ -27,6 +27,8 @@ class VoxelCandidate(NamedTuple):
     positive: bool
     diameter: float | None
     """In mm, where known."""
+    target: tuple[int, ...] = ()
+    """Values of the label map that are this very finding; (): the task's own."""
 
 
 @dataclass(frozen=True)
@@ -167,5 +169,5 @@ def _placed(study: Study, affine: NDArray[np.float64]) -> list[VoxelCandidate]:
     placed = []
     for candidate in study.candidates:
         x, y, z = (to_voxel[:3, :3] @ np.asarray(candidate.position) + to_voxel[:3, 3]).tolist()
-        placed.append(VoxelCandidate((x, y, z), candidate.positive, candidate.diameter))
+        placed.append(VoxelCandidate((x, y, z), candidate.positive, candidate.diameter, candidate.target))
     return placed

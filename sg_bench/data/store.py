@@ -26,7 +26,7 @@ from sg_bench.workspace import file_digest, read_json, write_atomic
 
 Kind = Literal["image", "label"]
 
-SCHEMA = 1
+SCHEMA = 2
 _OPEN_MAPS = 256
 """Maps kept open by one store: each holds a file descriptor, and a process often has only 1024."""
 _DTYPES: dict[Kind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
@@ -46,6 +46,10 @@ class StoredCase:
     """4x4: voxel indices to world mm, RAS+."""
     labelled: bool
     candidates: tuple[VoxelCandidate, ...]
+    group: str
+    """Where the data set itself puts the case."""
+    findings: tuple[int, ...]
+    """1 or 0 for each of the source's findings."""
     source_digest: str | None
     """`content_digest` of the files that it was read from; None for a generated case."""
     image_digest: str
@@ -200,6 +204,8 @@ def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
         "affine": prepared.affine.tolist(),
         "labelled": prepared.label is not None,
         "candidates": prepared.candidates,
+        "group": case.group,
+        "findings": case.findings,
         "source_digest": content_digest(files) if files else None,
         "image_digest": _array_digest(prepared.image),
         "label_digest": None if prepared.label is None else _array_digest(prepared.label),
@@ -212,7 +218,8 @@ def _stored(entry: dict[str, Any]) -> StoredCase:
         "shape": (shape[0], shape[1], shape[2]),
         "spacing": (spacing[0], spacing[1], spacing[2]),
         "affine": np.asarray(entry["affine"], dtype=np.float64),
-        "candidates": tuple(VoxelCandidate((p[0], p[1], p[2]), positive, size) for p, positive, size in candidates),
+        "candidates": tuple(VoxelCandidate((p[0], p[1], p[2]), *rest[:2], tuple(rest[2])) for p, *rest in candidates),
+        "findings": tuple(entry["findings"]),
     }
     return StoredCase(**{**entry, **converted})
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sg_bench.recipes import Model
+from sg_bench.workspace import file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,10 @@ class Case:
     """Label map; None where the source has none."""
     extra: tuple[Path, ...] = ()
     """Further files that reading takes, such as the .raw beside an .mhd."""
+    group: str = ""
+    """Where the data set itself puts the case, as "subset3", "test" or "HGG"; "" where it makes no such division."""
+    findings: tuple[int, ...] = ()
+    """1 or 0 for each of the source's `findings`: what the whole image shows."""
 
     def files(self) -> list[Path]:
         """Return the files that this case is read from."""
@@ -46,6 +51,8 @@ class Candidate:
     """Whether it is the finding (a nodule) or only looks like one."""
     diameter: float | None = None
     """In mm, where known."""
+    target: tuple[int, ...] = ()
+    """Values of the label map that are this very finding, where several overlap; (): the task's own."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,10 @@ class Study:
     """One case as read: native intensities on the native grid."""
 
     image: NDArray[np.float32]
-    """(x, y, z), in HU for CT, in the scanner's units for MRI."""
+    """(x, y, z), in HU for CT, in the scanner's units for MRI; a film is (columns, rows, 1), rows from top to bottom,
+    in its own grey values, bright where the body absorbs."""
     affine: NDArray[np.float64]
-    """4x4: voxel indices to world mm, RAS+."""
+    """4x4: voxel indices to world mm, RAS+. A film has no place in the world: its own is `film_affine`."""
     label: NDArray[np.uint8] | None = None
     """(x, y, z), the source's own class numbers, 0 for background."""
     candidates: list[Candidate] = field(default_factory=list)
@@ -67,9 +75,61 @@ class Problem:
 
     where: str
     what: str
+    warning: bool = False
+    """Worth knowing, but nothing is lost by it: a count that is only recalled, say, differs."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many of something a data set holds when it is complete."""
+
+    what: str
+    """In the plural, as "CT scans"."""
+    number: int
+    certainty: Literal["verified", "derived", "recalled"]
+
+
+@dataclass(frozen=True)
+class About:
+    """A public data set, for `sg-bench data list` and for whoever cites it."""
+
+    title: str
+    size: str
+    """On disk, as the user keeps it."""
+    licence: str
+    citation: str
+    where: str
+    """How to get it: the address, and what to do there."""
+    folders: tuple[str, ...] = ()
+    """Names that its folder usually has, for `--data-root`; the data's own name always counts."""
+    counts: tuple[Count, ...] = ()
+
+
+def count_problems(where: str, counts: tuple[Count, ...], found: dict[str, int]) -> list[Problem]:
+    """Return what differs from the published counts: an error where they were verified, a warning where not."""
+    return [
+        Problem(
+            where,
+            f"it holds {found[each.what]} {each.what}, published are {each.number} ({each.certainty}). "
+            "Complete the download, unless a part is what you want",
+            warning=each.certainty == "recalled",
+        )
+        for each in counts
+        if each.what in found and found[each.what] != each.number
+    ]
+
+
+def film_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64]:
+    """Return the affine of a film: columns and rows along the first two axes, `spacing` mm (or 1) apart.
+
+    It names the axes R and A only so that preparing in RAS leaves a film as it is.
+    """
+    import numpy as np
+
+    return np.diag([*spacing, 1.0, 1.0])
 
 
 class Source(ABC):
@@ -82,6 +142,13 @@ class Source(ABC):
 
     name: ClassVar[str]
     needs_root: ClassVar[bool] = True
+    about: ClassVar[About | None] = None
+    """None for what is no public data set."""
+    namespace: ClassVar[str] = ""
+    """Sources of one namespace call one image, and one patient, alike: so data sets that overlap are found out. "":
+    names mean nothing beyond this folder."""
+    findings: ClassVar[tuple[str, ...]] = ()
+    """What `Case.findings` says, in this order."""
 
     def __init__(self, config: Any, root: Path | None) -> None:
         self.config = config
@@ -107,16 +174,23 @@ class Source(ABC):
             DataError: the file is damaged or its parts do not fit together; names the file, the cause, the next step.
         """
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return ids, patients, relative paths and sizes of all cases: the data's part of a recipe."""
-        return [
+    def tables(self) -> list[Path]:
+        """Return the files that tell of many cases at once (lists, CSV): all of them that `scan` or `load` reads."""
+        return []
+
+    def manifest(self) -> dict[str, list[dict[str, Any]]]:
+        """Return all cases by names and sizes, and the tables by content: the data's part of a recipe."""
+        cases = [
             {
                 "id": case.id,
                 "patient": case.patient,
+                "group": case.group,
+                "findings": case.findings,
                 "files": [[_relative(path, self.root), path.stat().st_size] for path in case.files()],
             }
             for case in self.scan()
         ]
+        return {"cases": cases, "tables": [{"sha256": file_digest(path)} for path in self.tables()]}
 
 
 class SourceConfig(Model):
