@@ -1,39 +1,28 @@
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from pydantic import ValidationError
 
 from sg_bench.data.sources.base import Case
-from sg_bench.data.sources.folder import FolderConfig, FolderSource, read_label, read_volume
+from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError
+from tests import fixtures
+from tests.fixtures import one_line
 
 AFFINE = np.array([[-0.7, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2.5, -30], [0, 0, 0, 1]])
 RAMP = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
 
 
 def write_nifti(path: Path, array: np.ndarray = RAMP, affine: np.ndarray = AFFINE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)
-    return path
+    return fixtures.write_nifti(path, array, affine)
 
 
 def source(root: Path, **config: str) -> FolderSource:
     return FolderSource(FolderConfig(**config), root)
-
-
-def one_line(error: pytest.ExceptionInfo[DataError], *parts: object) -> None:
-    message = str(error.value)
-    assert "\n" not in message
-    assert ". " in message, "no next step"
-    for part in parts:
-        assert str(part) in message
 
 
 class TestScan:
@@ -62,7 +51,7 @@ class TestScan:
 
     def test_the_manifest_counts_the_raw_file_of_an_mhd(self, tmp_path: Path) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(RAMP), tmp_path / "a.mhd")
-        (entry,) = source(tmp_path, images="*").manifest()
+        (entry,) = source(tmp_path, images="*").manifest()["cases"]
         assert entry["files"][1] == ["a.raw", 120]
 
     @pytest.mark.parametrize("pattern", ["/etc/*", "../*", "images/../../*", "C:\\data\\*", "..\\*"])
@@ -112,89 +101,6 @@ class TestScan:
             FolderConfig(patient=patient)
 
 
-class TestNifti:
-    def test_voxels_are_native_units_in_x_y_z(self, tmp_path: Path) -> None:
-        image, affine = read_volume(write_nifti(tmp_path / "a.nii.gz"))
-        assert image.dtype == np.float32
-        np.testing.assert_array_equal(image, RAMP)
-        np.testing.assert_allclose(affine, AFFINE, atol=1e-6)
-
-    def test_the_headers_slope_and_intercept_are_applied(self, tmp_path: Path) -> None:
-        image = nib.Nifti1Image(RAMP, AFFINE)
-        image.header["scl_slope"], image.header["scl_inter"], image.header["vox_offset"] = 2, -1024, 352
-        path = tmp_path / "a.nii"
-        path.write_bytes(image.header.binaryblock + b"\0" * 4 + RAMP.tobytes(order="F"))
-        np.testing.assert_array_equal(read_volume(path)[0], RAMP * 2.0 - 1024)
-
-    def test_one_trailing_volume_is_squeezed_and_more_are_refused(self, tmp_path: Path) -> None:
-        assert read_volume(write_nifti(tmp_path / "a.nii", RAMP[..., np.newaxis]))[0].shape == (3, 4, 5)
-        for name, array in {"b": np.stack([RAMP, RAMP], axis=3), "c": RAMP[0]}.items():
-            path = write_nifti(tmp_path / f"{name}.nii", array)
-            with pytest.raises(DataError) as error:
-                read_volume(path)
-            one_line(error, path, array.shape, "Export one scalar volume")
-
-    def test_colour_is_refused(self, tmp_path: Path) -> None:
-        path = write_nifti(tmp_path / "a.nii", np.zeros((2, 2, 2), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]))
-        with pytest.raises(DataError) as error:
-            read_volume(path)
-        one_line(error, path, "voxels of type")
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_voxels_that_are_not_finite_are_refused(self, tmp_path: Path, value: float) -> None:
-        array = RAMP.astype(np.float32)
-        array[1, 2, 3] = value
-        path = write_nifti(tmp_path / "a.nii.gz", array)
-        with pytest.raises(DataError) as error:
-            read_volume(path)
-        one_line(error, path, "1 voxels are NaN or infinite")
-
-    @pytest.mark.parametrize("value", [256, -1, 0.5, np.nan])
-    def test_label_values_are_integers_up_to_255(self, tmp_path: Path, value: float) -> None:
-        array = np.zeros((2, 2, 2), dtype=np.float32)
-        assert read_label(write_nifti(tmp_path / "fine.nii", array + 255))[0].dtype == np.uint8
-        array[0, 0, 0] = value
-        path = write_nifti(tmp_path / "a.nii.gz", array)
-        with pytest.raises(DataError) as error:
-            read_label(path)
-        one_line(error, path, f"{value:g} is not an integer")
-
-    def test_damage_is_one_line_that_names_the_file(self, tmp_path: Path) -> None:
-        noise = np.random.default_rng(0).integers(0, 9999, (20, 20, 20), dtype=np.int16)
-        whole = write_nifti(tmp_path / "whole.nii.gz", noise).read_bytes()
-        plain = gzip.decompress(whole)
-        damaged = {
-            "truncated.nii.gz": whole[:2000],
-            "short.nii": plain[:2000],
-            "stub.nii": plain[:100],
-            "empty.nii": b"",
-            "text.nii.gz": b"not found",
-            "wrong_magic.nii": b"x" * 5000,
-            "huge.nii.gz": gzip.compress(plain[:40] + b"\3\0" + b"\x7f" * 6 + plain[48:]),
-            "corrupt.nii.gz": whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:],
-        }
-        for name, content in damaged.items():
-            path = tmp_path / name
-            path.write_bytes(content)
-            with pytest.raises(DataError, match=name) as error:
-                read_volume(path)
-            one_line(error, path, "Download or export the file again")
-
-    def test_version_2_and_a_gzip_named_nii_are_read(self, tmp_path: Path) -> None:
-        nib.save(nib.Nifti2Image(RAMP, AFFINE), tmp_path / "two.nii")
-        write_nifti(tmp_path / "one.nii.gz").rename(tmp_path / "one.nii")
-        for name in ("two.nii", "one.nii"):
-            np.testing.assert_array_equal(read_volume(tmp_path / name)[0], RAMP)
-
-    def test_a_singular_affine_is_refused(self, tmp_path: Path) -> None:
-        image = nib.Nifti1Image(RAMP, AFFINE)
-        path = tmp_path / "a.nii"
-        image.header.set_sform(np.diag([1, 1, 0, 1]), code=1)
-        path.write_bytes(image.header.binaryblock + b"\0" * 4 + RAMP.tobytes())
-        with pytest.raises(DataError, match="no usable affine"):
-            read_volume(path)
-
-
 class TestLabelFitsImage:
     def load(self, root: Path, label: np.ndarray, affine: np.ndarray = AFFINE) -> None:
         write_nifti(root / "images/a.nii.gz")
@@ -216,75 +122,6 @@ class TestLabelFitsImage:
         with pytest.raises(DataError) as error:
             self.load(tmp_path, RAMP, moved)
         one_line(error, tmp_path / "labels/a.nii.gz", tmp_path / "images/a.nii.gz", "affine", "2.5")
-
-
-class TestMetaImage:
-    def write(self, path: Path, direction: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1)) -> Path:
-        image = sitk.GetImageFromArray(RAMP.T)
-        image.SetOrigin((-198.1, -195, -335.2))
-        image.SetSpacing((0.7, 0.8, 2.5))
-        image.SetDirection(direction)
-        sitk.WriteImage(image, path, path.stem == "z")
-        return path
-
-    @pytest.mark.parametrize("name", ["a.mhd", "z.mhd", "a.mha"])
-    def test_world_coordinates_are_turned_from_lps_to_ras(self, tmp_path: Path, name: str) -> None:
-        image, affine = read_volume(self.write(tmp_path / name))
-        np.testing.assert_array_equal(image, RAMP)
-        assert image.dtype == np.float32
-        np.testing.assert_allclose(affine[:3, 3], [198.1, 195, -335.2])
-        np.testing.assert_allclose(np.diag(affine), [-0.7, -0.8, 2.5, 1])
-
-    def test_a_turned_transform_matrix_is_obeyed(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path / "a.mhd", (-1, 0, 0, 0, -1, 0, 0, 0, 1))
-        assert "TransformMatrix = -1 0 0 0 -1 0 0 0 1" in path.read_text()
-        _, affine = read_volume(path)
-        np.testing.assert_allclose(np.diag(affine), [0.7, 0.8, 2.5, 1])
-        lps = affine @ [1, 2, 3, 1] * [-1, -1, 1, 1]
-        np.testing.assert_allclose(lps[:3], [-198.1 - 0.7, -195 - 1.6, -335.2 + 7.5])
-
-    @pytest.mark.parametrize("name", ["a.raw", "z.zraw", "a.mha"])
-    def test_short_data_are_one_line_that_names_the_file(self, tmp_path: Path, name: str) -> None:
-        path = self.write((tmp_path / name).with_suffix(".mha" if name == "a.mha" else ".mhd"))
-        data = tmp_path / name
-        data.write_bytes(data.read_bytes()[: data.stat().st_size - 30])
-        with pytest.raises(DataError) as error:
-            read_volume(path)
-        one_line(error, path, "cut short")
-
-    @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("hello")])
-    def test_a_missing_or_foreign_header_is_refused(self, tmp_path: Path, spoil: Callable[[Path], object]) -> None:
-        path = self.write(tmp_path / "a.mha")
-        spoil(path)
-        with pytest.raises(DataError) as error:
-            read_volume(path)
-        one_line(error, path)
-
-    def test_a_header_may_not_point_out_of_its_folder(self, tmp_path: Path) -> None:
-        (tmp_path / "images").mkdir()
-        path = self.write(tmp_path / "images/a.mhd")
-        (tmp_path / "images/a.raw").rename(tmp_path / "a.raw")
-        path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
-        assert "'../a.raw' is missing or not beside it" in str(source(tmp_path).problems()[0])
-        with pytest.raises(DataError, match="not beside it"):
-            read_volume(path)
-
-    def test_a_header_without_data_may_be_called_mha_and_is_held_to_the_same(self, tmp_path: Path) -> None:
-        (tmp_path / "images").mkdir()
-        path = self.write(tmp_path / "images/a.mhd").rename(tmp_path / "images/a.mha")
-        (case,) = source(tmp_path).scan()
-        assert case.files() == [path, tmp_path / "images/a.raw"]
-        path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
-        (tmp_path / "images/a.raw").rename(tmp_path / "a.raw")
-        with pytest.raises(DataError, match="not beside it"):
-            read_volume(path)
-
-    def test_several_values_a_voxel_are_refused(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.mha"
-        sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 2), np.float32), isVector=True), path)
-        with pytest.raises(DataError) as error:
-            read_volume(path)
-        one_line(error, path, "3 dimensions and 2 values")
 
 
 class TestRealData:

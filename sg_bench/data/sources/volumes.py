@@ -1,0 +1,362 @@
+"""Reading volumes, and what sources of volumes share: NIfTI and MetaImage files, their headers, their ids.
+
+A name, a header and a whole file are three different prices: `files_under` pays the first, `read_grid` and
+`metaimage_header` the second, `read_volume` and `read_label` the third.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.base import Case, Problem
+from sg_bench.errors import DataError
+
+Affine = NDArray[np.float64]
+Grid = tuple[tuple[int, ...], Affine]
+"""Shape (x, y, z) and 4x4 affine."""
+
+ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
+AFFINE_TOLERANCE = 1e-3
+"""Largest difference allowed between an image's affine and its label's, in any entry."""
+_CLUTTER = (".DS_Store", "Thumbs.db")
+_RENEW = "Download or export the file again"
+_METAIMAGE = (".mhd", ".mha")
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def case_id(path: Path) -> str:
+    """Return a file's name without its image ending."""
+    ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
+    return path.name[: len(path.name) - len(ending)]
+
+
+def natural_key(text: str) -> tuple[Any, ...]:
+    """Return a sorting key that puts volume-2 before volume-10."""
+    parts = re.split(r"([0-9]+)", text)
+    return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), text)
+
+
+def is_clutter(path: Path) -> bool:
+    """Return whether an operating system, not the data set, put this file there."""
+    return path.name.startswith("._") or path.name in _CLUTTER
+
+
+def leaves(pattern: str) -> bool:
+    """Return whether a relative path or glob points out of the folder that it is relative to."""
+    path = PureWindowsPath(pattern)
+    return ".." in path.parts or bool(path.anchor)
+
+
+def no_such_folder(root: Path | None) -> Problem:
+    """Return the problem of a source whose root is not there."""
+    return Problem(str(root), "no such folder. Give the data set's folder as the source's root")
+
+
+def files_under(root: Path, ending: str) -> list[Path]:
+    """Return what is called `*ending` anywhere under `root`, in the order of `natural_key`, without clutter.
+
+    Broken links are among them, so that whoever opens one can report it; folders are not.
+    """
+    paths = (path for path in root.rglob(f"*{ending}") if not is_clutter(path) and not path.is_dir())
+    return sorted(paths, key=lambda path: natural_key(path.relative_to(root).as_posix()))
+
+
+def parent_named(path: Path, root: Path, pattern: str) -> str:
+    """Return the nearest folder above `path`, `root` at last, whose whole name matches `pattern`; "" for none."""
+    for folder in path.parents:
+        if re.fullmatch(pattern, folder.name):
+            return folder.name
+        if folder == root:
+            break
+    return ""
+
+
+# ---- problems --------------------------------------------------------------------------------------------------------
+
+
+def first_of(problems: list[Problem]) -> DataError:
+    """Return an error that tells the first of `problems` and how many follow."""
+    more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
+    return DataError(f"{problems[0]}{more}")
+
+
+def as_problem(error: DataError) -> Problem:
+    """Return a reader's error as the problem of the file that it names first."""
+    where, _, what = str(error).partition(": ")
+    return Problem(where, what)
+
+
+def one_each(cases: list[Case], problems: list[Problem]) -> list[Case]:
+    """Return the first case of every id; add each further one to `problems`."""
+    first: dict[str, Case] = {}
+    for case in cases:
+        kept = first.setdefault(case.id, case)
+        if kept is not case:
+            what = f"one id, '{case.id}', for two images: {kept.image} is used and this one is not. Keep one of them"
+            problems.append(Problem(str(case.image), what))
+    return list(first.values())
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_volume(path: Path) -> tuple[NDArray[np.float32], Affine]:
+    """Read a NIfTI or MetaImage file.
+
+    Returns:
+        The image, (x, y, z), float32 in native units, and its 4x4 affine, voxel indices to world mm, RAS+.
+
+    Raises:
+        DataError: the file is damaged, holds more than one volume, or holds NaN or infinity.
+    """
+    array, affine = _read(path)
+    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    if wrong:
+        raise DataError(f"{path}: {wrong} voxels are NaN or infinite", hint="Replace them, or leave the image out")
+    return array, affine
+
+
+def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
+    """Read a label map.
+
+    Returns:
+        The label, (x, y, z), uint8 class numbers, and its 4x4 affine.
+
+    Raises:
+        DataError: the file is damaged, or a value is not an integer in 0..255.
+    """
+    array, affine = _read(path)
+    fits = (array >= 0) & (array <= 255) & (array == np.rint(array))
+    if not fits.all():
+        raise DataError(
+            f"{path}: label value {array[~fits][0]:g} is not an integer in 0..255",
+            hint="Export class numbers, not intensities or probabilities",
+        )
+    return array.astype(np.uint8), affine
+
+
+def read_grid(path: Path) -> Grid:
+    """Read the header of a NIfTI file, and no voxel.
+
+    Raises:
+        DataError: the header is damaged, or the file is too short for what it promises (seen if it is not gzipped).
+    """
+    import nibabel as nib
+
+    with _nifti_errors(path):
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            raw = file.read(nib.Nifti2Header.sizeof_hdr)
+        kind: Any = nib.Nifti2Header if raw[4:7] == b"n+2" else nib.Nifti1Header
+        header = kind(raw[: kind.sizeof_hdr])
+        shape = tuple(int(size) for size in header.get_data_shape())
+        if not zipped:
+            _check_length(shape, header.get_data_dtype().itemsize, path.stat().st_size)
+        shape = shape[:3] if shape[3:] == (1,) else shape
+        return shape, np.asarray(header.get_best_affine(), dtype=np.float64)
+
+
+def data_files(path: Path, problems: list[Problem]) -> list[Path]:
+    """Return the file that a MetaImage header says its voxels are in; add to `problems` where it is missing."""
+    if path.suffix.lower() not in _METAIMAGE or not path.is_file():
+        return []
+    name = metaimage_header(path).get("ElementDataFile", "")
+    if name.upper() == "LOCAL":
+        return []
+    data = path.parent / name
+    if not name or not data.is_file() or leaves(name):
+        what = f"its data file '{name}' is missing or not beside it. Copy it there"
+        problems.append(Problem(str(path), what))
+        return []
+    return [data]
+
+
+def metaimage_header(path: Path) -> dict[str, str]:
+    """Return the "Key = value" lines of a MetaImage header, which ends with ElementDataFile.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        for line in file.read(65536).split(b"\n"):
+            key, equals, value = line.decode("utf-8", "replace").partition("=")
+            if equals:
+                fields[key.strip()] = value.strip()
+            if not equals or key.strip() == "ElementDataFile":
+                break
+    return fields
+
+
+# ---- image and label -------------------------------------------------------------------------------------------------
+
+
+def check_shapes(image: Path, image_shape: tuple[int, ...], label: Path, label_shape: tuple[int, ...]) -> None:
+    """Refuse a label of another shape than its image.
+
+    Raises:
+        DataError: naming both files and both shapes.
+    """
+    if label_shape != image_shape:
+        raise DataError(
+            f"{label}: its shape (x, y, z) is {label_shape}, its image {image} has {image_shape}",
+            hint="Check that the two belong together, or resample the label onto the image",
+        )
+
+
+def check_affines(image: Path, image_affine: Affine, label: Path, label_affine: Affine) -> None:
+    """Refuse a label that lies elsewhere in the world than its image.
+
+    Raises:
+        DataError: naming both files and the greatest difference.
+    """
+    difference = float(np.abs(label_affine - image_affine).max())
+    if difference > AFFINE_TOLERANCE:
+        raise DataError(
+            f"{label}: its affine differs from that of its image {image} by {difference:g}, "
+            f"allowed is {AFFINE_TOLERANCE:g}",
+            hint="Copy the image's header to the label if the two lie on one grid, else resample the label",
+        )
+
+
+def check_classes(path: Path, label: NDArray[np.uint8], classes: dict[int, str]) -> None:
+    """Refuse a label map with a value that stands for nothing.
+
+    Raises:
+        DataError: naming the value, and what each allowed one means.
+    """
+    strange = label[~np.isin(label, list(classes))]
+    if strange.size:
+        known = ", ".join(f"{number} {meaning}" for number, meaning in classes.items())
+        raise DataError(
+            f"{path}: {strange.size} voxels have label value {strange[0]}, allowed are {known}",
+            hint="Check that this file belongs to this data set, and to this year's edition of it",
+        )
+
+
+def read_grids(case: Case, problems: list[Problem]) -> tuple[Grid, Grid] | None:
+    """Read the headers of a case's image and label (NIfTI); add to `problems` what is damaged or of unequal shape.
+
+    Returns:
+        The two grids; None where one is damaged or their shapes differ.
+    """
+    assert case.image is not None
+    assert case.label is not None
+    grids = []
+    for path in (case.image, case.label):
+        try:
+            grids.append(read_grid(path))
+        except DataError as error:
+            problems.append(as_problem(error))
+    if len(grids) < 2:
+        return None
+    try:
+        check_shapes(case.image, grids[0][0], case.label, grids[1][0])
+    except DataError as error:
+        problems.append(as_problem(error))
+        return None
+    return grids[0], grids[1]
+
+
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], Affine]:
+    """Return one volume (x, y, z) and its affine; anything else is a DataError that names `path`."""
+    array, affine = _read_metaimage(path) if path.suffix.lower() in _METAIMAGE else _read_nifti(path)
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim != 3 or array.size == 0:
+        raise _not_one_volume(path, f"shape {array.shape}")
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not abs(np.linalg.det(affine[:3, :3])) > 1e-6 * steps.prod():
+        raise DataError(f"{path}: its header gives no usable affine, voxels measure {steps.tolist()} mm", hint=_RENEW)
+    return array, affine
+
+
+@contextmanager
+def _nifti_errors(path: Path) -> Iterator[None]:
+    """Turn whatever nibabel, gzip or the disk complain of into one DataError that names `path`."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    damage = (OSError, EOFError, ValueError, OverflowError, zlib.error)
+    try:
+        yield
+    except (*damage, ImageFileError, HeaderDataError, WrapStructError) as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: it cannot be read as NIfTI ({cause[:200]})", hint=_RENEW) from error
+
+
+def _read_nifti(path: Path) -> tuple[NDArray[np.float32], Affine]:
+    with _nifti_errors(path):
+        image = _nifti(path)
+        if image.get_data_dtype().kind not in "biuf":
+            raise _not_one_volume(path, f"voxels of type {image.get_data_dtype()}")
+        return image.get_fdata(dtype=np.float32, caching="unchanged"), np.asarray(image.affine, dtype=np.float64)
+
+
+def _nifti(path: Path) -> Any:
+    """Return the nibabel image in `path`, read whole: only so does gzip compare its checksum."""
+    import nibabel as nib
+
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = gzip.decompress(raw)
+    kind: Any = nib.Nifti2Image if raw[4:7] == b"n+2" else nib.Nifti1Image
+    image = kind.from_bytes(raw)
+    _check_length(image.shape, image.get_data_dtype().itemsize, len(raw))
+    return image
+
+
+def _check_length(shape: tuple[int, ...], voxel_bytes: int, length: int) -> None:
+    promised = int(np.prod(shape, dtype=np.int64)) * voxel_bytes
+    if promised > length:
+        raise ValueError(f"its header promises {promised} bytes, it holds {length}")
+
+
+def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
+    import SimpleITK
+
+    sitk: Any = SimpleITK
+    problems: list[Problem] = []
+    data_files(path, problems)
+    if problems:
+        raise DataError(str(problems[0]))
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        cause = "its header is damaged, or its data are missing, damaged or cut short"
+        raise DataError(f"{path}: it cannot be read as MetaImage: {cause}", hint=_RENEW) from error
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() < 3:
+        values = image.GetNumberOfComponentsPerPixel()
+        raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")
+    return sitk.GetArrayViewFromImage(image).T.astype(np.float32), _ras_affine(image)
+
+
+def _ras_affine(image: Any) -> Affine:
+    """Return the RAS+ affine of a SimpleITK image, whose world is LPS+."""
+    size = image.GetDimension()
+    direction = np.asarray(image.GetDirection()).reshape(size, size)[:3, :3]
+    affine = np.eye(4)
+    affine[:3, :3] = direction * np.asarray(image.GetSpacing())[:3]
+    affine[:3, 3] = image.GetOrigin()[:3]
+    affine[:2] *= -1
+    return affine
+
+
+def _not_one_volume(path: Path, found: str) -> DataError:
+    return DataError(f"{path}: it has {found}, not one volume (x, y, z)", hint="Export one scalar volume a file")
