@@ -1,15 +1,27 @@
-"""What a task attaches its head or its decoder to."""
+"""What a task attaches its head or its decoder to, and what restoring and telling patterns apart add to it.
+
+Images are (B, C, X, Y, Z) everywhere; a film or a slice has Z = 1. A 2D backbone drops that flat axis on entry, so its
+maps are (B, C, X, Y), and puts it back on what it restores or segments.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
+
+Dimension = Literal[2, 3]
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class Backbone(nn.Module, ABC):
     """An encoder that says what it yields; our U-Nets are one, published networks are wrapped into one."""
 
+    dimension: Dimension = 3
+    """Of its maps."""
     channels: tuple[int, ...]
     """Channels of each map, fine to coarse."""
     strides: tuple[int, ...]
@@ -25,4 +37,53 @@ class SegmentationBackbone(Backbone):
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Return logits on the input's grid, (B, out_channels, X, Y, ...), from the maps of `features`."""
+        """Return logits on the input's grid, (B, out_channels, X, Y, Z), from the maps of `features`."""
+
+
+class UNet(SegmentationBackbone):
+    """A backbone with a decoder that restores images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the restored image (B, out_channels, X, Y, Z) in [0, 1]."""
+        return torch.sigmoid(self.decode(self.features(x)))
+
+
+class PatternHead(nn.Module):
+    """Which pattern a patch shows: convolution, batch norm, ReLU, global average pooling, one linear layer."""
+
+    def __init__(self, channels: int, classes: int, dimension: Dimension) -> None:
+        """Build the head for maps of `channels`; its hidden layer has twice as many."""
+        super().__init__()
+        self.conv1 = CONVOLUTIONS[dimension](channels, 2 * channels, kernel_size=3, padding=1)
+        self.bn1 = NORMS[dimension](2 * channels)
+        self.fc1 = nn.Linear(2 * channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, classes) from the coarsest map (B, channels, X, Y[, Z])."""
+        hidden = torch.relu_(self.bn1(self.conv1(x)))
+        logits: Tensor = self.fc1(global_average(hidden))
+        return logits
+
+
+class YNet(UNet):
+    """A U-Net with a pattern head at its bottleneck: restores and classifies. Subclasses bring the U-Net.
+
+    Source: Haghighi et al., arXiv:2007.06959, section 2.
+    """
+
+    clc_out: PatternHead
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the pattern logits (B, classes) alone, without running the decoder."""
+        logits: Tensor = self.clc_out(self.features(x)[-1])
+        return logits
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Return the restored image (B, out_channels, X, Y, Z) in [0, 1] and the pattern logits (B, classes)."""
+        features = self.features(x)
+        return torch.sigmoid(self.decode(features)), self.clc_out(features[-1])
+
+
+def global_average(x: Tensor) -> Tensor:
+    """Return (B, C): the mean of (B, C, ...) over all places, in two or three dimensions."""
+    return x.flatten(2).mean(dim=2)

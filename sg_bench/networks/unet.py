@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.errors import MethodError
-from sg_bench.networks.backbone import Backbone, SegmentationBackbone
+from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
 
 DIVISOR = 8
 """Three poolings by two: every side of the input must be a multiple of it."""
@@ -107,7 +107,7 @@ class Encoder3D(Backbone):
         return self.features(x)[-1]
 
 
-class UNet3D(Encoder3D, SegmentationBackbone):
+class UNet3D(UNet, Encoder3D):
     """Encoder and decoder; at width 32 the 106 tensors and 19 073 665 parameters of the published weights."""
 
     def __init__(self, width: int = 32, in_channels: int = 1, out_channels: int = 1, *, skips: bool = True) -> None:
@@ -135,48 +135,13 @@ class UNet3D(Encoder3D, SegmentationBackbone):
         logits: Tensor = self.out_tr(x)
         return logits
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the restored image (B, out_channels, X, Y, Z) in [0, 1]."""
-        return torch.sigmoid(self.decode(self.features(x)))
 
-
-class PatternHead(nn.Module):
-    """Which pattern a patch shows: convolution, batch norm, ReLU, global average pooling, one linear layer."""
-
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv3d(16 * width, 32 * width, kernel_size=3, padding=1)
-        self.bn1 = nn.BatchNorm3d(32 * width)
-        self.fc1 = nn.Linear(32 * width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, classes) from the coarsest map (B, 16w, X, Y, Z)."""
-        hidden = torch.relu_(self.bn1(self.conv1(x)))
-        logits: Tensor = self.fc1(global_average(hidden))
-        return logits
-
-
-class YNet3D(UNet3D):
+class YNet3D(YNet, UNet3D):  # type: ignore[misc]  # forward gives two things, an encoder's one
     """The U-Net with a pattern head at its bottleneck; 33 277 613 parameters at width 32 and 44 classes."""
 
     def __init__(self, width: int, classes: int, in_channels: int = 1) -> None:
         super().__init__(width, in_channels, in_channels)
-        self.clc_out = PatternHead(width, classes)
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Return the pattern logits (B, classes) alone, without running the decoder."""
-        logits: Tensor = self.clc_out(self.features(x)[-1])
-        return logits
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Return the restored image (B, in_channels, X, Y, Z) in [0, 1] and the pattern logits (B, classes)."""
-        features = self.features(x)
-        return torch.sigmoid(self.decode(features)), self.clc_out(features[-1])
-
-
-def global_average(x: Tensor) -> Tensor:
-    """Return (B, C): the mean of (B, C, ...) over all places, in two or three dimensions."""
-    return x.flatten(2).mean(dim=2)
+        self.clc_out = PatternHead(16 * width, classes, 3)
 
 
 def _check_shape(x: Tensor, in_channels: int) -> None:

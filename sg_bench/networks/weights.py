@@ -22,9 +22,10 @@ from sg_bench.workspace import file_digest, write_atomic
 
 State = dict[str, Tensor]
 
-ENCODER = ("down_tr",)
-DECODER = ("up_tr", "out_tr")
-OUTPUT = ("out_tr",)
+ENCODER = ("down_tr", "encoder.")
+"""How names begin in the 3D and in the 2D U-Net."""
+DECODER = ("up_tr", "out_tr", "decoder.", "segmentation_head.")
+OUTPUT = ("out_tr", "segmentation_head.")
 """Part of the decoder: the layer that a task with other output channels replaces."""
 HEAD = ("clc_out",)
 COUNTER = ("num_batches_tracked",)
@@ -62,7 +63,7 @@ def split_state(state: Mapping[str, Tensor]) -> tuple[State, State]:
     if not encoder:
         raise MethodError(
             f"none of {len(state)} tensors belongs to a U-Net's encoder; the first are {_first(state)}",
-            hint="Hand over the state of the U-Net itself, with names that start with down_tr",
+            hint=f"Hand over the state of the U-Net itself, with names that start with {' or '.join(ENCODER)}",
         )
     return encoder, {name: tensor for name, tensor in state.items() if name.startswith(DECODER)}
 
@@ -105,7 +106,7 @@ def load_into(
 
     Every encoder tensor of the network must be there with its shape. Where the decoder is needed, the same holds for
     it, unless the initialisation has none at all: it then stays random, and the report says so. An output layer
-    (out_tr) with another number of output channels stays as it is. Nothing is copied if anything is wrong.
+    (`OUTPUT`) with another number of output channels stays as it is. Nothing is copied if anything is wrong.
 
     Raises:
         MethodError: a tensor is missing or has another shape.

@@ -1,0 +1,171 @@
+"""The 2D networks: ResNet-18, a U-Net and a Y-Net on it, with torchvision's tensor names behind `encoder.`.
+
+At width 32 the encoder is the standard ResNet-18, so that weights trained on ImageNet fit; other widths scale all its
+channels alike. An image becomes three equal channels, normalised as ImageNet's were. The decoder is that of the
+segmentation_models library, whose tensor names it bears.
+
+Source: He et al., "Deep Residual Learning" (CVPR 2016), table 1; protocol B.0 and C.13.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from sg_bench.errors import MethodError
+from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
+from sg_bench.networks.memory import channels_last
+
+DIVISOR = 32
+"""Five halvings: both sides of the input must be a multiple of it."""
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's red, green and blue, in [0, 1]."""
+DECODER_WIDTHS = (256, 128, 64, 32, 16)
+"""Channels of the decoder's five blocks at width 32."""
+LEAST_WIDTH = 4
+"""A narrower network's decoder has no fewer channels than this."""
+
+
+class Encoder2D(Backbone):
+    """ResNet-18 as it stands before its pooling: what a classification task fine-tunes."""
+
+    dimension = 2
+    strides = (2, 4, 8, 16, 32)
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int = 32) -> None:
+        """Build the network; its first convolution has 2 * `width` channels, 64 in the standard one."""
+        super().__init__()
+        self.channels = (2 * width, 2 * width, 4 * width, 8 * width, 16 * width)
+        self.encoder = _resnet18(2 * width)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return five maps, fine to coarse: (B, 2w, X/2, Y/2), (B, 2w, X/4, Y/4) ... (B, 16w, X/32, Y/32).
+
+        Args:
+            x: (B, 1, X, Y, 1), intensities in [0, 1], X and Y multiples of 32.
+
+        Raises:
+            MethodError: `x` has another shape.
+        """
+        _check_shape(x)
+        net = self.encoder
+        out = net.act(net.bn1(net.conv1(channels_last((x[..., 0] - self.mean) / self.deviation))))
+        maps = [out, net.layer1(net.maxpool(out))]
+        for level in (net.layer2, net.layer3, net.layer4):
+            maps.append(level(maps[-1]))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the coarsest map, (B, 16w, X/32, Y/32)."""
+        return self.features(x)[-1]
+
+
+class DecoderBlock(nn.Module):
+    """One level of the decoder: double the grid, join the encoder's map, two convolutions."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = _convolution(inputs + skip, outputs)
+        self.conv2 = _convolution(outputs, outputs)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """Return (B, outputs, 2X, 2Y) >= 0; the enlarged map comes before the encoder's along the channels."""
+        x = interpolate(x, scale_factor=2.0, mode="nearest")
+        out: Tensor = self.conv2(self.conv1(x if skip is None else torch.cat((x, skip), dim=1)))
+        return out
+
+
+class Decoder2D(nn.Module):
+    """Five blocks from the coarsest map to the input's grid, where no map of the encoder is left to be joined."""
+
+    def __init__(self, width: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        widths = decoder_widths(width)
+        *skips, deepest = channels
+        inputs, joined = (deepest, *widths[:-1]), (*reversed(skips), 0)
+        self.blocks = nn.ModuleList(map(DecoderBlock, inputs, joined, widths))
+
+    def forward(self, features: list[Tensor], *, skips: bool) -> Tensor:
+        """Return (B, widths[-1], X, Y) from the encoder's maps; without `skips` the finer ones count as zero."""
+        *fine, x = features
+        for block, skip in zip(self.blocks, (*reversed(fine), None), strict=True):
+            x = block(x, skip if skips or skip is None else torch.zeros_like(skip))
+        return x
+
+
+class UNet2D(UNet, Encoder2D):
+    """Encoder and decoder; at width 32, 14 328 209 parameters."""
+
+    def __init__(self, width: int = 32, out_channels: int = 1, *, skips: bool = True) -> None:
+        """Build the network.
+
+        Args:
+            width: half the channels of the first convolution; 32 is the papers' network.
+            out_channels: channels that the decoder restores or segments.
+            skips: False feeds the decoder zeros in place of the encoder's finer maps, so that an auto-encoder's
+                bottleneck carries everything; the tensors stay the same.
+        """
+        super().__init__(width)
+        self.skips = skips
+        self.decoder = Decoder2D(width, self.channels)
+        self.segmentation_head = nn.Sequential(
+            nn.Conv2d(decoder_widths(width)[-1], out_channels, kernel_size=3, padding=1)
+        )
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Return logits (B, out_channels, X, Y, 1) from the five maps of `features`."""
+        logits: Tensor = self.segmentation_head(self.decoder(features, skips=self.skips))
+        return logits[..., None]
+
+
+class YNet2D(YNet, UNet2D):  # type: ignore[misc]  # forward gives two things, an encoder's one
+    """The 2D U-Net with a pattern head at its bottleneck."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width)
+        self.clc_out = PatternHead(16 * width, classes, 2)
+
+
+def decoder_widths(width: int) -> list[int]:
+    """Return the channels of the decoder's five blocks in a network of `width`."""
+    return [max(LEAST_WIDTH, standard * width // 32) for standard in DECODER_WIDTHS]
+
+
+def _resnet18(first: int) -> Any:
+    """Return MONAI's ResNet-18 without its last layer, with `first` channels where the standard one has 64."""
+    from monai.networks.nets.resnet import ResNet
+
+    return ResNet(
+        "basic",
+        [2, 2, 2, 2],
+        block_inplanes=[first, 2 * first, 4 * first, 8 * first],
+        spatial_dims=2,
+        n_input_channels=3,
+        conv1_t_stride=2,
+        feed_forward=False,
+        shortcut_type="B",
+        bias_downsample=False,
+    )
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def _check_shape(x: Tensor) -> None:
+    shape = tuple(x.shape)
+    sides = shape[2:4]
+    fits = len(shape) == 5 and shape[1] == shape[4] == 1 and not any(side % DIVISOR or not side for side in sides)
+    if not fits:
+        raise MethodError(
+            f"the 2D networks take (B, 1, X, Y, 1) with X and Y multiples of {DIVISOR}, not {shape}",
+            hint="Crop, pad or resize the film: the published size is 224 x 224",
+        )
