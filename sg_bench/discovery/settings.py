@@ -1,14 +1,28 @@
-"""What self-discovery can be told; free of torch. Defaults are the official constants (protocol C.2)."""
+"""What self-discovery can be told; free of torch. Defaults are the official constants (protocol C.2).
+
+Of two dimensions only the numbers of patterns and of neighbours are published; sides are 0.8 to 1.25 times the crop's.
+"""
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import CropRule, Model, Positive
+from sg_bench.recipes import CropRule, Dimensional, Positive
 
 
-class DiscoverySettings(Model):
+class DiscoverySettings(Dimensional):
     """How many patterns, from how many patients, cut how."""
+
+    flat: ClassVar[dict[str, Any]] = {
+        "classes": 100,
+        "neighbours": 1000,
+        "validation_neighbours": 150,
+        "crops": {"cube": (224, 224, 1), "border": (0, 0, 0), "air": None},
+        "sides": (179, 280),
+        "jitter": (-10, 10),
+    }
 
     version: int = 1
     seed: int = 0

@@ -5,6 +5,9 @@ Source: Haghighi et al., arXiv:2007.06959, section 2.1; settings in protocol C.2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +15,8 @@ from torch import Tensor, nn
 
 from sg_bench.methods.base import Batch, Restoration, Sampling, WholeVolumes
 from sg_bench.methods.configs import AutoencoderConfig
-from sg_bench.networks.unet import UNet3D, global_average
+from sg_bench.networks.backbone import Backbone, global_average
+from sg_bench.networks.build import encoder, unet
 
 
 class Autoencoder(Restoration):
@@ -22,7 +26,7 @@ class Autoencoder(Restoration):
 
     def network(self) -> nn.Module:
         """Return the papers' U-Net, with or without skip connections."""
-        return UNet3D(width=self.config.width, skips=self.config.skips)
+        return unet(self.config.dimension, self.config.width, skips=self.config.skips)
 
     def sampling(self) -> Sampling:
         """Return whole volumes on one grid."""
@@ -33,8 +37,14 @@ class Autoencoder(Restoration):
         return Batch(images, images, labels)
 
 
-def latent(network: UNet3D, volume: Tensor) -> NDArray[np.float32]:
-    """Return the (16 * width,) latent of one resized volume (1, 1, X, Y, Z): the bottleneck, averaged over places."""
+def latent_encoder(config: Mapping[str, Any]) -> Backbone:
+    """Return the part of an auto-encoder with `config`'s settings that gives latents; its weights are still random."""
+    settings = AutoencoderConfig.model_validate(dict(config))
+    return encoder(settings.dimension, settings.width)
+
+
+def latent(network: Backbone, volume: Tensor) -> NDArray[np.float32]:
+    """Return the (16 * width,) latent of one resized image (1, 1, X, Y, Z): the bottleneck, averaged over places."""
     with torch.no_grad():
         pooled = global_average(network.features(volume)[-1])[0]
     out: NDArray[np.float32] = pooled.float().cpu().numpy()

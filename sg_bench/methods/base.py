@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from sg_bench.networks.unet import UNet3D
+from sg_bench.networks.build import unet
 from sg_bench.networks.weights import split_state
 from sg_bench.recipes import CropRule, Shape, Stage
 
@@ -114,8 +114,8 @@ class Restoration(Method):
     """A method that spoils images and learns to restore them: mean squared error to the target."""
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net."""
-        return UNet3D(width=self.config.width)
+        """Return the papers' U-Net, in two or three dimensions."""
+        return unet(self.config.dimension, self.config.width)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
         """Return the network's output."""

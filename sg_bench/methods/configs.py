@@ -1,6 +1,7 @@
 """What each built-in method can be told; free of torch, so that planning hashes a config without importing its method.
 
-Defaults are the published settings (protocol.md part C); a suite overrides what its budget does not allow.
+Defaults are the published settings (protocol.md part C); a suite overrides what its budget does not allow. `flat`
+holds those of two dimensions, where nothing is published beyond the network and the size of its input.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import CropRule, Model, Optimiser, Positive, Schedule, Shape, Training, merged
+from sg_bench.recipes import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
 from sg_bench.transforms import settings as spoiling
 
 Ingredient = Literal["corpus", "patterns"]
+FILM = (224, 224, 1)
+"""Voxels that a 2D network is trained on."""
 
 
-class MethodConfig(Model):
-    """What every method has; a plugin's config extends it."""
+class MethodConfig(Dimensional):
+    """What every method has; a plugin's config extends it. Planning sets `dimension`, that of each task."""
 
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus"})
     """What must be there before this method can pretrain."""
+    dimensions: ClassVar[frozenset[int]] = frozenset({2, 3})
+    """In which the method exists."""
 
     version: int = 1
     """Changes whenever the method's result would."""
@@ -28,6 +33,12 @@ class MethodConfig(Model):
     training: Training = Training()
     workers: Positive = 1
     """Processes that share one pretraining; more than one needs the ray backend."""
+
+    @model_validator(mode="after")
+    def _has_dimension(self) -> MethodConfig:
+        if self.dimension not in self.dimensions:
+            raise ValueError(f"the method has no {self.dimension}D version, only {sorted(self.dimensions)}")
+        return self
 
 
 class ScratchConfig(MethodConfig):
@@ -40,6 +51,7 @@ class ScratchConfig(MethodConfig):
 class AutoencoderConfig(MethodConfig):
     """The auto-encoder of self-discovery (protocol C.2.1)."""
 
+    flat: ClassVar[dict[str, Any]] = {"shape": FILM}
     shape: Shape = (128, 128, 64)
     """Every volume is resized to this many voxels."""
     skips: bool = True
@@ -48,8 +60,14 @@ class AutoencoderConfig(MethodConfig):
 
 
 class ModelsGenesisConfig(MethodConfig):
-    """Models Genesis, 3D chest CT (protocol C.4, C.5)."""
+    """Models Genesis: 3D chest CT (protocol C.4, C.5), and films."""
 
+    flat: ClassVar[dict[str, Any]] = {
+        "crops": {"cube": FILM, "border": (0, 0, 0), "air": None},
+        "per_volume": 1,
+        # Blocks of 1 to 22 pixels a side: 700 of them change as large a part of a film as 10 000 do of a cube.
+        "transforms": {"shuffle": {"blocks": 700}},
+    }
     crops: CropRule = CropRule()
     per_volume: Positive = 32
     """Cubes cut from each volume."""
@@ -69,7 +87,7 @@ class SemanticsConfig(Model):
 
 
 class SemanticGenesisConfig(MethodConfig):
-    """Semantic Genesis, 3D chest CT: the official Keras recipe (protocol C.3, C.4)."""
+    """Semantic Genesis: the official Keras recipe for 3D chest CT (protocol C.3, C.4), and its analogue for films."""
 
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus", "patterns"})
     preset: Literal["semantic_genesis_keras", "semantic_genesis_pytorch"] = "semantic_genesis_keras"
@@ -83,6 +101,7 @@ class SemanticGenesisConfig(MethodConfig):
     @classmethod
     def _of_preset(cls, given: Any) -> Any:
         """Lay what is given of `transforms` over the chosen preset's own settings."""
+        given = cls.over_flat(given)  # before them: once `transforms` is whole, nothing can be laid beneath it
         if not isinstance(given, dict) or isinstance(given.get("transforms"), Model):
             return given
         torch_port = given.get("preset") == "semantic_genesis_pytorch"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
-from sg_bench.networks.unet import YNet3D
+from sg_bench.networks.build import ynet
 from sg_bench.recipes import Shape, Stage
 from sg_bench.transforms.presets import preset
 
@@ -28,7 +28,7 @@ class SemanticGenesis(Method):
 
     def network(self) -> nn.Module:
         """Return the U-Net with a pattern head at its bottleneck."""
-        return YNet3D(self.config.width, self.classes)
+        return ynet(self.config.dimension, self.config.width, self.classes)
 
     def sampling(self) -> Sampling:
         """Return the self-discovered patterns."""

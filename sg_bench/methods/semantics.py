@@ -10,7 +10,7 @@ from torch import nn
 
 from sg_bench.methods.base import Batch, Losses
 from sg_bench.methods.configs import SemanticsConfig
-from sg_bench.networks.unet import YNet3D
+from sg_bench.networks.backbone import YNet
 from sg_bench.recipes import Stage, Training
 
 
@@ -34,9 +34,9 @@ def semantic_stages(training: Training, semantics: SemanticsConfig) -> list[Stag
 def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
     """Return restoration (mean squared error) and classification (cross-entropy of logits) as the stage weighs them.
 
-    `network` is a `YNet3D`; without restoration its decoder does not run.
+    `network` is a `YNet`; without restoration its decoder does not run.
     """
-    assert isinstance(network, YNet3D)
+    assert isinstance(network, YNet)
     terms = {}
     if "restoration" in stage.weights:
         restored, logits = network(batch.inputs)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sg_bench.data.cubes import Cubes
 from sg_bench.methods.base import Batch, Losses, Method
 from sg_bench.networks.initialise import glorot_
+from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert
 from sg_bench.recipes import Stage
 from sg_bench.training.draws import Draw, Purpose, generator
@@ -102,5 +103,4 @@ def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarra
 
 def on_device(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """Return float32 images (n, x, y, z) as a tensor (n, 1, x, y, z) with channels last."""
-    tensor = torch.from_numpy(images)[:, None].to(device)
-    return tensor.contiguous(memory_format=torch.channels_last_3d)
+    return channels_last(torch.from_numpy(images)[:, None].to(device))
