@@ -24,7 +24,8 @@ class ElasticDeformation(Transform):
     The displacement is alpha times U[-1, 1] noise smoothed by a three-dimensional Gaussian, beyond the edges zero. On
     64x64x32, alpha 991 and sigma 8 move a voxel along each axis by 3.3 (standard deviation), by 9.7 at most in a
     typical cube. For another side s, sigma follows s, and alpha s**2.5 because smoothing shrinks noise by sigma**1.5;
-    so images of like proportions move by the same share of their side. A flat image (Z = 1) moves by less.
+    so images of like proportions move by the same share of their side. A flat image (Z = 1) is deformed in two
+    dimensions, as far as a slice of the cube that is half as deep as its side: the papers' proportions.
 
     Source: Simard et al. 2003, in three dimensions in Semantic Genesis' official code, which its papers do not mention.
     """
@@ -67,6 +68,8 @@ def _smoothed(field: Tensor, sigma: float, truncate: float) -> Tensor:
     exact, and no order of summation (batch size, threads, device) can change the result.
     """
     along_x, along_y, along_z = (_weights(size, sigma, truncate).to(field.device) for size in field.shape[2:])
+    if len(along_z) == 1:
+        along_z = _damping(min(field.shape[2:4]) // 2, sigma, truncate).to(field.device)
     field = _rounded(field @ along_z, _VALUE_BITS)
     field = _rounded(along_y @ field, _VALUE_BITS)
     return (along_x @ field.flatten(3)).view(field.shape)
@@ -81,6 +84,12 @@ def _weights(size: int, sigma: float, truncate: float) -> Tensor:
     distance = (place[:, None] - place).abs()
     weights = torch.where(distance <= radius, gaussian[distance.clamp(max=radius)], 0.0)
     return _rounded(weights, _WEIGHT_BITS)
+
+
+def _damping(depth: int, sigma: float, truncate: float) -> Tensor:
+    """Return by how much smoothing along an axis of `depth` voxels shrinks noise there on average, as (1, 1)."""
+    weights = _weights(max(depth, 1), sigma, truncate)
+    return _rounded(weights.square().sum(0).mean().sqrt().view(1, 1), _WEIGHT_BITS)
 
 
 def _rounded(values: Tensor, bits: int) -> Tensor:

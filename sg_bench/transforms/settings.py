@@ -57,7 +57,7 @@ class Elastic(Model):
     alpha: Annotated[float, Field(ge=0)] = 991.0
     """Factor from smoothed noise to voxels."""
     sigma: PositiveReal = 8.0
-    """Standard deviation of the Gaussian that smooths the noise, in voxels, along x, y and z."""
+    """Standard deviation of the Gaussian that smooths the noise, in voxels, along x, y and, unless flat, z."""
     truncate: PositiveReal = 4.0
     """Where the Gaussian ends, in standard deviations."""
     reference_side: Positive | None = 64
