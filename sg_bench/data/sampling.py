@@ -46,7 +46,10 @@ class Places:
         ahead = rule.air.look_ahead if rule.air else 0
         spare = (0, 0, ahead)
         self.low = np.array(rule.border)
-        self.high = np.array(volume.shape) - rule.border - rule.cube - np.array(spare) - 1
+        room = np.array(volume.shape) - rule.cube - 2 * self.low - np.array(spare)
+        # The official rule leaves out the last start; along an axis that the cube fills there is no other.
+        filled = (room == 0) & (self.low == 0)
+        self.high = self.low + np.where(filled, 0, room - 1)
         self._counts = _summed_counts(volume, rule.air) if rule.air and self.large_enough else None
 
     @property
