@@ -17,14 +17,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.errors import DataError, MethodError
+from sg_bench.errors import MethodError
+from sg_bench.evaluation.checking import (
+    Array,
+    as_mask,
+    check_finite,
+    check_ids,
+    check_shapes,
+    check_two_classes,
+    checked,
+)
 
-Array = NDArray[Any]
 Cases = Sequence[Array]
 """One array a case; shapes may differ from case to case."""
 Kind = Literal["classification", "segmentation"]
 
 KERAS_THRESHOLDS: NDArray[np.float32] = np.array([i / 100 for i in range(50, 100, 5)], dtype=np.float32)
+STREAM_BATCH = 16
+"""Crops a batch in the nodule segmentation of Models Genesis."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +66,33 @@ NOTHING = Overlap(0, 0, 0)
 
 
 def auc(scores: Array, truths: Array) -> float:
-    """Return the area under the ROC curve over all cases pooled; ties count one half.
+    """Return the area under the ROC curve over all cases pooled, the plain mean over outputs where there are several.
+
+    Arguments and errors as `output_aucs`.
+    """
+    return _mean(output_aucs(scores, truths))
+
+
+def output_aucs(scores: Array, truths: Array, names: Sequence[str] = ()) -> list[float]:
+    """Return the area under the ROC curve of each output, over all cases pooled; ties count one half.
 
     Args:
-        scores: (N,) or (N, C), any finite numbers, higher meaning more positive. With C columns the result is the
-            unweighted mean over columns.
+        scores: (N,) or (N, C), any finite numbers, higher meaning more positive; a column an output.
         truths: the same shape, 0 or 1.
+        names: of the C outputs, for the error message.
 
     Raises:
         MethodError: a score is NaN or infinite, or the shapes differ.
-        DataError: a column's truths are of one class, so that the area is undefined.
+        DataError: an output's truths are of one class, so that its area is undefined, and the mean with it.
     """
     from sklearn.metrics import roc_auc_score
 
     score, truth = (np.asarray(array).reshape(len(array), -1) for array in (scores, truths))
-    _check_shapes(score, truth, "the scores")
-    _check_finite(score, "the scores")
-    columns = [(score[:, i].astype(np.float64), _as_mask(truth[:, i], "the truths")) for i in range(score.shape[1])]
-    for index, (_, column) in enumerate(columns):
-        _check_two_classes(column, index, len(columns))
-    return float(np.mean([roc_auc_score(column, values) for values, column in columns]))
+    check_shapes(score, truth, "the scores")
+    check_finite(score, "the scores")
+    mask = as_mask(truth, "the truths")
+    check_two_classes(mask, names)
+    return [float(roc_auc_score(column, each.astype(np.float64))) for column, each in zip(mask.T, score.T, strict=True)]
 
 
 def overlap(probabilities: Array, truth: Array, name: str = "a case") -> Overlap:
@@ -90,7 +107,7 @@ def overlap(probabilities: Array, truth: Array, name: str = "a case") -> Overlap
         MethodError: shapes differ, or a probability is NaN or outside [0, 1].
         DataError: the truth holds something else than 0 and 1.
     """
-    predicted, true = _checked(probabilities, truth, name)
+    predicted, true = checked(probabilities, truth, name)
     predicted = predicted > np.float32(0.5)
     return Overlap(int(np.count_nonzero(predicted & true)), int(predicted.sum()), int(true.sum()))
 
@@ -131,20 +148,34 @@ def empty_cases(probabilities: Cases, truths: Cases) -> int:
 def mean_iou_keras(probabilities: Cases, truths: Cases) -> float:
     """Return the mean of background's and foreground's IoU, averaged over p > t for t = 0.50, 0.55 ... 0.95.
 
-    Voxels of all cases are pooled. The original accumulates over batches and averages the running values; that
-    depends on the order of batches and is not reproduced. A class that neither prediction nor truth holds is left out
-    of its threshold's mean.
+    Voxels of all cases are pooled. A class that neither prediction nor truth holds is left out of its threshold's mean.
 
-    Source: `mean_iou` of the Models Genesis code, which printed the papers' IoU columns.
+    Source: `mean_iou` of the Models Genesis code, which printed the papers' IoU columns, but for its batches: see
+    `mean_iou_keras_stream`.
     """
-    background, foreground = np.zeros((2, len(KERAS_THRESHOLDS) + 1), dtype=np.int64)
-    for probability, truth in _paired(probabilities, truths):
-        levels, true = _levels(*_checked(probability, truth, "a case"))
-        foreground += np.bincount(levels[true], minlength=len(foreground))
-        background += np.bincount(levels[~true], minlength=len(background))
-    if not foreground.sum() + background.sum():
-        return math.nan
-    return float(np.mean([_two_class_iou(background, foreground, level) for level in range(len(KERAS_THRESHOLDS))]))
+    return _two_class_iou(sum((_levels(*pair) for pair in _paired(probabilities, truths)), _NO_LEVELS))
+
+
+def mean_iou_keras_stream(probabilities: Cases, truths: Cases, batch_size: int = STREAM_BATCH) -> float:
+    """Return `mean_iou_keras` as the original code computes it, batch by batch, to be set beside the pooled one.
+
+    Counts add up from the first batch on; after each batch the metric of all counts so far is taken, and the result is
+    the mean of these running values, a batch weighing as many as it has cases. So it depends on the order of the cases,
+    which the papers do not tell: hand them over by sorted id.
+
+    Raises:
+        MethodError: the batch size is below 1, or as `overlap`.
+
+    Source: Keras's evaluate over TensorFlow's streaming mean_iou, whose counts are never reset within one evaluation.
+    """
+    if batch_size < 1:
+        raise MethodError(f"a batch has 1 case or more, not {batch_size}", hint=f"Theirs had {STREAM_BATCH}")
+    pairs, counts, running = _paired(probabilities, truths), _NO_LEVELS, 0.0
+    for first in range(0, len(pairs), batch_size):
+        batch = pairs[first : first + batch_size]
+        counts = sum((_levels(*pair) for pair in batch), counts)
+        running += len(batch) * _two_class_iou(counts)
+    return running / len(pairs) if pairs else math.nan
 
 
 def _pooled_iou(cases: list[Overlap]) -> float:
@@ -219,31 +250,30 @@ METRICS: dict[str, Metric] = {
 
 
 def score(
-    kind: Kind, predictions: Mapping[str, Array], truths: Mapping[str, Array]
+    kind: Kind, predictions: Mapping[str, Array], truths: Mapping[str, Array], names: Sequence[str] = ()
 ) -> tuple[dict[str, float | None], list[dict[str, Any]]]:
     """Return every metric of `kind`, and one row a case in the order of the case ids; all of it fit for JSON.
 
     An undefined metric is None. A classification row holds `case`, `score` and `truth` (a number, or a list where
-    there are several outputs). A segmentation row holds `case`, the per-case metrics, the counts `both`, `predicted`
-    and `true` in voxels, from which the pooled ones can be computed again, and `empty`: scored 1 for being empty.
+    there are several outputs, each of which then has its own `auc_<name>` too). A segmentation row holds `case`, the
+    per-case metrics, the counts `both`, `predicted` and `true` in voxels, from which the pooled ones can be computed
+    again, and `empty`: scored 1 for being empty.
 
     Args:
         kind: which metrics.
         predictions: case id to scores, () or (C,), or to probabilities in [0, 1], any shape.
         truths: the same ids and shapes, 0 or 1.
+        names: classification: of the C outputs, in their order; () where they have none.
 
     Raises:
-        MethodError: a case has no prediction, or a prediction no truth; or as the metrics do.
+        MethodError: a case has no prediction, a prediction no truth, an output no name; or as the metrics do.
         DataError: as the metrics do.
     """
     ids = sorted(truths)
-    _check_ids(predictions, ids)
+    check_ids(predictions, ids)
     found, true = [np.asarray(predictions[case]) for case in ids], [np.asarray(truths[case]) for case in ids]
     if kind == "classification":
-        return {"auc": auc(np.stack(found), np.stack(true))}, [
-            {"case": case, "score": a.squeeze().tolist(), "truth": b.squeeze().astype(int).tolist()}
-            for case, a, b in zip(ids, found, true, strict=True)
-        ]
+        return _classified(ids, found, true, names)
     counts = [overlap(a, b, case) for case, a, b in zip(ids, found, true, strict=True)]
     metrics = {
         metric.name: _plain(metric.of_overlaps(counts) if metric.of_overlaps else metric.compute(found, true))
@@ -253,22 +283,50 @@ def score(
     return metrics, [_row(case, each) for case, each in zip(ids, counts, strict=True)]
 
 
+def _classified(
+    ids: list[str], found: list[Array], true: list[Array], names: Sequence[str]
+) -> tuple[dict[str, float | None], list[dict[str, Any]]]:
+    outputs = {array.size for array in (*found, *true)}
+    if len(outputs) > 1 or (names and outputs != {len(names)}):
+        told = f", {len(names)} names" if names else ""
+        raise MethodError(f"cases have {', '.join(map(str, sorted(outputs)))} outputs and truths{told}")
+    scores, truths = (np.stack([array.reshape(-1) for array in arrays]) for arrays in (found, true))
+    areas = output_aucs(scores, truths, names)
+    each = {f"auc_{name}": area for name, area in zip(names, areas, strict=True)} if len(areas) > 1 and names else {}
+    return {"auc": _mean(areas), **each}, [
+        {"case": case, "score": a.squeeze().tolist(), "truth": b.squeeze().astype(int).tolist()}
+        for case, a, b in zip(ids, scores, truths, strict=True)
+    ]
+
+
 def _row(case: str, counts: Overlap) -> dict[str, Any]:
     values = {m.name: _plain(m.per_case(counts)) for m in METRICS.values() if m.per_case}
     sizes = {"both": counts.both, "predicted": counts.predicted, "true": counts.true}
     return {"case": case, **values, **sizes, "empty": counts.empty}
 
 
-def _levels(probabilities: Array, true: Array) -> tuple[Array, Array]:
-    """Return how many Keras thresholds each probability exceeds (0 to 10), and the truth, both flat."""
-    return np.searchsorted(KERAS_THRESHOLDS, probabilities.ravel(), side="left"), true.ravel()
+_NO_LEVELS: NDArray[np.int64] = np.zeros((2, len(KERAS_THRESHOLDS) + 1), dtype=np.int64)
 
 
-def _two_class_iou(background: Array, foreground: Array, level: int) -> float:
-    """Return the mean IoU of both classes when voxels above threshold number `level` are predicted."""
-    hit, false = int(foreground[level + 1 :].sum()), int(background[level + 1 :].sum())
-    missed, rejected = int(foreground.sum()) - hit, int(background.sum()) - false
-    wrong = false + missed
+def _levels(probabilities: Array, truth: Array) -> NDArray[np.int64]:
+    """Return (background and foreground, 11): how many of a case's voxels exceed 0 to 10 of Keras's thresholds."""
+    values, true = (array.ravel() for array in checked(probabilities, truth, "a case"))
+    exceeded = np.searchsorted(KERAS_THRESHOLDS, values, side="left")
+    return np.stack([np.bincount(exceeded[part], minlength=_NO_LEVELS.shape[1]) for part in (~true, true)])
+
+
+def _two_class_iou(levels: NDArray[np.int64]) -> float:
+    """Return the mean over thresholds of both classes' mean IoU; NaN without a voxel."""
+    if not levels.any():
+        return math.nan
+    totals = levels.sum(axis=1)
+    above = totals[:, None] - np.cumsum(levels, axis=1)[:, :-1]
+    return float(np.mean([_iou_of_both(*totals.tolist(), *pair) for pair in above.T.tolist()]))
+
+
+def _iou_of_both(background: int, foreground: int, false: int, hit: int) -> float:
+    """Return the mean IoU of both classes where `false` of `background` and `hit` of `foreground` are predicted."""
+    rejected, wrong = background - false, false + foreground - hit
     return _mean([right / (right + wrong) for right in (hit, rejected) if right + wrong])
 
 
@@ -288,58 +346,3 @@ def _mean(values: list[float]) -> float:
 
 def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _checked(probabilities: Array, truth: Array, name: str) -> tuple[Array, Array]:
-    """Return the probabilities as float32 and the truth as a mask, or raise."""
-    probabilities, truth = np.asarray(probabilities, dtype=np.float32), np.asarray(truth)
-    _check_shapes(probabilities, truth, f"the prediction of {name}")
-    _check_finite(probabilities, f"the prediction of {name}")
-    if probabilities.size and (probabilities.min() < 0 or probabilities.max() > 1):
-        low, high = probabilities.min(), probabilities.max()
-        raise MethodError(
-            f"the prediction of {name} spans {low:.4g} to {high:.4g}, not [0, 1]", hint="Hand over sigmoids, not logits"
-        )
-    return probabilities, _as_mask(truth, f"the truth of {name}")
-
-
-def _as_mask(truth: Array, what: str) -> Array:
-    mask = truth.astype(bool)
-    if truth.dtype != np.bool_ and not np.array_equal(mask, truth):
-        shown = np.unique(truth)[:5].tolist()
-        raise DataError(f"{what} must be 0 or 1, not {shown}", hint="Merge the labels into one foreground first")
-    return mask
-
-
-def _check_shapes(prediction: Array, truth: Array, what: str) -> None:
-    if prediction.shape != truth.shape:
-        raise MethodError(f"{what} has the shape {prediction.shape}, its truth {truth.shape}")
-
-
-def _check_finite(values: Array, what: str) -> None:
-    wrong = values.size - np.count_nonzero(np.isfinite(values))
-    if wrong:
-        raise MethodError(
-            f"{wrong} of {values.size} values in {what} are NaN or infinite", hint="The fine-tuning diverged"
-        )
-
-
-def _check_two_classes(truths: Array, column: int, columns: int) -> None:
-    positive = int(truths.sum())
-    if 0 < positive < len(truths):
-        return
-    where = f" of output {column}" if columns > 1 else ""
-    raise DataError(
-        f"AUC needs positive and negative cases; {positive} of {len(truths)} cases{where} are positive",
-        hint="Check the split, or score more cases",
-    )
-
-
-def _check_ids(predictions: Mapping[str, Array], ids: list[str]) -> None:
-    if not ids:
-        raise DataError("there is not one case to score", hint="Check the test split")
-    absent, extra = sorted(set(ids) - set(predictions)), sorted(set(predictions) - set(ids))
-    if absent or extra:
-        raise MethodError(
-            f"{len(absent)} cases have no prediction {absent[:3]}, {len(extra)} predictions have no truth {extra[:3]}"
-        )

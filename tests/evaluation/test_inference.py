@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.data.store import Store
-from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import fixed_crops
-from sg_bench.evaluation.inference import BATCH, Predictions, predict
+from sg_bench.evaluation.inference import BATCH, predict
 from sg_bench.networks.heads import Classifier, Segmenter
 from sg_bench.networks.unet import Encoder3D, UNet3D
 from sg_bench.tasks import Task, read_task
@@ -141,57 +138,3 @@ class TestCrops:
         network = Segmenter(UNet3D(1)).eval()
         predict(task("lcs"), network, store, ["c0"], CPU)
         assert all(parameter.grad is None for parameter in network.parameters())
-
-
-class TestPredictions:
-    MADE = Predictions(
-        {"b/2": np.asarray(0.25, np.float16), "a#1": np.linspace(0, 1, 24).reshape(2, 3, 4).astype(np.float16)},
-        {"b/2": np.asarray(1, np.uint8), "a#1": np.ones((2, 3, 4), np.uint8)},
-    )
-
-    def test_what_was_saved_is_loaded(self, tmp_path: Path) -> None:
-        self.MADE.save(tmp_path / "p.npz")
-        found = Predictions.load(tmp_path / "p.npz")
-        assert found.truths.keys() == found.probabilities.keys() == self.MADE.truths.keys()
-        for id_ in found.truths:
-            np.testing.assert_array_equal(found.probabilities[id_], self.MADE.probabilities[id_])
-            np.testing.assert_array_equal(found.truths[id_], self.MADE.truths[id_])
-            assert (found.probabilities[id_].dtype.name, found.truths[id_].dtype.name) == ("float16", "uint8")
-
-    def test_equal_predictions_give_equal_bytes_whenever_and_in_whatever_order(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.MADE.save(tmp_path / "one.npz")
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 1e6)
-        probabilities, truths = self.MADE.probabilities, self.MADE.truths
-        turned = Predictions(dict(reversed(probabilities.items())), dict(reversed(truths.items())))
-        turned.save(tmp_path / "two.npz")
-        assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-        with ZipFile(tmp_path / "one.npz") as file:
-            assert {member.date_time[0] for member in file.infolist()} == {1980}
-
-    def test_no_predictions_can_be_saved_too(self, tmp_path: Path) -> None:
-        Predictions({}, {}).save(tmp_path / "p.npz")
-        assert Predictions.load(tmp_path / "p.npz").truths == {}
-
-    @pytest.mark.parametrize("damage", ["absent", "empty", "cut off", "text", "flipped", "other"])
-    def test_a_damaged_file_is_an_error_that_names_it(self, tmp_path: Path, damage: str) -> None:
-        path = tmp_path / "p.npz"
-        self.MADE.save(path)
-        good = path.read_bytes()
-        if damage == "absent":
-            path.unlink()
-        elif damage == "other":
-            np.savez(path, ids=np.array(["a"]))
-        else:
-            middle = good.index(b"probability_0") + 160
-            harmed = {
-                "empty": b"",
-                "cut off": good[:-40],
-                "text": b"text",
-                "flipped": good[:middle] + bytes([good[middle] ^ 0xFF]) + good[middle + 1 :],
-            }
-            path.write_bytes(harmed[damage])
-        with pytest.raises(DataError, match=r"p\.npz: no readable predictions.*run again"):
-            Predictions.load(path)

@@ -17,7 +17,8 @@ from scipy.ndimage import gaussian_filter
 
 from sg_bench.errors import DataError, MethodError
 from sg_bench.evaluation import metrics
-from sg_bench.evaluation.metrics import METRICS, Array, Overlap, score
+from sg_bench.evaluation.checking import Array, check_two_classes
+from sg_bench.evaluation.metrics import METRICS, Overlap, score
 
 TRUTH = np.array([[[1, 1], [1, 0]], [[0, 0], [0, 0]]])
 PREDICTION = np.array([[[0.97, 0.72], [0.30, 0.62]], [[0.10, 0.00], [0.20, 0.50]]])
@@ -149,13 +150,71 @@ def test_auc_of_several_outputs_is_their_plain_mean() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.1, 0.2]])
     truths = np.array([[1, 0], [0, 1], [0, 1]])
     assert metrics.auc(scores, truths) == pytest.approx((1 + 1) / 2)
-    with pytest.raises(DataError, match="3 of 3 cases of output 1"):
+    with pytest.raises(DataError, match=r"of 3 cases 3 are positive for output 1\. Stratify"):
         metrics.auc(scores, np.array([[1, 1], [0, 1], [0, 1]]))
+
+
+def test_auc_of_each_output_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    truths = rng.random((60, 5)) < 0.3
+    scores = np.round(rng.normal(truths, 1), 1)
+    expected = roc_auc_score(truths, scores, average=None)
+    assert metrics.output_aucs(scores, truths) == pytest.approx(list(expected))
+    assert metrics.auc(scores, truths) == pytest.approx(roc_auc_score(truths, scores, average="macro"))
 
 
 CASE = st.tuples(
     arrays(np.float16, (3, 4), elements=st.floats(0, 1, width=16)), arrays(np.bool_, (3, 4), elements=st.booleans())
 )
+
+
+def test_every_segmentation_metric_of_two_small_cases_by_hand() -> None:
+    other = np.array([[[0.9, 0.9], [0.1, 0.1]], [[0.1, 0.1], [0.1, 0.1]]])
+    there = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 0]]])
+    found, _ = score("segmentation", {"a": PREDICTION, "b": other}, {"a": TRUTH, "b": there})
+    # a: 2 hits, 3 predicted, 3 true; b: 1 hit, 2 predicted, 1 true
+    assert found["iou_bin"] == pytest.approx(3 / (5 + 4 - 3))
+    assert found["dice_bin"] == pytest.approx(2 * 3 / (5 + 4))
+    assert found["iou_case"] == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert found["dice_case"] == found["dice_positive"] == pytest.approx((4 / 6 + 2 / 3) / 2)
+    # foreground, background at t up to .60; up to .70; up to .85 (.72 is gone); up to .95 (both .90 of b are gone)
+    thresholds = 3 * [(3 / 6, 10 / 13)] + 2 * [(3 / 5, 11 / 13)] + 3 * [(2 / 5, 11 / 14)] + 2 * [(1 / 4, 12 / 15)]
+    assert found["mean_iou_keras"] == pytest.approx(np.mean(thresholds))
+
+
+class TestStream:
+    """Three cases of one pixel row: the first is all right, the second all wrong, the third right again."""
+
+    TRUTHS = [np.array([1, 0]), np.array([1, 0]), np.array([1, 0])]
+    PREDICTIONS = [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([1.0, 0.0])]
+
+    def test_running_values_are_averaged_a_batch_weighing_as_many_as_its_cases(self) -> None:
+        # counts after cases 1 and 2: 1 hit of 3 in either class; after case 3: 2 of 4
+        assert metrics.mean_iou_keras_stream(self.PREDICTIONS, self.TRUTHS, 2) == pytest.approx((2 / 3 + 2 / 4) / 3)
+        assert metrics.mean_iou_keras_stream(self.PREDICTIONS, self.TRUTHS, 1) == pytest.approx((1 + 1 / 3 + 2 / 4) / 3)
+
+    def test_one_batch_of_all_cases_is_the_pooled_metric(self) -> None:
+        prediction, truth = small_object()
+        blurred = gaussian_filter(prediction, 1.0).clip(0, 1)
+        pooled = metrics.mean_iou_keras([blurred, prediction], [truth, truth])
+        assert metrics.mean_iou_keras_stream([blurred, prediction], [truth, truth], 16) == pooled
+        assert metrics.mean_iou_keras_stream([blurred, prediction], [truth, truth], 1) != pooled
+
+    def test_it_depends_on_the_order_of_the_cases_as_the_pooled_metric_does_not(self) -> None:
+        turned = self.PREDICTIONS[1:] + self.PREDICTIONS[:1]
+        found = metrics.mean_iou_keras_stream(turned, self.TRUTHS, 1)
+        assert found == pytest.approx((0 + 1 / 3 + 2 / 4) / 3)
+        assert metrics.mean_iou_keras(turned, self.TRUTHS) == metrics.mean_iou_keras(self.PREDICTIONS, self.TRUTHS)
+
+    def test_it_is_no_metric_of_a_card_and_in_no_score(self) -> None:
+        assert "mean_iou_keras_stream" not in METRICS
+
+    def test_no_case_is_undefined_and_no_batch_an_error(self) -> None:
+        assert math.isnan(metrics.mean_iou_keras_stream([], []))
+        with pytest.raises(MethodError, match=r"a batch has 1 case or more, not 0\. Theirs had 16"):
+            metrics.mean_iou_keras_stream(self.PREDICTIONS, self.TRUTHS, 0)
 
 
 @given(st.lists(CASE, min_size=1, max_size=4))
@@ -191,6 +250,22 @@ def test_per_case_dice_agrees_with_monai() -> None:
     monai = DiceMetric(include_background=True, reduction="mean", ignore_empty=False)
     monai(*(torch.as_tensor(part)[:, None].float() for part in (predictions > 0.5, truths)))
     assert metrics.dice_case(list(predictions), list(truths)) == pytest.approx(np.asarray(monai.aggregate()).item())
+
+
+def test_per_case_iou_agrees_with_monai() -> None:
+    pytest.importorskip("torch")
+    import torch
+    from monai.metrics.meaniou import compute_iou
+
+    rng = np.random.default_rng(1)
+    predictions, truths = rng.random((6, 4, 4, 4)), rng.random((6, 4, 4, 4)) > 0.7
+    predictions[5], truths[5] = 0, False
+    found, true = (torch.as_tensor(part)[:, None].float() for part in (predictions > 0.5, truths))
+    each = np.asarray(compute_iou(found, true, ignore_empty=False)).ravel()
+    cases, there = (dict(zip("abcdef", part, strict=True)) for part in (predictions, truths))
+    _, rows = score("segmentation", cases, there)
+    assert [row["iou_case"] for row in rows] == pytest.approx(each.tolist())
+    assert metrics.iou_case(list(predictions), list(truths)) == pytest.approx(each.mean())
 
 
 @pytest.mark.parametrize(
@@ -252,6 +327,46 @@ def test_score_keeps_the_scores_of_a_classification(shape: tuple[int, ...]) -> N
     found, rows = score("classification", predictions, truths)
     assert found == {"auc": 1.0}
     assert rows == [{"case": "a", "score": 0.75, "truth": 1}, {"case": "b", "score": 0.25, "truth": 0}]
+
+
+class TestSeveralOutputs:
+    NAMES = ("Mass", "Nodule")
+    FOUND = {"a": np.array([0.9, 0.2]), "b": np.array([0.1, 0.4]), "c": np.array([0.3, 0.3])}
+    TRUE = {"a": np.array([1, 0]), "b": np.array([0, 1]), "c": np.array([1, 1])}
+
+    def test_each_named_output_has_an_auc_and_the_headline_is_their_plain_mean(self) -> None:
+        found, rows = score("classification", self.FOUND, {**self.TRUE, "c": np.array([0, 0])}, self.NAMES)
+        assert found == {"auc": 1.0, "auc_Mass": 1.0, "auc_Nodule": 1.0}
+        found, rows = score("classification", {**self.FOUND, "c": np.array([0.05, 0.3])}, self.TRUE, self.NAMES)
+        assert found == {"auc": 0.75, "auc_Mass": 0.5, "auc_Nodule": 1.0}
+        assert rows[2] == {"case": "c", "score": [0.05, 0.3], "truth": [1, 1]}
+        assert json.loads(json.dumps([found, rows], allow_nan=False)) == [found, rows]
+
+    def test_without_names_there_is_the_mean_alone(self) -> None:
+        assert score("classification", self.FOUND, self.TRUE)[0] == {"auc": 1.0}
+
+    def test_one_output_has_no_second_name(self) -> None:
+        one = {case: values[:1] for case, values in self.FOUND.items()}
+        true = {case: values[:1] for case, values in self.TRUE.items()}
+        assert score("classification", one, true, ("Mass",))[0] == {"auc": 1.0}
+
+    def test_a_finding_of_one_class_leaves_no_mean_and_is_named_with_what_to_do(self) -> None:
+        true = {case: np.array([0, truth[1]]) for case, truth in self.TRUE.items()}
+        told = "of 3 cases 0 are positive for Mass. Stratify the split, make fewer folds, or take these out"
+        with pytest.raises(DataError, match=told):
+            score("classification", self.FOUND, true, self.NAMES)
+        both = {case: np.array([0, 1]) for case in self.TRUE}
+        with pytest.raises(DataError, match="of 3 cases 0 are positive for Mass, 3 for Nodule"):
+            check_two_classes(np.stack(list(both.values())), self.NAMES)
+
+    @pytest.mark.parametrize("names", [("Mass",), ("Mass", "Nodule", "Hernia")])
+    def test_other_names_than_outputs_are_an_error(self, names: tuple[str, ...]) -> None:
+        with pytest.raises(MethodError, match=f"cases have 2 outputs and truths, {len(names)} names"):
+            score("classification", self.FOUND, self.TRUE, names)
+
+    def test_cases_of_another_number_of_outputs_are_an_error(self) -> None:
+        with pytest.raises(MethodError, match="cases have 2, 3 outputs"):
+            score("classification", {**self.FOUND, "c": np.zeros(3)}, self.TRUE, self.NAMES)
 
 
 def test_every_metric_has_a_name_of_its_own_a_definition_and_a_direction() -> None:
