@@ -3,13 +3,15 @@
 A finished store is a folder with `index.json` and, for each case, `<n>.image.npy` (float16, (x, y, z), [0, 1]),
 `<n>.label.npy` (uint8) where there is a label, and `<n>.json`; <n> is a hash of the case's id, which may hold any
 characters. A case's JSON is written last, so a preparation that was killed finds exactly its finished cases again.
+A case that cannot be used leaves `<n>.skipped`, which says why; the index names it, and the store does without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -57,13 +59,23 @@ class StoredCase:
     label_digest: str | None
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A case that a store does without."""
+
+    id: str
+    why: str
+    """One line; what lies in the data set's folder is named from there."""
+
+
 class Store:
     """A finished store, opened for reading; sent to another process it opens itself anew."""
 
-    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase]) -> None:
+    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase], skipped: Sequence[Skipped] = ()) -> None:
         self.path = path
         self.recipe = recipe
         self.cases = cases
+        self.skipped = list(skipped)
         self._by_id = {case.id: case for case in cases}
         self._map = lru_cache(maxsize=_OPEN_MAPS)(self._opened)
 
@@ -79,7 +91,7 @@ class Store:
             index = read_json(path / "index.json")
             if index["schema"] != SCHEMA:
                 raise DataError(f"{path}: its schema is {index['schema']}, this version reads {SCHEMA}", hint=_AGAIN)
-            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]])
+            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]], _skipped(index))
         except FileNotFoundError:
             raise DataError(f"{path}: no finished store here (index.json is missing)", hint=_AGAIN) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -143,6 +155,32 @@ def write_case(folder: Path, case: Case, prepared: Prepared) -> None:
             raise ValueError(f"{kind} of '{case.id}' is {array.dtype} {array.shape}, not {_DTYPES[kind]} (x, y, z)")
         write_atomic(_path(folder, case.id, f"{kind}.npy"), _npy(array))
     write_atomic(_path(folder, case.id, "json"), canonical_json(_entry(case, prepared)))
+    _path(folder, case.id, "skipped").unlink(missing_ok=True)
+
+
+def skip_case(folder: Path, case_id: str, why: str) -> None:
+    """Note that the store in `folder` does without a case, and why; writing the case takes that back."""
+    write_atomic(_path(folder, case_id, "skipped"), canonical_json({"id": case_id, "why": why}))
+
+
+def noted_skips(folder: Path) -> dict[str, str]:
+    """Return why each case of `folder` was skipped, by id, sorted; a note that cannot be read is passed over."""
+    notes = {}
+    for path in folder.glob("*.skipped"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            note = read_json(path)
+            notes[str(note["id"])] = str(note["why"])
+    return dict(sorted(notes.items()))
+
+
+def skipped_cases(path: Path) -> list[Skipped]:
+    """Return what the finished store in `path` does without, by its index alone; none where there is no store."""
+    try:
+        return _skipped(read_json(path / "index.json"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path / "index.json", error) from error
 
 
 def has_case(folder: Path, case_id: str) -> bool:
@@ -159,20 +197,30 @@ def has_case(folder: Path, case_id: str) -> bool:
 def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
     """Write `index.json` over the cases `case_ids`, and sweep up what a killed process left half written.
 
+    Cases that `skip_case` noted are named in the index and left out. A finished store may be finished again, when one
+    of them could be prepared after all.
+
     Raises:
-        DataError: one of the cases is not complete.
+        DataError: one of the cases is neither complete nor noted, or none is left.
     """
     ids = sorted(set(case_ids))
-    missing = [case_id for case_id in ids if not has_case(folder, case_id)]
+    done = [case_id for case_id in ids if has_case(folder, case_id)]
+    notes = noted_skips(folder)
+    skipped = [{"id": id_, "why": why} for id_, why in notes.items() if id_ in set(ids) - set(done)]
+    missing = sorted(set(ids) - set(done) - notes.keys())
     if missing:
         raise DataError(
             f"{folder}: {len(missing)} of {len(ids)} cases are not prepared, first '{missing[0]}'",
             hint="Run again: finished cases are kept",
         )
+    if skipped and not done:
+        first = f"{skipped[0]['id']}: {skipped[0]['why']}".rstrip(".")
+        raise DataError(f"none of {len(ids)} cases can be used, first {first}", hint="See sg-bench data check")
     for leftover in folder.glob(".*"):
         leftover.unlink()
-    cases = [read_json(_path(folder, case_id, "json")) for case_id in ids]
-    write_atomic(folder / "index.json", canonical_json({"schema": SCHEMA, "recipe": recipe, "cases": cases}))
+    cases = [read_json(_path(folder, case_id, "json")) for case_id in done]
+    index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": skipped}
+    write_atomic(folder / "index.json", canonical_json(index))
 
 
 def content_digest(files: Iterable[Path]) -> str:
@@ -212,13 +260,19 @@ def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def _skipped(index: dict[str, Any]) -> list[Skipped]:
+    return [Skipped(str(entry["id"]), str(entry["why"])) for entry in index.get("skipped", [])]
+
+
 def _stored(entry: dict[str, Any]) -> StoredCase:
-    shape, spacing, candidates = entry["shape"], entry["spacing"], entry["candidates"]
+    shape, spacing, places = entry["shape"], entry["spacing"], entry["candidates"]
     converted = {
         "shape": (shape[0], shape[1], shape[2]),
         "spacing": (spacing[0], spacing[1], spacing[2]),
         "affine": np.asarray(entry["affine"], dtype=np.float64),
-        "candidates": tuple(VoxelCandidate((p[0], p[1], p[2]), *rest[:2], tuple(rest[2])) for p, *rest in candidates),
+        "candidates": tuple(
+            VoxelCandidate((x, y, z), found, mm, tuple(target)) for (x, y, z), found, mm, target in places
+        ),
         "findings": tuple(entry["findings"]),
     }
     return StoredCase(**{**entry, **converted})

@@ -19,7 +19,7 @@ import numpy as np
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
 from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import assign, nested_subset
-from sg_bench.data.store import Store, finish, has_case, write_case
+from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
 from sg_bench.discovery.patterns import Reference, draw_references, draw_windows, nearest
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import write_patterns
@@ -101,30 +101,32 @@ def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Rec
     return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": error}
 
 
-def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case]) -> None:
-    """Prepare some cases of a store that is being built; finished ones are passed over.
+def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case], *, retry: bool = True) -> None:
+    """Prepare some cases of a store that is being built, or those of a finished one that it does without.
 
-    Raises:
-        DataError: names every case that cannot be used; the others are prepared all the same.
+    A case that cannot be used is noted with the reason, and the others go on. Finished cases are passed over, and
+    without `retry` noted ones too. Hold the store's lock: nobody may finish it meanwhile.
     """
     from sg_bench.data.prepare import prepare
 
-    folder = workspace.path("stores", f"{job.key}.partial")
-    preparation = Preparation(**job.recipe["preparation"])
-    source, problems = _source(job), []
+    built = is_built(workspace, job)
+    folder = workspace.path("stores", job.key if built else f"{job.key}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    passed = set() if retry else noted_skips(folder).keys()
+    left = {skipped.id for skipped in skipped_cases(folder)} if built else {case.id for case in cases}
+    preparation, source = Preparation(**job.recipe["preparation"]), _source(job)
     for case in cases:
-        if is_built(workspace, job):
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if has_case(folder, case.id):
+        if case.id not in left - passed or has_case(folder, case.id):
             continue
         try:
             write_case(folder, case, prepare(source.load(case), preparation, name=case.id))
         except DataError as error:
-            problems.append(error)
-    if problems:
-        more = f" (and {len(problems) - 1} more: {problems[1].problem} ...)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0].problem}{more}", hint=problems[0].hint)
+            skip_case(folder, case.id, _from_root(str(error), job.root))
+
+
+def _from_root(text: str, root: Path | None) -> str:
+    """Return `text` with files named from the data set's folder: an index must not tell where data lie."""
+    return text.replace(f"{root}/", "") if root else text
 
 
 def cases_of(job: Job) -> list[Case]:
@@ -145,12 +147,15 @@ def _source(job: Job) -> Any:
 
 
 def _store(job: Job, workspace: Workspace, report: Report, world: World) -> None:
-    if is_built(workspace, job):
+    final = workspace.path("stores", job.key)
+    built = is_built(workspace, job)
+    if built and not skipped_cases(final):
         return
     cases = cases_of(job)
-    with workspace.building("stores", job.key) as folder:
-        prepare_cases(job, workspace, cases)
-        finish(folder, job.recipe, [case.id for case in cases])
+    with nullcontext(final) if built else workspace.building("stores", job.key) as folder:
+        prepare_cases(job, workspace, cases, retry=False)
+        if not built or noted_skips(folder).keys() != {skipped.id for skipped in skipped_cases(folder)}:
+            finish(folder, job.recipe, [case.id for case in cases])
     report(len(cases), len(cases))
 
 

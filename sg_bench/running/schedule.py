@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sg_bench.data.sources.base import Case
+from sg_bench.data.store import skipped_cases
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Job
+from sg_bench.planning import Job, is_built
 from sg_bench.running.jobs import Failure, cases_of, failed_record
 from sg_bench.running.progress import Progress
 from sg_bench.workspace import Workspace
@@ -126,8 +127,14 @@ class Scheduler:
             self.waiting[Unit(job)] = frozenset(needs)
 
     def _parts(self, job: Job) -> list[Unit]:
-        """Return a store's cases in portions small enough to keep all processes busy to the end."""
+        """Return a store's cases in portions small enough to keep all processes busy to the end.
+
+        Of a finished store only those that it does without, to be tried again.
+        """
         cases = cases_of(job)
+        if is_built(self.workspace, job):
+            left_out = {skipped.id for skipped in skipped_cases(self.workspace.path("stores", job.key))}
+            cases = [case for case in cases if case.id in left_out]
         size = max(1, min(MOST_CASES, len(cases) // (4 * self.backend.slots)))
         return [Unit(job, tuple(cases[first : first + size])) for first in range(0, len(cases), size)]
 

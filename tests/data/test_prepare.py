@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from sg_bench.data.grids import _SLAB
 from sg_bench.data.prepare import Prepared, prepare, scaled
-from sg_bench.data.sources.base import Candidate, Study
+from sg_bench.data.sources.base import Candidate, Study, film_affine
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError, UsageError
 from sg_bench.recipes import Preparation
@@ -98,8 +100,8 @@ class TestCandidates:
         study = study_of(np.asarray(image.dataobj), image.affine, candidates=candidates)
         found = prepare(study, Preparation(spacing=spacing))
         assert world(found.affine, found.candidates[0].position) == pytest.approx(place)
-        assert found.candidates[0][1:] == (True, 4.5)
-        assert found.candidates[1][1:] == (False, None)
+        assert found.candidates[0][1:] == (True, 4.5, ())
+        assert found.candidates[1][1:] == (False, None, ())
 
     def test_one_on_the_marked_corner_lands_on_it(self) -> None:
         image = stored_as("LPS")
@@ -154,6 +156,107 @@ class TestSpacing:
     def test_one_slice_is_enough(self) -> None:
         found = prepare(study_of(marked()[:, :, :1], RAS), Preparation(spacing=(3, 3, 2.5)))
         assert found.image.shape == (2, 4, 1)
+
+
+class TestShape:
+    def test_the_field_of_view_stays(self) -> None:
+        found = prepare(study_of(marked(), RAS), Preparation(shape=(2, 12, None)))
+        assert found.image.shape == (2, 12, 7)
+        assert found.spacing == pytest.approx((5 * 1.5 / 2, 6 * 2 / 12, 2.5))
+        first = np.linalg.inv(RAS) @ found.affine @ [-0.5, -0.5, -0.5, 1]
+        assert first[:3] == pytest.approx((-0.5, -0.5, -0.5))
+
+    def test_what_shrinks_is_the_mean_of_what_it_covers(self) -> None:
+        image = marked()
+        found = prepare(study_of(image, RAS), Preparation(shape=(5, 3, 7), clip=(-1000, 1000)))
+        wanted = scaled(image, Preparation()).reshape(5, 3, 2, 7).mean(axis=2)
+        np.testing.assert_allclose(found.image, wanted, atol=1e-3)
+
+    def test_a_voxel_that_is_covered_in_part_counts_in_part(self) -> None:
+        image = np.array([0, 1000, 0], np.float32).reshape(3, 1, 1)
+        found = prepare(study_of(image, np.eye(4)), Preparation(shape=(2, None, None), clip=(0, 1000)))
+        assert found.image.ravel().tolist() == pytest.approx([1 / 3, 1 / 3], abs=1e-3)
+
+    def test_what_grows_is_linear_between_the_old_centres(self) -> None:
+        image = np.array([0, 1000], np.float32).reshape(2, 1, 1)
+        found = prepare(study_of(image, np.eye(4)), Preparation(shape=(4, None, None), clip=(0, 1000)))
+        assert found.image.ravel().tolist() == [0, 0.25, 0.75, 1]
+
+    @pytest.mark.parametrize("shape", [(7, 13, 11), (40, 9, 3), (64, 64, 64)])
+    def test_the_mean_stays_where_all_axes_shrink_and_nothing_is_invented_where_they_grow(
+        self, shape: tuple[int, int, int]
+    ) -> None:
+        draw = np.random.default_rng(0).uniform(-900, 900, (44, 26, 33)).astype(np.float32)
+        found = prepare(study_of(draw, RAS), Preparation(shape=shape)).image
+        whole = scaled(draw, Preparation())
+        assert found.shape == shape
+        assert whole.min() - 1e-3 <= found.min() <= found.max() <= whole.max() + 1e-3
+        if all(new < old for new, old in zip(shape, draw.shape, strict=True)):
+            assert found.mean(dtype=np.float64) == pytest.approx(whole.mean(dtype=np.float64), abs=1e-4)
+
+    def test_labels_take_the_nearest_voxel(self) -> None:
+        label = np.array([1, 2, 3, 4, 5, 6], np.uint8).reshape(6, 1, 1)
+        study = study_of(label.astype(np.float32), np.eye(4), label=label)
+        for count, wanted in ((2, [2, 5]), (3, [2, 4, 6]), (12, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])):
+            found = prepare(study, Preparation(shape=(count, None, None))).label
+            assert found is not None
+            assert found.dtype == np.uint8
+            assert found.ravel().tolist() == wanted
+
+    @pytest.mark.parametrize("code", ["LPS", "PIR", "SAL"])
+    def test_it_counts_along_the_oriented_axes(self, code: str) -> None:
+        image = stored_as(code)
+        study = study_of(np.asarray(image.dataobj), image.affine, candidates=[Candidate((-14.3, 21.7, 48.9), True)])
+        for preparation in (Preparation(shape=(3, None, 9)), Preparation(spacing=(3, 1, 2))):
+            found, wanted = prepare(study, preparation), prepare(study_of(marked(), RAS), preparation)
+            np.testing.assert_allclose(found.image, wanted.image, atol=1e-3)
+            np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-5)
+            assert world(found.affine, found.candidates[0].position) == pytest.approx((-14.3, 21.7, 48.9))
+
+
+class TestFilms:
+    film = np.random.default_rng(0).uniform(0, 255, (60, 80, 1)).astype(np.float32)
+    mask = (film > 200).astype(np.uint8)
+
+    def test_a_film_stays_as_it_is(self) -> None:
+        found = prepare(study_of(self.film, film_affine(), label=self.mask), Preparation(clip=(0, 255)))
+        np.testing.assert_array_equal(found.image, (self.film / 255).astype(np.float16))
+        np.testing.assert_array_equal(found.label, self.mask)
+        np.testing.assert_array_equal(found.affine, film_affine())
+
+    @pytest.mark.parametrize("depth", [None, 1, 32])
+    def test_a_film_is_shrunk_in_its_plane_alone(self, depth: int | None) -> None:
+        settings = Preparation(shape=(30, 20, depth), clip=(0, 255))
+        found = prepare(study_of(self.film, film_affine((0.15, 0.15)), label=self.mask), settings)
+        wanted = self.film.reshape(30, 2, 20, 4).mean(axis=(1, 3)) / 255
+        np.testing.assert_allclose(found.image[:, :, 0], wanted, atol=1e-3)
+        assert found.image.shape == (30, 20, 1)
+        assert found.label is not None
+        assert found.label.shape == (30, 20, 1)
+        assert found.spacing == pytest.approx((0.3, 0.6, 1))
+
+    def test_a_spacing_leaves_its_depth_alone(self) -> None:
+        found = prepare(study_of(self.film, film_affine()), Preparation(spacing=(2, 2, 0.5), clip=(0, 255)))
+        assert (found.image.shape, found.spacing) == ((30, 40, 1), (2, 2, 1))
+
+
+class TestMemory:
+    @pytest.mark.parametrize(("settings", "share"), [({}, 1.1), ({"spacing": (1, 1, 1)}, 0.5)])
+    def test_beyond_the_study_only_the_prepared_image_and_a_slab_are_held(
+        self, settings: dict[str, object], share: float
+    ) -> None:
+        """At native size the image is turned once, so it is held twice, each time in half precision."""
+        image = np.full((256, 256, 400), 40, np.float32, order="F")
+        study = study_of(image, np.diag([-0.7, -0.7, 0.625, 1]))
+        prepare(study_of(image[:8, :8, :8], study.affine), Preparation())  # imports what takes memory for itself
+        tracemalloc.start()
+        try:
+            prepare(study, Preparation.model_validate(settings))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        slabs = 4 * 4 * _SLAB
+        assert peak < share * image.nbytes + slabs
 
 
 class TestIntensity:

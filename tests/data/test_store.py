@@ -15,7 +15,17 @@ import pytest
 from sg_bench.data import store as store_module
 from sg_bench.data.prepare import Prepared, VoxelCandidate
 from sg_bench.data.sources.base import Case
-from sg_bench.data.store import Store, content_digest, finish, has_case, write_case
+from sg_bench.data.store import (
+    Skipped,
+    Store,
+    content_digest,
+    finish,
+    has_case,
+    noted_skips,
+    skip_case,
+    skipped_cases,
+    write_case,
+)
 from sg_bench.errors import DataError, UsageError
 from sg_bench.recipes import Preparation
 
@@ -91,7 +101,7 @@ class TestReading:
         write_case(folder, Case(id="a", patient="a", image=source, label=source), prepared(0))
         finish(folder, RECIPE, ["a"])
         index = json.loads((folder / "index.json").read_text())
-        assert index["schema"] == 1
+        assert index["schema"] == store_module.SCHEMA
         assert index["recipe"]["preparation"]["orientation"] == "RAS"
         case = Store.open(folder)["a"]
         assert case.source_digest == content_digest([source, source]) != content_digest([source])
@@ -131,7 +141,7 @@ class TestDamage:
             spoilt = {
                 "text": "hello",
                 "truncated": whole[:-20],
-                "schema": whole.replace('"schema":1', '"schema":2'),
+                "schema": whole.replace('"schema":', '"schema":9'),
                 "fields": whole.replace('"patient"', '"pationt"'),
                 "list": "[1]",
             }
@@ -168,6 +178,50 @@ class TestDamage:
     def test_arrays_of_another_kind_are_refused(self, tmp_path: Path, image: np.ndarray) -> None:
         with pytest.raises(ValueError, match="image of 'a' is"):
             write_case(tmp_path, Case("a", "a"), Prepared(image, (1, 1, 1), np.eye(4)))
+
+
+class TestSkipped:
+    def test_a_case_that_cannot_be_used_is_named_and_the_store_does_without_it(self, tmp_path: Path) -> None:
+        for seed, name in enumerate(("a", "c")):
+            write_case(tmp_path, Case(name, name), prepared(seed))
+        skip_case(tmp_path, "b", "scans/b.nii: it is damaged. Download it again")
+        finish(tmp_path, RECIPE, ["a", "b", "c"])
+        store = Store.open(tmp_path)
+        assert store.ids == ["a", "c"]
+        assert store.skipped == [Skipped("b", "scans/b.nii: it is damaged. Download it again")]
+        assert skipped_cases(tmp_path) == store.skipped
+        assert "b" not in store
+
+    def test_a_whole_store_skips_nothing(self, tmp_path: Path) -> None:
+        assert Store.open(fill(tmp_path)).skipped == skipped_cases(tmp_path) == []
+        assert skipped_cases(tmp_path / "nowhere") == []
+
+    def test_a_case_that_can_be_used_after_all_joins_a_finished_store(self, tmp_path: Path) -> None:
+        write_case(tmp_path, Case("a", "a"), prepared(0))
+        skip_case(tmp_path, "b", "no reason")
+        finish(tmp_path, RECIPE, ["a", "b"])
+        write_case(tmp_path, Case("b", "b"), prepared(1))
+        assert Store.open(tmp_path).ids == ["a"], "nothing changes for those that read it meanwhile"
+        finish(tmp_path, RECIPE, ["a", "b"])
+        assert (Store.open(tmp_path).ids, noted_skips(tmp_path)) == (["a", "b"], {})
+        write_case(tmp_path / "at once", Case("a", "a"), prepared(0))
+        write_case(tmp_path / "at once", Case("b", "b"), prepared(1))
+        finish(tmp_path / "at once", RECIPE, ["a", "b"])
+        same = contents(tmp_path / "at once")
+        assert {name: (tmp_path / name).read_bytes() for name in same} == same
+
+    def test_a_store_without_any_case_is_an_error_with_the_first_reason(self, tmp_path: Path) -> None:
+        skip_case(tmp_path, "b", "b.nii: it is damaged.")
+        skip_case(tmp_path, "a", "a.nii: it is damaged.")
+        with pytest.raises(DataError, match=r"none of 2 cases can be used, first a: a\.nii: it is damaged\. See"):
+            finish(tmp_path, RECIPE, ["a", "b"])
+        assert not (tmp_path / "index.json").exists()
+
+    def test_a_note_half_written_does_not_hide_that_the_case_is_missing(self, tmp_path: Path) -> None:
+        write_case(tmp_path, Case("a", "a"), prepared(0))
+        (tmp_path / "0123456789abcdef.skipped").write_text('{"id": "b"')
+        with pytest.raises(DataError, match="1 of 2 cases are not prepared, first 'b'"):
+            finish(tmp_path, RECIPE, ["a", "b"])
 
 
 KILLED_AT_A_WRITE = """

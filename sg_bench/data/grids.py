@@ -1,0 +1,176 @@
+"""Putting an array on another grid, axis by axis and some slices at a time.
+
+Along each axis a new voxel is a weighted sum of a few old ones, so linear interpolation and area means are one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.recipes import Preparation
+
+Affine = NDArray[np.float64]
+
+_SAME_SPACING = 1e-4
+"""mm; an image this close to the wanted spacing is not interpolated."""
+_SLAB = 2**22
+"""Old voxels that are held in single precision at once, or one new slice's."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the voxels along one axis of a new grid come from those of the old one."""
+
+    first: float
+    """Old voxel coordinate of the first new voxel's centre."""
+    step: float
+    """Old voxels from one new voxel to the next."""
+    index: NDArray[np.intp]
+    """(new, terms): which old voxels a new one is made of."""
+    weight: NDArray[np.float32]
+    """(new, terms): their shares, which sum to 1; a term without share has weight 0."""
+    nearest: NDArray[np.intp]
+    """(new,): the old voxel that a new one's centre lies in."""
+
+    @property
+    def count(self) -> int:
+        """Return how many new voxels there are."""
+        return len(self.nearest)
+
+
+def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, order: Sequence[int]) -> list[Axis]:
+    """Return how each axis of an array comes onto the grid of `preparation`.
+
+    Args:
+        shape: of the array.
+        affine: 4x4, its voxel indices to world mm.
+        preparation: its `spacing` or `shape`, along the axes of the oriented array.
+        order: for each axis of the array, which axis of the oriented array it becomes.
+    """
+    if preparation.shape is not None:
+        wanted = [preparation.shape[axis] for axis in order]
+        return [_spanning(size, count) for size, count in zip(shape, wanted, strict=True)]
+    own = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = own if preparation.spacing is None else np.asarray(preparation.spacing)[list(order)]
+    if np.allclose(own, spacing, rtol=0, atol=_SAME_SPACING):
+        return [_kept(size) for size in shape]
+    return [_centred(size, float(step)) for size, step in zip(shape, spacing / own, strict=True)]
+
+
+def native_axes(affine: Affine, orientation: str) -> list[int]:
+    """Return, for each axis of an array, which axis it becomes when the array is turned to `orientation`."""
+    from nibabel import orientations as nibabel_orientations
+
+    orientations: Any = nibabel_orientations
+    turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(orientation))
+    return [int(axis) for axis in turn[:, 0]]
+
+
+def placed_on(axes: Sequence[Axis], affine: Affine) -> Affine:
+    """Return the affine of the new grid."""
+    new = affine.copy()
+    new[:3, :3] = affine[:3, :3] * [axis.step for axis in axes]
+    new[:3, 3] = affine[:3, :3] @ [axis.first for axis in axes] + affine[:3, 3]
+    return new
+
+
+def filled(
+    image: NDArray[np.float32], axes: Sequence[Axis], scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.float16]:
+    """Return `image`, its values changed by `scale` to [0, 1], on the new grid, in C order.
+
+    Only a slab of it is ever held in single precision, cut across the axis along which memory runs slowest.
+    """
+    order = sorted(range(3), key=lambda axis: -abs(image.strides[axis]))
+    laid, (deep, *flat) = image.transpose(order), [axes[axis] for axis in order]
+    new = np.empty([axis.count for axis in axes], np.float16)
+    out = new.transpose(order)
+    for start, stop in _slabs(deep, laid[0].size):
+        index, weight = deep.index[start:stop], deep.weight[start:stop]
+        low = int(index.min())
+        slab = _summed(scale(laid[low : int(index.max()) + 1]), index - low, weight, axis=0)
+        for number, axis in enumerate(flat, 1):
+            slab = _summed(slab, axis.index, axis.weight, axis=number)
+        np.clip(slab, 0, 1, out=slab)  # rounding may overshoot
+        out[start:stop] = slab
+    return new
+
+
+def picked(label: NDArray[np.uint8], axes: Sequence[Axis]) -> NDArray[np.uint8]:
+    """Return `label` on the new grid, a copy: each voxel takes the class of the old one that it lies in."""
+    return label[np.ix_(*(axis.nearest for axis in axes))]
+
+
+def _slabs(axis: Axis, slice_size: int) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of new slices that are made together."""
+    depth = max(1, int(_SLAB / slice_size / max(axis.step, axis.index.shape[1] / 8)))
+    return list(pairwise([*range(0, axis.count, depth), axis.count]))
+
+
+def _summed(
+    array: NDArray[np.float32], index: NDArray[np.intp], weight: NDArray[np.float32], *, axis: int
+) -> NDArray[np.float32]:
+    """Return the weighted sums along one axis."""
+    if weight.shape[1] == 1 and len(index) == array.shape[axis]:
+        return array
+    broad: list[Any] = [np.newaxis] * array.ndim
+    broad[axis] = slice(None)
+    out = array.take(index[:, 0], axis=axis)
+    out *= weight[:, 0][tuple(broad)]
+    for term in range(1, weight.shape[1]):
+        more = array.take(index[:, term], axis=axis)
+        more *= weight[:, term][tuple(broad)]
+        out += more
+    return out
+
+
+def _kept(size: int) -> Axis:
+    every = np.arange(size)
+    return Axis(0.0, 1.0, every[:, np.newaxis], np.ones((size, 1), np.float32), every)
+
+
+def _centred(size: int, step: float) -> Axis:
+    """Return the axis of a grid that shares the old one's centre and, rounded, its extent.
+
+    Rounding leaves at most a quarter of a new voxel beyond the old edge, so every voxel centre is inside.
+    """
+    if size == 1:
+        return _kept(size)
+    count = max(1, round(size / step))
+    return _linear(size, (size - 1 - (count - 1) * step) / 2, step, count)
+
+
+def _spanning(size: int, count: int | None) -> Axis:
+    """Return the axis of `count` voxels over the same extent as the old one."""
+    if count is None or count == size or size == 1:
+        return _kept(size)
+    step = size / count
+    first = (step - 1) / 2
+    return _linear(size, first, step, count) if count > size else _averaged(size, first, step, count)
+
+
+def _linear(size: int, first: float, step: float, count: int) -> Axis:
+    """Return interpolation between the two old voxels beside each new centre; beyond the last one, that one."""
+    at = np.clip(first + step * np.arange(count), 0, size - 1)
+    low = np.minimum(at.astype(np.intp), size - 2) if size > 1 else np.zeros(count, np.intp)
+    share = at - low
+    index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
+    weight = np.stack([1 - share, share], axis=1).astype(np.float32)
+    return Axis(first, step, index, weight, np.floor(at + 0.5).astype(np.intp))
+
+
+def _averaged(size: int, first: float, step: float, count: int) -> Axis:
+    """Return means over the old voxels that each new one covers, each by the part of it that is covered."""
+    edges = step * np.arange(count + 1)
+    low = edges[:-1].astype(np.intp)
+    index = low[:, np.newaxis] + np.arange(int(np.ceil(step)) + 1)
+    covered = np.minimum(edges[1:, np.newaxis], index + 1) - np.maximum(edges[:-1, np.newaxis], index)
+    weight = np.clip(covered, 0, None) / step
+    centre = np.floor((np.arange(count) + 0.5) * step).astype(np.intp)
+    return Axis(first, step, np.minimum(index, size - 1), weight.astype(np.float32), np.minimum(centre, size - 1))
