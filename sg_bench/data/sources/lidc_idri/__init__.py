@@ -1,0 +1,242 @@
+"""LIDC-IDRI: chest CT with the nodules of at least 3 mm that up to four readers outlined.
+
+Series are found by their DICOM tags and joined with their XML by SeriesInstanceUID, wherever either lies: in the old
+layout of the archive, in that of its present downloader, or with the XML in a tree of its own.
+
+Source: sg-bench data protocol, A.2; Armato et al. 2011 for the data set.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from sg_bench.data.sources.base import (
+    About,
+    Candidate,
+    Case,
+    Count,
+    Problem,
+    Source,
+    SourceConfig,
+    Study,
+    count_problems,
+)
+from sg_bench.data.sources.lidc_idri.annotations import read_annotations, series_of
+from sg_bench.data.sources.lidc_idri.consensus import Marking, Mask, Nodule, mark, nodules
+from sg_bench.data.sources.lidc_idri.dicom import Folder, Gaps, Series, find_series, problem_of, read_image, read_series
+from sg_bench.errors import DataError
+
+__all__ = ["LidcIdriConfig", "LidcIdriSource", "Nodule"]
+
+_RESUBMITTED = "resubmitted"
+"""In the name of an XML that takes the place of an earlier one of its series."""
+
+
+class LidcIdriConfig(SourceConfig):
+    """Whose outlines count, and how far they must agree."""
+
+    readers: Literal["consensus", "each"] = "consensus"
+    """consensus: label 1 is nodule, one candidate a nodule. each: bit r of the label map is the mask of reader r (0 is
+    the first in the XML), one candidate an annotation, its target all values that have its reader's bit. A crop around
+    one annotation then also shows what else its reader marked there, as a crop of that reader's mask does."""
+    min_readers: Annotated[int, Field(ge=1, le=4)] = 3
+    """Consensus: a nodule counts if at least so many readers annotated it."""
+    agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Consensus: a voxel is nodule if at least this share of the readers who annotated the nodule include it."""
+    gaps: Gaps = "refuse"
+    """allow: where slices are missing, stack those that are there as if the series were whole."""
+
+
+class LidcIdriSource(Source):
+    """CT series with readers' outlines of nodules; a case is a series, and a patient may have two."""
+
+    name: ClassVar[str] = "lidc_idri"
+    namespace: ClassVar[str] = "lidc"
+    config: LidcIdriConfig
+    about: ClassVar[About | None] = About(
+        title="LIDC-IDRI: Lung Image Database Consortium and Image Database Resource Initiative",
+        size="about 125 GB",
+        licence="CC BY 3.0",
+        citation=(
+            "Armato et al., The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): "
+            "A completed reference database of lung nodules on CT scans. Medical Physics 38:915-931, 2011. "
+            "Data: doi.org/10.7937/K9/TCIA.2015.LO9QL9SX"
+        ),
+        where=(
+            "https://www.cancerimagingarchive.net/collection/lidc-idri: download the images with the NBIA Data "
+            "Retriever and the XML of the radiologists' annotations, and unpack both into one folder, in any layout"
+        ),
+        folders=("LIDC-IDRI",),
+        counts=(Count("CT series", 1018, "recalled"), Count("patients", 1010, "recalled")),
+    )
+
+    def scan(self) -> list[Case]:
+        """Return one case a CT series, sorted by SeriesInstanceUID, from one header a folder and the head of each XML.
+
+        Raises:
+            DataError: the first of `problems()` that is more than a warning; an XML's annotations are not read yet.
+        """
+        cases, problems = self._survey()
+        errors = [problem for problem in problems if not problem.warning]
+        if errors:
+            more = f" ({len(errors) - 1} more problems of this kind or another)" if len(errors) > 1 else ""
+            raise DataError(f"{errors[0]}{more}")
+        return cases
+
+    def problems(self) -> list[Problem]:
+        """Return every defect of the folders and of the XML, which it reads to the end; it reads no slices."""
+        cases, problems = self._survey()
+        for case in cases:
+            try:
+                read_annotations(_xml(case))
+            except DataError as error:
+                problems.append(problem_of(error))
+        found = {"CT series": len(cases), "patients": len({case.patient for case in cases})}
+        counts = self.about.counts if self.about and cases else ()
+        return problems + count_problems(str(self.root), counts, found)
+
+    def load(self, case: Case) -> Study:
+        """Read one series in HU with a label map and candidates as `LidcIdriConfig.readers` says.
+
+        A candidate is at the centre of mass of its mask, and its diameter is that of a sphere of the mask's volume;
+        a mask of no voxel makes none.
+
+        Raises:
+            DataError: a file is damaged, slices are missing, or the XML does not fit the series.
+        """
+        series, markings = self._marked(case)
+        label = np.zeros(series.shape, dtype=np.uint8)
+        if self.config.readers == "each":
+            candidates = _each(series, markings, label)
+        else:
+            found = nodules(markings, series, agreement=self.config.agreement)
+            counted = [nodule for nodule in found if len(set(nodule.readers)) >= self.config.min_readers]
+            candidates = _consensus(series, counted, label)
+        return Study(image=read_image(series), affine=series.affine, label=label, candidates=candidates)
+
+    def nodules(self, case: Case) -> list[Nodule]:
+        """Return all nodules of one case, those of fewer than `min_readers` too, without reading its pixels.
+
+        Raises:
+            DataError: as `load`, the pixels apart.
+        """
+        series, markings = self._marked(case)
+        return nodules(markings, series, agreement=self.config.agreement)
+
+    def _marked(self, case: Case) -> tuple[Series, list[Marking]]:
+        xml = _xml(case)
+        annotations = read_annotations(xml)
+        series = read_series([path for path in case.files() if path != xml], gaps=self.config.gaps)
+        try:
+            marked = [mark(annotation, series, gaps=self.config.gaps) for annotation in annotations]
+        except DataError as error:
+            raise DataError(f"{xml}: {error.problem}", hint=error.hint) from error
+        return series, [marking for marking in marked if len(marking.outlined)]
+
+    def _survey(self) -> tuple[list[Case], list[Problem]]:
+        root = self.root
+        if root is None or not root.is_dir():
+            return [], [Problem(str(root), "no such folder. Give the data set's folder as the source's root")]
+        folders, problems = find_series(root)
+        if not folders:
+            what = "no CT series (.dcm files) in it or below. Give the folder that holds the patients' folders"
+            return [], [*problems, Problem(str(root), what)]
+        found = _by_series(folders, problems)
+        readings = _readings(root, problems)
+        cases = [
+            Case(id=uid, patient=folder.patient, image=folder.files[0], label=xml, extra=folder.files[1:])
+            for uid, folder in sorted(found.items())
+            if (xml := _chosen(folder, readings.pop(uid, []), problems))
+        ]
+        for paths in readings.values():
+            what = "its series is not here. Download the series if you want it"
+            problems += [Problem(str(path), what, warning=True) for path in paths]
+        return cases, problems
+
+
+def _by_series(folders: list[Folder], problems: list[Problem]) -> dict[str, Folder]:
+    """Return folders by SeriesInstanceUID; report a series that is in two."""
+    found: dict[str, Folder] = {}
+    for folder in folders:
+        first = found.setdefault(folder.series, folder)
+        if first is not folder:
+            what = f"its series {folder.series} is also in {first.files[0].parent}. Keep one of the two folders"
+            problems.append(Problem(str(folder.files[0].parent), what))
+    return found
+
+
+def _readings(root: Path, problems: list[Problem]) -> dict[str, list[Path]]:
+    """Return the XML under `root` by the series that they are about; report what cannot be read."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in _xml_files(root):
+        try:
+            series = series_of(path)
+        except DataError as error:
+            problems.append(problem_of(error))
+        else:
+            if series is not None:
+                found[series].append(path)
+    return dict(found)
+
+
+def _xml_files(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if name.lower().endswith(".xml") and not name.startswith(".")]
+    return sorted(found)
+
+
+def _chosen(folder: Folder, paths: list[Path], problems: list[Problem]) -> Path | None:
+    """Return the XML that counts for a series, rather the copy beside it; report where there is none, or no one."""
+    here = folder.files[0].parent
+    if not paths:
+        what = f"no XML of its series {folder.series} under the root. Download the annotations, or remove the series"
+        problems.append(Problem(str(here), what))
+        return None
+    newer = [path for path in paths if _RESUBMITTED in path.name.lower()]
+    ranked = sorted(newer or paths, key=lambda path: (path.parent != here, path))
+    others = [path for path in ranked[1:] if not filecmp.cmp(ranked[0], path, shallow=False)]
+    if others:
+        what = f"{', '.join(map(str, others))} has other annotations of the same series. Keep the one that is right"
+        problems.append(Problem(str(ranked[0]), what))
+    return ranked[0]
+
+
+def _xml(case: Case) -> Path:
+    if case.label is None:
+        raise DataError(f"{case.id}: it names no XML", hint="Scan the folder again")
+    return case.label
+
+
+def _consensus(series: Series, found: list[Nodule], label: NDArray[np.uint8]) -> list[Candidate]:
+    """Write the nodules into `label` as 1 and return their candidates."""
+    for nodule in found:
+        label[tuple(nodule.mask.T)] = 1
+    return [_candidate(series, nodule.mask) for nodule in found if len(nodule.mask)]
+
+
+def _each(series: Series, markings: list[Marking], label: NDArray[np.uint8]) -> list[Candidate]:
+    """Write each reader's mask into its bit of `label` and return the candidates of their annotations."""
+    candidates = []
+    for marking in markings:
+        bit = 1 << marking.annotation.reader
+        label[tuple(marking.mask.T)] |= np.uint8(bit)
+        if len(marking.mask):
+            candidates.append(_candidate(series, marking.mask, tuple(value for value in range(256) if value & bit)))
+    return candidates
+
+
+def _candidate(series: Series, mask: Mask, target: tuple[int, ...] = ()) -> Candidate:
+    x, y, z = (series.affine[:3, :3] @ mask.mean(axis=0) + series.affine[:3, 3]).tolist()
+    volume = len(mask) * float(np.prod(series.spacing))
+    return Candidate((x, y, z), positive=True, diameter=math.cbrt(6 * volume / math.pi), target=target)

@@ -1,0 +1,224 @@
+"""From readers' outlines to masks: filling them, finding which mean one nodule, and what the readers agree on.
+
+Source: sg-bench data protocol, A.2. A mask is the (n, 3) array of its voxels (column, row, slice), sorted, each once:
+nodules are small in scans that are large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.lidc_idri.annotations import Annotation, Outline, Points
+from sg_bench.data.sources.lidc_idri.dicom import Gaps, Series
+from sg_bench.errors import DataError
+
+Mask = NDArray[np.int64]
+
+MOST_MEMBERS = 4
+"""A cluster with more annotations than this holds several nodules, as long as they can be told apart."""
+SHRINKING = 0.9
+"""Factor of the distance within a cluster, as long as one has too many members."""
+LEAST_DISTANCE = 0.1
+"""mm; below this a cluster stays as it is, whatever its size."""
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Marking:
+    """One annotation on the grid of its series."""
+
+    annotation: Annotation
+    mask: Mask
+    """What the reader called nodule; empty where the outlines enclose nothing."""
+    outlined: Mask
+    """The same with its outlines, and with what was cut out; empty only where no slice holds an outline of it."""
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """The annotations that mean one nodule, in the order of the XML, and what their readers agree on."""
+
+    readers: tuple[int, ...]
+    """Of each annotation. A reader stands here twice where two of their annotations cannot be told apart."""
+    volumes: tuple[float, ...]
+    """Of each annotation's own mask, in mm3."""
+    malignancies: tuple[int, ...]
+    """Each annotation's rating, 1..5."""
+    mask: Mask
+    """Voxels that enough of the readers include; perhaps none."""
+    volume: float
+    """Of `mask`, in mm3."""
+
+
+def border(points: Points) -> Points:
+    """Return the pixels of a closed outline, those between distant points included, sorted, each once."""
+    way = np.roll(points, -1, axis=0) - points
+    steps = np.abs(way).max(axis=1)
+    shares = np.minimum(np.arange(steps.max() + 1) / np.maximum(steps, 1)[:, np.newaxis], 1)
+    pixels = points[:, np.newaxis] + shares[..., np.newaxis] * way[:, np.newaxis]
+    return np.asarray(np.unique(np.rint(pixels).astype(np.int64).reshape(-1, 2), axis=0))
+
+
+def interior(points: Points) -> Points:
+    """Return the pixels within a closed outline without those of the outline itself, sorted.
+
+    A pixel is within where the outline winds around it: also where it does so twice, but not where two ends of a
+    crescent touch and leave something between them.
+    """
+    low = points.min(axis=0)
+    columns, rows = points.max(axis=0) - low + 1
+    winding = np.zeros((columns, rows), dtype=np.int64)
+    shifted = (points - low).tolist()
+    for (x, y), (next_x, next_y) in zip(shifted, shifted[1:] + shifted[:1], strict=True):
+        for row in range(min(y, next_y), max(y, next_y)):
+            crossing = x + (row - y) * (next_x - x) / (next_y - y)
+            winding[: math.ceil(crossing), row] += 1 if next_y > y else -1
+    inside = winding != 0
+    inside[tuple((border(points) - low).T)] = False
+    return np.asarray(np.argwhere(inside) + low)
+
+
+def mark(annotation: Annotation, series: Series, *, gaps: Gaps = "refuse") -> Marking:
+    """Place an annotation on the grid of its series.
+
+    On each slice, what any included outline encloses is nodule, less all that an excluded one encloses or touches.
+
+    Raises:
+        DataError: an outline lies outside the image, or on a slice that the series lacks (with `gaps` "allow", such
+            outlines are left out).
+    """
+    slices: dict[int, list[Outline]] = {}
+    for outline in annotation.outlines:
+        index = series.index(outline.image, outline.z)
+        if index is not None:
+            _check_inside(outline, annotation, series)
+            slices.setdefault(index, []).append(outline)
+        elif gaps == "refuse":
+            raise DataError(
+                f"{annotation.name} of reader {annotation.reader + 1}: no slice at z {outline.z:g} mm, where it has "
+                "an outline",
+                hint="Download the missing slices, or set `gaps` to allow, which leaves such outlines out",
+            )
+    masks, outlined = [], []
+    for index, outlines in sorted(slices.items()):
+        included = [outline.points for outline in outlines if outline.included]
+        excluded = [outline.points for outline in outlines if not outline.included]
+        inside = _union(interior(points) for points in included)
+        cut = _union(_filled(points) for points in excluded)
+        masks.append(_on_slice(_without(inside, cut), index))
+        outlined.append(_on_slice(_union(_filled(points) for points in included), index))
+    return Marking(annotation, _union(masks, 3), _union(outlined, 3))
+
+
+def nodules(markings: list[Marking], series: Series, *, agreement: float = 0.5) -> list[Nodule]:
+    """Return the nodules of a series, in the order of their first annotations.
+
+    Args:
+        markings: all annotations of the series that are on one of its slices.
+        series: the grid on which they are.
+        agreement: a voxel is nodule if at least this share of the readers who annotated the nodule include it.
+    """
+    voxel = float(np.prod(series.spacing))
+    found = []
+    for members in clusters([marking.outlined for marking in markings], series.spacing, series.thickness):
+        group = [markings[member] for member in members]
+        mask = agreed(group, agreement)
+        found.append(
+            Nodule(
+                readers=tuple(marking.annotation.reader for marking in group),
+                volumes=tuple(len(marking.mask) * voxel for marking in group),
+                malignancies=tuple(marking.annotation.malignancy for marking in group),
+                mask=mask,
+                volume=len(mask) * voxel,
+            )
+        )
+    return found
+
+
+def clusters(masks: list[Mask], spacing: NDArray[np.float64], thickness: float) -> list[list[int]]:
+    """Group masks that mean one nodule: those linked by distances, voxel to nearest voxel, of at most a tolerance.
+
+    The tolerance is the slice thickness; as long as a group has more than `MOST_MEMBERS`, it shrinks for all.
+
+    Args:
+        masks: none of them empty.
+        spacing: (3,) mm between neighbouring voxels.
+        thickness: mm.
+
+    Returns:
+        Groups of indices into `masks`, each ascending, in the order of their first members.
+    """
+    distances = _distances(masks, spacing)
+    tolerance = thickness
+    groups = _linked(distances, tolerance)
+    while max(map(len, groups), default=0) > MOST_MEMBERS and tolerance * SHRINKING >= LEAST_DISTANCE:
+        tolerance *= SHRINKING
+        groups = _linked(distances, tolerance)
+    return groups
+
+
+def agreed(group: list[Marking], agreement: float) -> Mask:
+    """Return the voxels that at least a share `agreement` of the group's readers include.
+
+    What a reader annotated in several parts is the union of them.
+    """
+    readers = {marking.annotation.reader for marking in group}
+    own = [_union((marking.mask for marking in group if marking.annotation.reader == reader), 3) for reader in readers]
+    voxels, counts = np.unique(np.concatenate(own), axis=0, return_counts=True)
+    return np.asarray(voxels[counts >= agreement * len(readers) - _ROUNDING])
+
+
+def _distances(masks: list[Mask], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n, n) smallest distances in mm between the voxels of two masks."""
+    from scipy.spatial import KDTree
+
+    places = [mask * spacing for mask in masks]
+    trees = [KDTree(place) for place in places]
+    distances = np.zeros((len(masks), len(masks)))
+    for one, other in combinations(range(len(masks)), 2):
+        distances[one, other] = distances[other, one] = trees[one].query(places[other])[0].min()
+    return distances
+
+
+def _linked(distances: NDArray[np.float64], tolerance: float) -> list[list[int]]:
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(distances):
+        return []
+    count, owners = connected_components(distances <= tolerance + _ROUNDING, directed=False)
+    return [np.flatnonzero(owners == group).tolist() for group in range(count)]
+
+
+def _check_inside(outline: Outline, annotation: Annotation, series: Series) -> None:
+    columns, rows, _ = series.shape
+    outside = [point for point in outline.points.tolist() if not (0 <= point[0] < columns and 0 <= point[1] < rows)]
+    if outside:
+        raise DataError(
+            f"{annotation.name} of reader {annotation.reader + 1}: its outline at z {outline.z:g} mm has the point "
+            f"(column, row) {tuple(outside[0])}, the slice has {columns} columns and {rows} rows",
+            hint="Check that the XML is of this series, then download both again",
+        )
+
+
+def _filled(points: Points) -> Points:
+    return _union((interior(points), border(points)))
+
+
+def _union(parts: Iterable[NDArray[np.int64]], width: int = 2) -> NDArray[np.int64]:
+    return np.unique(np.concatenate([np.empty((0, width), dtype=np.int64), *parts]), axis=0)
+
+
+def _without(pixels: Points, cut: Points) -> Points:
+    """Return the rows of `pixels` that are not among those of `cut`."""
+    gone = set(map(tuple, cut.tolist()))
+    return pixels[[tuple(pixel) not in gone for pixel in pixels.tolist()]] if gone else pixels
+
+
+def _on_slice(pixels: Points, index: int) -> Mask:
+    return np.column_stack([pixels, np.full(len(pixels), index)])
