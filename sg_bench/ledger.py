@@ -68,12 +68,32 @@ class Ledger:
         with self.workspace.lock("ledger"):  # another run may finish what failed here
             earlier = self.get(key)
             if earlier and earlier["status"] == "done":
-                digest = key_of(_evidence(record))
-                if record["status"] == "done" and digest != key_of(_evidence(earlier)):
-                    name = f"{key}.conflict-{digest[:12]}.json"
+                if record["status"] == "done" and not _agree(record, earlier):
+                    name = f"{key}.conflict-{key_of(_evidence(record))[:12]}.json"
                     write_json(self.workspace.path("cells", name), record)
                 return earlier
             write_json(self.workspace.path("cells", f"{key}.json"), record)
+            return record
+
+    def rescore(self, key: str, metrics: dict[str, Any], cases: list[dict[str, Any]], version: str) -> Record:
+        """Give a finished cell the metrics and rows that its own predictions have now, and return its record.
+
+        What stood there stays in the record: `rescored` lists it, the oldest first, each with the version of sg-bench
+        that replaced it. By any of these outcomes the record agrees with others of its key, so a ledger that still
+        holds the old numbers is in no conflict with this one.
+
+        Raises:
+            UsageError: the cell is not finished.
+        """
+        with self.workspace.lock("ledger"):
+            record = self.get(key)
+            if record is None or record["status"] != "done":
+                raise UsageError(f"cell {key[:12]} is not finished", hint="Only finished cells are scored again")
+            before = {"metrics": record["metrics"], "cases": record["cases"]}
+            if before != {"metrics": metrics, "cases": cases}:
+                earlier = [*record.get("rescored", []), {"version": version, **before}]
+                record = {**record, "metrics": metrics, "cases": cases, "rescored": earlier}
+                write_json(self.workspace.path("cells", f"{key}.json"), record)
             return record
 
     def take(self, record: Record) -> Outcome:
@@ -83,8 +103,7 @@ class Ledger:
             if not earlier:
                 self.put(record)
             return "known" if earlier else "added"
-        kept = self.put(record)
-        if key_of(_evidence(kept)) != key_of(_evidence(record)):
+        if not _agree(self.put(record), record):
             return "conflict"
         return "known" if earlier and earlier["status"] == "done" else "added"
 
@@ -258,8 +277,7 @@ def _merge_predictions(source: Path, ledger: Ledger, record: Record, merged: Mer
     theirs, ours = source / "predictions" / name, ledger.workspace.path("predictions", name)
     if record["status"] != "done" or ours.exists() or not theirs.is_file():
         return
-    kept = ledger.get(record["key"]) or record
-    if key_of(_evidence(kept)) != key_of(_evidence(record)):
+    if not _agree(ledger.get(record["key"]) or record, record):
         return
     digest = record["outputs"].get("predictions")
     if digest and file_digest(theirs) != digest:
@@ -319,6 +337,17 @@ def _appearing(path: Path) -> Iterator[Path]:
 
 def _damaged(path: Path, what: str) -> SgBenchError:
     return SgBenchError(f"{path} is damaged: {what}", hint="Delete it; the cell is computed again")
+
+
+def _agree(one: Record, other: Record) -> bool:
+    """Return whether two records have an outcome in common: as they stand, or as one stood before it was rescored."""
+    ours, theirs = ({key_of(_evidence(each)) for each in _outcomes(record)} for record in (one, other))
+    return not ours.isdisjoint(theirs)
+
+
+def _outcomes(record: Record) -> Iterator[Record]:
+    yield record
+    yield from ({**record, **earlier} for earlier in record.get("rescored", []))
 
 
 def _evidence(record: Record) -> dict[str, Any]:
