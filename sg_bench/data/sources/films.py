@@ -1,0 +1,266 @@
+"""Radiographs kept as PNG or DICOM: what every data set of films shares, from finding the files to reading them.
+
+A film is float32, (columns, rows, 1): `image[x, y, 0]` is column x of row y, counted from the upper left corner.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import struct
+import zlib
+from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator
+
+from sg_bench.data.sources.base import Case, Problem, Source, film_affine
+from sg_bench.errors import DataError
+
+Film = NDArray[np.float32]
+Affine = NDArray[np.float64]
+
+_RENEW = "Download or export the file again, or remove it to go without"
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow and pydicom raise on damaged files, beside errors of their own."""
+
+
+class Header(NamedTuple):
+    """What a DICOM film says of itself without its pixels."""
+
+    id: str
+    """SOPInstanceUID; "" where it has none."""
+    patient: str
+    """PatientID; "" where it has none."""
+    columns: int
+    rows: int
+
+
+@dataclass
+class Survey:
+    """What looking at a folder of films brought to light."""
+
+    cases: list[Case] = field(default_factory=list)
+    refusals: list[Problem] = field(default_factory=list)
+    """Defects that leave in doubt which film is whose, or shows what: `scan` raises the first."""
+    remarks: list[Problem] = field(default_factory=list)
+    """What is missing or left over; all the rest can be used."""
+
+
+class FilmSource(Source):
+    """A data set of films; the folder is looked through once for each object of this class."""
+
+    def scan(self) -> list[Case]:
+        """Return all cases, sorted by id, without reading any pixels.
+
+        Raises:
+            DataError: nothing usable is there, or labels, patients or groups contradict one another.
+        """
+        refusals = self._survey.refusals
+        if refusals:
+            more = f" ({len(refusals) - 1} more problems of this kind or another)" if len(refusals) > 1 else ""
+            raise DataError(f"{refusals[0]}{more}")
+        return list(self._survey.cases)
+
+    def problems(self) -> list[Problem]:
+        """Return every defect that scanning can see; what is merely missing does not keep the rest from use."""
+        return [*self._survey.refusals, *self._survey.remarks]
+
+    @abstractmethod
+    def survey(self, root: Path) -> Survey:
+        """Look through `root`, which is a folder, and return what is there."""
+
+    @cached_property
+    def _survey(self) -> Survey:
+        root = self.root
+        if root is None or not root.is_dir():
+            return Survey(refusals=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
+        found = self.survey(root)
+        if not found.cases and not found.refusals:
+            what = "no row of its table has a film here. Complete the download, or correct the source's settings"
+            found.refusals.append(Problem(str(root), what))
+        return found
+
+
+def _inside(path: str) -> str:
+    pure = PureWindowsPath(path)
+    if ".." in pure.parts or pure.anchor:
+        raise ValueError(f"'{path}' leaves the data set's folder: write it relative to that folder, without '..'")
+    return path
+
+
+InsidePath = Annotated[str, AfterValidator(_inside)]
+"""A path relative to the data set's folder, and within it."""
+
+
+def find_films(folder: Path, ending: str) -> dict[str, list[Path]]:
+    """Return the files below `folder` whose names end in `ending` (in lower case), by their names without it.
+
+    Hidden files are passed over, among them the "._" files that a Mac leaves behind. A folder that is reached by
+    several links counts once.
+    """
+    found: dict[str, list[Path]] = {}
+    waiting, seen = [folder], set()
+    while waiting:
+        current = waiting.pop()
+        if (real := current.resolve()) in seen:
+            continue
+        seen.add(real)
+        inner = []
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    inner.append(Path(entry.path))
+                elif entry.name.lower().endswith(ending) and entry.is_file():
+                    found.setdefault(entry.name[: -len(ending)], []).append(Path(entry.path))
+        waiting += sorted(inner, reverse=True)
+    return found
+
+
+def doubled_problems(films: dict[str, list[Path]], advice: str) -> list[Problem]:
+    """Return one problem if several files have one name; `advice` says what to do."""
+    doubled = sorted(name for name, paths in films.items() if len(paths) > 1)
+    if not doubled:
+        return []
+    first, *others = sorted(films[doubled[0]])
+    what = f"the same film is also {', '.join(map(str, others))}; {some(doubled)} are there more than once. {advice}"
+    return [Problem(str(first), what)]
+
+
+def some(names: Collection[str]) -> str:
+    """Return the number of `names` and the first three of them."""
+    shown = ", ".join(sorted(names)[:3])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
+
+
+def table_rows(path: Path, problems: list[Problem]) -> list[list[str]]:
+    """Return the rows of a CSV file, blank lines left out; where it cannot be read, report that and return none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(Problem(str(path), f"it cannot be read as CSV ({_cause(error)}). Download it again"))
+        return []
+    if not rows:
+        problems.append(Problem(str(path), "it is empty. Download it again"))
+    return rows
+
+
+def read_png(path: Path) -> Film:
+    """Read a PNG as grey values: (columns, rows, 1), as stored, 0..255 or 0..65535; colour becomes luminance.
+
+    Transparency is dropped: some releases store grey films as RGBA.
+
+    Raises:
+        DataError: the file is damaged, cut short or no PNG.
+    """
+    from PIL import Image
+
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            # Reading alone does not compare checksums, and verifying uses the image up.
+            image.verify()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.mode.startswith("I"):
+                return _as_film(np.asarray(image))
+            whole = image.convert("RGBA") if image.mode == "P" else image
+            return _as_film(np.asarray(whole.convert("L")))
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=_RENEW) from error
+
+
+def read_dicom(path: Path) -> tuple[Film, Affine]:
+    """Read a DICOM film: (columns, rows, 1), stored values, MONOCHROME1 inverted; and its affine.
+
+    The affine has PixelSpacing in mm along its two axes, or 1 where the file does not know it.
+
+    Raises:
+        DataError: the file is damaged, cut short or no DICOM, or it is not one grey image.
+    """
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path)
+        pixels = dataset.pixel_array
+        spacing = _spacing(dataset)
+        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            pixels = _inverted(pixels, int(dataset.BitsStored), signed=bool(dataset.PixelRepresentation))
+    except _dicom_damage() as error:
+        raise _not_dicom(path, error) from error
+    if pixels.ndim != 2:
+        what = f"{path}: its pixels have shape {pixels.shape}, not (rows, columns)"
+        raise DataError(what, hint="Export one grey image a file")
+    return _as_film(pixels), film_affine(spacing)
+
+
+def read_header(path: Path) -> Header:
+    """Read who and how large a DICOM film is, and nothing else of it.
+
+    Raises:
+        DataError: the file is damaged or no DICOM, or it does not tell its size.
+    """
+    import pydicom
+
+    tags: list[Any] = ["SOPInstanceUID", "PatientID", "Rows", "Columns"]
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        identity, patient = (str(dataset.get(tag) or "").strip() for tag in tags[:2])
+        return Header(identity, patient, columns=int(dataset.Columns), rows=int(dataset.Rows))
+    except _dicom_damage() as error:
+        raise _not_dicom(path, error) from error
+
+
+def _as_film(pixels: NDArray[Any]) -> Film:
+    """Return (rows, columns) pixels as a film."""
+    return np.ascontiguousarray(pixels.T[..., np.newaxis], dtype=np.float32)
+
+
+def _inverted(pixels: NDArray[Any], bits: int, *, signed: bool) -> NDArray[np.float32]:
+    ends = -1 if signed else 2**bits - 1
+    return np.float32(ends) - pixels.astype(np.float32)
+
+
+def _spacing(dataset: Any) -> tuple[float, float]:
+    """Return mm between columns and between rows; DICOM gives the rows' first."""
+    try:
+        between_rows, between_columns = (float(each) for each in dataset.PixelSpacing)
+    except (AttributeError, TypeError, ValueError):
+        return 1.0, 1.0
+    known = 0 < between_rows < float("inf") and 0 < between_columns < float("inf")
+    return (between_columns, between_rows) if known else (1.0, 1.0)
+
+
+def _dicom_damage() -> tuple[type[Exception], ...]:
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*_DAMAGE, BytesLengthException, InvalidDicomError)
+
+
+def _not_dicom(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: it cannot be read as a DICOM film ({_cause(error)})", hint=_RENEW)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first sentence: what follows advises programmers, not users."""
+    return (" ".join(str(error).split()).split(". ")[0] or type(error).__name__)[:200]
