@@ -1,0 +1,294 @@
+"""NIH ChestX-ray14: frontal chest films with up to 14 findings each, read from their reports by a program.
+
+Folders may be nested as one likes: NIH's archives unpack to images/, Kaggle's to images_001/images/ and so on. The
+table and the two lists lie in the data set's folder itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from sg_bench.data.sources.base import (
+    About,
+    Case,
+    Count,
+    Problem,
+    SourceConfig,
+    Study,
+    count_problems,
+    film_affine,
+)
+from sg_bench.data.sources.films import (
+    FilmSource,
+    InsidePath,
+    Survey,
+    doubled_problems,
+    find_films,
+    read_png,
+    some,
+    table_rows,
+)
+from sg_bench.errors import DataError
+
+NO_FINDING = "No Finding"
+_TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
+"""By preference: 181 films have other labels in the newer one."""
+_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+_HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID"
+_NAME = re.compile(r"([0-9]+)_[0-9]+")
+_CORRECT = "Download the table again, or correct it"
+_FILMS = 112_120
+_POSITIVES = {
+    "Atelectasis": 11_559,
+    "Cardiomegaly": 2_776,
+    "Effusion": 13_317,
+    "Infiltration": 19_894,
+    "Mass": 5_782,
+    "Nodule": 6_331,
+    "Pneumonia": 1_431,
+    "Pneumothorax": 5_302,
+    "Consolidation": 4_667,
+    "Edema": 2_303,
+    "Emphysema": 2_516,
+    "Fibrosis": 1_686,
+    "Pleural_Thickening": 3_385,
+    "Hernia": 227,
+}
+"""Films with each finding, by the table of 2020; in the order that the papers' authors use."""
+
+
+class ChestXray14Config(SourceConfig):
+    """Which table gives the labels, and which folder the films."""
+
+    labels: Literal["auto", "2017", "v2020"] = "auto"
+    """auto: the table of 2020 where it is there, else that of 2017."""
+    images: InsidePath = ""
+    """Sub-folder to look for films in; "": everywhere."""
+    unlabelled: bool = False
+    """Where there is no table, take the films alone, without findings: enough to pretrain on."""
+
+
+class _Row(NamedTuple):
+    patient: str
+    findings: tuple[int, ...]
+
+
+class ChestXray14Source(FilmSource):
+    """Films of ChestX-ray14 with their patients, findings and official division into train_val and test."""
+
+    name: ClassVar[str] = "chestxray14"
+    namespace: ClassVar[str] = "nih"
+    findings: ClassVar[tuple[str, ...]] = tuple(_POSITIVES)
+    about: ClassVar[About | None] = About(
+        title="NIH ChestX-ray14",
+        size="about 45 GB",
+        licence="no restriction on use; NIH asks for a link to the download, the citation, and an acknowledgement of "
+        "the NIH Clinical Center as the provider",
+        citation="Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised "
+        "Classification and Localization of Common Thorax Diseases, CVPR 2017",
+        where="https://nihcc.app.box.com/v/ChestXray-NIHCC: the twelve images_*.tar.gz, to be unpacked, "
+        "Data_Entry_2017_v2020.csv, train_val_list.txt and test_list.txt",
+        folders=("ChestX-ray14", "ChestXray-NIHCC", "ChestXray14", "nih_cxr14"),
+        counts=(
+            Count("films", _FILMS, "verified"),
+            Count("patients", 30_805, "verified"),
+            Count("films in train_val_list.txt", 86_524, "verified"),
+            Count("films in test_list.txt", 25_596, "verified"),
+            Count(f"films with {NO_FINDING} (v2020)", 60_361, "verified"),
+            *(Count(f"films with {label} (v2020)", number, "verified") for label, number in _POSITIVES.items()),
+        ),
+    )
+    config: ChestXray14Config
+
+    def load(self, case: Case) -> Study:
+        """Read one film: (columns, rows, 1), grey values 0..255.
+
+        Raises:
+            DataError: the file is damaged or no PNG.
+        """
+        if case.image is None:
+            raise DataError(f"{case.id}: it names no film", hint="Scan the folder again")
+        return Study(image=read_png(case.image), affine=film_affine())
+
+    def tables(self) -> list[Path]:
+        """Return the table that gives the labels, then those of the two lists that are there."""
+        table = self._table()
+        return [path for path in (table, *self._lists().values()) if path is not None]
+
+    def survey(self, root: Path) -> Survey:
+        """Return the films that the table lists, and whatever does not fit together."""
+        folder = root / self.config.images
+        if not folder.is_dir():
+            return Survey(refusals=[Problem(str(folder), "no such folder. Correct `images`")])
+        films = find_films(folder, ".png")
+        if not films:
+            return Survey(refusals=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
+        found = Survey()
+        found.refusals += doubled_problems(films, "Set `images` to the one folder that holds the films you want")
+        table = self._table()
+        if table is not None:
+            self._read(table, films, found)
+        elif self.config.unlabelled:
+            found.cases = _cases_of_names(films, found.refusals)
+        else:
+            wanted = " or ".join(self._wanted())
+            what = f"no {wanted} in it. Copy it there, or set `unlabelled` to take the films without findings"
+            found.refusals.append(Problem(str(root), what))
+        groups = self._groups(found)
+        found.cases = [_grouped(case, groups) for case in found.cases]
+        found.remarks += self._miscounted(found.cases) if found.cases else []
+        return found
+
+    def _read(self, table: Path, films: dict[str, list[Path]], found: Survey) -> None:
+        rows = _parsed(table, found.refusals)
+        found.cases = [
+            Case(id=name, patient=row.patient, image=films[name][0], findings=row.findings)
+            for name, row in sorted(rows.items())
+            if name in films
+        ]
+        if rows:
+            found.remarks += _unmatched(table, rows, films)
+
+    def _wanted(self) -> list[str]:
+        return list(_TABLES.values()) if self.config.labels == "auto" else [_TABLES[self.config.labels]]
+
+    def _table(self) -> Path | None:
+        paths = [self.root / name for name in self._wanted()] if self.root else []
+        return next((path for path in paths if path.is_file()), None)
+
+    def _lists(self) -> dict[str, Path]:
+        paths = {group: self.root / name for group, name in _LISTS.items()} if self.root else {}
+        return {group: path for group, path in paths.items() if path.is_file()}
+
+    def _groups(self, found: Survey) -> dict[str, str]:
+        """Return the group of every listed film; report what is wrong with the lists."""
+        lists = self._lists()
+        listed = {group: _listed(path, found.refusals) for group, path in lists.items()}
+        if len(lists) == 1:
+            (path,) = lists.values()
+            missing = next(name for name in _LISTS.values() if name != path.name)
+            what = f"without {missing} beside it, films outside it have no group. Copy {missing} there"
+            found.remarks.append(Problem(str(path), what))
+        if len(lists) == 2:
+            found.refusals += _overlaps(lists["test"], listed["train_val"], listed["test"])
+            known = listed["train_val"] | listed["test"]
+            found.remarks += _unlisted(lists["test"].parent, [case.id for case in found.cases if case.id not in known])
+        return {name: group for group, names in listed.items() for name in names}
+
+    def _miscounted(self, cases: list[Case]) -> list[Problem]:
+        """Return what differs from the published counts; those of labels mean something only for all the films."""
+        assert self.about is not None
+        found = {"films": len(cases), "patients": len({case.patient for case in cases})}
+        table = self._table()
+        if len(cases) == _FILMS and table is not None and table.name == _TABLES["v2020"]:
+            totals = [sum(values) for values in zip(*(case.findings for case in cases), strict=True)]
+            found |= {f"films with {label} (v2020)": total for label, total in zip(self.findings, totals, strict=True)}
+            found[f"films with {NO_FINDING} (v2020)"] = sum(not any(case.findings) for case in cases)
+        if len(cases) == _FILMS and len(self._lists()) == 2:
+            groups = Counter(case.group for case in cases)
+            found |= {f"films in {name}": groups[group] for group, name in _LISTS.items()}
+        return count_problems(str(self.root), self.about.counts, found)
+
+
+def _fetch(root: Path) -> str:
+    archives = [path.name for path in root.glob("*.tar.gz")]
+    return f"Unpack the archives, {some(archives)}" if archives else "Complete the download"
+
+
+def _parsed(table: Path, problems: list[Problem]) -> dict[str, _Row]:
+    """Return the table's rows by film, and report, one problem a kind, those that make no sense.
+
+    The columns count by position: their names hold unquoted commas, and the table of 2017 has one more.
+    """
+    lines = table_rows(table, problems)
+    if lines and (lines[0][0].strip() != "Image Index" or len(lines[0]) < 4):
+        what = f"its first line is '{','.join(lines[0])[:80]}', not '{_HEADER},...'"
+        problems.append(Problem(str(table), f"{what}. {_CORRECT}"))
+        return {}
+    rows: dict[str, _Row] = {}
+    wrong: dict[str, list[str]] = defaultdict(list)
+    meanings: dict[str, tuple[int, ...]] = {}
+    for line in lines[1:]:
+        name = line[0].strip().removesuffix(".png")
+        if len(line) < 4:
+            wrong["a row has fewer than 4 columns"].append(name)
+            continue
+        labels = line[1].strip()
+        if labels not in meanings:
+            meanings[labels] = _multi_hot(labels)
+        for what in _defects(name, labels, line[3].strip(), doubled=name in rows):
+            wrong[what].append(name)
+        rows[name] = _Row(f"nih-{line[3].strip().zfill(8)}", meanings[labels])
+    problems += [Problem(str(table), f"{what}: films {some(names)}. {_CORRECT}") for what, names in wrong.items()]
+    return rows
+
+
+def _multi_hot(labels: str) -> tuple[int, ...]:
+    given = labels.split("|")
+    return tuple(int(label in given) for label in _POSITIVES)
+
+
+def _defects(name: str, labels: str, patient: str, *, doubled: bool) -> list[str]:
+    """Return what is wrong with one row: its labels, its patient, its being there at all."""
+    given = labels.split("|")
+    known = ", ".join((*_POSITIVES, NO_FINDING))
+    found = [f"unknown label '{label}', known are {known}" for label in given if label not in (*_POSITIVES, NO_FINDING)]
+    if NO_FINDING in given and len(given) > 1:
+        found.append(f"'{NO_FINDING}' stands beside a finding")
+    match = _NAME.fullmatch(name)
+    if match is None or not patient.isdecimal() or int(patient) != int(match[1]):
+        found.append("the Patient ID in column 4 is not the number before '_' in the film's name")
+    return [*found, "a film has several rows"] if doubled else found
+
+
+def _unmatched(table: Path, rows: dict[str, _Row], films: dict[str, list[Path]]) -> list[Problem]:
+    missing, unknown = rows.keys() - films.keys(), films.keys() - rows.keys()
+    found = []
+    if missing:
+        what = f"{some(missing)} of its {len(rows)} films are not there, so they are left out"
+        found.append(Problem(str(table), f"{what}. {_fetch(table.parent)}, unless a part is what you want"))
+    if unknown:
+        what = f"it has no row for {some(unknown)} of the {len(films)} films, so they are left out"
+        found.append(Problem(str(table), f"{what}. {_CORRECT}, or remove those films"))
+    return found
+
+
+def _cases_of_names(films: dict[str, list[Path]], problems: list[Problem]) -> list[Case]:
+    """Return cases without findings, the patient being the number before "_" in the name."""
+    named = {name: match[1] for name in films if (match := _NAME.fullmatch(name))}
+    odd = films.keys() - named.keys()
+    if odd:
+        what = f"{some(odd)} films are not named like 00000001_000.png, so their patient is unknown. Remove them"
+        problems.append(Problem(str(films[min(odd)][0]), what))
+    return [
+        Case(id=name, patient=f"nih-{patient.zfill(8)}", image=films[name][0])
+        for name, patient in sorted(named.items())
+    ]
+
+
+def _listed(path: Path, problems: list[Problem]) -> set[str]:
+    """Return the films that a list names, one a line."""
+    return {row[0].strip().removesuffix(".png") for row in table_rows(path, problems) if row[0].strip()}
+
+
+def _overlaps(path: Path, train_val: set[str], test: set[str]) -> list[Problem]:
+    both = train_val & test
+    patients = {name.split("_")[0] for name in train_val} & {name.split("_")[0] for name in test}
+    advice = f"Download {' and '.join(_LISTS.values())} again"
+    if both:
+        return [Problem(str(path), f"{some(both)} of its films are in {_LISTS['train_val']} as well. {advice}")]
+    if patients:
+        return [Problem(str(path), f"{some(patients)} of its patients are in {_LISTS['train_val']} as well. {advice}")]
+    return []
+
+
+def _unlisted(root: Path, names: list[str]) -> list[Problem]:
+    what = f"{some(names)} films are in neither {' nor '.join(_LISTS.values())}, so they have no group"
+    return [Problem(str(root), f"{what}. Download the lists again, or split without groups")] if names else []
+
+
+def _grouped(case: Case, groups: dict[str, str]) -> Case:
+    return Case(case.id, case.patient, case.image, group=groups.get(case.id, ""), findings=case.findings)
