@@ -1,0 +1,253 @@
+"""SIIM-ACR Pneumothorax Segmentation (Kaggle, 2019): chest films with every pneumothorax outlined.
+
+The films are DICOM, in three-level trees (stage 1) or in one folder (stage 2), named by their SOPInstanceUID. Outlines
+are run-length codes in one table, several rows a film where several readers or several places are meant. A code is a
+chain "gap length gap length ..." of pixels counted down the first column, then down the second: it is relative, where
+many other competitions' codes are absolute.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, count_problems
+from sg_bench.data.sources.films import (
+    FilmSource,
+    Header,
+    InsidePath,
+    Survey,
+    doubled_problems,
+    find_films,
+    read_dicom,
+    read_header,
+    some,
+    table_rows,
+)
+from sg_bench.errors import DataError
+
+NEGATIVE = "-1"
+"""What stands in place of a code where a film shows no pneumothorax."""
+_STAGE_2 = "stage_2_train.csv"
+_TABLES = (_STAGE_2, "train-rle.csv")
+_COLUMNS = ["ImageId", "EncodedPixels"]
+_FOLDERS = {"dicom-images-train": "train", "dicom-images-test": "test"}
+_CORRECT = "Download the table again, or correct it"
+_FILMS = 12_047
+_ADVICE = "Keep one of them: stage 1 and stage 2 hold the same films"
+
+
+class SiimAcrConfig(SourceConfig):
+    """Which table gives the outlines."""
+
+    table: InsidePath = ""
+    """Its name in the data set's folder; "": stage_2_train.csv where it is there, else train-rle.csv."""
+
+
+class SiimAcrSource(FilmSource):
+    """Films of SIIM-ACR with their outlines: 1 where a pneumothorax is, 0 elsewhere."""
+
+    name: ClassVar[str] = "siim_acr"
+    namespace: ClassVar[str] = "siim"
+    findings: ClassVar[tuple[str, ...]] = ("pneumothorax",)
+    about: ClassVar[About | None] = About(
+        title="SIIM-ACR Pneumothorax Segmentation 2019",
+        size="about 2 GB",
+        licence="the competition's rules: research that is not commercial, no passing on",
+        citation="Society for Imaging Informatics in Medicine and American College of Radiology, SIIM-ACR Pneumothorax "
+        "Segmentation, Kaggle 2019; Filice et al., Crowdsourcing pneumothorax annotations using machine learning "
+        "annotations on the NIH chest X-ray dataset, Journal of Digital Imaging 2020",
+        where="https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation, or its copy at academictorrents.com: "
+        "the DICOM films and stage_2_train.csv (or train-rle.csv of stage 1)",
+        folders=("siim-acr-pneumothorax-segmentation", "SIIM-ACR", "siim"),
+        counts=(
+            Count(f"rows in {_STAGE_2}", 12_954, "verified"),
+            Count("films", _FILMS, "verified"),
+            Count("films with pneumothorax", 2_669, "verified"),
+            Count("films in dicom-images-train", 10_675, "recalled"),
+            Count("films in dicom-images-test", 1_372, "recalled"),
+            Count("films that no table of stage 1 names", 37, "recalled"),
+        ),
+    )
+    config: SiimAcrConfig
+
+    def load(self, case: Case) -> Study:
+        """Read one film, (columns, rows, 1), stored values, and its outline as a label of 0 and 1.
+
+        Raises:
+            DataError: the film is damaged, or its code does not fit it.
+        """
+        if case.image is None:
+            raise DataError(f"{case.id}: it names no film", hint="Scan the folder again")
+        image, affine = read_dicom(case.image)
+        columns, rows = image.shape[:2]
+        label = np.zeros((columns, rows), dtype=np.uint8)
+        for code in self._outlines(case):
+            try:
+                label |= decode_runs(code, columns, rows)
+            except ValueError as error:
+                raise DataError(f"{self._table()}: film {case.id}: {error}", hint=_CORRECT) from error
+        return Study(image=image, affine=affine, label=label[..., np.newaxis])
+
+    def tables(self) -> list[Path]:
+        """Return the table that gives the outlines."""
+        table = self._table()
+        return [] if table is None else [table]
+
+    def survey(self, root: Path) -> Survey:
+        """Return the films that the table lists, each with its patient from its header, and what does not fit.
+
+        Reading 12 047 headers takes some ten seconds where the disk keeps up.
+        """
+        found = Survey()
+        films = find_films(root, ".dcm")
+        if not films:
+            return Survey(refusals=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
+        found.refusals += doubled_problems(films, _ADVICE)
+        table, (codes, problems) = self._table(), self._codes
+        found.refusals += problems
+        if table is None or found.refusals:
+            return found
+        for name in sorted(codes.keys() & films.keys()):
+            self._add(name, films[name][0], root, found)
+        found.remarks += _unmatched(table, codes, films)
+        found.remarks += self._miscounted(found.cases)
+        return found
+
+    def _add(self, name: str, path: Path, root: Path, found: Survey) -> None:
+        """Add one film to `found`, or what is wrong with it."""
+        try:
+            header = read_header(path)
+        except DataError as error:
+            found.refusals.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            return
+        codes = self._codes[0][name]
+        found.refusals += _defects(path, header, codes, self._table())
+        if header.id != name:
+            what = f"its SOPInstanceUID is '{header.id}', not its name, which the table uses. Check its origin"
+            found.remarks.append(Problem(str(path), what, warning=True))
+        group = next((_FOLDERS[part] for part in path.relative_to(root).parts if part in _FOLDERS), "")
+        positive = int(NEGATIVE not in codes)
+        found.cases.append(Case(id=name, patient=header.patient, image=path, group=group, findings=(positive,)))
+
+    def _table(self) -> Path | None:
+        names = (self.config.table,) if self.config.table else _TABLES
+        paths = [self.root / name for name in names] if self.root else []
+        return next((path for path in paths if path.is_file()), None)
+
+    @cached_property
+    def _codes(self) -> tuple[dict[str, list[str]], list[Problem]]:
+        """The codes of every film in the table, and what is wrong with the table."""
+        table, problems = self._table(), list[Problem]()
+        if table is None:
+            wanted = self.config.table or " or ".join(_TABLES)
+            what = f"no {wanted} in it. Copy it there, or name the table with `table`"
+            return {}, [Problem(str(self.root), what)]
+        codes = _parsed(table, problems)
+        return codes, problems
+
+    def _outlines(self, case: Case) -> list[str]:
+        codes, problems = self._codes
+        if problems:
+            raise DataError(str(problems[0]))
+        if case.id not in codes:
+            raise DataError(f"{self._table()}: it has no row for film '{case.id}'", hint="Take cases from scan()")
+        return [code for code in codes[case.id] if code != NEGATIVE]
+
+    def _miscounted(self, cases: list[Case]) -> list[Problem]:
+        """Return what differs from the published counts of the stage that is there."""
+        assert self.about is not None
+        found: dict[str, int] = {}
+        if self.tables()[0].name == _STAGE_2:
+            found[f"rows in {_STAGE_2}"] = sum(map(len, self._codes[0].values()))
+            found["films"] = len(cases)
+        if len(cases) == _FILMS:
+            found["films with pneumothorax"] = sum(case.findings[0] for case in cases)
+        groups = Counter(case.group for case in cases)
+        found |= {f"films in {folder}": groups[group] for folder, group in _FOLDERS.items() if groups[group]}
+        return count_problems(str(self.root), self.about.counts, found)
+
+
+def decode_runs(code: str, columns: int, rows: int) -> NDArray[np.uint8]:
+    """Return the mask, (columns, rows), 1 inside, that a code of alternating gaps and lengths describes.
+
+    Args:
+        code: numbers separated by blanks: pixels to pass over, pixels to fill, and so on, column after column.
+        columns: of the film.
+        rows: of the film.
+
+    Raises:
+        ValueError: it is no such code, or it does not fit a film of this size; says why.
+
+    Source: SIIM-ACR competition, description of the data.
+    """
+    runs = _runs(code, columns, rows)
+    mask = np.zeros(columns * rows, dtype=np.uint8)
+    filled = np.repeat(np.tile(np.array([0, 1], dtype=np.uint8), len(runs) // 2), runs)
+    mask[: len(filled)] = filled
+    return mask.reshape(columns, rows)
+
+
+def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
+    try:
+        runs = np.array([int(number) for number in code.split()], dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise ValueError(f"its code '{code[:40]}' is not a chain of whole numbers") from None
+    if len(runs) == 0 or len(runs) % 2:
+        raise ValueError(f"its code has {len(runs)} numbers, gaps and lengths must alternate")
+    if runs[0::2].min() < 0 or runs[1::2].min() < 1:
+        raise ValueError(f"its code has the gap {runs[0::2].min()} or the length {runs[1::2].min()}, below 0 or 1")
+    # The largest is looked at first because the sum of absurd numbers could overflow into a sensible one.
+    if runs.max() > columns * rows or runs.sum() > columns * rows:
+        end = max(int(runs.max()), int(runs.sum()))
+        raise ValueError(f"its code runs to pixel {end}, the film has {columns} x {rows} = {columns * rows}")
+    return runs
+
+
+def _parsed(table: Path, problems: list[Problem]) -> dict[str, list[str]]:
+    """Return each film's codes; headings and values of stage 1 begin with a blank."""
+    lines = table_rows(table, problems)
+    if lines and [heading.strip() for heading in lines[0]] != _COLUMNS:
+        what = f"its first line is '{','.join(lines[0])[:80]}', not '{','.join(_COLUMNS)}'. {_CORRECT}"
+        problems.append(Problem(str(table), what))
+        return {}
+    codes: dict[str, list[str]] = defaultdict(list)
+    for line in lines[1:]:
+        name, code = line[0].strip(), "".join(line[1:2]).strip()
+        codes[name].append(code)
+    mixed = [name for name, values in codes.items() if NEGATIVE in values and set(values) != {NEGATIVE}]
+    if mixed:
+        what = f"{some(mixed)} films have both an outline and {NEGATIVE}, which means none. {_CORRECT}"
+        problems.append(Problem(str(table), what))
+    return dict(codes)
+
+
+def _defects(path: Path, header: Header, codes: list[str], table: Path | None) -> list[Problem]:
+    found = []
+    if not header.patient:
+        what = "it has no PatientID, so it could stand on both sides of a split. Remove it, or export it again"
+        found.append(Problem(str(path), what))
+    for code in codes:
+        try:
+            if code != NEGATIVE:
+                _runs(code, header.columns, header.rows)
+        except ValueError as error:
+            found.append(Problem(str(table), f"film {path.stem}: {error}. {_CORRECT}"))
+    return found
+
+
+def _unmatched(table: Path, codes: dict[str, list[str]], films: dict[str, list[Path]]) -> list[Problem]:
+    missing, unknown = codes.keys() - films.keys(), films.keys() - codes.keys()
+    found = []
+    if missing:
+        what = f"{some(missing)} of its {len(codes)} films are not there, so they are left out"
+        found.append(Problem(str(table), f"{what}. Complete the download, unless a part is what you want"))
+    if unknown:
+        what = f"it has no row for {some(unknown)} of the {len(films)} films, so they are left out"
+        found.append(Problem(str(table), f"{what}. Nothing to do, if few: 37 are recalled for stage 1", warning=True))
+    return found
