@@ -150,7 +150,8 @@ def read_grid(path: Path) -> Grid:
     """Read the header of a NIfTI file, and no voxel.
 
     Raises:
-        DataError: the header is damaged, or the file is too short for what it promises (seen if it is not gzipped).
+        DataError: the header is damaged or gives no usable affine, or the file is too short for what it promises (which
+            only a file that is not gzipped shows).
     """
     import nibabel as nib
 
@@ -164,8 +165,9 @@ def read_grid(path: Path) -> Grid:
         shape = tuple(int(size) for size in header.get_data_shape())
         if not zipped:
             _check_length(shape, header.get_data_dtype().itemsize, path.stat().st_size)
-        shape = shape[:3] if shape[3:] == (1,) else shape
-        return shape, np.asarray(header.get_best_affine(), dtype=np.float64)
+    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    _check_usable(path, affine)
+    return shape[:3] if shape[3:] == (1,) else shape, affine
 
 
 def data_files(path: Path, problems: list[Problem]) -> list[Path]:
@@ -280,10 +282,14 @@ def _read(path: Path) -> tuple[NDArray[np.float32], Affine]:
         array = array[..., 0]
     if array.ndim != 3 or array.size == 0:
         raise _not_one_volume(path, f"shape {array.shape}")
+    _check_usable(path, affine)
+    return array, affine
+
+
+def _check_usable(path: Path, affine: Affine) -> None:
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not abs(np.linalg.det(affine[:3, :3])) > 1e-6 * steps.prod():
         raise DataError(f"{path}: its header gives no usable affine, voxels measure {steps.tolist()} mm", hint=_RENEW)
-    return array, affine
 
 
 @contextmanager
@@ -344,7 +350,23 @@ def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() < 3:
         values = image.GetNumberOfComponentsPerPixel()
         raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")
-    return sitk.GetArrayViewFromImage(image).T.astype(np.float32), _ras_affine(image)
+    array = sitk.GetArrayViewFromImage(image)
+    _check_packed(path, array.nbytes)
+    return array.T.astype(np.float32), _ras_affine(image)
+
+
+def _check_packed(path: Path, size: int) -> None:
+    """Refuse packed voxels that do not unpack to `size` bytes: SimpleITK would hand out whatever was in memory."""
+    if metaimage_header(path).get("CompressedData", "").lower() != "true":
+        return
+    apart = data_files(path, [])
+    packed = apart[0].read_bytes() if apart else path.read_bytes().partition(b"ElementDataFile")[2].partition(b"\n")[2]
+    try:
+        there = len(zlib.decompress(packed, wbits=47))  # 47: zlib or gzip, whichever it is
+    except zlib.error as error:
+        raise DataError(f"{path}: its packed voxels are damaged ({error})", hint=_RENEW) from error
+    if there != size:
+        raise DataError(f"{path}: its voxels unpack to {there} bytes, {size} are promised", hint=_RENEW)
 
 
 def _ras_affine(image: Any) -> Affine:

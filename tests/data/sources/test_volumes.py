@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,8 +116,9 @@ class TestNifti:
         path = tmp_path / "a.nii"
         image.header.set_sform(np.diag([1, 1, 0, 1]), code=1)
         path.write_bytes(image.header.binaryblock + b"\0" * 4 + RAMP.tobytes())
-        with pytest.raises(DataError, match="no usable affine"):
-            read_volume(path)
+        for read in (read_volume, read_grid):
+            with pytest.raises(DataError, match="no usable affine"):
+                read(path)
 
 
 class TestMetaImage:
@@ -151,6 +154,27 @@ class TestMetaImage:
         with pytest.raises(DataError) as error:
             read_volume(path)
         one_line(error, path, "cut short")
+
+    @pytest.mark.parametrize("name", ["z.mhd", "z.mha"])
+    def test_packed_voxels_that_do_not_unpack_are_refused(self, tmp_path: Path, name: str) -> None:
+        path = self.write(tmp_path / name)
+        data = tmp_path / ("z.zraw" if name == "z.mhd" else name)
+        assert read_volume(path)[0].shape == RAMP.shape
+        whole = data.read_bytes()
+        for spoilt in (whole[:-20] + bytes(20), whole[:-1] + bytes([whole[-1] ^ 1])):
+            data.write_bytes(spoilt)
+            with pytest.raises(DataError) as error:
+                read_volume(path)
+            one_line(error, path, "Download or export the file again")
+
+    def test_packed_voxels_of_another_number_are_refused(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "z.mhd")
+        few = zlib.compress(b"\0" * 100)
+        (tmp_path / "z.zraw").write_bytes(few)
+        path.write_text(re.sub(r"CompressedDataSize = \d+", f"CompressedDataSize = {len(few)}", path.read_text()))
+        with pytest.raises(DataError) as error:
+            read_volume(path)
+        one_line(error, path, "100 bytes", "120")
 
     @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("hello")])
     def test_a_missing_or_foreign_header_is_refused(self, tmp_path: Path, spoil: Callable[[Path], object]) -> None:
