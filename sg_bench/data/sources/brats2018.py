@@ -1,0 +1,152 @@
+"""BraTS-2018: brain MRI of glioma in four sequences, with the tumour's parts outlined.
+
+Official layout: HGG/<id>/<id>_{flair,t1,t1ce,t2,seg}.nii.gz, and LGG alike. The file names tell id and sequence, since
+mirrors rename folders; HGG or LGG is the nearest folder above of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from sg_bench.data.sources.base import About, Case, Count, Problem, Source, SourceConfig, Study, count_problems
+from sg_bench.data.sources.volumes import (
+    as_problem,
+    check_affines,
+    check_classes,
+    check_shapes,
+    files_under,
+    first_of,
+    natural_key,
+    no_such_folder,
+    one_each,
+    parent_named,
+    read_grids,
+    read_label,
+    read_volume,
+)
+from sg_bench.errors import DataError
+
+CLASSES = {0: "background", 1: "necrosis and non-enhancing tumour", 2: "oedema", 4: "enhancing tumour"}
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+_NAME = re.compile(r"(.+)_(flair|t1|t1ce|t2|seg)\.nii(\.gz)?")
+_GRADES = ("HGG", "LGG")
+
+
+class Brats2018Config(SourceConfig):
+    """Which of the four sequences is the image."""
+
+    modality: Literal["flair", "t1", "t1ce", "t2"] = "flair"
+
+
+class Brats2018Source(Source):
+    """One sequence of each case, in the scanner's units, labels 0, 1, 2, 4; the whole tumour is all but 0."""
+
+    name: ClassVar[str] = "brats2018"
+    namespace: ClassVar[str] = "brats"
+    about: ClassVar[About | None] = About(
+        title="BraTS 2018, Multimodal Brain Tumor Segmentation Challenge",
+        size="about 2.5 GB gzipped (our estimate)",
+        licence="research only after registration, no redistribution",
+        citation="Menze et al., The Multimodal Brain Tumor Image Segmentation Benchmark (BRATS), IEEE Transactions on "
+        "Medical Imaging 34, 2015; Bakas et al., Advancing The Cancer Genome Atlas glioma MRI collections with expert "
+        "segmentation labels and radiomic features, Scientific Data 4, 2017",
+        where="https://www.med.upenn.edu/sbia/brats2018.html: register at CBICA's Image Processing Portal, download "
+        "the training data, keep the folders HGG and LGG",
+        folders=("MICCAI_BraTS_2018_Data_Training", "BraTS2018", "BRATS2018", "BraTS18", "brats2018"),
+        counts=(
+            Count("cases", 285, "derived"),
+            Count("HGG cases", 210, "recalled"),
+            Count("LGG cases", 75, "recalled"),
+        ),
+    )
+    config: Brats2018Config
+
+    def scan(self) -> list[Case]:
+        """Return all cases that have the sequence and a segmentation, by id; looks at names alone.
+
+        Raises:
+            DataError: there is none; tells the first of `problems()`.
+        """
+        cases, problems = self._survey()
+        if not cases:
+            raise first_of(problems)
+        return cases
+
+    def problems(self) -> list[Problem]:
+        """Return every defect of names and headers; opens the header of each image in use and each segmentation."""
+        cases, problems = self._survey()
+        for case in cases:
+            problems += _faults(case)
+        if self.root is None or not self.root.is_dir():
+            return problems
+        graded = {f"{grade} cases": sum(case.group == grade for case in cases) for grade in _GRADES}
+        assert self.about is not None
+        return problems + count_problems(str(self.root), self.about.counts, {"cases": len(cases), **graded})
+
+    def load(self, case: Case) -> Study:
+        """Read one sequence and its labels.
+
+        Raises:
+            DataError: a file is damaged, the two lie on different grids, or a label is not 0, 1, 2 or 4.
+        """
+        if case.image is None or case.label is None:
+            raise DataError(f"{case.id}: it names no image or no label", hint="Scan the folder again")
+        image, affine = read_volume(case.image)
+        label, label_affine = read_label(case.label)
+        check_shapes(case.image, image.shape, case.label, label.shape)
+        check_affines(case.image, affine, case.label, label_affine)
+        check_classes(case.label, label, CLASSES)
+        return Study(image=image, affine=affine, label=label)
+
+    def _survey(self) -> tuple[list[Case], list[Problem]]:
+        root = self.root
+        if root is None or not root.is_dir():
+            return [], [no_such_folder(root)]
+        found: dict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+        for path in [*files_under(root, ".nii"), *files_under(root, ".nii.gz")]:
+            match = _NAME.fullmatch(path.name)
+            if match:
+                found[path.parent, match[1]][match[2]].append(path)
+        if not found:
+            what = "no <id>_flair.nii.gz or the like is in it. Unpack the training data there, with HGG and LGG"
+            return [], [Problem(str(root), what)]
+        problems: list[Problem] = []
+        cases = []
+        for folder, id_ in sorted(found, key=lambda key: (natural_key(key[1]), natural_key(str(key[0])))):
+            parts = found[folder, id_]
+            if self._complete(folder / id_, parts, problems):
+                group = parent_named(folder / id_, root, "|".join(_GRADES))
+                image, label = parts[self.config.modality][0], parts["seg"][0]
+                cases.append(Case(id=id_, patient=id_, image=image, label=label, group=group))
+        return one_each(cases, problems), problems
+
+    def _complete(self, stem: Path, parts: dict[str, list[Path]], problems: list[Problem]) -> bool:
+        """Return whether a case has what is wanted of it, each once; add to `problems` what is missing or doubled."""
+        wanted = (self.config.modality, "seg")
+        for part in (*MODALITIES, "seg"):
+            paths = parts.get(part, [])
+            if not paths:
+                what = f"its _{part} file is missing. Download the case again"
+                problems.append(Problem(str(stem), what, warning=part not in wanted))
+            if len(paths) > 1:
+                what = f"its _{part} file is there twice: {', '.join(path.name for path in paths)}. Keep one of them"
+                problems.append(Problem(str(stem), what, warning=part not in wanted))
+        return all(len(parts.get(part, [])) == 1 for part in wanted)
+
+
+def _faults(case: Case) -> list[Problem]:
+    """Return what the headers of an image and its segmentation show to be wrong."""
+    problems: list[Problem] = []
+    grids = read_grids(case, problems)
+    if grids is None:
+        return problems
+    assert case.image is not None
+    assert case.label is not None
+    try:
+        check_affines(case.image, grids[0][1], case.label, grids[1][1])
+    except DataError as error:
+        problems.append(as_problem(error))
+    return problems
