@@ -158,6 +158,7 @@ class TestClusters:
         right = [box(6, 0, 9, 3)] * 4
         apart = [box(30, 0, 30, 0), box(32, 0, 32, 0)]
         assert clusters(left[:2] + right[:2] + apart, SPACING, 2.5) == [[0, 1, 2, 3], [4, 5]]
+        assert clusters(left[:3] + right[:2], SPACING, 2.5) == [[0, 1, 2], [3, 4]]
         assert clusters(left + right + apart, SPACING, 2.5) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
     def test_what_cannot_be_told_apart_stays_together(self) -> None:

@@ -122,6 +122,14 @@ class TestConsensus:
         assert study.label.sum() == voxels
         assert len(study.candidates) == (voxels > 0) + (voxels > WIDE_VOXELS)
 
+    def test_two_annotations_of_one_reader_are_one_reader(self, tree: Path) -> None:
+        lone = Mark("lone", [Roi(9, rectangle(LONE))])
+        write_xml(series_folder(tree) / "069.xml", SERIES, [[lone, lone], [lone]])
+        (case,) = source(tree).scan()
+        assert [nodule.readers for nodule in source(tree).nodules(case)] == [(0, 0, 1)]
+        assert source(tree, min_readers=3).load(case).candidates == []
+        assert len(source(tree, min_readers=2).load(case).candidates) == 1
+
     def test_nodules_tell_readers_volumes_and_ratings(self, tree: Path) -> None:
         wide, lone = source(tree).nodules(source(tree).scan()[0])
         assert (wide.readers, wide.malignancies) == ((0, 1, 2), (4, 5, 3))
