@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from sg_bench.recipes import differences, key_of
 from sg_bench.reporting.evidence import Evidence, Run
-from sg_bench.reporting.published import Entry, Published
+from sg_bench.reporting.published import Entry, Published, published_task
 from sg_bench.statistics.samples import finite, variance
 from sg_bench.statistics.two_sample import LEAST_N
 from sg_bench.statistics.units import Units
@@ -91,8 +91,9 @@ def compare_with_published(evidence: Evidence, published: Published, name: str =
     """Return each method and task that both the run and the publication have, under the metric that was printed."""
     lines = []
     for method, task in evidence.runs:
-        card = evidence.runs[method, task][0].record["recipe"]["task"]["name"]
-        entries = published.find(evidence.method_name(method), card)
+        card = evidence.runs[method, task][0].record["recipe"]["task"]
+        name_there = published_task(card["name"], slices=bool(card.get("sampling", {}).get("slices")))
+        entries = published.find(evidence.method_name(method), name_there)
         lines += [_beside(evidence, method, task, entry, published) for entry in entries]
     known = "" if published.n else f" Where its n matters it is taken to be {published.n_assumed}."
     count = f"Number of runs behind {published.name}: {published.n or 'not known'}. {published.n_note}"

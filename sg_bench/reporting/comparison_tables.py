@@ -16,7 +16,14 @@ from sg_bench.registry import METHODS
 from sg_bench.reporting.compare import compare_with_published
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.pair_tables import pair_document
-from sg_bench.reporting.published import ComparedRow, Comparison, beside, load_published, published_text
+from sg_bench.reporting.published import (
+    ComparedRow,
+    Comparison,
+    beside,
+    load_published,
+    published_task,
+    published_text,
+)
 from sg_bench.reporting.published import Entry as Score
 from sg_bench.reporting.render import bounds, cell_text, head, legend, marks, std_text
 from sg_bench.reporting.separation import Ties, ties
@@ -88,8 +95,9 @@ class Compared:
         found = {c.task: None for c in self.table.columns if base_name(c.task) == task}
         for label in found:
             own = [index for index, column in enumerate(self.table.columns) if column.task == label]
+            papers = next((index for index in own if self.table.columns[index].role == "parity"), own[0])
             for index in own:
-                yield Place(task, label, index, with_published=index == own[-1])
+                yield Place(task, label, index, with_published=index == papers)
             yield Place(task, label, published=True)
         if not found:
             yield Place(task, task)
@@ -125,13 +133,13 @@ def comparison_documents(comparison: Comparison, table: Table, names: Mapping[st
 
 
 def base_name(task: str) -> str:
-    """Return the name of a task's card: "ncs" for "ncs[data=phantom]"."""
-    return parse_reference(task)[0]
+    """Return what publications call a task: "ncs" for "ncs[data=phantom]"; one seen slice by slice stays apart."""
+    name, choices = parse_reference(task)
+    return published_task(name, slices=choices.get("protocol") == "slices")
 
 
 def _belongs(column: Column, comparison: Comparison) -> bool:
-    name, choices = parse_reference(column.task)
-    return name in comparison.tasks and "fraction" not in choices
+    return base_name(column.task) in comparison.tasks and "fraction" not in parse_reference(column.task)[1]
 
 
 def _sheet(found: Compared) -> Sheet:

@@ -38,7 +38,7 @@ class Column(Model):
     """What stands in one column of a published table."""
 
     task: str | None
-    """Ours, None where the source does not say."""
+    """Ours as `published_task` calls it, None where the source does not say."""
     printed: str
     """The paper's own heading."""
     metric: str | None
@@ -260,6 +260,15 @@ def comparisons() -> list[Comparison]:
     """Return the papers' five comparisons, in their order."""
     path = resources.published() / f"{COMPARISONS}.yaml"
     return validated(_Comparisons, read_yaml(path), str(path)).comparisons
+
+
+def published_task(name: str, *, slices: bool) -> str:
+    """Return what publications call a task: its card's name, and apart from it the same seen slice by slice.
+
+    All other variants (the data, a share of the labels) are the card's task; whether their numbers may be compared is
+    another question (compare.py).
+    """
+    return f"{name}[protocol=slices]" if slices else name
 
 
 def beside(comparison: Comparison) -> list[Entry]:
