@@ -1,6 +1,7 @@
 """Where each method's spread comes from, and the methods across all tasks.
 
-Three sources are told apart and never pooled: the pretraining seed, the fine-tuning seed, the test cases.
+Three sources are told apart and never pooled: the pretraining seed, the fine-tuning seed, the test cases. The last
+has its own intervals in case_tables.py.
 """
 
 from __future__ import annotations
@@ -10,22 +11,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sg_bench.reporting.case_tables import CASE_RUNS, Redraws
 from sg_bench.reporting.render import head
 from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
-from sg_bench.reporting.tables import Summary, Table
+from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
 from sg_bench.statistics.two_sample import LEAST_N
-from sg_bench.statistics.units import Seeds, Units
-from sg_bench.statistics.variance import Sources, variance_sources
+from sg_bench.statistics.units import Units
+from sg_bench.statistics.variance import CaseUnit, Sources, deviation_of, sources_of
 from sg_bench.tasks import parse_reference
 
-CASE_RUNS = 5
-"""Runs a method and task, those of the lowest seeds, whose test cases are drawn again: it costs most of a report."""
 SOURCES = ("pretraining", "fine_tuning", "test_cases")
 LEGEND = (
     "Standard deviations (ddof 1) in percent: of a pretraining's expected score from one pretraining seed to another; "
     "of a run's score from one fine-tuning seed to another after the same pretraining; of a run's score from one test "
-    f"set of this size to another (bootstrap over images, the first {CASE_RUNS} runs).",
+    "set of this size to another (bootstrap over {units}, the first {runs} runs).",
     "They answer different questions and are not to be added up or exchanged.",
 )
 ACROSS_LEGEND = (
@@ -39,9 +39,15 @@ ACROSS_LEGEND = (
 FEW = f"fewer than {LEAST_N} units on some task: no interval"
 
 
-def variance_document(table: Table) -> Document:
-    """Return the sources of variance of every method on every task, under the headline metric."""
-    found = [(row.method, index, sources) for index in _headlines(table) for row, sources in _sources(table, index)]
+def variance_document(table: Table, drawn: Redraws | None = None) -> Document:
+    """Return the sources of variance of every method on every task, under the headline metric.
+
+    Args:
+        table: the main table.
+        drawn: its test cases, drawn again for another document already.
+    """
+    drawn = drawn or Redraws(table)
+    found = [(row.method, index, each) for index in _headlines(table) for row, each in _sources(table, index, drawn)]
     sheets = tuple(_sheet(table, index, found) for index in dict.fromkeys(index for _, index, _ in found))
     header = [
         "task",
@@ -60,7 +66,8 @@ def variance_document(table: Table) -> Document:
         + ["; ".join(found_.notes)]
         for method, index, found_ in found
     ]
-    notes, legend = ((), LEGEND) if sheets else (("Nothing is measured yet.",), ())
+    legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
+    notes = () if sheets else ("Nothing is measured yet.",)
     return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
 
 
@@ -68,19 +75,21 @@ def _headlines(table: Table) -> list[int]:
     return [index for index, column in enumerate(table.columns) if column.role == "headline" and column.metric]
 
 
-def _sources(table: Table, index: int) -> Iterator[tuple[Any, Sources]]:
+def _sources(table: Table, index: int, drawn: Redraws) -> Iterator[tuple[Any, Sources]]:
     column = table.columns[index]
-    records = {cell.key: record for cell, record in table.done if cell.task == column.task}
     for row in table.rows:
         summary = row.summaries[index]
         if summary.n:
             scores = dict(zip(summary.seeds, summary.values, strict=True))
-            yield row, variance_sources(scores, _cases(summary, records), column.metric)
+            runs = [drawn.scores(key).get(column.metric) for key in drawn.runs(summary)]
+            yield row, sources_of(scores, [deviation_of(run) for run in runs if run is not None], column.metric)
 
 
-def _cases(summary: Summary, records: Mapping[str, Mapping[str, Any]]) -> dict[Seeds, Sequence[Mapping[str, Any]]]:
-    runs = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
-    return {seeds: records[key]["cases"] for seeds, key in runs if records[key].get("cases")}
+def _units(table: Table, drawn: Redraws) -> str:
+    """Return what was drawn again: images, patients, or both where tasks differ."""
+    keys = (key for index in _headlines(table) for row in table.rows for key in drawn.runs(row.summaries[index]))
+    units: list[CaseUnit] = sorted({drawn.unit(key) for key in keys}) or ["images"]
+    return " or ".join(units)
 
 
 def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, Sources]]) -> Sheet:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sg_bench.reporting import html, latex, markdown
+from sg_bench.reporting.case_tables import Redraws, case_document
 from sg_bench.reporting.comparison_tables import comparison_documents
 from sg_bench.reporting.cost import cost_document
 from sg_bench.reporting.label_efficiency import label_efficiency_document
@@ -75,7 +76,9 @@ def documents(
     yield main_document(title, table, notes)
     rest = [each for comparison in comparisons() for each in comparison_documents(comparison, table, names)]
     rest += [label_efficiency_document(table), cost_document(table, workspace)]
-    rest += [significance_document(table, names), variance_document(table), across_document(table, names)]
+    drawn = Redraws(table)
+    rest += [significance_document(table, names), variance_document(table, drawn), across_document(table, names)]
+    rest.append(case_document(table, drawn))
     yield from (document.under(notes) for document in rest)
 
 

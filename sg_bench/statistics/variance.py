@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,12 @@ from sg_bench.statistics.units import Seeds
 
 Floats = NDArray[np.float64]
 CaseRow = Mapping[str, Any]
-"""One row of a record's `cases`: a case's own metrics and counts, or its score and truth."""
+"""One row of a record's `cases`: a case's own metrics and counts, or its scores and truths; and whose case it is."""
+CaseUnit = Literal["patients", "images"]
 RESAMPLES = 1000
+LEAST_DRAWS = 100
+"""Fewest test sets with a value that an interval can be read from."""
+CONFIDENCE = 0.95
 AT_ONCE = 2_000_000
 """Weights, resamples x cases, that are held in memory at one time."""
 POOLED: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
@@ -57,6 +61,17 @@ class Sources:
     """Why a number is absent, or is nought."""
 
 
+@dataclass(frozen=True)
+class CaseInterval:
+    """Where a score may lie on another test set of this size from the same source, the networks staying as they are."""
+
+    low: float
+    high: float
+    resamples: int
+    left_out: int
+    """Of these, the test sets on which the metric is undefined: an output without a positive or a negative case."""
+
+
 def variance_sources(
     scores: Mapping[Seeds, float], cases: Mapping[Seeds, Sequence[CaseRow]], metric: str, *, seed: int = 0
 ) -> Sources:
@@ -68,9 +83,14 @@ def variance_sources(
         metric: the name of what `scores` hold.
         seed: of the draws of test cases.
     """
+    deviations = [case_deviation(rows, metric, seed=seed) for _, rows in sorted(cases.items())]
+    return sources_of(scores, deviations, metric)
+
+
+def sources_of(scores: Mapping[Seeds, float], deviations: Sequence[float | None], metric: str) -> Sources:
+    """Return the same from the runs' own deviations over test cases, where these are known already."""
     spread = seed_spread(scores)
-    found = [case_deviation(rows, metric, seed=seed) for _, rows in sorted(cases.items())]
-    known = [deviation for deviation in found if deviation is not None]
+    known = [deviation for deviation in deviations if deviation is not None]
     notes = spread.notes if known else (*spread.notes, f"test cases: {metric} cannot be computed from the cases' rows")
     return Sources(
         spread.pretraining,
@@ -106,29 +126,85 @@ def seed_spread(scores: Mapping[Seeds, float]) -> SeedSpread:
     return SeedSpread(math.sqrt(max(0.0, variance)), math.sqrt(within), notes)
 
 
-def case_deviation(rows: Sequence[CaseRow], metric: str, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
-    """Return the standard deviation (ddof 1) of one run's score over bootstrapped test sets, or None.
+def case_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
+    """Return what is drawn as a whole, and each row's: its patient where all rows know theirs, else its image.
 
-    Images are drawn with replacement, each with all of its crops ("patient-3#0", "patient-3#1"), which are no
-    independent cases. A draw for which the metric is undefined (no positive case) is left out.
+    An image's crops ("patient-3#0", "patient-3#1") are no independent cases, nor are a patient's images.
+    """
+    if rows and all(row.get("patient") for row in rows):
+        return "patients", tuple(str(row["patient"]) for row in rows)
+    return "images", tuple(str(row["case"]).rpartition("#")[0] or str(row["case"]) for row in rows)
+
+
+def redrawn(
+    rows: Sequence[CaseRow],
+    metrics: Sequence[str],
+    outputs: Sequence[str] = (),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Return one run's scores over bootstrapped test sets, by metric: (resamples,), NaN where undefined.
+
+    Patients (or images, see `case_units`) are drawn with replacement, each with all of its rows.
 
     Args:
         rows: one a case, as a record holds them.
-        metric: `auc`, a pooled metric of the counts, or one that each row holds.
+        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each row holds.
+        outputs: names of a classification's outputs, in the order of the rows' lists.
         resamples: how many.
-        seed: of the draws; equal seeds and images give equal draws, for every run and method.
+        seed: of the draws; equal seeds and units give equal draws, for every run and method.
 
     Returns:
-        None with fewer than two images, or for a metric that the rows do not hold (`mean_iou_keras` needs voxels).
+        Nothing of a metric that the rows do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
+        units.
     """
-    images = [str(row["case"]).rpartition("#")[0] or str(row["case"]) for row in rows]
-    score = _scorer(rows, metric)
-    if score is None or len(set(images)) < 2:
-        return None
+    _, units = case_units(rows)
+    scorers = _scorers(rows, metrics, outputs) if len(set(units)) > 1 else []
+    if not scorers:
+        return {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.concatenate([score(weights) for weights in _weights(tuple(images), resamples, seed)])
-    found = found[np.isfinite(found)]
+        parts = [
+            {name: score for scorer in scorers for name, score in scorer(weights).items()}
+            for weights in _weights(units, resamples, seed)
+        ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in metrics if name in parts[0]}
+
+
+def case_deviation(rows: Sequence[CaseRow], metric: str, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
+    """Return the standard deviation (ddof 1) of one run's score over bootstrapped test sets, or None.
+
+    Arguments as `redrawn`, which says too when there is none.
+    """
+    drawn = redrawn(rows, [metric], resamples=resamples, seed=seed)
+    return deviation_of(drawn[metric]) if metric in drawn else None
+
+
+def deviation_of(scores: Floats) -> float | None:
+    """Return the standard deviation (ddof 1) of a run's scores over test sets; those without a value are left out."""
+    found = scores[np.isfinite(scores)]
     return float(np.std(found, ddof=1)) if len(found) > 1 else None
+
+
+def case_interval(runs: Sequence[Floats]) -> CaseInterval | None:
+    """Return the 95 % percentile interval of the mean of some runs' scores over test sets, or None.
+
+    With few patients it is too short; it says nothing of other seeds.
+
+    Args:
+        runs: of each run the scores of `redrawn`; runs of one test set must have been drawn with one seed.
+
+    Returns:
+        None without a run, and where fewer than 100 test sets have a value.
+    """
+    if not runs:
+        return None
+    means = np.mean(np.stack(runs), axis=0)
+    found = means[np.isfinite(means)]
+    if len(found) < min(LEAST_DRAWS, len(means)):
+        return None
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return CaseInterval(float(low), float(high), len(means), len(means) - len(found))
 
 
 def _groups(scores: Mapping[Seeds, float]) -> Iterator[list[float]]:
@@ -140,24 +216,39 @@ def _single(runs: int) -> tuple[str, ...]:
     return () if runs > 1 else ("fine-tuning: there are not two runs",)
 
 
-def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[Floats], Floats] | None:
-    """Return the function from (resamples, cases) weights to (resamples,) scores, if the rows suffice."""
-    if metric == "auc" and all("score" in row for row in rows):
-        return _auc_scorer(rows)
+def _scorers(
+    rows: Sequence[CaseRow], metrics: Sequence[str], outputs: Sequence[str]
+) -> list[Callable[[Floats], dict[str, Floats]]]:
+    """Return functions from (resamples, cases) weights to (resamples,) scores by metric, where the rows suffice."""
+    areas = {"auc", *(f"auc_{name}" for name in outputs)}.intersection(metrics)
+    found = [_auc_scorer(rows, outputs)] if areas and all("score" in row for row in rows) else []
+    return found + [scorer for name in metrics if name not in areas and (scorer := _scorer(rows, name))]
+
+
+def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[Floats], dict[str, Floats]] | None:
     if metric in POOLED and all("both" in row for row in rows):
         counts = np.array([[row["both"], row["predicted"], row["true"]] for row in rows], dtype=np.float64)
-        return lambda weights: POOLED[metric](*(weights @ counts).T)
+        return lambda weights: {metric: POOLED[metric](*(weights @ counts).T)}
     if all(metric in row for row in rows):
         values = np.array([math.nan if row[metric] is None else row[metric] for row in rows], dtype=np.float64)
         defined = np.isfinite(values)
-        return lambda weights: (weights[:, defined] @ values[defined]) / weights[:, defined].sum(axis=1)
+        return lambda weights: {metric: (weights[:, defined] @ values[defined]) / weights[:, defined].sum(axis=1)}
     return None
 
 
-def _auc_scorer(rows: Sequence[CaseRow]) -> Callable[[Floats], Floats]:
-    scores, truths = (np.array([row[name] for row in rows], dtype=np.float64) for name in ("score", "truth"))
-    columns = list(zip(scores.reshape(len(rows), -1).T, truths.reshape(len(rows), -1).T, strict=True))
-    return lambda weights: np.mean([_weighted_auc(score, truth, weights) for score, truth in columns], axis=0)
+def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[Floats], dict[str, Floats]]:
+    """Return the function that scores every output once, and takes their plain mean."""
+    scores, truths = (
+        np.array([row[name] for row in rows], dtype=np.float64).reshape(len(rows), -1).T for name in ("score", "truth")
+    )
+    named = outputs if len(scores) > 1 and len(outputs) == len(scores) else ()
+
+    def score(weights: Floats) -> dict[str, Floats]:
+        areas = [_weighted_auc(*column, weights) for column in zip(scores, truths, strict=True)]
+        each = {f"auc_{name}": area for name, area in zip(named, areas, strict=False)}
+        return {"auc": np.mean(areas, axis=0), **each}
+
+    return score
 
 
 def _weighted_auc(scores: Floats, truths: Floats, weights: Floats) -> Floats:
@@ -177,18 +268,18 @@ def _weighted_auc(scores: Floats, truths: Floats, weights: Floats) -> Floats:
     return area
 
 
-def _weights(images: tuple[str, ...], resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield (some resamples, cases) weights: how often each case's image is drawn."""
-    counts, place = _image_draws(images, resamples, seed)
-    step = max(1, AT_ONCE // len(images))
+def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield (some resamples, cases) weights: how often each case's patient or image is drawn."""
+    counts, place = _unit_draws(units, resamples, seed)
+    step = max(1, AT_ONCE // len(units))
     for start in range(0, resamples, step):
         yield counts[start : start + step][:, place].astype(np.float64)
 
 
 @lru_cache(maxsize=64)
-def _image_draws(images: tuple[str, ...], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (resamples, distinct images) draws and each case's image; runs of one task share their test set."""
-    distinct, place = np.unique(np.array(images), return_inverse=True)
+def _unit_draws(units: tuple[str, ...], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (resamples, distinct units) draws and each case's unit; runs of one task share their test set."""
+    distinct, place = np.unique(np.array(units), return_inverse=True)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=resamples)
     return counts, place

@@ -66,7 +66,7 @@ def test_cells_holds_exactly_the_records_that_were_used(ledger: Any, tmp_path: P
 DOCUMENTS = (
     *("main", "comparison-addons", "comparison-addons-pairs", "comparison-methods-3d", "comparison-ablation"),
     *("comparison-slices", "comparison-methods-2d", "label-efficiency", "cost", "significance", "variance"),
-    "across-tasks",
+    *("across-tasks", "test-cases"),
 )
 
 

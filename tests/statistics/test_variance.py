@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from sg_bench.evaluation.metrics import METRICS, Overlap, auc, score
 from sg_bench.statistics import variance
-from sg_bench.statistics.variance import case_deviation, seed_spread, variance_sources
+from sg_bench.statistics.variance import (
+    CaseInterval,
+    case_deviation,
+    case_interval,
+    case_units,
+    redrawn,
+    seed_spread,
+    variance_sources,
+)
 
 
 def known(value: float | None) -> float:
@@ -104,7 +112,7 @@ class TestCaseDeviation:
         scores = np.round(rng.normal(truths, 1.5), 1)
         names = [f"case-{i}" for i in range(30)]
         _, rows = score("classification", dict(zip(names, scores, strict=True)), dict(zip(names, truths, strict=True)))
-        draws, place = variance._image_draws(tuple(names), 60, 0)
+        draws, place = variance._unit_draws(tuple(names), 60, 0)
         drawn = [np.repeat(np.arange(30), counts[place]) for counts in draws]
         found = case_deviation(rows, "auc", resamples=60)
         assert found == pytest.approx(np.std([auc(scores[cases], truths[cases]) for cases in drawn], ddof=1))
@@ -138,6 +146,92 @@ class TestCaseDeviation:
     def test_one_image_and_no_image_are_unknown(self) -> None:
         assert case_deviation(rows_of_counts(COUNTS, crops=len(COUNTS)), "iou_bin") is None
         assert case_deviation([], "iou_bin") is None
+
+
+class TestPatients:
+    """Rows that know their patient are drawn a patient at a time, whatever their images are called."""
+
+    ROWS = [{**row, "case": f"image-{i}", "patient": f"p{i // 4}"} for i, row in enumerate(rows_of_counts(4 * COUNTS))]
+
+    def test_images_of_one_patient_are_drawn_together(self) -> None:
+        alike = [row for row in rows_of_counts(COUNTS) for _ in range(4)]
+        owned = [{**row, "case": f"image-{i}", "patient": row["case"]} for i, row in enumerate(alike)]
+        apart = [{**row, "case": f"image-{i}"} for i, row in enumerate(alike)]
+        by_patient, by_image = known(case_deviation(owned, "iou_bin")), known(case_deviation(apart, "iou_bin"))
+        assert by_patient == pytest.approx(case_deviation(rows_of_counts(COUNTS), "iou_bin"), rel=0.1)
+        assert by_patient > 1.5 * by_image
+
+    def test_the_unit_is_the_patient_only_where_every_row_knows_its_own(self) -> None:
+        assert case_units(self.ROWS) == ("patients", tuple(f"p{i // 4}" for i in range(32)))
+        unit, names = case_units([*self.ROWS, {"case": "image-99#2"}])
+        assert (unit, names[-1]) == ("images", "image-99")
+        assert case_units([]) == ("images", ())
+
+    def test_one_patient_with_many_images_is_unknown(self) -> None:
+        assert case_deviation([{**row, "patient": "p0"} for row in self.ROWS], "iou_bin") is None
+
+
+class TestSeveralOutputs:
+    NAMES = ("Mass", "Nodule", "Hernia")
+
+    @pytest.fixture
+    def rows(self) -> list[dict]:
+        rng = np.random.default_rng(4)
+        truths = rng.random((40, 3)) < 0.4
+        scores = np.round(rng.normal(truths, 1), 1)
+        cases = {f"film-{i:02}": i for i in range(40)}
+        found, true = ({case: part[i] for case, i in cases.items()} for part in (scores, truths))
+        _, rows = score("classification", found, true, self.NAMES)
+        return [{**row, "patient": f"p{i // 2}"} for i, row in enumerate(rows)]
+
+    def test_each_output_is_that_of_sklearn_on_the_drawn_patients_and_the_mean_is_theirs(
+        self, rows: list[dict]
+    ) -> None:
+        names = ["auc", *(f"auc_{name}" for name in self.NAMES)]
+        drawn = redrawn(rows, names, self.NAMES, resamples=30)
+        counts, place = variance._unit_draws(case_units(rows)[1], 30, 0)
+        scores, truths = (np.array([row[part] for row in rows]) for part in ("score", "truth"))
+        chosen = [np.repeat(np.arange(40), each[place]) for each in counts]
+        for output, name in enumerate(self.NAMES):
+            plain = [auc(scores[cases, output], truths[cases, output]) for cases in chosen]
+            assert drawn[f"auc_{name}"] == pytest.approx(plain)
+        assert drawn["auc"] == pytest.approx(np.mean([drawn[name] for name in names[1:]], axis=0))
+
+    def test_without_names_there_is_the_mean_alone(self, rows: list[dict]) -> None:
+        assert redrawn(rows, ["auc", "auc_Mass"], resamples=5).keys() == {"auc"}
+
+    def test_a_test_set_without_a_positive_of_one_output_has_no_mean(self, rows: list[dict]) -> None:
+        rare = [{**row, "truth": [*row["truth"][:2], int(i == 7)]} for i, row in enumerate(rows)]
+        drawn = redrawn(rare, ["auc", "auc_Mass", "auc_Hernia"], self.NAMES)
+        without = np.isnan(drawn["auc_Hernia"])
+        assert without.mean() == pytest.approx(math.exp(-1), abs=0.06)  # the one patient is not drawn
+        assert np.array_equal(np.isnan(drawn["auc"]), without | np.isnan(drawn["auc_Mass"]))
+        found = case_interval([drawn["auc"]])
+        assert found is not None
+        assert (found.resamples, found.left_out) == (1000, int(np.isnan(drawn["auc"]).sum()))
+
+
+class TestCaseInterval:
+    def test_of_a_mean_of_numbers_it_holds_the_truth_as_often_as_it_says(self) -> None:
+        rng, held = np.random.default_rng(5), 0
+        for trial in range(200):
+            rows = [{"case": f"p{i}", "iou_case": float(value)} for i, value in enumerate(rng.uniform(size=60))]
+            found = case_interval([redrawn(rows, ["iou_case"], seed=trial)["iou_case"]])
+            assert found is not None
+            held += found.low <= 0.5 <= found.high
+        assert held / 200 == pytest.approx(0.95, abs=0.04)
+
+    def test_runs_of_one_test_set_are_drawn_alike_so_their_mean_is_no_narrower_for_being_two(self) -> None:
+        one = redrawn(rows_of_counts(COUNTS), ["iou_bin"])["iou_bin"]
+        assert case_interval([one, one]) == case_interval([one])
+
+    def test_too_few_test_sets_with_a_value_and_no_run_have_none(self) -> None:
+        drawn = np.full(1000, math.nan)
+        assert case_interval([]) is None
+        drawn[:99] = 0.5
+        assert case_interval([drawn]) is None
+        drawn[:100] = 0.5
+        assert case_interval([drawn]) == CaseInterval(0.5, 0.5, 1000, 900)
 
 
 class TestSources:

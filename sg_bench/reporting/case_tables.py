@@ -1,0 +1,145 @@
+"""Each score with its interval over test sets: other patients of the same source, the networks staying as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from sg_bench.reporting.render import head
+from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, stable
+from sg_bench.reporting.tables import Row, Summary, Table
+from sg_bench.statistics.variance import (
+    RESAMPLES,
+    CaseInterval,
+    CaseUnit,
+    Floats,
+    case_interval,
+    case_units,
+    redrawn,
+)
+
+CASE_RUNS = 5
+"""Runs a method and task, those of the lowest seeds, whose test cases are drawn again: it costs most of a report."""
+LEGEND = (
+    f"In percent: the mean score of the first {CASE_RUNS} runs at most, and its 95 % percentile interval over "
+    f"{RESAMPLES} test sets drawn with replacement, each patient (each image, where patients are not known) with all "
+    "that belongs to it.",
+    "It speaks of other test sets from the same source, never of other seeds; two methods whose intervals overlap may "
+    "still differ, since both saw the same cases. With few patients it is too short.",
+)
+NONE = "its test cases' rows do not hold enough to score them again, or too few test sets have a value: no interval"
+HEADER = "task,metric,role,method,runs,score,low,high,unit,units,test_sets,left_out"
+
+
+class Redraws:
+    """The test cases of a table's runs, drawn again: once a run, for all of its metrics."""
+
+    def __init__(self, table: Table) -> None:
+        self.records = {cell.key: record for cell, record in table.done}
+        self._scores: dict[str, dict[str, Floats]] = {}
+
+    def runs(self, summary: Summary) -> list[str]:
+        """Return the keys of the runs of a summary that are drawn again: its first ones that have rows."""
+        ordered = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
+        return [key for _, key in ordered if self._rows(key)]
+
+    def unit(self, key: str) -> CaseUnit:
+        """Return what is drawn as a whole in a run's test set."""
+        return case_units(self._rows(key))[0]
+
+    def units(self, keys: Sequence[str]) -> int:
+        """Return how many patients or images these runs were tested on."""
+        return len({unit for key in keys for unit in case_units(self._rows(key))[1]})
+
+    def scores(self, key: str) -> Mapping[str, Floats]:
+        """Return a run's scores over the test sets, by metric; runs of one task and fold have the same test sets."""
+        if key not in self._scores:
+            record, recipe = self.records[key], self.records[key].get("recipe", {})
+            task = recipe.get("task", {})
+            folds = task.get("split", {}).get("folds")
+            fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
+            findings = task.get("findings") or ()
+            self._scores[key] = redrawn(self._rows(key), sorted(record["metrics"]), findings, seed=fold)
+        return self._scores[key]
+
+    def _rows(self, key: str) -> Sequence[Mapping[str, Any]]:
+        return self.records[key].get("cases") or ()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One method on one task, under one metric."""
+
+    row: Row
+    index: int
+    """Of the table's column."""
+    score: float
+    """Mean of the runs that were drawn again."""
+    runs: tuple[str, ...]
+    unit: CaseUnit
+    units: int
+    interval: CaseInterval | None
+
+
+def case_document(table: Table, drawn: Redraws | None = None) -> Document:
+    """Return the interval over test sets of each score: headline and beside as tables, every metric in the CSV.
+
+    Args:
+        table: the main table.
+        drawn: its test cases, drawn again for another document already.
+    """
+    drawn = drawn or Redraws(table)
+    found = [
+        each for index, column in enumerate(table.columns) if column.metric for each in _drawn(table, index, drawn)
+    ]
+    printed = [i for i, column in enumerate(table.columns) if column.role in ("headline", "beside")]
+    sheets = [_sheet(table, index, [each for each in found if each.index == index]) for index in printed]
+    lines = [_csv_line(table, each) for each in found]
+    kept = tuple(sheet for sheet in sheets if sheet.lines)
+    notes = () if kept else ("No test cases are scored yet.",)
+    text = csv_text([HEADER.split(","), *lines])
+    return Document("test-cases", "Intervals over test cases", kept, text, notes, LEGEND if kept else ())
+
+
+def _drawn(table: Table, index: int, drawn: Redraws) -> Iterator[Drawn]:
+    for row in table.rows:
+        summary, metric = row.summaries[index], table.columns[index].metric
+        keys = drawn.runs(summary)
+        if keys:
+            scores = [drawn.scores(key).get(metric) for key in keys]
+            known = [each for each in scores if each is not None]
+            interval = case_interval(known) if len(known) == len(keys) else None
+            values = dict(zip(summary.keys, summary.values, strict=True))
+            mean = fmean(values[key] for key in keys)
+            yield Drawn(row, index, mean, tuple(keys), drawn.unit(keys[0]), drawn.units(keys), interval)
+
+
+def _sheet(table: Table, index: int, found: Sequence[Drawn]) -> Sheet:
+    footnotes, column = Footnotes(), table.columns[index]
+    heads = tuple(Head(text) for text in ("method", "runs", "score", "95 % interval", "test set"))
+    lines = []
+    for each in found:
+        score = Entry(f"{100 * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
+        size = f"{each.units} {each.unit if each.units > 1 else each.unit[:-1]}"
+        texts = (str(len(each.runs)), score, _interval(each, footnotes), size)
+        entries = (text if isinstance(text, Entry) else Entry(text) for text in texts)
+        lines.append(Line((Entry(each.row.method), *entries)))
+    return Sheet(f"Test cases: {head(column).joined}", heads, tuple(lines), (), footnotes.lines())
+
+
+def _interval(each: Drawn, footnotes: Footnotes) -> str:
+    found = each.interval
+    if found is None:
+        return DASH + footnotes.mark(NONE)
+    left = f"{found.left_out} of {found.resamples} test sets lack a positive or a negative case, and are left out"
+    return f"{100 * found.low:.2f} to {100 * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
+
+
+def _csv_line(table: Table, each: Drawn) -> list[object]:
+    column, found = table.columns[each.index], each.interval
+    ends = [stable(found.low), stable(found.high)] if found else [None, None]
+    draws = [found.resamples, found.left_out] if found else [None, None]
+    who = [column.task, column.metric, column.role, each.row.method, len(each.runs), each.score]
+    return [*who, *ends, each.unit, each.units, *draws]
