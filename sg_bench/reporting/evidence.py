@@ -59,6 +59,10 @@ class Evidence:
         """Return the metric that published tables print, if it is another one."""
         return next((run.record["parity"] for run in self._of_task(task)), None)
 
+    def beside(self, task: str) -> list[str]:
+        """Return the metrics without which the headline would mislead; records of older versions name none."""
+        return list(dict.fromkeys(name for run in self._of_task(task) for name in run.record.get("beside") or ()))
+
     def scores(self, method: str, task: str, metric: str) -> dict[Seeds, float]:
         """Return the defined scores, fractions in [0, 1], of a method on a task by seeds."""
         found = {run.seeds: run.record["metrics"].get(metric) for run in self.runs.get((method, task), [])}

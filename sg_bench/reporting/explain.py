@@ -177,12 +177,19 @@ def _cell(cell: Cell, record: Record) -> Iterator[Line]:
 
 
 def _scores(record: Record) -> Iterator[Line]:
-    roles = {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
+    roles = dict.fromkeys(record.get("beside") or (), "beside the headline")
+    roles |= {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
     for name, score in sorted((record.get("metrics") or {}).items()):
         value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
         yield name, f"{value}  {roles.get(name, '')}".rstrip()
     if record.get("cases"):
         yield "test cases scored", str(len(record["cases"]))
+    yield from (
+        (f"scored again by {each['version']}", f"{name} was {_percent(each['metrics'][name])} before")
+        for each in record.get("rescored") or ()
+        for name in sorted(each["metrics"])
+        if each["metrics"][name] != record["metrics"].get(name)
+    )
 
 
 def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
@@ -251,14 +258,15 @@ def _run(record: Record) -> str:
     """Return "1a2b3c4d5e6f  auc 57.50 %  1.1 s" of one run."""
     if record["status"] != "done":
         return f"{record['key'][:12]}  failed ({record['error']['kind']}): {record['error']['message']}"
-    shown = dict.fromkeys(name for name in (record.get("headline"), record.get("parity")) if name)
+    named = (record.get("headline"), *(record.get("beside") or ()), record.get("parity"))
+    shown = dict.fromkeys(name for name in named if name)
     scores = [f"{name} {_percent(record['metrics'].get(name))}" for name in shown]
     seconds = (record.get("ran") or {}).get("wall_seconds")
     return "  ".join([record["key"][:12], *scores, *([] if seconds is None else [f"{seconds:g} s"])])
 
 
 def _means(evidence: Evidence, cell: Cell) -> Iterator[Line]:
-    metrics = (evidence.headline(cell.task), evidence.parity(cell.task))
+    metrics = (evidence.headline(cell.task), *evidence.beside(cell.task), evidence.parity(cell.task))
     for metric in dict.fromkeys(name for name in metrics if name):
         scores = evidence.scores(cell.method, cell.task, metric)
         units = evidence.units(cell.method, cell.task, metric)

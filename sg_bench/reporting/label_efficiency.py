@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sg_bench.reporting.render import PARITY, bounds, entry, footnotes, legend
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.sheets import Document, Entry, Head, Line, Sheet, csv_text
-from sg_bench.reporting.tables import Row, Table
+from sg_bench.reporting.tables import Role, Row, Table
 from sg_bench.tasks import parse_reference
 
 NOTHING = "The suite has no task with a share of its labels, such as ncc[fraction=0.1]."
@@ -47,8 +47,7 @@ def label_efficiency_document(table: Table) -> Document:
         table: the suite's main table.
     """
     groups = shares(list(dict.fromkeys(column.task for column in table.columns)))
-    found = [(name, role, share) for name, share in groups.items() for role in ("headline", "parity")]
-    narrowed = [(name, share, _narrowed(table, share, role)) for name, role, share in found]
+    narrowed = [(name, share, part) for name, share in groups.items() for part in _narrowed(table, share)]
     kept = [(name, share, part) for name, share, part in narrowed if part.columns]
     sheets = tuple(_sheet(name, share, part) for name, share, part in kept)
     lines = [line for name, share, part in kept for line in _csv_lines(name, share, part)]
@@ -71,13 +70,28 @@ def label_efficiency_document(table: Table) -> Document:
     return Document("label-efficiency", "Label efficiency", sheets, csv_text([header, *lines]), notes)
 
 
-def _narrowed(table: Table, found: list[Share], role: str) -> Table:
-    """Return the columns of one role, a share each, of the methods that have any of them."""
-    columns = [
-        index for share in found for index, c in enumerate(table.columns) if (c.task, c.role) == (share.task, role)
+def _narrowed(table: Table, found: list[Share]) -> Iterator[Table]:
+    """Yield the columns of headline, of each metric beside it and of the papers' metric, a share each.
+
+    Rows are the methods that have any of them.
+    """
+    tasks = [share.task for share in found]
+    own = [index for index in table.printed if table.columns[index].task in tasks]
+    shown = sorted(own, key=lambda index: tasks.index(table.columns[index].task))
+    beside = {table.columns[index].metric: None for index in shown if table.columns[index].role == "beside"}
+    wanted: list[tuple[Role, str | None]] = [
+        ("headline", None),
+        *(("beside", name) for name in beside),
+        ("parity", None),
     ]
-    rows = [place for place, row in enumerate(table.rows) if any(row.summaries[index].planned for index in columns)]
-    return table.select(rows, columns)
+    for role, metric in wanted:
+        columns = [
+            index
+            for index in shown
+            if table.columns[index].role == role and metric in (None, table.columns[index].metric)
+        ]
+        rows = [place for place, row in enumerate(table.rows) if any(row.summaries[index].planned for index in columns)]
+        yield table.select(rows, columns)
 
 
 def _sheet(name: str, found: list[Share], table: Table) -> Sheet:

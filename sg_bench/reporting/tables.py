@@ -17,7 +17,8 @@ from sg_bench.statistics.units import Seeds, Units, units_of
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
 """Ledger records by cell key."""
-Role = Literal["headline", "parity", "other"]
+Role = Literal["headline", "beside", "parity", "other"]
+"""beside: printed next to the headline, which would mislead without it; other: in the CSV alone."""
 
 
 class Cell(Protocol):
@@ -185,11 +186,13 @@ def _columns(cells: Sequence[Cell], records: Records) -> Iterator[Column]:
         found = [records[cell.key] for cell in cells if cell.task == task and cell.key in records]
         headline = next((record["headline"] for record in found if record.get("headline")), "")
         parity = next((record["parity"] for record in found if record.get("parity")), "")
+        beside = dict.fromkeys(name for record in found for name in record.get("beside") or ())
         yield Column(task, headline, "headline")
+        yield from (Column(task, name, "beside") for name in beside if name not in (headline, parity))
         if parity and parity != headline:
             yield Column(task, parity, "parity")
         names = {name for record in found if _is_done(record) for name in record["metrics"]}
-        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity}))
+        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity, *beside}))
 
 
 def _summary(cells: Sequence[Cell], records: Records, metric: str) -> Summary:

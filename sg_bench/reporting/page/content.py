@@ -102,6 +102,7 @@ class Content:
     """The table of the page, and the runs behind it."""
 
     evidence: Evidence
+    table: Table
     columns: tuple[Shown, ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
     runs: Mapping[tuple[str, str], Sequence[Cell]]
@@ -132,7 +133,7 @@ def content_of(evidence: Evidence) -> Content:
             problems = _problems(runs.get((row.method, shown.column.task), []), evidence.records, summary)
             entries.append(Entry(f"{number}-{place}", row.method, shown, summary, tuple(problems)))
         rows.append((row.method, tuple(entries)))
-    return Content(evidence, tuple(columns.values()), tuple(rows), runs)
+    return Content(evidence, table, tuple(columns.values()), tuple(rows), runs)
 
 
 def state_of(cell: Cell, records: Records) -> str:
