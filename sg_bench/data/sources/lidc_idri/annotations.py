@@ -133,17 +133,14 @@ def _outline(roi: Any, path: Path) -> Outline:
     inclusion = _text(roi, "inclusion", path).upper()
     if inclusion not in ("TRUE", "FALSE"):
         raise DataError(f"{path}: an <inclusion> is '{inclusion}', not TRUE or FALSE", hint=_RENEW)
-    points = [[_whole(_child(edge, axis, path), path) for axis in ("xCoord", "yCoord")] for edge in _edges(roi)]
+    edges = _children(roi, "edgeMap")
+    points = [[_whole(_child(edge, axis, path), path) for axis in ("xCoord", "yCoord")] for edge in edges]
     return Outline(
         image="".join((element.text or "").strip() for element in _children(roi, "imageSOP_UID")),
         z=_number(_child(roi, "imageZposition", path), path),
         included=inclusion == "TRUE",
         points=np.array(points, dtype=np.int64).reshape(-1, 2),
     )
-
-
-def _edges(roi: Any) -> list[Any]:
-    return _children(roi, "edgeMap")
 
 
 def _local(element: Any) -> str:
