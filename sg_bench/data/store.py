@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.data.fingerprint import fingerprint
 from sg_bench.data.prepare import Prepared, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.errors import DataError, UsageError
@@ -57,6 +58,8 @@ class StoredCase:
     image_digest: str
     """SHA-256 of the array's bytes in C order."""
     label_digest: str | None
+    fingerprint: str = ""
+    """Of the image, to find it again where it was prepared differently; "" where there is none to compare."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
         "source_digest": content_digest(files) if files else None,
         "image_digest": _array_digest(prepared.image),
         "label_digest": None if prepared.label is None else _array_digest(prepared.label),
+        "fingerprint": fingerprint(prepared.image, prepared.affine),
     }
 
 
