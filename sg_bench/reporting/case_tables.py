@@ -58,7 +58,7 @@ class Redraws:
         if key not in self._scores:
             record, recipe = self.records[key], self.records[key].get("recipe", {})
             task = recipe.get("task", {})
-            folds = task.get("split", {}).get("folds")
+            folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
             findings = task.get("findings") or ()
             self._scores[key] = redrawn(self._rows(key), sorted(record["metrics"]), findings, seed=fold)

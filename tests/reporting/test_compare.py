@@ -135,6 +135,21 @@ class TestPublished:
         assert reason in line.reasons
         assert line.difference is line.tolerance is line.z is None
 
+    def test_a_frozen_encoder_is_not_comparable(self) -> None:
+        line = published(scores(77.33, 0.5), task={"frozen": True})
+        assert "task.frozen is True, theirs False" in line.reasons
+
+    def test_a_run_slice_by_slice_stands_beside_the_papers_slices_and_not_beside_their_volumes(self) -> None:
+        sliced = {"name": "ncc", "headline": "auc", "sampling": {"slices": {"size": 224}}}
+        run = evidence(scores(96.0, 0.5), metric="auc", store={"source": "luna16"}, task=sliced)
+        assert compare_with_published(run, SG).lines == ()
+        flat = load_published("semantic_genesis_2020_2d")
+        assert [(line.task, line.metric) for line in compare_with_published(run, flat).lines] == [
+            ("ncc", "NCC (slices)")
+        ]
+        whole = evidence(scores(96.0, 0.5), metric="auc", task={"name": "ncc", "sampling": {"slices": None}})
+        assert compare_with_published(whole, flat).lines == ()
+
     def test_a_run_on_the_phantom_is_never_comparable(self) -> None:
         for task in ("ncc", "ncs", "lcs", "bms"):
             changes = {"task": {"name": task}, "store": {"source": "phantom"}}

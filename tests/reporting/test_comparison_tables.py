@@ -158,3 +158,25 @@ def test_a_pair_of_one_pretraining_and_several_is_not_tested(study: Any) -> None
 
 def test_pairs_of_a_suite_without_any_are_said_to_be_absent() -> None:
     assert "No pair is measured here." in text(EMPTY, "addons", 1)
+
+
+def test_slices_and_volumes_of_one_task_are_columns_of_their_own(empty: Any) -> None:
+    for task, auc in (("ncc", 0.9), ("ncc[data=phantom,protocol=slices]", 0.7), ("ncc[protocol=slices]", 0.8)):
+        empty.done("scratch", task, [{"auc": auc}])
+    table = main_table(empty.cells, empty.records)
+    slices = csv_lines(documents(table, "slices")[0])
+    found = {line["task"]: line["mean"] for line in slices if line["method"] == "scratch" and line["mean"]}
+    assert found == {"ncc": "0.9", "ncc[data=phantom,protocol=slices]": "0.7", "ncc[protocol=slices]": "0.8"}
+    whole = csv_lines(documents(table, "methods-3d")[0])
+    assert {line["task"] for line in whole if line["mean"]} == {"ncc"}
+
+
+def test_published_numbers_stand_beside_the_papers_metric_or_the_headline_and_never_what_is_beside_it(
+    empty: Any,
+) -> None:
+    empty.done("scratch", "ncc", [{"auc": 0.9, "auc_Mass": 0.8}])
+    for record in empty.records.values():
+        record["beside"] = ["auc_Mass"]
+    lines = csv_lines(documents(main_table(empty.cells, empty.records), "methods-3d")[0])
+    found = {line["metric"]: line["published"] for line in lines if line["method"] == "scratch" and line["mean"]}
+    assert found == {"auc": "0.9425", "auc_Mass": ""}

@@ -54,6 +54,23 @@ class TestCell:
         assert lines(sections, "Scores")["mean_iou_keras"].endswith("papers' metric")
         assert lines(sections, "Scores")["iou_bin"].startswith("12.10 %")
 
+    def test_a_metric_beside_the_headline_is_called_so_wherever_scores_are_told(self, tmp_path: Path) -> None:
+        for seed in (0, 1):
+            Ledger(Workspace(tmp_path)).put({**record(fine_tuning=seed), "beside": ["dice_positive"]})
+        told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
+        assert told["dice_positive"].endswith("beside the headline")
+        group = read_and_explain(tmp_path, "semantic_genesis/ncs")
+        assert "mean 19.75 % of 2 runs" in lines(group, "semantic_genesis on ncs")["dice_positive"]
+        assert "iou_bin 12.10 %  dice_positive 19.75 %  mean_iou_keras" in lines(group, "Runs")["0/0"]
+
+    def test_a_cell_that_was_scored_again_tells_what_it_was_before(self, tmp_path: Path) -> None:
+        ledger, first = Ledger(Workspace(tmp_path)), record()
+        ledger.put(first)
+        ledger.rescore(first["key"], {**first["metrics"], "iou_bin": 0.5}, first["cases"], "9.9")
+        told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
+        assert told["iou_bin"].startswith("50.00 %")
+        assert told["scored again by 9.9"] == "iou_bin was 12.10 % before"
+
     def test_every_setting_of_the_chain_is_there_once(self, work: Path) -> None:
         sections = read_and_explain(work, "semantic_genesis/ncs/0/0")
         recipe = STORED["recipe"]

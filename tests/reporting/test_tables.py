@@ -1,3 +1,4 @@
+import io
 import statistics
 from typing import Any
 
@@ -5,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from sg_bench.reporting import Summary, main_table
-from sg_bench.reporting.render import cell_text, main_csv, markdown
+from sg_bench.reporting import Summary, console_table, html, latex, main_table
+from sg_bench.reporting.render import cell_text, main_csv, main_document, markdown, scores_csv
 
 scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
@@ -107,3 +109,65 @@ def test_std_is_the_sample_deviation_in_percent(ledger: Any) -> None:
 
 def test_an_empty_plan_still_has_a_table() -> None:
     assert "| method |" in markdown("nothing", main_table([], {}), [])
+
+
+class TestBeside:
+    """Where most cases are negative, the Dice of the positive ones stands next to the headline."""
+
+    @pytest.fixture
+    def films(self, empty: Any) -> Any:
+        for method, dice in (("a", 0.1), ("b", 0.4)):
+            runs = [
+                {"dice_case": 0.78, "iou_bin": 0.2, "mean_iou_keras": 0.6, "dice_positive": dice + n} for n in (0, 0.1)
+            ]
+            empty.done(method, "pxs", runs, "mean_iou_keras")
+        for record in empty.records.values():
+            record["beside"] = ["dice_positive"]
+        return empty
+
+    def test_it_is_printed_between_the_headline_and_the_papers_metric(self, films: Any) -> None:
+        table = main_table(films.cells, films.records)
+        assert [(table.columns[i].metric, table.columns[i].role) for i in table.printed] == [
+            ("dice_case", "headline"),
+            ("dice_positive", "beside"),
+            ("mean_iou_keras", "parity"),
+        ]
+
+    def test_every_form_shows_it_and_none_calls_it_the_papers_metric(self, films: Any) -> None:
+        table = main_table(films.cells, films.records)
+        document = main_document("films", table, [])
+        written = [markdown("films", table, []), html.document(document), latex.document(document).replace("\\_", "_")]
+        console = Console(file=io.StringIO(), width=160)
+        console.print(console_table(table))
+        for text in (*written, console.file.getvalue()):  # type: ignore[attr-defined]
+            assert "dice_positive" in text
+            assert "dice_positive (papers" not in text
+            assert "15.00" in text
+
+    def test_the_legend_says_what_it_is_and_what_it_is_for(self, films: Any) -> None:
+        text = markdown("films", main_table(films.cells, films.records), [])
+        assert "dice_positive: Mean Dice of the cases that hold foreground. Without it the headline next to it" in text
+
+    def test_of_no_other_table_does_the_legend_speak_of_it(self, ledger: Any) -> None:
+        assert "Without it" not in markdown("none", main_table(ledger.cells, ledger.records), [])
+
+    def test_in_the_csv_it_is_no_headline_and_its_best_is_marked(self, films: Any) -> None:
+        lines = main_csv(main_table(films.cells, films.records)).split("\n")
+        (best,) = [line for line in lines if line.startswith("b,pxs,dice_positive,no,")]
+        assert ",best," in best
+
+    def test_a_metric_that_is_both_stands_once(self, films: Any) -> None:
+        for record in films.records.values():
+            record["beside"] = ["dice_case", "mean_iou_keras"]
+        table = main_table(films.cells, films.records)
+        assert [table.columns[i].role for i in table.printed] == ["headline", "parity"]
+
+
+def test_fourteen_findings_are_columns_of_the_csv_and_of_no_printed_table(empty: Any) -> None:
+    names = [f"auc_{number}" for number in range(14)]
+    empty.done("a", "dxc", [{"auc": 0.7, **dict.fromkeys(names, 0.7)}])
+    table = main_table(empty.cells, empty.records)
+    assert [table.columns[i].metric for i in table.printed] == ["auc"]
+    assert "auc_13" not in markdown("films", table, [])
+    assert all(f"\na,dxc,{name},no," in main_csv(table) for name in names)
+    assert scores_csv(table).startswith("key,method,task,pretraining_seed,fine_tuning_seed,auc,auc_0,")

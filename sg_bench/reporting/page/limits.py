@@ -92,15 +92,21 @@ def _reasons(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _spread(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """Say what ± does not cover, where the records prove that every run shared one split."""
+    """Say what ± does not cover, where the records prove that every run shared one split, or one set of folds."""
     splits: dict[str, set[str]] = {}
+    folds: dict[str, None] = {}
     for (_, task), runs in evidence.runs.items():
-        recipes = (run.record.get("recipe", {}).get("task", {}).get("split") for run in runs)
-        splits.setdefault(task, set()).update(repr(split) for split in recipes)
-    shared = [task for task, found in splits.items() if len(found) == 1 and found != {"None"}]
+        for split in (run.record.get("recipe", {}).get("task", {}).get("split") for run in runs):
+            splits.setdefault(task, set()).add(repr(split))
+            folds |= {task: None} if split and split.get("folds") else {}
+    one = [task for task, found in splits.items() if len(found) == 1 and found != {"None"}]
+    shared, folded = [task for task in one if task not in folds], [task for task in one if task in folds]
     if shared:
         text = "all runs share one split, so ± is the spread over seeds and says nothing of other patients."
         yield "Other patients", f"{_names(shared)}: {text}"
+    if folded:
+        text = "each fine-tuning seed tests on another fold, so ± holds the luck of the seed and of the patients alike."
+        yield "Folds", f"{_names(folded)}: {text}"
 
 
 def _names(names: Sequence[str]) -> str:
