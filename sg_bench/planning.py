@@ -6,25 +6,27 @@ A recipe holds the recipes it stands on, so keys chain: one changed setting rena
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sg_bench.data.sources.base import Source
+from sg_bench.data.splits import read_list
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.ledger import Ledger, Record
 from sg_bench.recipes import Preparation, Split, differences, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
-from sg_bench.resources import task_cards
-from sg_bench.suite import Corpus, MethodChoice, Suite
-from sg_bench.tasks import Task, is_path, parse_reference, read_task, validated
+from sg_bench.suite import Corpus, Dimension, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
+from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
 Kind = Literal["store", "initialisation", "patterns", "cell"]
 Recipe = dict[str, Any]
+M = TypeVar("M")
 ROOMS: dict[Kind, Literal["stores", "initialisations", "patterns"]] = {
     "store": "stores",
     "initialisation": "initialisations",
@@ -81,6 +83,8 @@ class Plan:
     """By key, each after the jobs that it needs."""
     roots: dict[str, Path] = field(default_factory=dict)
     """Folders of data sets by name."""
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of cases or patients that splits name, by the SHA-256 under which recipes do."""
 
     def without_paths(self, text: str) -> str:
         """Return `text` with each data set's folder replaced by <its name>: a report must not tell where data lie."""
@@ -147,7 +151,7 @@ class _Planner:
         self.suite = suite
         self.roots = roots
         self.folder = Path(suite.folder) if suite.folder else None
-        self.tasks = [_tuned(reference, self.folder, suite.fine_tuning) for reference in suite.tasks]
+        self.tasks = suite_tasks(suite)
         self.out = Plan(suite, self.tasks, roots=roots)
         self._stores: dict[str, Job | DataError] = {}
 
@@ -155,24 +159,31 @@ class _Planner:
         self._check_tasks()
         self._check_roots()
         self._check_overlay()
-        tasks = {task.label: _attempt(self._task_store, task) for task in self.tasks}
+        targets = {task.label: _attempt(self._target, task) for task in self.tasks}
+        dimensions = list(dict.fromkeys(task.dimension for task in self.tasks))
         for method in self.suite.methods:
-            config = self._config(method.name, method.config, method.title)
+            configs = {d: self._config(method.name, method.config, method.title, d) for d in dimensions}
             for seed in self.suite.pretraining_seeds:
-                initialisation = _attempt(self._initialisation, method, config, seed)
+                made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
                 for task in self.tasks:
-                    self._cells(method, seed, initialisation, task, tasks[task.label])
+                    self._cells(method, seed, made[task.dimension], task.label, targets[task.label])
         return self.out
 
     def _cells(
-        self, method: MethodChoice, seed: int, initialisation: Job | DataError, task: Task, store: Job | DataError
+        self,
+        method: MethodChoice,
+        seed: int,
+        initialisation: Job | DataError,
+        label: str,
+        target: tuple[Task, Job] | DataError,
     ) -> None:
         for fine_tuning_seed in self.suite.fine_tuning_seeds:
-            names = (method.title, task.label, seed, fine_tuning_seed)
-            absent = next((part for part in (store, initialisation) if isinstance(part, DataError)), None)
-            if isinstance(store, DataError) or isinstance(initialisation, DataError):
+            names = (method.title, label, seed, fine_tuning_seed)
+            if isinstance(target, DataError) or isinstance(initialisation, DataError):
+                absent = target if isinstance(target, DataError) else initialisation
                 self.out.cells.append(PlannedCell("", *names, missing=self.out.without_paths(str(absent))))
                 continue
+            task, store = target
             recipe = {
                 "kind": "cell",
                 "task": task.model_dump(mode="json", exclude=PRINTED),
@@ -181,23 +192,52 @@ class _Planner:
                 "pretraining_seed": seed,
                 "fine_tuning_seed": fine_tuning_seed,
             }
-            title = f"{method.title} on {task.label}, seeds {seed}/{fine_tuning_seed}"
+            title = f"{method.title} on {label}, seeds {seed}/{fine_tuning_seed}"
             job = self._job("cell", recipe, (store.key, initialisation.key), title)
             self.out.cells.append(PlannedCell(job.key, *names))
 
+    def _target(self, task: Task) -> tuple[Task, Job]:
+        """Return a task whose split names its lists by content, and the job that makes its store."""
+        return task.model_copy(update={"split": self._resolved(task.split)}), self._task_store(task)
+
+    def _resolved(self, split: Split) -> Split:
+        """Return `split` with the SHA-256 of each list in place of its file, and of the other data set's ids.
+
+        Raises:
+            DataError: a list cannot be read, or the other data set is absent.
+        """
+        lists = {
+            part: self._remembered(read_list((self.folder or Path()) / path)) for part, path in split.lists.items()
+        }
+        outside = split.outside
+        if outside:
+            where = f"config of source '{outside.source}'"
+            settings = validated(SOURCES.config(outside.source), outside.config, where)
+            source = open_source(outside.source, settings, self.roots.get(outside.data), outside.data)
+            cases = [case for case in source.scan() if not outside.groups or case.group in outside.groups]
+            known = self._remembered([name for case in cases for name in (case.id, case.patient)])
+            outside = outside.model_copy(update={"ids": known})
+        return split.model_copy(update={"lists": lists, "outside": outside})
+
+    def _remembered(self, ids: Iterable[str]) -> str:
+        names = sorted(set(ids))
+        self.out.lists[key_of(names)] = names
+        return key_of(names)
+
     def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
+        if config.dimension not in config.dimensions:
+            raise DataError(f"{method.name} has no {config.dimension}D version", hint="Leave it out of these tasks")
         corpus, needs = None, []
         patterns = None
         if "corpus" in config.needs:
-            store, corpus = self._corpus()
+            store, corpus = self._corpus(config.dimension)
             needs.append(store.key)
         if "patterns" in config.needs:
-            discovered = self._patterns()
+            discovered = self._patterns(config.dimension)
             patterns = discovered.recipe
             needs.append(discovered.key)
-        return self._pretraining(
-            method.name, config, corpus, patterns, seed, tuple(needs), f"{method.title}, seed {seed}"
-        )
+        title = f"{method.title}{' in 2D' if config.dimension == 2 else ''}, seed {seed}"
+        return self._pretraining(method.name, config, corpus, patterns, seed, tuple(needs), title)
 
     def _pretraining(
         self,
@@ -224,45 +264,48 @@ class _Planner:
             )
         return self._job("initialisation", recipe, needs, f"pretrain {title}")
 
-    def _patterns(self) -> Job:
-        store, corpus = self._corpus()
-        settings = validated(DiscoverySettings, self.suite.discovery, "discovery of the suite")
-        config = self._config("autoencoder", self.suite.autoencoder, "autoencoder")
-        encoder = self._pretraining(
-            "autoencoder", config, corpus, None, settings.seed, (store.key,), "auto-encoder of discovery"
-        )
+    def _patterns(self, dimension: int) -> Job:
+        store, corpus = self._corpus(dimension)
+        feeding = self._feeding(dimension)
+        told = merged(self.suite.discovery, feeding.discovery, {"dimension": dimension})
+        settings = validated(DiscoverySettings, told, "discovery of the suite")
+        own = merged(self.suite.autoencoder, feeding.autoencoder)
+        config = self._config("autoencoder", own, "autoencoder", dimension)
+        title = f"auto-encoder of discovery{' in 2D' if dimension == 2 else ''}"
+        encoder = self._pretraining("autoencoder", config, corpus, None, settings.seed, (store.key,), title)
         recipe = {
             "kind": "patterns",
             "settings": settings.model_dump(mode="json"),
             "corpus": corpus,
             "autoencoder": encoder.recipe,
         }
-        return self._job("patterns", recipe, (store.key, encoder.key), "discover patterns")
+        title = f"discover patterns{' in 2D' if dimension == 2 else ''}"
+        return self._job("patterns", recipe, (store.key, encoder.key), title)
 
-    def _corpus(self) -> tuple[Job, Recipe]:
-        if "3d" not in self.suite.corpora:
-            raise UsageError("the suite names no 3d corpus", hint="Add `corpora: {3d: {...}}`")
-        corpus = self.suite.corpora["3d"]
+    def _feeding(self, dimension: int) -> Corpus:
+        """Return the corpus of 2D or of 3D networks."""
+        name: Dimension = "2d" if dimension == 2 else "3d"
+        if name not in self.suite.corpora:
+            raise UsageError(f"the suite names no {name} corpus", hint=f"Add `corpora: {{{name}: {{...}}}}`")
+        return self.suite.corpora[name]
+
+    def _corpus(self, dimension: int) -> tuple[Job, Recipe]:
+        corpus = self._feeding(dimension)
         part: Recipe | None = None
         if corpus.task:
-            task = self._corpus_task(corpus)
-            store = self._task_store(task)
+            task, store = self._target(corpus_task(self.suite, corpus))
+            if task.split.folds:
+                raise UsageError(
+                    f"task '{task.label}' tests on other patients for each seed, so it cannot be a corpus",
+                    hint="Choose a split without folds",
+                )
             part = {"split": task.split.model_dump(mode="json"), "of": "train"}
         else:
             store = self._store(corpus.name, corpus.source, corpus.config, corpus.preparation)
-        recipe = {"store": store.recipe, "part": part, "validation": corpus.validation, "seed": corpus.seed}
+        split = self._resolved(corpus.split) if corpus.split else None
+        split = split or Split(seed=corpus.seed, train=1 - corpus.validation, validation=corpus.validation)
+        recipe = {"store": store.recipe, "part": part, "split": split.model_dump(mode="json")}
         return store, recipe
-
-    def _corpus_task(self, corpus: Corpus) -> Task:
-        """Return the suite's task of that label or name, else the built-in card."""
-        by_name = {task.name: task for task in reversed(self.tasks)}
-        known = by_name | {task.label: task for task in self.tasks}
-        if corpus.task in known:
-            return known[corpus.task]
-        if is_path(parse_reference(corpus.task)[0]) or parse_reference(corpus.task)[0] in task_cards():
-            return read_task(corpus.task, self.folder)
-        hint = did_you_mean(corpus.task, {*known, *task_cards()})
-        raise UsageError(f"corpus of task '{corpus.task}': the suite has no such task", hint=hint)
 
     def _task_store(self, task: Task) -> Job:
         return self._store(task.data.name, task.data.source, task.data.config, task.preparation)
@@ -284,22 +327,34 @@ class _Planner:
     def _job(self, kind: Kind, recipe: Recipe, needs: tuple[str, ...], title: str, root: Path | None = None) -> Job:
         return self.out.add(Job(kind, key_of(recipe), recipe, needs, title, root))
 
-    def _config(self, name: str, own: Mapping[str, Any], title: str) -> Any:
-        """Return a method's config: its defaults, what the suite says of all methods, what it says of this one."""
+    def _config(self, name: str, own: Mapping[str, Any], title: str, dimension: int) -> Any:
+        """Return a method's config: its defaults, what suite and corpus say of all, what is said of this one."""
         model: Any = METHODS.config(name)
         unused = {"training", "workers"} if not model.needs else set()
         known = model.model_fields.keys() - unused
-        shared = {key: value for key, value in self.suite.pretraining.items() if key in known}
-        overlay = merged(shared, {"width": self.suite.width}, dict(own))
-        return validated(model, overlay, f"config of method '{title}'")
+        corpus = self.suite.corpora.get("2d" if dimension == 2 else "3d")
+        said = merged(self.suite.pretraining, corpus.pretraining if corpus else {})
+        shared = {key: value for key, value in said.items() if key in known}
+        fixed = {"width": self.suite.width, "dimension": dimension}
+        return validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")
+
+    @cached_property
+    def _settings(self) -> set[str]:
+        """All settings that some method has."""
+        return {key for name in METHODS.names() for key in METHODS.config(name).model_fields}
 
     def _check_overlay(self) -> None:
-        known = {key for name in METHODS.names() for key in METHODS.config(name).model_fields} - {"width"}
-        for key in self.suite.pretraining:
-            if key == "width":
-                raise UsageError("pretraining: the width is the suite's own setting", hint="Write `width: 8` beside it")
-            if key not in known:
-                raise UsageError(f"pretraining: no method has a setting '{key}'", hint=did_you_mean(key, known))
+        places = {"pretraining": self.suite.pretraining}
+        places |= {f"corpora.{name}.pretraining": corpus.pretraining for name, corpus in self.suite.corpora.items()}
+        for place, settings in places.items():
+            for key in settings:
+                if key in ("width", "dimension"):
+                    hint = "Write `width: 8` beside it" if key == "width" else "Leave it out: each task says its own"
+                    raise UsageError(f"{place}: the {key} is not a method's to choose", hint=hint)
+                if key not in self._settings:
+                    raise UsageError(
+                        f"{place}: no method has a setting '{key}'", hint=did_you_mean(key, self._settings)
+                    )
 
     def _check_tasks(self) -> None:
         from sg_bench.evaluation.metrics import METRICS
@@ -310,16 +365,14 @@ class _Planner:
                 hint = "Remove one, give its card another `name`, or choose a variant such as name[steps=80]"
                 raise UsageError(f"the suite has two tasks '{task.label}'", hint=hint)
             metrics = [metric.name for metric in METRICS.values() if metric.kind == task.kind]
-            for role, metric in (("headline", task.headline), ("parity", task.parity)):
+            roles = [("headline", task.headline), ("parity", task.parity), *(("beside", each) for each in task.beside)]
+            for role, metric in roles:
                 if metric is not None and metric not in metrics:
                     hint = did_you_mean(metric, metrics)
                     raise UsageError(f"task '{task.label}': '{role}' = '{metric}' is no {task.kind} metric", hint=hint)
 
     def _check_roots(self) -> None:
-        data = [task.data for task in self.tasks]
-        data += [self._corpus_task(corpus).data for corpus in self.suite.corpora.values() if corpus.task]
-        sources = {each.name: each.source for each in data}
-        sources |= {corpus.name: corpus.source for corpus in self.suite.corpora.values() if corpus.source}
+        sources = data_sources(self.suite)
         for name in self.roots:
             if name not in sources:
                 hint = did_you_mean(name, sources)
@@ -327,14 +380,6 @@ class _Planner:
             if not SOURCES.load(sources[name]).needs_root:
                 what = f"--data {name}=...: its source '{sources[name]}' reads no folder"
                 raise UsageError(what, hint="Leave the option out")
-
-
-def _tuned(reference: str, folder: Path | None, fine_tuning: Mapping[str, Any]) -> Task:
-    """Return a task with the suite's settings laid over its card's training, and its own `steps` over those."""
-    task = read_task(reference, folder)
-    chosen = {key: value for key, value in parse_reference(reference)[1].items() if key == "steps"}
-    training = merged(task.training.model_dump(), dict(fine_tuning), chosen)
-    return validated(Task, task.model_dump() | {"training": training}, f"fine_tuning of the suite, task '{task.label}'")
 
 
 def open_source(name: str, config: Any, root: Path | None, data_name: str) -> Source:
@@ -359,6 +404,7 @@ def store_recipe(source_name: str, source: Source, preparation: Preparation) -> 
         "kind": "store",
         "source": source_name,
         "config": source.config.model_dump(mode="json"),
+        "findings": list(source.findings),
         "manifest": {"cases": len(manifest["cases"]), "sha256": key_of(manifest)},
         "preparation": preparation.model_dump(mode="json"),
     }
@@ -368,17 +414,15 @@ def corpus_parts(recipe: Recipe) -> tuple[Split | None, Split]:
     """Return the split that a corpus is the training part of, or None, and its own training-validation split."""
     part = recipe["part"]
     outer = Split.model_validate(part["split"]) if part else None
-    share = recipe["validation"]
-    return outer, Split(seed=recipe["seed"], train=1 - share, validation=share, test=0)
+    return outer, Split.model_validate(recipe["split"])
 
 
-def _attempt(make: Any, *arguments: Any) -> Job | DataError:
-    """Return the job, or the error that makes its cells `missing` while the rest of the suite runs."""
+def _attempt(make: Callable[..., M], *arguments: Any) -> M | DataError:
+    """Return what is made, or the error that makes its cells `missing` while the rest of the suite runs."""
     try:
-        job: Job = make(*arguments)
+        return make(*arguments)
     except DataError as error:
         return error
-    return job
 
 
 def _lacks(ledger: Ledger, key: str, retry_failed: bool) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -40,6 +40,27 @@ class Model(BaseModel):
             name for name, default in fields.items() if isinstance(default, Model) and isinstance(given.get(name), dict)
         ]
         return {**given, **{name: merged(fields[name].model_dump(), given[name]) for name in partly}}
+
+
+class Dimensional(Model):
+    """A setting whose defaults are those of volumes, and others for films and slices."""
+
+    flat: ClassVar[dict[str, Any]] = {}
+    """Where `dimension` is 2, this lies over the defaults and beneath whatever is given, key by key."""
+
+    dimension: Literal[2, 3] = 3
+    """3: volumes (x, y, z); 2: films, or slices of volumes, (x, y, 1)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_flat(cls, given: Any) -> Any:
+        return cls.over_flat(given)
+
+    @classmethod
+    def over_flat(cls, given: Any) -> Any:
+        """Return settings in two dimensions laid over `flat`, and anything else as it is; twice changes no more."""
+        two = isinstance(given, dict) and given.get("dimension") == 2
+        return merged(cls.flat, given) if two else given
 
 
 class Preparation(Model):
@@ -85,7 +106,8 @@ class Optimiser(Model):
 class Schedule(Model):
     """How the learning rate falls, epoch by epoch."""
 
-    name: Literal["constant", "plateau", "step"] = "plateau"
+    name: Literal["constant", "plateau", "step", "cosine"] = "plateau"
+    """cosine: down to `min_lr` over all epochs of the training."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     every: Positive = 40
     """step: epochs between two falls; plateau: so many stale epochs in a row bring a fall."""
@@ -158,8 +180,12 @@ class Outside(Model):
     data: str
     """What `--data NAME=PATH` calls it."""
     source: str
+    config: dict[str, Any] = {}
+    """Settings of the source."""
     groups: tuple[str, ...] = ()
     """Only its cases of these groups; (): all."""
+    ids: str = ""
+    """A plan fills it in: the SHA-256 under which `assign` finds the ids and patients of these cases."""
 
 
 class Split(Model):

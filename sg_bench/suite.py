@@ -1,12 +1,13 @@
 """What a suite file may say: methods x tasks x seeds, on which corpus, with which budgets, and what it argues.
 
 Settings come from, each over the one before: a config's own defaults (the papers' values), the suite it extends,
-the suite file, and `--set key=value`.
+the suite file, the budget it chooses, and `--set key=value`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Fraction, Model, Positive, Preparation, key_of, merged
-from sg_bench.tasks import DERIVED, is_path, parse_reference, read_task, read_yaml, validated
+from sg_bench.recipes import Fraction, Model, Positive, Preparation, Split, key_of, merged
+from sg_bench.tasks import DERIVED, Task, is_path, parse_reference, read_task, read_yaml, validated
 
 Check = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
+Dimension = Literal["3d", "2d"]
 MAX_SEED = 100_000
 ENDINGS = (".yaml", ".yml")
 
@@ -36,6 +38,14 @@ class Corpus(Model):
     validation: Fraction = 0.2
     """Share of the corpus's patients kept for validation of the pretraining."""
     seed: int = 0
+    split: Split | None = None
+    """Instead of `validation` and `seed`: which cases train and validate the pretraining; test cases are left out."""
+    pretraining: dict[str, Any] = {}
+    """Settings of pretraining on this corpus, laid over the suite's."""
+    autoencoder: dict[str, Any] = {}
+    """Likewise, of the auto-encoder of self-discovery."""
+    discovery: dict[str, Any] = {}
+    """Likewise, of self-discovery."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Corpus:
@@ -43,6 +53,8 @@ class Corpus(Model):
             raise ValueError("a corpus has either a `source` or a `task`")
         if self.source and not self.name:
             raise ValueError("a corpus with a `source` needs a `name`, which --data uses")
+        if self.split and (self.split.folds or self.split.outside):
+            raise ValueError("a corpus is split once and for all: folds and `outside` are for tasks")
         return self
 
 
@@ -142,8 +154,9 @@ class Suite(Model):
     """Cautions printed under every table."""
     backend: Literal["local", "ray"] = "local"
     width: Positive = 32
-    """Channels of the first convolution of every network; 32 is the papers'."""
-    corpora: dict[Literal["3d"], Corpus]
+    """Channels of the first convolution of the 3D U-Net, half of those of the 2D ResNet: 32 gives the papers' two."""
+    corpora: dict[Dimension, Corpus]
+    """What feeds 3D networks, and what feeds 2D ones."""
     methods: list[Annotated[MethodChoice, BeforeValidator(_named)]] = Field(min_length=1)
     tasks: list[str] = Field(min_length=1)
     pretraining_seeds: Seeds = [0]
@@ -156,6 +169,8 @@ class Suite(Model):
     """Settings of self-discovery (discovery/settings.py)."""
     fine_tuning: dict[str, Any] = {}
     """Settings laid over the `training` of every task card."""
+    splits: dict[str, dict[str, Any]] = {}
+    """By the name of a task: settings that replace its card's `split`, as {bms: {lists: {test: fold3.csv}, ...}}."""
     checks: list[Check] = []
     """What must hold when all cells are done; printed after the table."""
     claims: list[Claim] = []
@@ -205,11 +220,84 @@ def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
     """
     path = _suite_path(reference)
     content = _extended(path, ())
+    told: dict[str, Any] = {}
     for setting in settings or []:
-        content = merged(content, parse_setting(setting))
+        told = merged(told, parse_setting(setting))
+    content = merged(_within_budget({**content, **{k: told.pop(k) for k in ("budget",) if k in told}}, path), told)
     content.setdefault("name", path.stem)
     where = f"{path} with --set {' '.join(settings)}" if settings else str(path)
     return _with_task_labels(validated(Suite, {**content, "folder": str(path.parent)}, where), where)
+
+
+def _within_budget(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a suite's settings with those of the budget that it chooses laid over them.
+
+    `budgets` names sets of settings, such as {tiny: {width: 2}}, and `budget` chooses one; neither is a result's part.
+    """
+    budgets, chosen = content.pop("budgets", {}), content.pop("budget", None)
+    if chosen is None:
+        return content
+    known = budgets if isinstance(budgets, dict) else {}
+    if chosen not in known or not isinstance(known[chosen], dict):
+        raise UsageError(f"{path}: the suite has no budget '{chosen}'", hint=did_you_mean(str(chosen), known))
+    return merged(content, known[chosen])
+
+
+def suite_tasks(suite: Suite) -> list[Task]:
+    """Return the suite's tasks, with what it says of fine-tuning and of splits.
+
+    Raises:
+        UsageError: a task does not exist, or may not be told that.
+    """
+    folder = Path(suite.folder) if suite.folder else None
+    tasks = [_tuned(reference, folder, suite.fine_tuning) for reference in suite.tasks]
+    for name in suite.splits:
+        if name not in {task.name for task in tasks}:
+            hint = did_you_mean(name, {task.name for task in tasks})
+            raise UsageError(f"splits: the suite has no task '{name}'", hint=hint)
+    return [_split(task, suite.splits.get(task.name)) for task in tasks]
+
+
+def corpus_task(suite: Suite, corpus: Corpus) -> Task:
+    """Return the task whose training patients a corpus is: the suite's of that label or name, else the built-in card.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    tasks = suite_tasks(suite)
+    by_name = {task.name: task for task in reversed(tasks)}
+    known = by_name | {task.label: task for task in tasks}
+    if corpus.task in known:
+        return known[corpus.task]
+    card = parse_reference(corpus.task)[0]
+    if is_path(card) or card in resources.task_cards():
+        return read_task(corpus.task, Path(suite.folder) if suite.folder else None)
+    hint = did_you_mean(corpus.task, {*known, *resources.task_cards()})
+    raise UsageError(f"corpus of task '{corpus.task}': the suite has no such task", hint=hint)
+
+
+def data_sources(suite: Suite) -> dict[str, str]:
+    """Return the source of every data set that a suite may read, by the data's name."""
+    tasks = suite_tasks(suite)
+    tasks += [corpus_task(suite, corpus) for corpus in suite.corpora.values() if corpus.task]
+    sources = {corpus.name: corpus.source for corpus in suite.corpora.values() if corpus.source}
+    splits = [task.split for task in tasks] + [corpus.split for corpus in suite.corpora.values() if corpus.split]
+    sources |= {split.outside.data: split.outside.source for split in splits if split.outside}
+    return sources | {task.data.name: task.data.source for task in tasks}
+
+
+def _split(task: Task, told: dict[str, Any] | None) -> Task:
+    if told is None:
+        return task
+    return task.model_copy(update={"split": validated(Split, told, f"splits of the suite, task '{task.label}'")})
+
+
+def _tuned(reference: str, folder: Path | None, fine_tuning: Mapping[str, Any]) -> Task:
+    """Return a task with the suite's settings laid over its card's training, and its own `steps` over those."""
+    task = read_task(reference, folder)
+    chosen = {key: value for key, value in parse_reference(reference)[1].items() if key == "steps"}
+    training = merged(task.training.model_dump(), dict(fine_tuning), chosen)
+    return validated(Task, task.model_dump() | {"training": training}, f"fine_tuning of the suite, task '{task.label}'")
 
 
 def suite_digest(suite: Suite) -> str:

@@ -1,7 +1,7 @@
 """Reads tasks/*.yaml, and a user's own card, into Task.
 
-A task's name may choose variants: `ncs[data=phantom-clean]`, `lcs[steps=240]`, `ncc[fraction=0.1,steps=80]`.
-`data` picks one of the card's own variants; `steps` and `fraction` exist for every card.
+A task's name may choose variants: `ncs[data=phantom-clean]`, `lcs[steps=240]`, `ncc[fraction=0.1,protocol=frozen]`.
+`data`, `protocol` and the like pick one of the card's own variants; `steps` and `fraction` exist for every card.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Fraction, Model, Positive, Preparation, Shape, Split, Training, merged
+from sg_bench.recipes import Border, Fraction, Model, Positive, Preparation, Shape, Split, Training, merged
 
 Kind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)
 DERIVED = frozenset({"folder", "variant"})
 """Fields that reading fills in; no file may say them."""
+WHOLE = frozenset({"data", "preparation", "split"})
+"""Fields that a variant replaces as a whole: other data, another split."""
 
 
 class DataChoice(Model):
@@ -33,12 +35,43 @@ class DataChoice(Model):
     """Settings of the source, checked against its own config."""
 
 
+class Slices(Model):
+    """Crops of a volume as a 2D network sees them: one axial slice at a time."""
+
+    size: Positive = 224
+    """Side in pixels that each slice is resized to."""
+    scored: Positive = 8
+    """classification: the middle slices of a crop, whose mean logit is its score; training draws one of them."""
+
+
+class Augmentation(Model):
+    """How a training film is varied (training/augmentation.py); nothing unless told."""
+
+    area: tuple[Fraction, Fraction] | None = None
+    """Share of the film that a random crop keeps, at an aspect of 3/4 to 4/3, before it is resized to the patch."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Greatest rotation, in degrees, either way."""
+    zoom: Fraction = 0.0
+    """Chance of a square crop of `zoom_least` to all of the film's side."""
+    zoom_least: Annotated[float, Field(gt=0, le=1)] = 0.7
+    intensity: Fraction = 0.0
+    """Chance of another brightness and contrast, or of another gamma."""
+    distortion: Fraction = 0.0
+    """Chance of one of three distortions: elastic, of a grid, of a lens."""
+
+
 class Sampling(Model):
     """Which crops of an image a network is trained on."""
 
-    places: Literal["candidates", "foreground"]
-    """candidates: one crop round each candidate; foreground: crops anywhere, often centred in the target."""
+    places: Literal["candidates", "foreground", "image"]
+    """candidates: one crop round each candidate; foreground: crops anywhere, often centred in the target; image: the
+    whole image, or its middle where the patch is smaller."""
     patch: Shape = (64, 64, 32)
+    """Voxels that the network sees; a film's last side is 1."""
+    window: Shape | None = None
+    """Voxels that are cut, where these are others than `patch`, and then resized to it."""
+    border: Border = (0, 0, 0)
+    """foreground: voxels on either side of the image that no crop reaches, where it is large enough."""
     crops_per_case: Positive = 16
     """foreground: crops of each image in one epoch."""
     centred: Fraction = 0.5
@@ -51,11 +84,27 @@ class Sampling(Model):
     """Axes x, y, z that a training crop is mirrored along with probability 1/2."""
     balanced: bool = True
     """candidates, classification: every epoch takes as many negatives, drawn anew, as there are positives."""
+    validation_negatives: Positive | None = None
+    """candidates, classification: negatives for each positive in validation, the same in every epoch; None: all."""
+    slices: Slices | None = None
+    """candidates: how a 2D network sees the crops of a volume."""
+    augmentation: Augmentation = Augmentation()
+    """image: how a training film is varied."""
+
+    @property
+    def cut(self) -> Shape:
+        """Return the voxels that are cut from an image."""
+        return self.window or self.patch
 
     @model_validator(mode="after")
     def _possible(self) -> Sampling:
-        if any(side % 8 for side in self.patch):
+        if self.places == "image":
+            if self.patch[2] != 1 or any(side % 32 for side in self.patch[:2]):
+                raise ValueError(f"a film's patch must be (x, y, 1) with x, y multiples of 32, not {self.patch}")
+        elif any(side % 8 for side in self.patch):
             raise ValueError(f"patch sides must be divisible by 8 (three poolings), not {self.patch}")
+        if self.slices and (self.places != "candidates" or self.slices.size % 32):
+            raise ValueError("slices are those of candidates' crops, with a size that is a multiple of 32")
         if self.target_fraction[0] > self.target_fraction[1]:
             raise ValueError(f"target_fraction must be (least, most) with least <= most, not {self.target_fraction}")
         return self
@@ -64,8 +113,9 @@ class Sampling(Model):
 class Inference(Model):
     """How a whole image is predicted."""
 
-    mode: Literal["crops", "sliding_window"] = "crops"
-    """crops: candidates' crops, or for foreground tasks a fixed, seeded set; sliding_window: the whole image."""
+    mode: Literal["crops", "sliding_window", "ten_crop", "image"] = "crops"
+    """crops: candidates' crops, or for foreground tasks a fixed, seeded set; sliding_window: the whole volume;
+    ten_crop: a film's corners and middle, mirrored too, probabilities averaged; image: a film's middle patch."""
     crops_per_case: Positive = 4
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """sliding_window: overlap of neighbouring windows; probabilities are averaged."""
@@ -79,21 +129,30 @@ class Task(Model):
     """Changes whenever a result would."""
     title: str
     kind: Kind
+    dimension: Literal[2, 3] = 3
+    """Of the network: 2 for films, and for volumes slice by slice."""
     data: DataChoice
     preparation: Preparation = Preparation()
-    split: Split = Split(train=0.7, validation=0.1, test=0.2)
+    split: Split = Field(default_factory=lambda: Split(train=0.7, validation=0.1, test=0.2))
+    """As a whole: a card that says a part of it says all of it."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training cases that is used, nested from small to large under one seed."""
     target: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     """segmentation: label-map values that count as foreground, taken together."""
+    findings: tuple[str, ...] = ()
+    """classification of whole images: the findings of the source that are told, one output each."""
     sampling: Sampling
     inference: Inference = Inference()
+    frozen: bool = False
+    """Train a linear head, or for segmentation a light decoder, on features that stay as they were pretrained."""
     loss: Literal["bce", "dice"]
     training: Training = Training()
     headline: str
     """The honest metric."""
     parity: str | None = None
     """The metric that published tables print, for comparison with them alone."""
+    beside: tuple[str, ...] = ()
+    """Metrics without which the headline would mislead; tables print them next to it."""
     follows: str = ""
     """The published protocol, and how certain each choice is: verified, derived, recalled, or our choice."""
     note: str = ""
@@ -106,6 +165,11 @@ class Task(Model):
         """Return the task's name with its variant, as tables print it."""
         return f"{self.name}[{self.variant}]" if self.variant else self.name
 
+    @property
+    def outputs(self) -> int:
+        """Return the numbers that the network gives: of an image (classification) or of a voxel (segmentation)."""
+        return max(1, len(self.findings))
+
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         segmentation = self.kind == "segmentation"
@@ -113,13 +177,21 @@ class Task(Model):
             raise ValueError("a segmentation task needs `target` label values, a classification task has none")
         if segmentation != (self.loss == "dice"):
             raise ValueError(f"a {self.kind} task cannot be trained with the {self.loss} loss")
-        if not segmentation and self.sampling.places != "candidates":
-            raise ValueError("a classification task samples its candidates: set sampling.places to candidates")
+        if (self.sampling.places == "image" and not segmentation) != bool(self.findings):
+            raise ValueError("`findings` are what a classification of whole images tells: it needs them, no other has")
+        if not segmentation and self.sampling.places == "foreground":
+            raise ValueError("a classification task samples candidates or whole images: set sampling.places")
+        flat = self.sampling.places == "image" or self.sampling.slices is not None
+        if flat != (self.dimension == 2):
+            raise ValueError("a 2D network sees whole films or slices: `dimension` and `sampling` do not fit")
+        modes = {"image": {"ten_crop", "image"}, "candidates": {"crops"}, "foreground": {"crops", "sliding_window"}}
+        if self.inference.mode not in modes[self.sampling.places]:
+            raise ValueError(f"places '{self.sampling.places}' cannot be predicted by '{self.inference.mode}'")
         return self
 
 
 class Offer(Model):
-    """What a card lets be chosen, by axis and value; each choice is laid over the card."""
+    """What a card lets be chosen, by axis and value; the choices are laid over the card, in the order of their axes."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -142,9 +214,11 @@ def read_task(reference: str, folder: Path | None = None) -> Task:
     path = _card_path(name, folder)
     card = read_yaml(path)
     offer = validated(Offer, {name: card.pop(name) for name in ("variants", "default") if name in card}, str(path))
-    overlays = [_overlay(axis, value, offer.variants, path) for axis, value in {**offer.default, **choices}.items()]
+    for axis, value in sorted({**offer.default, **choices}.items()):
+        overlay = _overlay(axis, value, offer.variants, path)
+        card = merged({key: part for key, part in card.items() if key not in WHOLE & overlay.keys()}, overlay)
     canonical = ",".join(f"{axis}={value}" for axis, value in sorted(choices.items()))
-    return validated(Task, merged(card, *overlays, {"variant": canonical}), str(path))
+    return validated(Task, {**card, "variant": canonical}, str(path))
 
 
 def parse_reference(reference: str) -> tuple[str, dict[str, str]]:

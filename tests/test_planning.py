@@ -28,12 +28,13 @@ from sg_bench.recipes import differences, merged
 from sg_bench.suite import Suite, load_suite
 from sg_bench.workspace import Workspace
 
+NCC, NCS, LCS = (f"{name}[data=phantom]" for name in ("ncc", "ncs", "lcs"))
 BASE: dict[str, Any] = {
     "name": "mine",
     "width": 4,
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["scratch", "models_genesis", "semantic_genesis"],
-    "tasks": ["ncc", "ncs"],
+    "tasks": [NCC, NCS],
     "fine_tuning_seeds": "0-1",
 }
 CARD: dict[str, Any] = {
@@ -86,7 +87,7 @@ def with_card(tmp_path: Path) -> MakePlan:
 
     def make(card: dict[str, Any] | None = None, roots: dict[str, Path] | None = None, **changes: Any) -> Plan:
         (tmp_path / "card.yaml").write_text(yaml.safe_dump(merged(CARD, card or {})))
-        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**BASE, "tasks": ["card.yaml", "ncs"], **changes}))
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**BASE, "tasks": ["card.yaml", NCS], **changes}))
         return plan(load_suite(str(tmp_path / "mine.yaml")), roots)
 
     return make
@@ -128,7 +129,7 @@ class TestCells:
     def test_five_thousand_cells_are_planned(self, workspace: Workspace) -> None:
         found = planned(
             methods=[{"name": "semantic_genesis", "label": f"m{i}", "config": {"workers": 1}} for i in range(10)],
-            tasks=["ncc", "ncs", "lcs", "ncs[steps=8]", "lcs[steps=9]"],
+            tasks=[NCC, NCS, LCS, "ncs[data=phantom,steps=8]", "lcs[data=phantom,steps=9]"],
             pretraining_seeds="0-9",
             fine_tuning_seeds="0-9",
         )
@@ -184,6 +185,7 @@ class TestKeys:
             {"version": 2},
             {"target": [2]},
             {"split": {"seed": 1}},
+            {"split": {"stratify": True}},
             {"training": {"batch_size": 3}},
             {"sampling": {"centred": 0.1}},
             {"preparation": {"spacing": [2, 2, 2]}},
@@ -205,14 +207,17 @@ class TestKeys:
         (moved / "images" / "0.nii").write_bytes(b"grown since")
         assert keys(with_card(roots={"scans": moved}), "store") != keys(before, "store")
 
-    def test_spelling_out_a_default_variant_renames_nothing(self) -> None:
-        found = cells(planned(tasks=["ncs", "ncs[data=phantom]", "ncs[data=phantom-clean]"]))
-        assert found["scratch", "ncs", 0, 0] == found["scratch", "ncs[data=phantom]", 0, 0]
-        assert found["scratch", "ncs", 0, 0] != found["scratch", "ncs[data=phantom-clean]", 0, 0]
+    def test_spelling_out_a_default_variant_renames_nothing(self, with_card: MakePlan, scans: Path) -> None:
+        offer = {"variants": {"size": {"small": {}, "big": {"sampling": {"patch": [32, 32, 32]}}}}}
+        offer |= {"default": {"size": "small"}}
+        tasks = ["card.yaml", "card.yaml[size=small]", "card.yaml[size=big]"]
+        found = cells(with_card(offer, {"scans": scans}, tasks=tasks))
+        assert found["scratch", "scans", 0, 0] == found["scratch", "scans[size=small]", 0, 0]
+        assert found["scratch", "scans", 0, 0] != found["scratch", "scans[size=big]", 0, 0]
 
     def test_more_seeds_methods_and_tasks_leave_the_old_keys(self) -> None:
         more = planned(
-            fine_tuning_seeds="0-4", pretraining_seeds="0-1", tasks=["lcs", "ncc", "ncs"], methods=BASE["methods"][::-1]
+            fine_tuning_seeds="0-4", pretraining_seeds="0-1", tasks=[LCS, NCC, NCS], methods=BASE["methods"][::-1]
         )
         assert cells(planned()).items() <= cells(more).items()
 
@@ -223,11 +228,11 @@ class TestKeys:
 
 class TestFineTuning:
     def test_the_suites_settings_lie_over_the_card(self) -> None:
-        (task,) = planned(tasks=["ncc"], fine_tuning={"batch_size": 3}).tasks
+        (task,) = planned(tasks=[NCC], fine_tuning={"batch_size": 3}).tasks
         assert (task.training.batch_size, task.training.schedule.every) == (3, 6)
 
     def test_a_variants_own_steps_lie_over_the_suites(self) -> None:
-        short, long = planned(tasks=["lcs", "lcs[steps=240]"], fine_tuning={"steps": 20}).tasks
+        short, long = planned(tasks=[LCS, "lcs[data=phantom,steps=240]"], fine_tuning={"steps": 20}).tasks
         assert (short.training.steps, long.training.steps) == (20, 240)
 
 
@@ -241,7 +246,7 @@ class TestMissingData:
             assert all(reason in str(cell.missing) for cell in found.cells if cell.task == "scans")
             assert all(not cell.key for cell in found.cells if cell.missing)
             assert {job.key for job in found.pending(workspace)} == set(found.jobs)
-            assert {cell.key for cell in found.cells if cell.task == "ncs"} == keys(found, "cell")
+            assert {cell.key for cell in found.cells if cell.task == NCS} == keys(found, "cell")
 
     def test_an_empty_folder_is_missing_data(self, with_card: MakePlan, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
@@ -249,7 +254,7 @@ class TestMissingData:
         assert all("no .nii.gz, .nii, .mhd, .mha file matches" in str(reason) for reason in reasons)
 
     def test_without_the_corpus_only_what_needs_no_pretraining_is_planned(self, with_card: MakePlan) -> None:
-        found = with_card(corpora={"3d": {"name": "ct", "source": "folder"}}, tasks=["ncs"])
+        found = with_card(corpora={"3d": {"name": "ct", "source": "folder"}}, tasks=[NCS])
         assert {cell.method for cell in found.cells if not cell.missing} == {"scratch"}
 
     def test_an_absent_folder_is_looked_at_once(self, with_card: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,18 +291,120 @@ class TestCorpusOfATask:
         assert len(keys(before, "initialisation") & keys(after, "initialisation")) == 1
 
     def test_the_exact_label_is_preferred_to_a_variant_of_that_name(self) -> None:
-        corpora = {"3d": {"task": "ncs", "name": "", "source": ""}}
-        before = planned(tasks=["ncs"], corpora=corpora)
-        after = planned(tasks=["ncs", "ncs[data=phantom-clean]"], corpora=corpora)
+        corpora = {"3d": {"task": NCS, "name": "", "source": ""}}
+        before = planned(tasks=[NCS], corpora=corpora)
+        after = planned(tasks=[NCS, "ncs[data=phantom-clean]"], corpora=corpora)
         assert cells(before).items() <= cells(after).items()
 
     def test_a_built_in_task_need_not_be_fine_tuned_on(self) -> None:
-        found = planned(tasks=["ncc"], corpora={"3d": {"task": "ncs", "name": "", "source": ""}})
+        found = planned(tasks=[NCC], corpora={"3d": {"task": NCS, "name": "", "source": ""}})
         assert len(found.of_kind("initialisation")) == 4
 
     def test_an_unknown_task_suggests_the_nearest(self) -> None:
         with pytest.raises(UsageError, match=r"corpus of task 'nccs'.*Did you mean 'ncs'"):
             planned(corpora={"3d": {"task": "nccs", "name": "", "source": ""}})
+
+
+class TestDimensions:
+    FLAT = {"name": "films", "source": "phantom", "config": {"modality": "film"}}
+
+    def both(self, **changes: Any) -> Plan:
+        return planned(corpora={"2d": self.FLAT}, tasks=[NCS, "pxs[data=phantom]"], **changes)
+
+    def test_a_method_is_pretrained_once_for_each_dimension_that_its_tasks_need(self) -> None:
+        found = self.both(methods=["models_genesis"])
+        configs = [job.recipe["config"] for job in found.of_kind("initialisation")]
+        assert [config["dimension"] for config in configs] == [3, 2]
+        assert len(found.cells) == 4
+        needs = {job.title.partition(" on ")[2][:3]: job.needs for job in found.of_kind("cell")}
+        assert needs["ncs"][1] != needs["pxs"][1]
+
+    def test_films_feed_2d_methods_and_volumes_3d_ones(self) -> None:
+        found = self.both(methods=["semantic_genesis"])
+        sources = {
+            job.recipe["config"]["dimension"]: job.recipe["corpus"]["store"]["config"]["modality"]
+            for job in found.of_kind("initialisation")
+        }
+        assert sources == {3: "ct", 2: "film"}
+        assert [job.recipe["settings"]["dimension"] for job in found.of_kind("patterns")] == [3, 2]
+
+    def test_what_a_corpus_says_of_pretraining_holds_for_its_dimension_alone(self) -> None:
+        told = {
+            **self.FLAT,
+            "pretraining": {"per_volume": 3},
+            "discovery": {"classes": 7},
+            "autoencoder": {"skips": False},
+        }
+        before, after = self.both(), planned(corpora={"2d": told}, tasks=[NCS, "pxs[data=phantom]"])
+        changed = {name[:2] for name, key in cells(after).items() if cells(before)[name] != key}
+        assert changed == {(method, "pxs[data=phantom]") for method in ("models_genesis", "semantic_genesis")}
+
+    def test_slices_of_volumes_are_seen_by_a_2d_network(self) -> None:
+        found = planned(
+            corpora={"2d": self.FLAT}, tasks=["ncc[data=phantom,protocol=slices]"], methods=["models_genesis"]
+        )
+        (initialisation,) = found.of_kind("initialisation")
+        assert initialisation.recipe["config"]["dimension"] == 2
+
+    def test_without_a_2d_corpus_what_needs_one_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="names no 2d corpus"):
+            planned(tasks=["pxs[data=phantom]"])
+
+    def test_the_dimension_is_no_setting_of_a_suite(self) -> None:
+        with pytest.raises(UsageError, match="dimension is not a method's to choose"):
+            planned(pretraining={"dimension": 2})
+
+    def test_a_mistake_in_a_corpus_is_named_with_it(self) -> None:
+        with pytest.raises(UsageError, match=r"corpora.3d.pretraining: no method has a setting 'crop'"):
+            planned(corpora={"3d": {"pretraining": {"crop": 3}}})
+
+
+class TestLists:
+    SPLIT = {"lists": {"train": "train.txt", "test": "test.txt"}, "validation": 1.0}
+
+    def test_a_list_is_known_by_its_ids_wherever_it_lies(
+        self, with_card: MakePlan, scans: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "train.txt").write_text("0\n1\n2\n")
+        (tmp_path / "test.txt").write_text("5\n4")
+        found = with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})
+        recipe = next(job.recipe for job in found.of_kind("cell") if "scans" in job.title)
+        lists = recipe["task"]["split"]["lists"]
+        assert {part: found.lists[digest] for part, digest in lists.items()} == {
+            "train": ["0", "1", "2"],
+            "test": ["4", "5"],
+        }
+        (tmp_path / "test.txt").write_text("4\n5\n\n")
+        assert cells(with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})) == cells(found)
+        (tmp_path / "test.txt").write_text("4\n6\n")
+        assert cells(with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})) != cells(found)
+
+    def test_a_list_that_is_not_there_makes_its_cells_missing(self, with_card: MakePlan, scans: Path) -> None:
+        found = with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})
+        assert {cell.task for cell in found.cells if cell.missing} == {"scans"}
+        assert all("train.txt" in str(cell.missing) for cell in found.cells if cell.missing)
+
+    def test_a_split_by_other_data_knows_their_ids_and_misses_them(
+        self, with_card: MakePlan, scans: Path, tmp_path: Path
+    ) -> None:
+        outside = {"data": "seen", "source": "folder", "config": {"images": "*.nii"}}
+        splits = {"scans": {"outside": outside, "train": 0.5, "validation": 0.5}}
+        assert all(
+            cell.missing for cell in with_card(roots={"scans": scans}, splits=splits).cells if cell.task == "scans"
+        )
+        (tmp_path / "seen").mkdir()
+        (tmp_path / "seen" / "3.nii").write_bytes(b"x")
+        found = with_card(roots={"scans": scans, "seen": tmp_path / "seen"}, splits=splits)
+        recipe = next(job.recipe for job in found.of_kind("cell") if "scans" in job.title)
+        assert found.lists[recipe["task"]["split"]["outside"]["ids"]] == ["3"]
+
+    def test_a_corpus_cannot_be_the_training_part_of_folds(self, with_card: MakePlan, scans: Path) -> None:
+        with pytest.raises(UsageError, match="tests on other patients for each seed"):
+            with_card(
+                roots={"scans": scans},
+                corpora={"3d": {"task": "scans"}},
+                splits={"scans": {"folds": 2, "train": 0.5, "validation": 0.5}},
+            )
 
 
 class TestPending:
@@ -312,7 +419,7 @@ class TestPending:
                 ledger.put(record(job))
         titles = [job.title for job in found.pending(workspace)]
         assert [title for title in titles if "seeds" in title] == [
-            f"{method} on ncc, seeds 0/{seed}" for method in ("scratch", "semantic_genesis") for seed in (0, 1)
+            f"{method} on {NCC}, seeds 0/{seed}" for method in ("scratch", "semantic_genesis") for seed in (0, 1)
         ]
         assert not [title for title in titles if "models_genesis" in title]
 
@@ -324,14 +431,14 @@ class TestPending:
 
     @pytest.mark.parametrize("kind", ["store", "initialisation", "patterns"])
     def test_a_folder_that_lost_the_file_written_last_is_computed_anew(self, workspace: Workspace, kind: Kind) -> None:
-        found = planned(methods=["semantic_genesis"], tasks=["ncs"])
+        found = planned(methods=["semantic_genesis"], tasks=[NCS])
         job = found.of_kind(kind)[0]
         (workspace.path(ROOMS[kind], job.key)).mkdir(parents=True)
         assert not is_built(workspace, job)
         assert job in found.pending(workspace)
 
     def test_what_is_built_is_used(self, workspace: Workspace) -> None:
-        found = planned(methods=["semantic_genesis"], tasks=["ncs"])
+        found = planned(methods=["semantic_genesis"], tasks=[NCS])
         (patterns,) = found.of_kind("patterns")
         assert not is_built(workspace, patterns)
         with workspace.building("patterns", patterns.key) as folder:
@@ -346,14 +453,14 @@ class TestPending:
     def test_only_a_method_that_failed_by_itself_is_left_alone(
         self, workspace: Workspace, kind: str, again: bool
     ) -> None:
-        found, ledger = planned(methods=["scratch"], tasks=["ncs"], fine_tuning_seeds=0), Ledger(workspace)
+        found, ledger = planned(methods=["scratch"], tasks=[NCS], fine_tuning_seeds=0), Ledger(workspace)
         (cell,) = found.of_kind("cell")
         ledger.put(record(cell, "failed", kind))
         assert (cell in found.pending(workspace)) == again
         assert cell in found.pending(workspace, retry_failed=True)
 
     def test_retrying_failures_leaves_what_is_done(self, workspace: Workspace) -> None:
-        found, ledger = planned(methods=["scratch"], tasks=["ncs"], fine_tuning_seeds=0), Ledger(workspace)
+        found, ledger = planned(methods=["scratch"], tasks=[NCS], fine_tuning_seeds=0), Ledger(workspace)
         (cell,) = found.of_kind("cell")
         ledger.put(record(cell))
         assert found.pending(workspace, retry_failed=True) == []
@@ -361,7 +468,7 @@ class TestPending:
 
 class TestWhyMissing:
     def test_the_changed_field_is_named_with_both_values(self) -> None:
-        before, after = planned(tasks=["ncs"]), planned(tasks=["ncs"], fine_tuning={"batch_size": 3})
+        before, after = planned(tasks=[NCS]), planned(tasks=[NCS], fine_tuning={"batch_size": 3})
         finished = [record(job) for job in before.of_kind("cell")]
         assert why_missing(after.of_kind("cell")[0], finished) == ["task.training.batch_size: 16 -> 3"]
 
@@ -392,7 +499,7 @@ class TestRefusals:
             ({"pretraining": {"crop": 3}}, ["no method has a setting 'crop'", "Did you mean 'crops'"]),
             ({"pretraining": {"training": {"epoch": 3}}}, ["'training.epoch'", "Did you mean 'epochs'"]),
             ({"pretraining": {"transforms": {"shufle": {}}}}, ["'transforms.shufle'", "Did you mean 'shuffle'"]),
-            ({"pretraining": {"width": 8}}, ["width is the suite's own"]),
+            ({"pretraining": {"width": 8}}, ["width is not a method's to choose", "Write `width: 8`"]),
             ({"discovery": {"clases": 3}}, ["discovery", "Did you mean 'classes'"]),
             ({"autoencoder": {"shap": 3}}, ["autoencoder", "Did you mean 'shape'"]),
             ({"fine_tuning": {"stps": 3}}, ["fine_tuning", "Did you mean 'steps'"]),
@@ -426,7 +533,7 @@ class TestRefusals:
 
     def test_two_cards_of_one_name_are_refused(self, with_card: MakePlan, scans: Path) -> None:
         with pytest.raises(UsageError, match="two tasks 'ncs'"):
-            with_card({"name": "ncs"}, {"scans": scans})
+            with_card({"name": "ncs"}, {"scans": scans}, tasks=["card.yaml", "ncs"])
 
     def test_one_variant_written_twice_is_refused(self) -> None:
         with pytest.raises(UsageError, match=r"two tasks 'ncs\[data=phantom,steps=3\]'"):

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from sg_bench.errors import UsageError
 from sg_bench.resources import suites, task_cards
-from sg_bench.suite import Suite, claims_digest, load_suite, parse_seeds, parse_setting, suite_digest
+from sg_bench.suite import (
+    Suite,
+    claims_digest,
+    data_sources,
+    load_suite,
+    parse_seeds,
+    parse_setting,
+    suite_digest,
+    suite_tasks,
+)
 
 PHANTOM = "corpora: {3d: {name: phantom, source: phantom}}\n"
 PLAIN = f"{PHANTOM}methods: [scratch]\ntasks: [ncs]\n"
@@ -117,6 +126,56 @@ class TestSettings:
         refused(write(PLAIN), "mine.yaml with --set width=abc", "'width' = 'abc'", settings=["width=abc"])
 
 
+class TestBudgets:
+    TEXT = PLAIN + "width: 32\ntitle: t\nbudgets: {tiny: {width: 2, fine_tuning: {steps: 3}}, small: {width: 4}}\n"
+
+    def test_without_a_budget_the_suite_is_as_it_stands(self, write: Write) -> None:
+        assert load_suite(write(self.TEXT)).width == 32
+
+    def test_a_budgets_settings_lie_over_the_suite_and_under_those_of_the_command(self, write: Write) -> None:
+        tiny = load_suite(write(self.TEXT), settings=["budget=tiny"])
+        assert (tiny.width, tiny.fine_tuning, tiny.title) == (2, {"steps": 3}, "t")
+        told = load_suite(write(self.TEXT), settings=["fine_tuning.steps=9", "budget=tiny"])
+        assert (told.width, told.fine_tuning) == (2, {"steps": 9})
+
+    def test_a_file_may_choose_one_and_inherits_what_it_extends(self, write: Write) -> None:
+        write(self.TEXT, "base.yaml")
+        assert load_suite(write("extends: base.yaml\nbudget: small\n")).width == 4
+
+    def test_an_unknown_budget_suggests_the_nearest(self, write: Write) -> None:
+        refused(write(self.TEXT), "no budget 'tny'", "Did you mean 'tiny'", settings=["budget=tny"])
+        refused(write(PLAIN), "no budget 'tiny'", "Known: none", settings=["budget=tiny"])
+
+
+class TestSplits:
+    def test_a_suite_replaces_the_split_of_a_card(self, write: Write) -> None:
+        told = "splits: {ncs: {folds: 3, stratify: true, train: 0.8, validation: 0.2}}\n"
+        (task,) = suite_tasks(load_suite(write(PLAIN + told)))
+        assert (task.split.folds, task.split.train, task.split.unit) == (3, 0.8, "patients")
+
+    def test_a_split_of_a_task_that_is_not_there_and_one_that_adds_up_to_nothing_are_refused(
+        self, write: Write
+    ) -> None:
+        for told, part in (("{nccs: {train: 1}}", "no task 'nccs'. Did you mean 'ncs'"), ("{ncs: {}}", "sum to 1")):
+            with pytest.raises(UsageError, match=part):
+                suite_tasks(load_suite(write(f"{PLAIN}splits: {told}\n")))
+
+
+class TestDataSources:
+    def test_they_are_those_of_tasks_corpora_and_splits(self) -> None:
+        assert data_sources(load_suite("targets")) == {
+            name: name for name in ("luna16", "lidc_idri", "lits", "brats2018", "chestxray14", "siim_acr")
+        }
+
+    def test_a_split_that_asks_for_other_data_needs_them(self, write: Write) -> None:
+        text = PLAIN.replace("[ncs]", "['ncs[split=leak_free]']")
+        assert data_sources(load_suite(write(text))) == {
+            "phantom": "phantom",
+            "lidc_idri": "lidc_idri",
+            "luna16": "luna16",
+        }
+
+
 class TestSeeds:
     @pytest.mark.parametrize(
         ("text", "seeds"),
@@ -150,10 +209,11 @@ class TestRefusals:
                 "corpora: {3d: {name: a, source: b, preparation: {spacng: null}}}",
                 ["'corpora.3d.preparation.spacng'", "'spacing'"],
             ),
-            ("corpora: {4d: {name: a, source: b}}", ["'4d'", "should be '3d'"]),
+            ("corpora: {4d: {name: a, source: b}}", ["'4d'", "should be '3d' or '2d'"]),
             ("corpora: {3d: {name: a}}", ["either a `source` or a `task`"]),
             ("corpora: {3d: {name: a, source: b, task: c}}", ["either a `source` or a `task`"]),
             ("corpora: {3d: {source: b}}", ["needs a `name`"]),
+            ("corpora: {3d: {name: a, source: b, split: {folds: 3, train: 1}}}", ["once and for all"]),
             ("width: abc", ["'width' = 'abc'"]),
             ("width: 0", ["'width' = 0", "greater than or equal to 1"]),
             ("width: .nan", ["'width' = nan"]),

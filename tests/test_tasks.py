@@ -61,8 +61,8 @@ def built_in() -> list[str]:
 
 
 class TestBuiltIn:
-    def test_the_proving_grounds_are_there(self) -> None:
-        assert {"ncc", "ncs", "lcs"} <= task_cards().keys()
+    def test_the_six_targets_are_there(self) -> None:
+        assert task_cards().keys() == {"ncc", "ncs", "lcs", "bms", "dxc", "pxs"}
 
     @pytest.mark.parametrize("reference", built_in())
     def test_every_card_is_valid_in_every_variant(self, reference: str) -> None:
@@ -110,7 +110,7 @@ class TestVariants:
         assert read_task("ncs[steps=80,data=phantom]").label == "ncs[data=phantom,steps=80]"
 
     def test_a_variant_may_be_called_by_a_number(self, write: Write) -> None:
-        path = write(variants={"fold": {1: {"split": {"seed": 1}}, 2: {}}}, default={"fold": 2})
+        path = write(variants={"fold": {1: {"split": {"seed": 1, "train": 0.5, "test": 0.5}}, 2: {}}}, default={"fold": 2})
         assert read_task(f"{path}[fold=1]").split.seed == 1
         assert read_task(str(path)).split.seed == 0
 
@@ -150,7 +150,7 @@ class TestFiles:
         refused("gone.yaml", f"{tmp_path}/gone.yaml: cannot be read (No such file", "Check the path", folder=tmp_path)
 
     def test_an_unknown_name_suggests_the_nearest(self) -> None:
-        refused("nccs", "unknown task 'nccs'", "Did you mean 'ncs'", "Known: lcs, ncc, ncs")
+        refused("nccs", "unknown task 'nccs'", "Did you mean 'ncs'", "Known: bms, dxc, lcs, ncc, ncs, pxs")
 
 
 class TestRefusals:
@@ -171,14 +171,14 @@ class TestRefusals:
             ({"target": [0]}, ["'target.0' = 0"]),
             ({"target": [256]}, ["'target.0' = 256"]),
             ({"loss": "bce"}, ["segmentation", "bce"]),
-            ({"kind": "classification", "target": [], "loss": "bce"}, ["places to candidates"]),
+            ({"kind": "classification", "target": [], "loss": "bce"}, ["set sampling.places"]),
             ({"kind": "classification", "loss": "bce"}, ["classification task has none"]),
             ({"titel": "x"}, ["unknown setting 'titel'", "Did you mean 'title'"]),
             ({"sampling": {"places": "foreground", "pach": 8}}, ["'sampling.pach'", "Did you mean 'patch'"]),
             ({"training": {"optimiser": {"lrr": 1}}}, ["'training.optimiser.lrr'", "Did you mean 'lr'"]),
             ({"training": {"epochs": -1}}, ["'training.epochs' = -1"]),
             ({"training": {"optimiser": {"lr": float("inf")}}}, ["'training.optimiser.lr' = inf", "finite"]),
-            ({"split": {"train": 0.9}}, ["'split'", "must sum to 1, not 1.2"]),
+            ({"split": {"train": 0.9}}, ["'split'", "must sum to 1, not 0.9"]),
             ({"preparation": {"clip": [3, 1]}}, ["'preparation'", "low < high"]),
             ({"sampling": {"places": "foreground", "target_fraction": [0.9, 0.1]}}, ["least <= most"]),
             ({"title": "absent"}, ["'title'", "required"]),

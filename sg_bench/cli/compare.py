@@ -33,6 +33,7 @@ def compare(
     seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
     """Say of each method and task whether two sources of its score agree within the spread that was measured.
@@ -50,6 +51,7 @@ def compare(
             seeds=seeds,
             pretraining_seeds=pretraining_seeds,
             data=data,
+            data_root=data_root,
             settings=settings,
         )
         _finish(_with_published(selection, published), selection.out / "tables" / f"compare-{published}.md")

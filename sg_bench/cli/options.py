@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.planning import Plan, plan
-from sg_bench.registry import METHODS
+from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
-from sg_bench.suite import Corpus, MethodChoice, Suite, load_suite, parse_seeds
+from sg_bench.suite import Corpus, Dimension, MethodChoice, Suite, data_sources, load_suite, parse_seeds
 from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import Workspace
 
@@ -23,6 +23,10 @@ Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-sep
 Seeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
 Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a data set lies; repeatable.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", metavar="PATH", help="Folder that holds data sets by their names; --data goes before."),
+]
 Set = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the suite; repeatable.")
 ]
@@ -46,6 +50,7 @@ def select(
     seeds: str = "",
     pretraining_seeds: str = "",
     data: list[str] | None = None,
+    data_root: Path | None = None,
     settings: list[str] | None = None,
 ) -> Selection:
     """Return the plan, workspace and report folder that the options name.
@@ -64,7 +69,8 @@ def select(
     chosen = chosen.model_copy(update=changes)
     roots = _roots(data or [])
     try:
-        planned = plan(chosen, roots)
+        found = _beneath(data_root, data_sources(chosen)) if data_root else {}
+        planned = plan(chosen, {**found, **roots})
     except UsageError as error:
         raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
     workspace = Workspace(work) if work else Workspace.default()
@@ -115,7 +121,7 @@ def _tasks(suite: Suite, names: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _corpora(suite: Suite) -> dict[Literal["3d"], Corpus]:
+def _corpora(suite: Suite) -> dict[Dimension, Corpus]:
     """Return the suite's corpora, a task's corpus by the file of its card: `--tasks` may leave that task out."""
     folder, found = Path(suite.folder), {}
     for name, corpus in suite.corpora.items():
@@ -156,4 +162,28 @@ def _roots(data: list[str]) -> dict[str, Path]:
         if name in roots:
             raise UsageError(f"--data {name}=... is given twice", hint="Give one folder for each name")
         roots[name] = Path(path).expanduser().resolve()
+    return roots
+
+
+def _beneath(data_root: Path, sources: dict[str, str]) -> dict[str, Path]:
+    """Return the folders under `data_root` that are called as a data set is, in upper or lower case.
+
+    Raises:
+        UsageError: there is no such folder, or none of the suite's data is in it.
+    """
+    root = data_root.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f"--data-root {data_root}: no such folder", hint="Correct the path")
+    folders = {path.name.lower(): path for path in sorted(root.iterdir(), reverse=True) if path.is_dir()}
+    roots, wanted = {}, []
+    for name, source in sources.items():
+        cls = SOURCES.load(source)
+        if cls.needs_root:
+            names = [name, *(cls.about.folders if cls.about else ())]
+            wanted.append(" or ".join(dict.fromkeys(names)))
+            here = [folders[each.lower()] for each in names if each.lower() in folders]
+            roots |= {name: here[0]} if here else {}
+    if wanted and not roots:
+        hint = f"Name the folders {'; '.join(wanted)}"
+        raise UsageError(f"--data-root {data_root}: none of the suite's data is there", hint=hint)
     return roots

@@ -25,6 +25,7 @@ def plan(
     seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
     """Print how many stores, pretrainings and cells a suite takes, and what is done, missing or still to compute."""
@@ -36,6 +37,7 @@ def plan(
         seeds=seeds,
         pretraining_seeds=pretraining_seeds,
         data=data,
+        data_root=data_root,
         settings=settings,
     )
     planned, pending = selection.plan, selection.plan.pending(selection.workspace)

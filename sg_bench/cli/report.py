@@ -20,6 +20,7 @@ def report(
     seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
     """Write and print the tables of what is done so far; computes nothing."""
@@ -32,6 +33,7 @@ def report(
         seeds=seeds,
         pretraining_seeds=pretraining_seeds,
         data=data,
+        data_root=data_root,
         settings=settings,
     )
     raise typer.Exit(print_report(selection))

@@ -9,6 +9,7 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.cli.report import print_report
+from sg_bench.errors import DataError
 from sg_bench.recipes import key_of
 from sg_bench.workspace import read_json, write_json
 
@@ -25,6 +26,7 @@ def run(
     seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
     backend: Annotated[
         Literal["local", "ray"] | None, typer.Option(help="local processes, or Ray; else what the suite says.")
@@ -50,6 +52,7 @@ def run(
         seeds=seeds,
         pretraining_seeds=pretraining_seeds,
         data=data,
+        data_root=data_root,
         settings=settings,
     )
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
@@ -67,6 +70,8 @@ def run(
     code = print_report(selection)
     if code == 0 and (pending or not _checked(selection)):
         code = _check(selection)
+    if _left_out(selection) and code == 0:
+        code = DataError.exit_code
     raise typer.Exit(code)
 
 
@@ -82,6 +87,21 @@ def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *
         say=_note,
         terminal=sys.stderr.isatty(),
     )
+
+
+def _left_out(selection: options.Selection) -> bool:
+    """Say of each store how many cases it does without; return whether any does."""
+    from sg_bench.data.store import skipped_cases
+
+    told = False
+    for job in selection.plan.of_kind("store"):
+        skipped = skipped_cases(selection.workspace.path("stores", job.key))
+        if skipped:
+            name, count = job.title.removeprefix("prepare "), job.recipe["manifest"]["cases"]
+            why = skipped[0].why.rstrip(".")
+            _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see sg-bench data check {name}")
+            told = True
+    return told
 
 
 def _checked(selection: options.Selection) -> bool:

@@ -21,6 +21,7 @@ def status(
     seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
     why: Annotated[bool, typer.Option("--why", help="For each cell to compute, which settings differ.")] = False,
 ) -> None:
@@ -33,6 +34,7 @@ def status(
         seeds=seeds,
         pretraining_seeds=pretraining_seeds,
         data=data,
+        data_root=data_root,
         settings=settings,
     )
     found = records(selection)

@@ -12,7 +12,7 @@ from sg_bench.planning import Job, Plan
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import Workspace, write_atomic
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def run(
     pending = plan.pending(workspace, retry_failed=retry_failed)
     if not pending:
         return Summary(0, ())
+    for digest, ids in plan.lists.items():
+        write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
     jobs = jobs or available_cores()
     with Progress(pending, workspace, say, terminal=terminal) as progress:
         if (backend or plan.suite.backend) == "ray":

@@ -12,15 +12,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sg_bench.data.cubes import resized
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.evaluation.crops import Crop, candidate_crops, cut_crop, foreground_crop, foreground_voxels
+from sg_bench.evaluation.crops import (
+    Crop,
+    candidate_crops,
+    cut_crop,
+    foreground_crop,
+    foreground_voxels,
+    image_crops,
+    nearest,
+    truth_of,
+)
+from sg_bench.evaluation.inference import middle_slices
 from sg_bench.methods.base import Losses
-from sg_bench.networks.heads import Classifier, Segmenter
-from sg_bench.networks.unet import Encoder3D, UNet3D
+from sg_bench.networks.build import task_model
 from sg_bench.networks.weights import LoadReport, load_into
 from sg_bench.recipes import Stage
 from sg_bench.tasks import Task
+from sg_bench.training.augmentation import draw_variation, varied
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
 from sg_bench.training.pretraining import drawn, on_device
@@ -35,7 +46,7 @@ class TaskBatch:
     inputs: Tensor
     """(B, 1, X, Y, Z) in [0, 1]."""
     truths: Tensor
-    """Classification: (B, 1) of 0 and 1; segmentation: (B, 1, X, Y, Z) of 0 and 1."""
+    """Classification: (B, outputs) of 0 and 1; segmentation: (B, 1, X, Y, Z) of 0 and 1."""
 
 
 def task_network(task: Task, width: int, encoder: State, decoder: State, seed: int) -> tuple[nn.Module, LoadReport]:
@@ -45,12 +56,13 @@ def task_network(task: Task, width: int, encoder: State, decoder: State, seed: i
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
     network = drawn(partial(_bare_network, task, width), seed)
-    report = load_into(network.backbone, encoder, decoder, need_decoder=task.kind == "segmentation")
+    need_decoder = task.kind == "segmentation" and not task.frozen
+    report = load_into(network.backbone, encoder, decoder, need_decoder=need_decoder)
     return network, report
 
 
-def _bare_network(task: Task, width: int) -> Classifier | Segmenter:
-    return Classifier(Encoder3D(width), outputs=1) if task.kind == "classification" else Segmenter(UNet3D(width))
+def _bare_network(task: Task, width: int) -> nn.Module:
+    return task_model(task.dimension, task.kind, width, outputs=task.outputs, frozen=task.frozen)
 
 
 class FineTuning:
@@ -79,12 +91,9 @@ class FineTuning:
         self.task, self.network, self.store, self.seed, self.device = task, network, store, seed, device
         self.stages = [Stage(name="fine-tune", training=task.training, weights={task.loss: 1.0})]
         self.ids: dict[Part, list[str]] = {"train": train, "validation": validation}
-        self.crops: dict[Part, list[Crop]] = {}
-        if task.sampling.places == "candidates":
-            wanted = None if task.kind == "classification" else True
-            for part, ids in self.ids.items():
-                self.crops[part] = candidate_crops(store, ids, positive=wanted)
-        self.epoch_crops = self.crops.get("train", [])
+        self.crops: dict[Part, list[Crop]] = {part: _crops(task, store, ids) for part, ids in self.ids.items()}
+        self.crops["validation"] = _thinned(self.crops["validation"], task)
+        self.epoch_crops = self.crops["train"]
         self._voxels: dict[str, NDArray[np.int64]] = {}
 
     def samples(self, part: Part) -> int:
@@ -100,7 +109,7 @@ class FineTuning:
             DataError: the training cases do not hold both.
         """
         sampling = self.task.sampling
-        if self.task.kind != "classification" or not sampling.balanced:
+        if self.task.kind != "classification" or sampling.places != "candidates" or not sampling.balanced:
             return
         positives = [crop for crop in self.crops["train"] if crop.positive]
         negatives = [crop for crop in self.crops["train"] if not crop.positive]
@@ -121,7 +130,7 @@ class FineTuning:
         truths = np.stack([truth for _, truth in cut]).astype(np.float32)
         if self.task.kind == "segmentation":
             return TaskBatch(images, on_device(truths, self.device))
-        return TaskBatch(images, torch.from_numpy(truths)[:, None].to(self.device))
+        return TaskBatch(images, torch.from_numpy(truths).to(self.device))
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Run the network on a batch: cross-entropy of the logit, or soft Dice over the whole batch."""
@@ -133,20 +142,66 @@ class FineTuning:
     def _cut(self, part: Part, draw: Draw) -> tuple[NDArray[Any], NDArray[Any]]:
         sampling = self.task.sampling
         augment = part == "train"
-        if sampling.places == "candidates":
-            crop = (self.epoch_crops if augment else self.crops[part])[draw.index]
-            shift = draw.rng.integers(-sampling.shift, sampling.shift, size=3, endpoint=True) if augment else (0, 0, 0)
-            image, truth = cut_crop(self.store, self.task, crop, shift)
-        else:
+        if sampling.places == "foreground":
             id_ = self.ids[part][draw.index // sampling.crops_per_case]
             crop = foreground_crop(self.store, self.task, id_, self._foreground(id_), draw.rng)
             image, truth = cut_crop(self.store, self.task, crop)
-        return mirrored(image, truth, sampling.flips, draw.rng) if augment else (image, truth)
+        elif sampling.places == "image" and augment:
+            return self._varied(self.epoch_crops[draw.index], draw.rng)
+        else:
+            crop = (self.epoch_crops if augment else self.crops[part])[draw.index]
+            shift = draw.rng.integers(-sampling.shift, sampling.shift, size=3, endpoint=True) if augment else (0, 0, 0)
+            image, truth = cut_crop(self.store, self.task, crop, shift)
+        image, truth = mirrored(image, truth, sampling.flips, draw.rng) if augment else (image, truth)
+        return drawn_slice(image, truth, self.task, draw.rng) if sampling.slices else (image, truth)
+
+    def _varied(self, crop: Crop, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return a training film, cropped, turned and changed at random, and what is true of it."""
+        sampling, film = self.task.sampling, self.store.image(crop.case)
+        variation = draw_variation(sampling.augmentation, sampling.flips, sampling.patch, rng)
+        image = varied(film, sampling.patch, variation)
+        if self.task.kind == "classification":
+            return image, truth_of(self.store, self.task, crop)
+        mask = np.isin(self.store.label(crop.case), self.task.target)
+        return image, varied(mask, sampling.patch, variation, label=True)
 
     def _foreground(self, id_: str) -> NDArray[np.int64]:
         if id_ not in self._voxels:
             self._voxels[id_] = foreground_voxels(self.store, self.task, id_)
         return self._voxels[id_]
+
+
+def _crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
+    """Return all crops of some cases that are known beforehand: none of a foreground task's."""
+    if task.sampling.places == "candidates":
+        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
+    return image_crops(store, ids) if task.sampling.places == "image" else []
+
+
+def _thinned(crops: list[Crop], task: Task) -> list[Crop]:
+    """Return validation's crops: all positives, and as many negatives for each as the card allows, always the same."""
+    positives = sum(crop.positive for crop in crops)
+    most = task.sampling.validation_negatives
+    negatives = [number for number, crop in enumerate(crops) if not crop.positive]
+    if most is None or len(negatives) <= most * max(1, positives):
+        return crops
+    order = np.random.default_rng([task.split.seed]).permutation(negatives)
+    left_out = set(order[most * max(1, positives) :].tolist())
+    return [crop for number, crop in enumerate(crops) if number not in left_out]
+
+
+def drawn_slice(
+    image: NDArray[Any], truth: NDArray[Any], task: Task, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return one axial slice (size, size, 1) of a crop: a middle one (classification), any one (segmentation)."""
+    slices = task.sampling.slices
+    assert slices is not None
+    depth = image.shape[2]
+    allowed = range(depth) if task.kind == "segmentation" else middle_slices(depth, slices.scored)
+    k = allowed[int(rng.integers(len(allowed)))]
+    size = (slices.size, slices.size, 1)
+    flat = resized(image[..., k : k + 1], size)
+    return flat, nearest(truth[..., k : k + 1], size) if task.kind == "segmentation" else truth
 
 
 def soft_dice_loss(probabilities: Tensor, truths: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
+from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.recipes import Stage, Training
 from sg_bench.training.checkpoints import State, load_state, save_state
@@ -97,7 +98,7 @@ class _Run:
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         _check_shares(learner, world)
-        learner.network.to(learner.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        channels_last(learner.network.to(learner.device))
         self._new_optimiser()
 
     def train_stage(self) -> None:
@@ -286,11 +287,16 @@ def evaluating(learner: Learner, training: Training, seed: int, world: World | N
     """Put the network into evaluation, batch norm as `training.norm_eval` says; afterwards back into training."""
     network = learner.network
     if training.norm_eval == "reestimated":
-        reestimate(network, _calibration(learner, training, seed, world or World()), learner.device)
+        calibrate(learner, training, seed, world)
     network.eval()
     with use_batch_statistics(network) if training.norm_eval == "batch" else contextlib.nullcontext():
         yield
     network.train()
+
+
+def calibrate(learner: Learner, training: Training, seed: int, world: World | None = None) -> None:
+    """Re-estimate the running statistics of every batch norm on training samples, always the same ones."""
+    reestimate(learner.network, _calibration(learner, training, seed, world or World()), learner.device)
 
 
 def _calibration(learner: Learner, training: Training, seed: int, world: World) -> Iterable[Tensor]:
@@ -353,6 +359,8 @@ def _schedule(optimiser: torch.optim.Optimizer, training: Training) -> Any:
     settings = training.schedule
     if settings.name == "step":
         return torch.optim.lr_scheduler.StepLR(optimiser, settings.every, settings.factor)
+    if settings.name == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, training.epochs), settings.min_lr)
     if settings.name == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimiser,

@@ -24,7 +24,7 @@ HEAVY = ("matplotlib", "monai", "pandas", "ray", "scipy", "sklearn", "torch", "t
 SUITE: dict[str, Any] = {
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["scratch"],
-    "tasks": ["ncs"],
+    "tasks": ["ncs[data=phantom]"],
     "fine_tuning_seeds": "0-1",
 }
 CARD: dict[str, Any] = {
@@ -88,7 +88,7 @@ def suite(**changes: Any) -> str:
 
 def with_scans() -> str:
     write(CARD, "card.yaml")
-    return suite(tasks=["card.yaml", "ncs"])
+    return suite(tasks=["card.yaml", "ncs[data=phantom]"])
 
 
 def planned(name: str) -> Plan:
@@ -149,7 +149,7 @@ class TestHelp:
 class TestList:
     @pytest.mark.parametrize(
         ("what", "names"),
-        [("methods", ["scratch", "semantic_genesis"]), ("tasks", ["ncc", "ncs", "lcs"]), ("suites", ["demo"])],
+        [("methods", ["scratch", "semantic_genesis"]), ("tasks", ["ncc", "dxc"]), ("suites", ["demo", "targets"])],
     )
     def test_each_name_has_a_line(self, ask: Ask, what: str, names: list[str]) -> None:
         answer = ask("list", what)
@@ -209,10 +209,13 @@ class TestSelection:
         assert [task.name for task in options.select(with_scans(), tasks=chosen).plan.tasks] == ["scans"]
 
     def test_variants_are_chosen_by_name_or_one_by_one(self, ask: Ask) -> None:
-        name = suite(tasks=["ncs", "ncs[steps=8,data=phantom]", "lcs"])
+        name = suite(tasks=["ncs[data=phantom]", "ncs[steps=8,data=phantom]", "lcs[data=phantom]"])
         assert len(options.select(name, tasks="ncs").plan.tasks) == 2
         assert len(options.select(name, tasks="ncs[data=phantom,steps=8]").plan.tasks) == 1
-        assert [t.label for t in options.select(name, tasks="ncs[steps=9],lcs").plan.tasks] == ["ncs[steps=9]", "lcs"]
+        assert [t.label for t in options.select(name, tasks="ncs[data=phantom,steps=9],lcs").plan.tasks] == [
+            "ncs[data=phantom,steps=9]",
+            "lcs[data=phantom]",
+        ]
 
     def test_a_variant_of_the_suites_own_card_is_chosen_by_its_name(self, ask: Ask) -> None:
         with_scans()
@@ -233,10 +236,12 @@ class TestSelection:
             (tmp_path / "scans" / folder).mkdir(parents=True)
             (tmp_path / "scans" / folder / "1.nii").touch()
         with_scans()
-        name = suite(tasks=["card.yaml", "ncs"], corpora={"3d": {"task": "scans"}}, methods=["models_genesis"])
+        name = suite(
+            tasks=["card.yaml", "ncs[data=phantom]"], corpora={"3d": {"task": "scans"}}, methods=["models_genesis"]
+        )
         whole = options.select(name, data=["scans=scans"]).plan
         part = options.select(name, data=["scans=scans"], tasks="ncs").plan
-        assert {c.key for c in part.cells} == {c.key for c in whole.cells if c.task == "ncs"}
+        assert {c.key for c in part.cells} == {c.key for c in whole.cells if c.task == "ncs[data=phantom]"}
         assert len(part.cells) == 2
 
     def test_a_seed_named_twice_counts_once(self, ask: Ask) -> None:
@@ -268,13 +273,13 @@ class TestStatus:
         name = suite()
         settle(planned(name))
         answer = ask("status", "--suite", name, "--why", "--set", "fine_tuning.batch_size=3")
-        assert "scratch on ncs, seeds 0/0: not computed" in answer.out
+        assert "scratch on ncs[data=phantom], seeds 0/0: not computed" in answer.out
         assert "task.training.batch_size: 16 -> 3" in answer.out
 
     def test_why_tells_of_missing_data_and_of_an_empty_ledger(self, ask: Ask) -> None:
         answer = ask("status", "--suite", with_scans(), "--why")
         assert "scratch on scans, seeds 0/0: no folder given" in answer.out
-        assert "scratch on ncs, seeds 0/0: not computed; no finished cell to compare with" in answer.out
+        assert "scratch on ncs[data=phantom], seeds 0/0: not computed; no finished cell to compare with" in answer.out
 
     def test_a_damaged_record_is_named_with_what_to_do(self, ask: Ask) -> None:
         name = suite()
@@ -389,7 +394,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--data", "x"], ["--data 'x' is not NAME=PATH"]),
     (["--data", "=y"], ["--data '=y' is not NAME=PATH"]),
     (["--data", "x="], ["--data 'x=' is not NAME=PATH"]),
-    (["--data", "x=/"], ["--data x=...", "Known: phantom, phantom-labelled"]),
+    (["--data", "x=/"], ["--data x=...", "Known: phantom, phantom-brains, phantom-films"]),
     (["--data", "a=1", "--data", "a=2"], ["--data a=... is given twice"]),
     (["--data", "phantom=/"], ["'phantom' reads no folder"]),
     (["--set", "nonsense"], ["--set 'nonsense' is not key=value"]),

@@ -18,7 +18,7 @@ Ask = Callable[..., tuple[int, str, str]]
 SUITE = {
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["scratch", {"name": "scratch", "label": "wide", "config": {"width": 64}}],
-    "tasks": ["ncs", "lcs"],
+    "tasks": ["ncs[data=phantom]", "lcs[data=phantom]"],
     "fine_tuning_seeds": "0-5",
 }
 
@@ -43,7 +43,7 @@ def settle(scores: dict[str, float], *settings: str) -> None:
     """Put a record of each cell on ncs into the ledger: a method's level, and 0.01 more with each seed."""
     plan = options.select("mine.yaml", settings=list(settings)).plan
     for cell in plan.cells:
-        if cell.task == "ncs" and cell.method in scores:
+        if cell.task == "ncs[data=phantom]" and cell.method in scores:
             value = scores[cell.method] + 0.01 * (cell.fine_tuning_seed + cell.pretraining_seed)
             record = {"key": cell.key, "status": "done", "recipe": plan.jobs[cell.key].recipe, "cases": []}
             metrics = {"headline": "iou_bin", "parity": None, "metrics": {"iou_bin": value}, "error": None}
@@ -75,7 +75,7 @@ class TestWithoutALedger:
 class TestFromALedger:
     def test_it_tells_what_was_measured_and_how_many_more_seeds_are_needed(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})
-        code, out, _ = ask("--suite", "mine.yaml", "--task", "ncs")
+        code, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]")
         assert code == 0
         # d = 0.02 / 0.0187 = 1.07, for which two-sided alpha 0.05 and power 0.8 take 15 a side
         assert "difference +2.00, spread 1.87, d = 1.07, n = 6 and 6, power 0.39, needed 15: 9 more fine-tuning" in out
@@ -83,26 +83,26 @@ class TestFromALedger:
 
     def test_a_stated_difference_is_sought_instead_of_the_measured_one(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})
-        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--difference", "0.06")
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--difference", "0.06")
         assert "difference +2.00 (sought 6.00), spread 1.87, d = 3.21" in out
         assert "needed 5: 6 fine-tuning seeds are enough" in out
 
     def test_several_pretrainings_are_what_is_counted(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52}, "pretraining_seeds=0-2")
-        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--pretraining-seeds", "0-2")
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--pretraining-seeds", "0-2")
         assert "n = 3 and 3" in out
         assert "more pretraining seeds" in out
         assert "checkpoint" not in out
 
     def test_one_of_several_planned_pretrainings_is_about_this_checkpoint_only(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})
-        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--pretraining-seeds", "0-2")
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--pretraining-seeds", "0-2")
         assert "n = 6 and 6" in out
         assert "There is one pretraining (scratch, wide), so fine-tuning seeds are counted" in out
 
     def test_more_comparisons_need_more_seeds(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.52})
-        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs", "--comparisons", "9")
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--comparisons", "9")
         assert "alpha 0.05 shared by 9 comparisons" in out
         assert "needed 25: 19 more" in out
 
@@ -114,7 +114,7 @@ class TestFromALedger:
 
     def test_equal_scores_leave_nothing_to_count_with(self, ask: Ask) -> None:
         settle({"scratch": 0.5, "wide": 0.5})
-        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs")
+        _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]")
         assert "no difference, nothing to count with" in out
 
     def test_an_unknown_method_suggests_the_nearest(self, ask: Ask) -> None:

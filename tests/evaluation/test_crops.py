@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sg_bench.data.store import Store
+from sg_bench.data.prepare import Prepared
+from sg_bench.data.sampling import cut
+from sg_bench.data.sources.base import Case
+from sg_bench.data.store import Store, finish, write_case
 from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import (
     MOST_VOXELS,
     Crop,
     candidate_crops,
     cut_crop,
+    fixed_crops,
     foreground_crop,
     foreground_voxels,
+    nearest,
+    truth_of,
 )
 from sg_bench.tasks import Task, read_task
 
@@ -100,7 +107,61 @@ class TestCut:
     def test_a_classification_gets_a_single_truth(self, store: Store) -> None:
         for crop in candidate_crops(store, ["big"]):
             _, truth = cut_crop(store, task("ncc"), crop)
-            assert (truth.shape, bool(truth)) == ((), crop.positive)
+            assert truth.tolist() == [crop.positive]
+
+    def test_a_window_is_resized_to_the_patch_with_its_truth(self, store: Store) -> None:
+        (crop, *_) = candidate_crops(store, ["big"])
+        image, truth = cut_crop(store, task(window=(16, 16, 8)), crop)
+        whole = np.asarray(cut(store.image("big"), (-2, -2, 3), (16, 16, 8)), np.float32)
+        np.testing.assert_allclose(image, whole.reshape(8, 2, 8, 2, 8).mean(axis=(1, 3)), atol=1e-3)
+        mask = cut(store.label("big"), (-2, -2, 3), (16, 16, 8)) > 0
+        np.testing.assert_array_equal(truth, mask[1::2, 1::2])
+
+    def test_a_candidate_with_values_of_its_own_is_told_from_its_neighbours(self, store: Store) -> None:
+        (crop, *_) = candidate_crops(store, ["big"])
+        own = replace(crop, target=(6,))
+        assert cut_crop(store, task(), crop)[1].any()
+        assert not cut_crop(store, task(), own)[1].any()
+
+
+class TestFilms:
+    @pytest.fixture
+    def films(self, tmp_path: Path) -> Store:
+        for number in range(3):
+            image = np.full((40, 36, 1), number / 4, np.float16)
+            case = Case(f"f{number}", "p", findings=(number % 2, 1, 0))
+            write_case(tmp_path, case, Prepared(image, (1.0, 1.0, 1.0), np.eye(4)))
+        finish(tmp_path, {"findings": ["Mass", "Edema", "Hernia"]}, ["f0", "f1", "f2"])
+        return Store.open(tmp_path)
+
+    @staticmethod
+    def card(*findings: str) -> Task:
+        card = read_task("dxc").model_dump() | {"findings": findings}
+        card["sampling"] |= {"patch": (32, 32, 1)}
+        return Task.model_validate(card)
+
+    def test_a_film_has_one_crop_its_middle(self, films: Store) -> None:
+        (crop, *_) = fixed_crops(self.card("Mass"), films, films.ids)
+        image, _ = cut_crop(films, self.card("Mass"), crop)
+        assert (crop.id, image.shape) == ("f0", (32, 32, 1))
+        assert crop.centre == (20, 18, 0)
+
+    def test_its_truth_are_the_cards_findings_in_the_cards_order(self, films: Store) -> None:
+        crops = fixed_crops(self.card("Edema", "Mass"), films, films.ids)
+        truths = [cut_crop(films, self.card("Edema", "Mass"), crop)[1].tolist() for crop in crops]
+        assert truths == [[True, False], [True, True], [True, False]]
+
+    def test_a_finding_that_the_source_does_not_tell_is_named(self, films: Store) -> None:
+        (crop, *_) = fixed_crops(self.card("Nodule"), films, ["f0"])
+        with pytest.raises(DataError, match=r"case 'f0' does not tell 'Nodule'.*Mass"):
+            truth_of(films, self.card("Nodule"), crop)
+
+
+class TestNearest:
+    def test_it_takes_the_value_in_the_middle_of_each_new_voxel(self) -> None:
+        label = np.arange(6).reshape(6, 1, 1)
+        assert nearest(label, (3, 1, 1)).ravel().tolist() == [1, 3, 5]
+        assert nearest(label, (12, 1, 2))[:, 0, 1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 class TestForegroundVoxels:
@@ -131,6 +192,14 @@ class TestForegroundCrops:
         starts = np.array([crop.centre for crop in drawn(store, task(centred=0.0), "big", 2000)]) - 4
         assert starts.min(axis=0).tolist() == [0, 0, 0]
         assert starts.max(axis=0).tolist() == [40 - 8, 32 - 8, 24 - 8]
+
+    def test_a_border_keeps_crops_away_from_the_faces_where_the_image_is_large_enough(self, store: Store) -> None:
+        for centred in (0.0, 1.0):
+            crops = drawn(store, task(centred=centred, border=(6, 3, 50)), "big", 500)
+            starts = np.array([crop.centre for crop in crops]).astype(int) - 4
+            assert starts.min(axis=0).tolist()[:2] >= [6, 3]
+            assert (starts.max(axis=0) <= [40 - 8 - 6, 32 - 8 - 3, 8]).all()
+            assert (starts[:, 2] == 8).all()
 
     def test_an_image_smaller_than_the_patch_lies_in_its_middle(self, store: Store) -> None:
         card = task(centred=0.0)
