@@ -20,7 +20,7 @@ def segmented(seed: int) -> Predictions:
     ids = [f"p{n}#0" for n in range(5)]
     truths = {id_: (draw.random((4, 4, 2)) < 0.4).astype(np.uint8) for id_ in ids}
     return Predictions(
-        {id_: (0.6 * truths[id_] + 0.4 * draw.random((4, 4, 2))).astype(np.float16) for id_ in ids}, truths
+        {id_: (0.3 * truths[id_] + 0.7 * draw.random((4, 4, 2))).astype(np.float16) for id_ in ids}, truths
     )
 
 
