@@ -1,0 +1,106 @@
+"""`sg-bench rescore`: every metric again, from the stored predictions alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.errors import UsageError
+from sg_bench.ledger import Ledger, Record
+from sg_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sg_bench.evaluation.rescoring import Rescored, State
+    from sg_bench.reporting.tables import Cell
+
+Cells = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[CELL]...", help="Six or more digits of a key, method/task, or method/task/0/3; else all."),
+]
+SuiteName = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
+From = Annotated[
+    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
+]
+Stream = Annotated[
+    int | None,
+    typer.Option("--stream", metavar="BATCH", min=1, help="Print mean_iou_keras batch by batch too; theirs were 16."),
+]
+Write = Annotated[bool, typer.Option("--write", help="Put what differs into the records; the old values stay there.")]
+
+
+def rescore(
+    cells: Cells = None,
+    suite: SuiteName = "",
+    work: From = None,
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    settings: options.Set = [],  # noqa: B006 - likewise
+    stream: Stream = None,
+    write: Write = False,
+) -> None:
+    """Compute every metric again from the stored predictions, and compare it with the ledger.
+
+    Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
+    Exit codes: 0 all the same or written, 1 something differs, 2 wrong usage, 3 predictions are missing or damaged.
+    """
+    from sg_bench.evaluation import rescoring
+
+    workspace = Workspace(work) if work else Workspace.default()
+    if suite and cells:
+        raise UsageError("rescore takes cells or --suite, not both", hint="Leave one out")
+    chosen = options.select(suite, work=work, data=data, settings=settings).plan.cells if suite else None
+    ledger, results = Ledger(workspace), []
+    for cell, record in _finished(ledger, chosen if chosen is not None else _named(workspace.root, cells or [])):
+        found = rescoring.rescore(record, workspace, stream=stream)
+        done = write and rescoring.write(found, ledger)
+        name = f"{cell.method}/{cell.task}/{cell.pretraining_seed}/{cell.fine_tuning_seed}"
+        for line in _lines(found, record, stream):
+            typer.echo(f"{name} {cell.key[:12]}: {line}{' (written)' if done else ''}")
+        results.append(found)
+    if not results:
+        raise UsageError(f"{workspace.root}: none of these cells is finished", hint="sg-bench run computes them")
+    typer.echo(_summary(results))
+    if write and any(found.state == "differs" for found in results):
+        typer.echo("Tables are as they were: sg-bench report writes them anew.")
+    raise typer.Exit(rescoring.exit_code(results, written=write))
+
+
+def _named(folder: Path, names: Sequence[str]) -> list[Cell]:
+    """Return the cells of a folder that have these names; all of them without a name."""
+    from sg_bench.reporting.explain import find_cells
+    from sg_bench.reporting.folders import read_evidence
+
+    evidence = read_evidence(folder)
+    found = [cell for name in names for cell in find_cells(evidence, name)] if names else evidence.cells
+    return list({cell.key: cell for cell in found}.values())
+
+
+def _finished(ledger: Ledger, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Record]]:
+    for cell in {cell.key: cell for cell in cells if cell.key}.values():
+        record = ledger.get(cell.key)
+        if record and record["status"] == "done":
+            yield cell, record
+
+
+def _lines(found: Rescored, record: Record, stream: int | None) -> Iterator[str]:
+    if found.reason:
+        yield f"{found.state}: {found.reason}"
+    elif found.state == "same":
+        yield "same"
+    yield from (f"{change.name} {change.old} -> {change.new}" for change in found.changes)
+    if found.rows:
+        yield f"the rows of {found.rows} of {len(record['cases'])} cases"
+    if found.streamed is not None:
+        pooled = found.metrics["mean_iou_keras"]
+        yield f"mean_iou_keras_stream, batches of {stream}: {found.streamed!r} (pooled: {pooled!r})"
+
+
+def _summary(results: Sequence[Rescored]) -> str:
+    counts = Counter(found.state for found in results)
+    names: dict[State, str] = {"same": "same", "differs": "different", "missing": "without predictions"}
+    told = ", ".join(f"{count} {names.get(state, state)}" for state, count in sorted(counts.items(), reverse=True))
+    return f"{len(results)} {'cell' if len(results) == 1 else 'cells'} scored again: {told}"
