@@ -1,24 +1,30 @@
-"""The embedded phantom: procedural chest CT, so that everything runs, and can be tested, without a download.
+"""The embedded phantom: procedural chest CT, brain MRI and chest films, so that everything runs without a download.
 
 It is a proving ground and no substitute for patients: every table made from it says so. Only `PhantomSource.load`
-imports what computes the volumes.
+imports what computes the images.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study
-from sg_bench.data.sources.phantom.organs import Organ
+from sg_bench.data.sources.phantom.organs import FINDINGS, Organ
 from sg_bench.errors import DataError
 from sg_bench.recipes import Shape
 
+if TYPE_CHECKING:
+    from sg_bench.data.sources.phantom.streams import Identity
+
 __all__ = ["Organ", "PhantomConfig", "PhantomSource"]
 
-SMALLEST: Shape = (48, 48, 32)
-"""Below this the smallest nodules fall between the voxels."""
+Modality = Literal["ct", "mri", "film"]
+
+SHAPES: dict[Modality, Shape] = {"ct": (72, 72, 48), "mri": (48, 48, 40), "film": (64, 64, 1)}
+SMALLEST: dict[Modality, Shape] = {"ct": (48, 48, 32), "mri": (32, 32, 27), "film": (48, 48, 1)}
+"""Below this the smallest lesions fall between the voxels."""
 
 
 class PhantomConfig(SourceConfig):
@@ -26,59 +32,104 @@ class PhantomConfig(SourceConfig):
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
     """Of the anatomy: enters every random stream, so another version means other patients."""
+    modality: Modality = "ct"
+    """ct: chests; film: the same patients' chests, on one film each; mri: other patients' brains without the skull."""
+    sequence: Literal["flair", "t1", "t1ce", "t2"] = "flair"
+    """Which of a brain's four images; mri only."""
     patients: Annotated[int, Field(ge=1, le=10_000)] = 24
     """Patient i is the same whatever their number."""
     labelled: bool = False
-    """Labelled patients are others than the unlabelled ones; they have nodules, a label map and candidates."""
+    """Labelled patients are others than the unlabelled ones, and only they are ill. A CT has nodules, a map of `Organ`
+    numbers and candidates; a brain has a tumour in BraTS's classes; a film has findings, and its pneumothorax is
+    outlined as 1. White-matter spots are in every brain and belong to no class."""
     nuisance: Literal["clean", "scanner"] = "clean"
     """scanner: each labelled image has its own gamma, gain, offset and noise; unlabelled images never do."""
     cohort: Literal["development", "held_out"] = "development"
     """held_out patients serve committed results only: no choice made during development has seen them."""
-    shape: Shape = (72, 72, 48)
-    """Voxels; the field of view stays 360 x 360 x 288 mm."""
+    shape: Shape = SHAPES["ct"]
+    """Voxels; (columns, rows, 1) for a film. Left out, it is 72 x 72 x 48 (ct), 48 x 48 x 40 (mri) or 64 x 64 x 1
+    (film). The field of view stays 360 x 360 x 288 mm (ct), 192 x 192 x 160 mm (mri) or 360 x 230 mm (film)."""
 
-    @field_validator("shape")
+    @model_validator(mode="before")
     @classmethod
-    def _large_enough(cls, shape: Shape) -> Shape:
-        if any(size < least for size, least in zip(shape, SMALLEST, strict=True)):
-            raise ValueError(f"shape must be at least {SMALLEST} voxels along (x, y, z), not {shape}")
-        return shape
+    def _shaped(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "shape" not in given and given.get("modality") in SHAPES:
+            return {**given, "shape": SHAPES[given["modality"]]}
+        return given
+
+    @model_validator(mode="after")
+    def _possible(self) -> PhantomConfig:
+        least = SMALLEST[self.modality]
+        if any(size < smallest for size, smallest in zip(self.shape, least, strict=True)):
+            raise ValueError(f"shape of {self.modality} must be at least {least} along (x, y, z), not {self.shape}")
+        if self.modality == "film" and self.shape[2] != 1:
+            raise ValueError(f"shape of film must be (columns, rows, 1), not {self.shape}")
+        if self.modality != "mri" and self.sequence != "flair":
+            raise ValueError(f"sequence belongs to mri, so {self.modality} cannot have '{self.sequence}'")
+        return self
 
 
 class PhantomSource(Source):
-    """Chest CT computed on demand: the same bits for the same config and patient, in any process."""
+    """Images computed on demand: the same bits for the same config and patient, in any process."""
 
     name: ClassVar[str] = "phantom"
     needs_root: ClassVar[bool] = False
+    namespace: ClassVar[str] = "phantom"
+    findings: ClassVar[tuple[str, ...]] = FINDINGS
+    """Of labelled films only."""
     config: PhantomConfig
 
     def scan(self) -> list[Case]:
         """Return one case a patient, sorted by id; there are no files."""
-        names = (f"{self._prefix}{index:04d}" for index in range(self.config.patients))
-        return [Case(id=name, patient=name) for name in names]
+        return [self._case(index) for index in range(self.config.patients)]
 
     def problems(self) -> list[Problem]:
         """Return nothing: what is computed cannot be damaged."""
         return []
 
     def load(self, case: Case) -> Study:
-        """Compute one case: image in HU, (x, y, z), RAS+; if labelled, `Organ` numbers and candidates too.
+        """Compute one case: a volume (x, y, z), RAS+, or a film (columns, rows, 1); see `PhantomConfig` for labels.
+
+        A CT is in HU. A brain is in its scanner's units, above 0, and exactly 0 around it. A film is in [0, 255].
 
         Raises:
             DataError: the case is of another config.
         """
-        from sg_bench.data.sources.phantom.streams import Identity
-        from sg_bench.data.sources.phantom.studies import make_study
+        from sg_bench.data.sources.phantom import studies
 
-        config = self.config
-        identity = Identity(config.version, config.cohort == "held_out", config.labelled, self._index(case))
+        config, identity = self.config, self._identity(self._index(case))
         scanner = config.nuisance == "scanner"
-        return make_study(identity, config.shape, scanner_nuisance=scanner)
+        if config.modality == "mri":
+            return studies.make_mri(identity, config.sequence, config.shape, scanner_nuisance=scanner)
+        make = studies.make_film if config.modality == "film" else studies.make_ct
+        return make(identity, config.shape, scanner_nuisance=scanner)
+
+    @property
+    def _population(self) -> str:
+        cohort = "h" if self.config.cohort == "held_out" else ""
+        return f"{cohort}{'l' if self.config.labelled else 'u'}"
 
     @property
     def _prefix(self) -> str:
-        cohort = "h" if self.config.cohort == "held_out" else ""
-        return f"phantom-{cohort}{'l' if self.config.labelled else 'u'}"
+        image = {"ct": "", "mri": f"brain-{self.config.sequence}-", "film": "film-"}
+        return f"phantom-{image[self.config.modality]}{self._population}"
+
+    def _case(self, index: int) -> Case:
+        body = "brain-" if self.config.modality == "mri" else ""
+        patient = f"phantom-{body}{self._population}{index:04d}"
+        return Case(id=f"{self._prefix}{index:04d}", patient=patient, findings=self._findings(index))
+
+    def _findings(self, index: int) -> tuple[int, ...]:
+        if self.config.modality != "film" or not self.config.labelled:
+            return ()
+        from sg_bench.data.sources.phantom.findings import draw_findings
+
+        return draw_findings(self._identity(index))
+
+    def _identity(self, index: int) -> Identity:
+        from sg_bench.data.sources.phantom.streams import Identity
+
+        return Identity(self.config.version, self.config.cohort == "held_out", self.config.labelled, index)
 
     def _index(self, case: Case) -> int:
         number = case.id.removeprefix(self._prefix)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sg_bench.data.sources.phantom.disease import Disease, paint_disease, with_heart
 from sg_bench.data.sources.phantom.geometry import Canvas, Ellipsoid, Grid, Volume, overlap, pillar, soft
 from sg_bench.data.sources.phantom.noise import smooth_noise
 from sg_bench.data.sources.phantom.organs import Organ
@@ -20,10 +21,22 @@ THIN = 0.04
 INSIDE_LUNG = (Organ.LUNG, Organ.AIRWAY, Organ.VESSEL)
 
 
-def make_chest(identity: Identity, patient: Patient, grid: Grid) -> Canvas:
-    """Return the patient's chest as it is, before a scanner adds its noise."""
+def make_chest(identity: Identity, patient: Patient, grid: Grid, disease: Disease | None = None) -> Canvas:
+    """Return the patient's chest as it is, before a scanner adds its noise.
+
+    Args:
+        identity: draws all but the build.
+        patient: the build.
+        grid: the voxels.
+        disease: None for a healthy chest.
+    """
     trees = identity.generator(Stream.TREES)
-    canvas = paint_chest(patient, lung_vessels(trees), bronchi(trees), grid)
+    vessels, airways = lung_vessels(trees), bronchi(trees)
+    if disease:
+        patient = with_heart(patient, disease.heart)
+    canvas = paint_chest(patient, vessels, airways, grid)
+    if disease:
+        paint_disease(identity.generator(Stream.OUTLINES), canvas, lung_depths(patient, grid), patient.thorax, disease)
     posed = deform(canvas, draw_pose(identity.generator(Stream.POSE)))
     add_texture(identity.generator(Stream.TEXTURE), posed)
     return posed
@@ -67,11 +80,11 @@ def lung_depths(patient: Patient, grid: Grid) -> tuple[Volume, Volume]:
 def add_texture(rng: np.random.Generator, canvas: Canvas) -> None:
     """Add each tissue's own grain, in HU, in place."""
     grid, label = canvas.grid, canvas.label
-    solid = ~np.isin(label, (Organ.BACKGROUND, *INSIDE_LUNG))
-    canvas.hu += (12 * smooth_noise(rng, grid, 10) + 8 * smooth_noise(rng, grid, 25)) * solid
-    canvas.hu += (25 * smooth_noise(rng, grid, 8) + 30 * smooth_noise(rng, grid, 40)) * (label == Organ.LUNG)
-    canvas.hu += 6 * smooth_noise(rng, grid, 12) * (label == Organ.LIVER)
-    canvas.hu += 16 * smooth_noise(rng, grid, 6) * (label == Organ.SPLEEN)
+    solid = ~np.isin(label, (Organ.BACKGROUND, *INSIDE_LUNG, Organ.PLEURAL_AIR))
+    canvas.image += (12 * smooth_noise(rng, grid, 10) + 8 * smooth_noise(rng, grid, 25)) * solid
+    canvas.image += (25 * smooth_noise(rng, grid, 8) + 30 * smooth_noise(rng, grid, 40)) * (label == Organ.LUNG)
+    canvas.image += 6 * smooth_noise(rng, grid, 12) * (label == Organ.LIVER)
+    canvas.image += 16 * smooth_noise(rng, grid, 6) * (label == Organ.SPLEEN)
 
 
 def _diaphragm(grid: Grid, rim: float, side: int) -> Volume:

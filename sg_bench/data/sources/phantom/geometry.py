@@ -1,8 +1,8 @@
 """Space: the voxel grid, solids as depth below their surface, and the canvas that organs are painted on.
 
 Canonical space is right-anterior-superior and measured in half fields of view, so the volume spans [-1, 1] along
-x (to the patient's right), y (to the front) and z (upwards); one unit is 180, 180 and 144 mm. A depth is positive
-inside a solid and in the same unit.
+x (to the patient's right), y (to the front) and z (upwards); in the chest, one unit is 180, 180 and 144 mm. A depth is
+positive inside a solid and in the same unit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.organs import Organ
 from sg_bench.recipes import Shape
 
 Volume = NDArray[np.float32]
@@ -25,8 +24,10 @@ Points = NDArray[np.float64]
 Vector = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
-HALF_FIELD: Vector = (180.0, 180.0, 144.0)
-"""Half the field of view along x, y, z in mm."""
+CHEST_FIELD: Vector = (180.0, 180.0, 144.0)
+"""Half the chest's field of view along x, y, z in mm."""
+BRAIN_FIELD: Vector = (96.0, 96.0, 80.0)
+"""Half the brain's."""
 EDGE = 0.06
 """Width over which an organ's border fades: partial volume and a real scanner's blur."""
 
@@ -36,11 +37,12 @@ class Grid:
     """Voxel centres that fill the field of view."""
 
     shape: Shape
+    half_field: Vector = CHEST_FIELD
 
     @property
     def spacing(self) -> Vector:
         """Return the voxel size in mm."""
-        x, y, z = (2 * half / size for half, size in zip(HALF_FIELD, self.shape, strict=True))
+        x, y, z = (2 * half / size for half, size in zip(self.half_field, self.shape, strict=True))
         return x, y, z
 
     @property
@@ -131,19 +133,26 @@ def soft(depth: Volume, edge: float = EDGE) -> Volume:
 
 
 class Canvas:
-    """A CT volume and its label map, painted organ over organ."""
+    """A volume and its label map, painted part over part.
 
-    def __init__(self, grid: Grid) -> None:
+    Args:
+        grid: its voxels.
+        background: what surrounds the patient: -1000 HU of air in CT.
+    """
+
+    def __init__(self, grid: Grid, background: float = -1000) -> None:
         self.grid = grid
-        self.hu: Volume = np.full(grid.shape, -1000, np.float32)
-        self.label: Labels = np.full(grid.shape, Organ.BACKGROUND, np.uint8)
+        self.background = background
+        self.image: Volume = np.full(grid.shape, background, np.float32)
+        """HU, or a sequence's intensities."""
+        self.label: Labels = np.zeros(grid.shape, np.uint8)
 
-    def paint(self, depth: Volume, hu: float | Volume, organ: Organ | None = None, *, edge: float = EDGE) -> None:
-        """Lay a solid of `hu` over what is there."""
-        self.cover(soft(depth, edge), hu, organ)
+    def paint(self, depth: Volume, value: float | Volume, part: int | None = None, *, edge: float = EDGE) -> None:
+        """Lay a solid of `value` over what is there."""
+        self.cover(soft(depth, edge), value, part)
 
-    def cover(self, coverage: Volume, hu: float | Volume, organ: Organ | None = None) -> None:
-        """Blend `hu` in by `coverage` (0 to 1); voxels covered by more than half become `organ`, if one is given."""
-        self.hu += (hu - self.hu) * coverage
-        if organ is not None:
-            np.copyto(self.label, np.uint8(organ), where=coverage > 0.5)
+    def cover(self, coverage: Volume, value: float | Volume, part: int | None = None) -> None:
+        """Blend `value` in by `coverage` (0 to 1); voxels covered by more than half become `part`, if one is given."""
+        self.image += (value - self.image) * coverage
+        if part is not None:
+            np.copyto(self.label, np.uint8(part), where=coverage > 0.5)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import Candidate
 from sg_bench.data.sources.phantom.anatomy import INSIDE_LUNG
-from sg_bench.data.sources.phantom.geometry import Box, Canvas, Grid, Mask, Points, Volume
+from sg_bench.data.sources.phantom.blobs import irregular_blob
+from sg_bench.data.sources.phantom.geometry import Canvas, Mask, Points
 from sg_bench.data.sources.phantom.organs import Organ
 
 RADII = (6.5, 18.0)
@@ -23,8 +24,6 @@ DEPTH = 10.0
 """Least distance of a nodule's centre from the lung's surface."""
 GAP = 12.0
 """Least distance between the surfaces of two nodules, before they become irregular."""
-REACH = 2.0
-"""In radii: no blob is longer than this from its centre."""
 CLEARANCE = 40.0
 """Least distance of a hard negative from any nodule's surface."""
 NEGATIVES_APART = 25.0
@@ -46,10 +45,8 @@ def add_nodules(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
     lungs = lung_space(canvas)
     nodules = _place_nodules(rng, _nodule_sites(canvas, lungs))
     for nodule in nodules:
-        box = canvas.grid.box(nodule.centre, REACH * nodule.radius + canvas.grid.voxel)
-        coverage = np.zeros_like(canvas.hu)
-        coverage[box] = _blob(rng, canvas.grid, nodule, box) * lungs[box]
-        canvas.cover(coverage, np.maximum(canvas.hu, np.float32(nodule.hu)), Organ.NODULE)
+        coverage = irregular_blob(rng, canvas.grid, nodule.centre, nodule.radius) * lungs
+        canvas.cover(coverage, np.maximum(canvas.image, np.float32(nodule.hu)), Organ.NODULE)
     return [_candidate(nodule.centre, positive=True, diameter=2 * nodule.radius) for nodule in nodules]
 
 
@@ -98,27 +95,6 @@ def _clear_of(placed: list[Nodule], sites: Points, radius: float) -> Mask:
     for nodule in placed:
         clear &= np.linalg.norm(sites - nodule.centre, axis=1) > nodule.radius + radius + GAP
     return clear
-
-
-def _blob(rng: np.random.Generator, grid: Grid, nodule: Nodule, box: Box) -> Volume:
-    """Draw an irregular blob: how far it covers each voxel of `box`, in [0, 1], with an edge of one voxel."""
-    places = grid.places(box) - nodule.centre
-    stretch = np.exp(rng.normal(0, 0.12, 3))
-    distance = np.sqrt((places**2 * stretch).sum(axis=-1)) + 1e-3
-    surface = nodule.radius * _lobulation(rng, places / distance[..., None])
-    coverage: Volume = np.clip((surface - distance) / grid.voxel + 0.5, 0, 1).astype(np.float32)
-    return coverage
-
-
-def _lobulation(rng: np.random.Generator, directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw how far the surface bulges in each direction (..., 3), around 1."""
-    bulge = np.ones(directions.shape[:-1])
-    for _ in range(4):
-        pole = rng.normal(0, 1, 3)
-        angle = np.arccos(np.clip((directions * (pole / np.linalg.norm(pole))).sum(axis=-1), -1, 1))
-        waves, phase = int(rng.integers(1, 4)), rng.uniform(0, 2 * np.pi)
-        bulge += rng.uniform(0.05, 0.15) * np.cos(waves * angle + phase)
-    return bulge
 
 
 def _thick_vessels(canvas: Canvas) -> Mask:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sg_bench.data.sources.phantom.geometry import HALF_FIELD, Grid, Volume
+from sg_bench.data.sources.phantom.geometry import Grid, Volume
 from sg_bench.recipes import Shape
 
 
 def smooth_noise(rng: np.random.Generator, grid: Grid, length: float) -> Volume:
     """Draw a field of SD 1 that varies over about `length` mm."""
-    coarse = [int(np.ceil(2 * half / length)) + 1 for half in HALF_FIELD]
+    coarse = [int(np.ceil(2 * half / length)) + 1 for half in grid.half_field]
     field = upsample(rng.standard_normal(coarse, dtype=np.float32), grid.shape)
     field /= field.std()
     return field

@@ -1,7 +1,7 @@
 """Scanner nuisance: each image as if another device had scaled it.
 
-Drawing and applying are apart, so that a nuisance can be recorded and replayed. It works on intensities in [0, 1],
-that is (HU + 1000) / 2000.
+Drawing and applying are apart, so that a nuisance can be recorded and replayed. It works on intensities scaled
+to [0, 1]: (HU + 1000) / 2000 in CT, the brightest voxel as 1 in MRI, grey value / 255 in films.
 """
 
 from __future__ import annotations
@@ -32,9 +32,16 @@ def draw_nuisance(rng: np.random.Generator, shape: Shape) -> ScannerNuisance:
     return ScannerNuisance(gamma, gain, offset, deviation * rng.standard_normal(shape, dtype=np.float32))
 
 
-def apply_nuisance(hu: Volume, nuisance: ScannerNuisance) -> Volume:
-    """Return the image in HU, within [-1000, 1000], as the other device would have shown it."""
-    intensity = np.clip((hu + 1000) / 2000, 0, 1)
+def apply_nuisance(image: Volume, nuisance: ScannerNuisance, *, low: float = -1000, high: float = 1000) -> Volume:
+    """Return the image as the other device would have shown it, within [`low`, `high`] (default: HU).
+
+    Args:
+        image: intensities; `low` and less counts as 0, `high` and more as 1.
+        nuisance: drawn for this image's shape.
+        low: lower end of the image's scale.
+        high: upper end.
+    """
+    intensity = np.clip((image - low) / (high - low), 0, 1)
     curve: Volume = np.power(intensity, nuisance.gamma, dtype=np.float32)
     changed = np.clip(nuisance.gain * curve + nuisance.offset + nuisance.noise, 0, 1)
-    return np.asarray(2000 * changed - 1000, dtype=np.float32)
+    return np.asarray((high - low) * changed + low, dtype=np.float32)

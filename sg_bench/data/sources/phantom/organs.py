@@ -1,8 +1,11 @@
-"""The classes of the phantom's label map."""
+"""What the phantom calls its parts: the classes of a CT's label map, and the findings of a film."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+
+FINDINGS = ("Cardiomegaly", "Effusion", "Nodule", "Pneumothorax", "Consolidation")
+"""Named and ordered as in ChestX-ray14."""
 
 
 class Organ(IntEnum):
@@ -29,3 +32,7 @@ class Organ(IntEnum):
     NODULE = 13
     VENA_CAVA = 14
     OESOPHAGUS = 15
+    PLEURAL_AIR = 16
+    """A pneumothorax; this and the following are in the chests of films only."""
+    PLEURAL_FLUID = 17
+    CONSOLIDATION = 18

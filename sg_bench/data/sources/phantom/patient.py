@@ -112,11 +112,12 @@ def _torso(rng: np.random.Generator) -> Torso:
 
 def _thorax(rng: np.random.Generator) -> Thorax:
     right, left = (
-        _solid(rng, (side * 0.45, -0.02, 0.15), (0.36, 0.50, 0.78), place=0.02, size=0.04, power=2.3) for side in SIDES
+        draw_solid(rng, (side * 0.45, -0.02, 0.15), (0.36, 0.50, 0.78), place=0.02, size=0.04, power=2.3)
+        for side in SIDES
     )
     return Thorax(
         lungs=(right, left),
-        heart=_solid(rng, (-0.13, 0.20, -0.18), (0.30, 0.27, 0.32), place=0.03, size=0.06),
+        heart=draw_solid(rng, (-0.13, 0.20, -0.18), (0.30, 0.27, 0.32), place=0.03, size=0.06),
         diaphragm=rng.normal(-0.35, 0.06),
         descending_aorta=rng.normal(-0.13, 0.015),
     )
@@ -124,15 +125,17 @@ def _thorax(rng: np.random.Generator) -> Thorax:
 
 def _abdomen(rng: np.random.Generator) -> Abdomen:
     lobes = (
-        _solid(rng, (0.42, 0.05, -0.60), (0.43, 0.52, 1.00), place=0.03, size=0.03, power=2.4),
-        _solid(rng, (0.02, 0.25, -0.75), (0.35, 0.28, 0.30), place=0.03, size=0.12),
+        draw_solid(rng, (0.42, 0.05, -0.60), (0.43, 0.52, 1.00), place=0.03, size=0.03, power=2.4),
+        draw_solid(rng, (0.02, 0.25, -0.75), (0.35, 0.28, 0.30), place=0.03, size=0.12),
     )
-    right, left = (_solid(rng, (side * 0.30, -0.36, -1.0), (0.12, 0.13, 0.25), place=0.02, size=0.03) for side in SIDES)
-    gas = _solid(rng, (-0.38, 0.32, -0.66), (0.15, 0.09, 0.15), place=0.04, size=0.2)
+    right, left = (
+        draw_solid(rng, (side * 0.30, -0.36, -1.0), (0.12, 0.13, 0.25), place=0.02, size=0.03) for side in SIDES
+    )
+    gas = draw_solid(rng, (-0.38, 0.32, -0.66), (0.15, 0.09, 0.15), place=0.04, size=0.2)
     return Abdomen(
         liver=lobes,
-        spleen=_solid(rng, (-0.58, -0.28, -0.72), (0.17, 0.22, 0.24), place=0.04, size=0.08),
-        stomach=_solid(rng, (-0.38, 0.20, -0.70), (0.26, 0.27, 0.26), place=0.04, size=0.08),
+        spleen=draw_solid(rng, (-0.58, -0.28, -0.72), (0.17, 0.22, 0.24), place=0.04, size=0.08),
+        stomach=draw_solid(rng, (-0.38, 0.20, -0.70), (0.26, 0.27, 0.26), place=0.04, size=0.08),
         gas=gas if rng.random() < 0.7 else None,
         kidneys=(right, left),
     )
@@ -158,7 +161,7 @@ def _attenuation(rng: np.random.Generator) -> Attenuation:
     )
 
 
-def _solid(
+def draw_solid(
     rng: np.random.Generator,
     centre: tuple[float, float, float],
     radii: tuple[float, float, float],

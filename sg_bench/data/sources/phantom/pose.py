@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.geometry import HALF_FIELD, Canvas, Grid
+from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Canvas, Grid, Vector
 from sg_bench.data.sources.phantom.noise import upsample
 
 CONTROL_POINTS = (6, 6, 5)
@@ -25,28 +25,33 @@ class Pose:
     """(3, *CONTROL_POINTS): elastic displacement, canonical."""
 
 
-def draw_pose(rng: np.random.Generator) -> Pose:
+def draw_pose(rng: np.random.Generator, half_field: Vector = CHEST_FIELD, *, amount: float = 1.0) -> Pose:
     """Draw a pose: turned by 5 degrees (SD) about the long axis and 3 about the others, scaled by 7 %, shifted.
 
     Patients are 5 % slimmer than the canonical one, so that few of them are wider than the field of view.
+
+    Args:
+        rng: draws the pose.
+        half_field: half the field of view in mm.
+        amount: the share of every SD that is drawn: less for images registered to an atlas.
     """
-    x, y, z = np.clip(np.deg2rad(rng.normal(0, (3.0, 3.0, 5.0))), -0.25, 0.25)
-    size = np.diag(np.exp(rng.normal((0.05, 0.05, 0), 0.07)))
-    to_mm = np.diag(HALF_FIELD)
+    x, y, z = np.clip(np.deg2rad(rng.normal(0, np.multiply(amount, (3.0, 3.0, 5.0)))), -0.25, 0.25)
+    size = np.diag(np.exp(rng.normal((0.05, 0.05, 0), 0.07 * amount)))
+    to_mm = np.diag(half_field)
     return Pose(
         matrix=np.linalg.inv(to_mm) @ _turn(2, z) @ _turn(1, y) @ _turn(0, x) @ size @ to_mm,
-        shift=rng.normal(0, 0.05, 3),
-        bend=rng.normal(0, 0.03, (3, *CONTROL_POINTS)).astype(np.float32),
+        shift=rng.normal(0, 0.05 * amount, 3),
+        bend=rng.normal(0, 0.03 * amount, (3, *CONTROL_POINTS)).astype(np.float32),
     )
 
 
 def deform(canvas: Canvas, pose: Pose) -> Canvas:
-    """Return the canvas as seen in `pose`: HU interpolated linearly, labels taken from the nearest voxel."""
+    """Return the canvas as seen in `pose`: intensities interpolated linearly, labels taken from the nearest voxel."""
     from scipy import ndimage
 
     places = _sampled_indices(canvas.grid, pose)
-    out = Canvas(canvas.grid)
-    ndimage.map_coordinates(canvas.hu, places, output=out.hu, order=1, mode="nearest")
+    out = Canvas(canvas.grid, canvas.background)
+    ndimage.map_coordinates(canvas.image, places, output=out.image, order=1, mode="nearest")
     ndimage.map_coordinates(canvas.label, places, output=out.label, order=0, mode="nearest")
     return out
 

@@ -19,17 +19,30 @@ class Stream(IntEnum):
     NEGATIVES = 5
     NOISE = 6
     NUISANCE = 7
+    FINDINGS = 8
+    DISEASE = 9
+    OUTLINES = 10
+    EXPOSURE = 11
+    FILM_NUISANCE = 12
+    BRAIN_BUILD = 13
+    BRAIN_FOLDS = 14
+    BRAIN_POSE = 15
+    TUMOUR = 16
+    SPOTS = 17
+    SEQUENCE = 18
+    SEQUENCE_NUISANCE = 19
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which patient."""
+    """Which patient. The chests have one film each; the brains are other people's."""
 
     version: int
     held_out: bool
     labelled: bool
     index: int
 
-    def generator(self, stream: Stream) -> np.random.Generator:
-        """Return a fresh generator that depends on this patient and `stream` only."""
-        return np.random.default_rng([self.version, int(self.held_out), int(self.labelled), self.index, int(stream)])
+    def generator(self, stream: Stream, *scan: int) -> np.random.Generator:
+        """Return a fresh generator that depends on this patient, `stream` and `scan` (which of several) only."""
+        patient = [self.version, int(self.held_out), int(self.labelled), self.index]
+        return np.random.default_rng([*patient, int(stream), *scan])

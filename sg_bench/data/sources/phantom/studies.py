@@ -1,38 +1,81 @@
-"""From a patient's identity to a study: chest, lesions, noise, nuisance, in this order."""
+"""From a patient's identity to a study: anatomy, lesions, scanner, nuisance, in this order.
+
+Only labelled images take the scanner nuisance: an unlabelled corpus comes from one scanner.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sg_bench.data.sources.base import Candidate, Study
+from sg_bench.data.sources.base import Candidate, Study, film_affine
+from sg_bench.data.sources.phantom import film, mri
 from sg_bench.data.sources.phantom.anatomy import make_chest
-from sg_bench.data.sources.phantom.geometry import Grid, Volume
+from sg_bench.data.sources.phantom.brain import make_brain
+from sg_bench.data.sources.phantom.disease import Disease, draw_disease
+from sg_bench.data.sources.phantom.findings import draw_findings
+from sg_bench.data.sources.phantom.geometry import BRAIN_FIELD, Grid, Volume
 from sg_bench.data.sources.phantom.lesions import add_nodules, hard_negatives
 from sg_bench.data.sources.phantom.noise import scanner_noise
 from sg_bench.data.sources.phantom.nuisance import apply_nuisance, draw_nuisance
 from sg_bench.data.sources.phantom.patient import draw_patient
 from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.tumours import draw_spots, draw_tumour
 from sg_bench.recipes import Shape
 
 HU_RANGE = (-1024, 3071)
 """What 12 bits of a CT scanner can say."""
 
 
-def make_study(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> Study:
-    """Return one patient's CT in HU; if labelled, with nodules, `Organ` labels and candidates.
-
-    Only labelled images take the scanner nuisance: an unlabelled corpus comes from one scanner.
-    """
+def make_ct(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> Study:
+    """Return one patient's CT in HU; if labelled, with nodules, `Organ` labels and candidates."""
     grid = Grid(shape)
     chest = make_chest(identity, draw_patient(identity.generator(Stream.BUILD)), grid)
     if not identity.labelled:
-        return Study(_scanned(identity, grid, chest.hu), grid.affine)
+        return Study(_scanned(identity, grid, chest.image), grid.affine)
     candidates: list[Candidate] = add_nodules(identity.generator(Stream.NODULES), chest)
     candidates += hard_negatives(identity.generator(Stream.NEGATIVES), chest)
-    image = _scanned(identity, grid, chest.hu)
+    image = _scanned(identity, grid, chest.image)
     if scanner_nuisance:
         image = apply_nuisance(image, draw_nuisance(identity.generator(Stream.NUISANCE), shape))
     return Study(image, grid.affine, chest.label, candidates)
+
+
+def make_mri(identity: Identity, sequence: mri.Sequence, shape: Shape, *, scanner_nuisance: bool) -> Study:
+    """Return one sequence of a patient's brain in the scanner's units; if labelled, with a tumour and its `Lesion`s."""
+    grid = Grid(shape, BRAIN_FIELD)
+    rng = identity.generator(Stream.SEQUENCE, mri.SEQUENCES.index(sequence))
+    contrast = mri.draw_contrast(rng, sequence)
+    brain = make_brain(identity, contrast.tissues, grid)
+    tumour = draw_tumour(identity.generator(Stream.TUMOUR), brain) if identity.labelled else None
+    label = tumour.label() if tumour else np.zeros(shape, np.uint8)
+    spots = draw_spots(identity.generator(Stream.SPOTS), brain, label > 0)
+    mri.add_lesions(brain, contrast, spots, tumour)
+    image = mri.scan(rng, brain)
+    if not identity.labelled:
+        return Study(image, grid.affine)
+    if scanner_nuisance:
+        nuisance = draw_nuisance(identity.generator(Stream.SEQUENCE_NUISANCE, mri.SEQUENCES.index(sequence)), shape)
+        image = apply_nuisance(image, nuisance, low=0, high=float(image.max())) * (image > 0)
+    return Study(image, grid.affine, label)
+
+
+def make_film(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> Study:
+    """Return the film of the chest that `make_ct` scans, in [0, 255]; if labelled, with findings and their outline.
+
+    The film's findings are its own: the nodules of a labelled CT were not there when the film was taken.
+    """
+    rows = shape[1]
+    disease = Disease()
+    if identity.labelled:
+        disease = draw_disease(identity.generator(Stream.DISEASE), draw_findings(identity))
+    chest = make_chest(identity, draw_patient(identity.generator(Stream.BUILD)), film.film_grid(shape), disease)
+    image = film.expose(chest, rows, film.draw_exposure(identity.generator(Stream.EXPOSURE), shape))
+    if not identity.labelled:
+        return Study(image, film_affine())
+    if scanner_nuisance:
+        nuisance = draw_nuisance(identity.generator(Stream.FILM_NUISANCE), shape)
+        image = apply_nuisance(image, nuisance, low=0, high=255)
+    return Study(image, film_affine(), film.outline_air(chest, rows))
 
 
 def _scanned(identity: Identity, grid: Grid, hu: Volume) -> Volume:

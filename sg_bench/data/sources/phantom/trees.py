@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.geometry import HALF_FIELD, Grid, Points, Vector, Volume
+from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Grid, Points, Vector, Volume
 from sg_bench.data.sources.phantom.patient import SIDES
 
 STEP = 5.0
@@ -127,4 +127,4 @@ def _mirrored(direction: Vector, side: int) -> NDArray[np.float64]:
 
 
 def _mm(canonical: Vector) -> NDArray[np.float64]:
-    return np.array(canonical) * HALF_FIELD
+    return np.array(canonical) * CHEST_FIELD

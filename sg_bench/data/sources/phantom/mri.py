@@ -1,0 +1,80 @@
+"""What an MRI scanner makes of a brain: the four sequences, blur, uneven coils, noise, and units of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sg_bench.data.sources.phantom.brain import Signal, Tissue
+from sg_bench.data.sources.phantom.geometry import Canvas, Volume
+from sg_bench.data.sources.phantom.noise import smooth_noise
+from sg_bench.data.sources.phantom.tumours import Lesion, Tumour, brain_space
+
+BLUR = 0.5
+"""SD of the point spread, in voxels."""
+
+
+Sequence = Literal["flair", "t1", "t1ce", "t2"]
+"""Which of a patient's four images; t1ce is T1 after contrast medium."""
+SEQUENCES: tuple[Sequence, ...] = ("flair", "t1", "t1ce", "t2")
+"""Their places number their random streams."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How bright one image shows what; white matter on T1 is about .6."""
+
+    tissues: Signal
+    lesions: dict[Lesion, float]
+    spots: float
+
+
+_TISSUES = (Tissue.FLUID, Tissue.GREY, Tissue.WHITE, Tissue.DEEP_GREY)
+_LESIONS = (Lesion.OEDEMA, Lesion.ENHANCING, Lesion.NECROSIS)
+_MEANS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
+    "flair": ((0.12, 0.50, 0.40, 0.46), (0.78, 0.70, 0.45), 0.78),
+    "t1": ((0.15, 0.43, 0.62, 0.50), (0.38, 0.36, 0.24), 0.48),
+    "t1ce": ((0.15, 0.45, 0.60, 0.52), (0.40, 0.92, 0.26), 0.48),
+    "t2": ((0.95, 0.56, 0.38, 0.45), (0.80, 0.68, 0.88), 0.76),
+}
+"""Tissues, lesions and spots, in the order above."""
+
+
+def draw_contrast(rng: np.random.Generator, sequence: Sequence) -> Contrast:
+    """Draw one image's contrast: tissues and lesions vary, and some lesions are fainter than others."""
+    tissues, lesions, spots = _MEANS[sequence]
+    shown = np.array(tissues) * np.exp(rng.normal(0, 0.04, len(tissues)))
+    strength = rng.uniform(0.65, 1.1)
+    around = 0.45
+    faint = around + strength * (np.array([*lesions, spots]) + rng.normal(0, 0.03, len(lesions) + 1) - around)
+    return Contrast(
+        dict(zip(_TISSUES, shown.tolist(), strict=True)),
+        dict(zip(_LESIONS, faint[:-1].tolist(), strict=True)),
+        float(faint[-1]),
+    )
+
+
+def add_lesions(canvas: Canvas, contrast: Contrast, spots: Volume, tumour: Tumour | None) -> None:
+    """Lay spots and tumour over the brain, in place; the canvas keeps its tissue labels."""
+    canvas.cover(spots, contrast.spots)
+    if tumour is not None:
+        canvas.cover(tumour.whole, contrast.lesions[Lesion.OEDEMA])
+        canvas.cover(tumour.core, contrast.lesions[Lesion.ENHANCING])
+        canvas.cover(tumour.necrosis, contrast.lesions[Lesion.NECROSIS])
+
+
+def scan(rng: np.random.Generator, canvas: Canvas) -> Volume:
+    """Return the image in the scanner's units, (x, y, z): above 0 in the brain and exactly 0 around it."""
+    from scipy import ndimage
+
+    grid = canvas.grid
+    image = ndimage.gaussian_filter(canvas.image, BLUR) + 0.015 * smooth_noise(rng, grid, 9)
+    image *= np.maximum(1 + 0.08 * smooth_noise(rng, grid, 110), 0.5)
+    deviation = np.float32(rng.uniform(0.012, 0.035))
+    real, imaginary = deviation * rng.standard_normal((2, *grid.shape), dtype=np.float32)
+    magnitude = np.hypot(np.maximum(image, 0) + real, imaginary)
+    units = np.float32(500 * np.exp(rng.normal(0, 0.4)))
+    scanned: Volume = np.where(brain_space(canvas), units * magnitude, np.float32(0))
+    return scanned

@@ -1,0 +1,122 @@
+"""What is wrong in a brain: a tumour, which is labelled, and white-matter spots, which only look like one.
+
+Lesions are put into the posed brain; lengths are in mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg_bench.data.sources.phantom.blobs import irregular_blob
+from sg_bench.data.sources.phantom.brain import Tissue
+from sg_bench.data.sources.phantom.geometry import Canvas, Labels, Mask, Points, Volume
+
+RADII = (16.0, 30.0)
+"""Smallest and largest tumour, oedema included."""
+DEPTH = 14.0
+"""Least distance of a tumour's centre from the brain's surface."""
+TUMOUR_PLACES = ((-50.0, -60.0, -10.0), (50.0, 60.0, 45.0))
+"""Corners of the box that its centre is drawn from: in a hemisphere, not in the hindbrain."""
+SPOT_PLACES = ((-40.0, -60.0, -15.0), (40.0, 60.0, 40.0))
+SPOTS = (2, 6)
+SPOT_RADII = (3.5, 7.0)
+CLEARANCE = 8.0
+"""Least distance of a spot's centre from the tumour, beyond the spot's radius."""
+
+
+class Lesion(IntEnum):
+    """BraTS's classes; there is no 3."""
+
+    NECROSIS = 1
+    OEDEMA = 2
+    ENHANCING = 4
+
+
+@dataclass(frozen=True)
+class Tumour:
+    """How far each part, with all that lies in it, covers each voxel: (x, y, z), in [0, 1]."""
+
+    whole: Volume
+    core: Volume
+    necrosis: Volume
+
+    def label(self) -> Labels:
+        """Return the map of `Lesion` numbers, 0 elsewhere."""
+        label = np.zeros(self.whole.shape, np.uint8)
+        label[self.whole > 0.5] = Lesion.OEDEMA
+        label[self.core > 0.5] = Lesion.ENHANCING
+        label[self.necrosis > 0.5] = Lesion.NECROSIS
+        return label
+
+
+def draw_tumour(rng: np.random.Generator, brain: Canvas) -> Tumour:
+    """Draw a tumour: oedema, in it an enhancing ring, in that the necrosis; it spares ventricles and clefts."""
+    inside, tissue = brain_space(brain), _parenchyma(brain)
+    sites = brain.grid.to_mm(np.argwhere((_depth(brain, inside) > DEPTH) & tissue))
+    centre, radius = _nearest(sites, rng.uniform(*TUMOUR_PLACES)), rng.uniform(*RADII)
+    core_radius = radius * rng.uniform(0.45, 0.65)
+    core_centre = centre + rng.normal(0, 0.1 * radius, 3)
+    whole = _oedema(rng, brain, centre, radius) * tissue
+    core = irregular_blob(rng, brain.grid, core_centre, core_radius) * inside
+    necrosis = irregular_blob(rng, brain.grid, core_centre, core_radius * rng.uniform(0.5, 0.65))
+    return Tumour(np.maximum(whole, core), core, np.minimum(necrosis, core))
+
+
+def draw_spots(rng: np.random.Generator, brain: Canvas, taken: Mask) -> Volume:
+    """Draw spots of the white matter, clear of `taken`: how far they cover each voxel, (x, y, z), in [0, 1]."""
+    from scipy import ndimage
+
+    white = brain.label == Tissue.WHITE
+    clear = white & (_depth(brain, brain_space(brain)) > DEPTH)
+    if taken.any():
+        away = ndimage.distance_transform_edt(~taken, sampling=brain.grid.spacing)
+        clear &= away > SPOT_RADII[1] + CLEARANCE
+    sites = brain.grid.to_mm(np.argwhere(clear))
+    covered = np.zeros(brain.grid.shape, np.float32)
+    count = int(rng.integers(*SPOTS, endpoint=True))
+    for place in rng.uniform(*SPOT_PLACES, size=(count, 3)):
+        spot = irregular_blob(rng, brain.grid, _nearest(sites, place), rng.uniform(*SPOT_RADII))
+        np.maximum(covered, spot * (brain.label > Tissue.FLUID), out=covered)
+    return covered
+
+
+def _nearest(sites: Points, place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the site nearest to `place`, so that a lesion lies there on any grid."""
+    site: NDArray[np.float64] = sites[np.square(sites - place).sum(axis=1).argmin()]
+    return site
+
+
+def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64], radius: float) -> Volume:
+    """Draw the whole tumour: a body, and an arm that reaches out of it."""
+    heading = rng.normal(0, 1, 3)
+    reach = rng.uniform(0.5, 0.9) * radius / np.linalg.norm(heading)
+    body, arm = (
+        irregular_blob(rng, brain.grid, place, size)
+        for place, size in ((centre, 0.9 * radius), (centre + reach * heading, 0.6 * radius))
+    )
+    return np.maximum(body, arm)
+
+
+def brain_space(brain: Canvas) -> Mask:
+    """Return all that skull-stripping left: tissue and fluid."""
+    kept: Mask = brain.label != Tissue.OUTSIDE
+    return kept
+
+
+def _parenchyma(brain: Canvas) -> Mask:
+    """Return the tissue, with the clefts that are too narrow to hold a tumour back."""
+    from scipy import ndimage
+
+    closed: Mask = ndimage.binary_closing(brain.label > Tissue.FLUID) & brain_space(brain)
+    return closed
+
+
+def _depth(brain: Canvas, mask: Mask) -> NDArray[np.float64]:
+    from scipy import ndimage
+
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(mask, sampling=brain.grid.spacing)
+    return depth
