@@ -7,7 +7,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import compare, explain, listing, merge, plan, power, report, run, status
+from sg_bench.cli import compare, data, explain, listing, merge, plan, power, report, run, status
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -29,6 +29,7 @@ app.command("explain")(explain.explain)
 app.command("merge")(merge.merge)
 app.command("power")(power.power)
 app.command("list")(listing.list_names)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

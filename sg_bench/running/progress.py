@@ -93,6 +93,7 @@ class Progress:
         self.started(job)
         share = cases / job.recipe["manifest"]["cases"]
         self._part(job, min(self.parts.get(job.key, 0.0) + share, 0.999))
+        self._heard([job])
 
     def poll(self, running: Iterable[Job]) -> None:
         """Read how far the running jobs are."""
@@ -104,6 +105,10 @@ class Progress:
                 continue
             if total:
                 self._part(job, min(done / total, 0.999))
+        self._heard(running)
+
+    def _heard(self, running: Iterable[Job]) -> None:
+        """Break a long silence, where no live view is drawn."""
         if not self.live and time.monotonic() - self.told_at >= LINE_SECONDS:
             for job in running:
                 if job.key in self.parts:

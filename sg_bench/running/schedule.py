@@ -145,8 +145,7 @@ class Scheduler:
             if taken and taken + unit.job.workers > self.backend.slots:
                 return
             del self.waiting[unit]
-            if not unit.cases:
-                self.progress.started(unit.job)
+            self.progress.started(unit.job)
             self.running[self.backend.submit(unit)] = unit
 
     def _finish(self, unit: Unit, future: Future[Failure | None]) -> None:

@@ -1,0 +1,257 @@
+"""`sg-bench data`: which public data sets there are, whether a copy is whole, its preparation, a look at it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sg_bench.data.catalogue import Chosen, Use
+    from sg_bench.data.sources.base import Case, Source
+    from sg_bench.reporting.figures.cases import Picture
+
+Name = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
+Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the source; repeatable.")
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes at once; else the machine's cores.")]
+SHOWN = 6
+"""Cases that `show` draws unless told otherwise."""
+
+app = typer.Typer(
+    help="Public data sets: where to get them, whether a copy is whole, prepare it, look at it.",
+    epilog="Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 data missing, damaged or left out.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def list_data(name: Annotated[str, typer.Argument(help="One data set: all that is known of it.")] = "") -> None:
+    """List the public data sets: size, licence, where to get each, which tasks and corpora use it.
+
+    Examples: sg-bench data list; sg-bench data list luna16
+    """
+    from sg_bench.data.catalogue import choose, uses
+    from sg_bench.registry import SOURCES
+
+    users = uses()
+    if name:
+        chosen = choose(name)
+        typer.echo(_whole(chosen.source, [use for use in users if use.source == chosen.source]))
+        return
+    for source in SOURCES.names():
+        try:
+            text = _brief(source, [use for use in users if use.source == source])
+        except UsageError as error:  # one broken package hides no other
+            typer.echo(f"{source}: {error}", err=True)
+            continue
+        if text:
+            typer.echo(text)
+
+
+@app.command("check")
+def check(
+    name: Name,
+    path: Root = None,
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+    read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged ones.")] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Print all that is wrong with a copy of a data set, and what it holds.
+
+    Examples: sg-bench data check luna16 /data/LUNA16; sg-bench data check lits /data/LiTS --read
+    """
+    from sg_bench.data.catalogue import layout, look
+
+    source = _chosen(name, settings).open(path)
+    found = look(source)
+    errors, started = list(found.errors), time.monotonic()
+    if read:
+        errors += _read(source, found.cases, jobs)
+    for problem in errors:
+        typer.echo(f"error: {_from_root(str(problem), source.root)}")
+    for problem in found.warnings:
+        typer.echo(f"warning: {_from_root(str(problem), source.root)}")
+    if not found.cases:
+        typer.echo(f"Nothing here is a case of {source.name}. {layout(source.name)}")
+    typer.echo(found.summary())
+    if source.about and source.about.counts:
+        typer.echo(f"Published: {_counts(source)}")
+    how = f"read in {time.monotonic() - started:.0f} s; " if read else ""
+    typer.echo(f"{how}{len(errors)} errors, {len(found.warnings)} warnings")
+    raise typer.Exit(DataError.exit_code if errors else 0)
+
+
+@app.command("prepare")
+def prepare(
+    name: Name,
+    path: Root = None,
+    suite: Annotated[str, typer.Option("--suite", help="Prepare for this suite; else for all built-in tasks.")] = "",
+    work: options.Work = None,
+    jobs: Jobs = None,
+) -> None:
+    """Prepare a data set for its tasks and corpora; goes on where it was stopped, and passes over damaged cases.
+
+    Examples: sg-bench data prepare luna16 /data/LUNA16; sg-bench data prepare scans /scans --suite mine.yaml
+    """
+    from sg_bench.running.stores import prepare_store, store_jobs
+    from sg_bench.workspace import Workspace
+
+    if not suite:
+        _chosen(name).open(path)
+    workspace = Workspace(work) if work else Workspace.default()
+    codes = [0]
+    for job in store_jobs(name, path, suite):
+        done = prepare_store(job, workspace, jobs=jobs, say=_note, terminal=sys.stderr.isatty())
+        if done.failure:
+            typer.echo(f"{job.title}: failed. {done.failure.message}", err=True)
+            codes.append(DataError.exit_code if done.failure.kind == "data" else 1)
+            continue
+        rate = f", {done.new} of them now in {done.seconds:.1f} s" if done.new else ", nothing to do"
+        rate += f", {done.megabytes / done.seconds:.1f} MB/s of source files" if done.megabytes else ""
+        typer.echo(f"{job.title}: {done.cases} cases{rate}, in {done.path}")
+        for skipped in done.skipped:
+            typer.echo(f"left out: {skipped.id}: {skipped.why}")
+        codes.append(DataError.exit_code if done.skipped else 0)
+    raise typer.Exit(1 if 1 in codes else max(codes))
+
+
+@app.command("show")
+def show(
+    name: Name,
+    path: Root = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The picture, .png; else NAME.png here.")] = None,
+    cases: Annotated[str, typer.Option("--cases", help="How many, or ids separated by commas.")] = str(SHOWN),
+    settings: Settings = [],  # noqa: B006 - likewise
+) -> None:
+    """Draw some cases into one picture: a slice each, labels outlined, candidates circled (green: the finding).
+
+    Examples: sg-bench data show phantom; sg-bench data show luna16 /data/LUNA16 --set candidates=annotations --cases 4
+    """
+    from sg_bench.reporting.figures.cases import montage
+
+    target = out or Path(f"{name}.png")
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--out {target}: the picture is a PNG", hint="Let the name end in .png")
+    chosen = _chosen(name, settings)
+    source = chosen.open(path)
+    pictures = []
+    for case in _selected(source.scan(), cases):
+        try:
+            pictures.append(_picture(source, case, chosen))
+        except DataError as error:
+            _note(f"left out: {case.id}: {error}")
+    if not pictures:
+        raise DataError(f"{name}: none of these cases can be drawn", hint=f"See sg-bench data check {name} --read")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    montage(pictures, target)
+    typer.echo(f"{len(pictures)} cases in {target}")
+
+
+def _chosen(name: str, settings: list[str] | None = None) -> Chosen:
+    from sg_bench.data.catalogue import choose
+    from sg_bench.recipes import merged
+    from sg_bench.suite import parse_setting
+
+    return choose(name, merged({}, *(parse_setting(setting) for setting in settings or [])))
+
+
+def _brief(source: str, users: list[Use]) -> str:
+    from sg_bench.data.catalogue import about
+
+    known = about(source)
+    if known is None:
+        return ""
+    lines = [f"{known.title}: {known.size}", f"licence: {known.licence}", f"get it: {known.where}", _used(users)]
+    return "\n".join([source, *(f"  {line}" for line in lines)])
+
+
+def _whole(source: str, users: list[Use]) -> str:
+    from sg_bench.data.catalogue import about, layout
+    from sg_bench.registry import SOURCES
+
+    known = about(source)
+    if known is None:
+        return "\n".join([f"{source}: {SOURCES.entry(source).summary}", layout(source), _used(users)])
+    text = {
+        "title": known.title,
+        "size": known.size,
+        "licence": known.licence,
+        "cite": known.citation,
+        "get it": known.where,
+        "layout": layout(source),
+        "folder": f"found under --data-root as {', '.join(known.folders)}" if known.folders else "",
+        "findings": ", ".join(SOURCES.load(source).findings),
+    }
+    lines = [f"{what + ':':<10}{line}" for what, line in text.items() if line]
+    counts = [f"  {count.number:>9,} {count.what} ({count.certainty})".replace(",", " ") for count in known.counts]
+    then = [f"sg-bench data {verb} {source} PATH" for verb in ("check", "prepare", "show")]
+    return "\n".join([source, *lines, "whole, it holds", *counts, _used(users), f"next: {'; '.join(then)}"])
+
+
+def _used(users: list[Use]) -> str:
+    return f"used by: {', '.join(use.who for use in users) or 'no built-in task or suite'}"
+
+
+def _counts(source: Source) -> str:
+    assert source.about is not None
+    return ", ".join(f"{count.number} {count.what} ({count.certainty})" for count in source.about.counts)
+
+
+def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
+    from sg_bench.running.stores import read_cases
+
+    return read_cases(source, cases, jobs=jobs, say=_note)
+
+
+def _selected(cases: list[Case], wanted: str) -> list[Case]:
+    """Return so many cases at even distances, or those that are named."""
+    from sg_bench.reporting.figures.slices import spread
+
+    by_id = {case.id: case for case in cases}
+    if wanted.isdecimal() and wanted not in by_id:
+        if int(wanted) == 0:
+            raise UsageError("--cases 0 draws nothing", hint="Name how many, or ids")
+        return [by_id[id_] for id_ in spread(list(by_id), int(wanted))]
+    ids = options.split_list(wanted)
+    unknown = [id_ for id_ in ids if id_ not in by_id]
+    if unknown or not ids:
+        from sg_bench.errors import did_you_mean
+
+        some = did_you_mean(unknown[0], by_id).partition("Known:")[0] if unknown else ""
+        first = f"The {len(by_id)} ids begin with {', '.join(list(by_id)[:3])}"
+        raise UsageError(f"--cases: no case '{(unknown or [wanted])[0]}'", hint=f"{some}{first}")
+    return [by_id[id_] for id_ in ids]
+
+
+def _picture(source: Source, case: Case, chosen: Chosen) -> Picture:
+    """Return a case on its own grid, windowed as its first user prepares it, with its axes along RAS."""
+    from sg_bench.data.prepare import prepare
+    from sg_bench.recipes import Preparation
+    from sg_bench.reporting.figures.cases import Picture
+
+    study = source.load(case)
+    window = chosen.preparation
+    if window is None:
+        ct = study.image.shape[2] > 1 and study.image.min() <= -500  # air, in HU
+        window = Preparation() if ct else Preparation(intensity="percentiles", clip=(0.5, 99.5))
+    own = window.model_copy(update={"orientation": "RAS", "spacing": None, "shape": None})
+    shown = [finding for finding, there in zip(source.findings, case.findings, strict=False) if there]
+    note = ", ".join(shown) or "no finding" if source.findings and case.findings else ""
+    return Picture(case.id, prepare(study, own, name=case.id), note)
+
+
+def _from_root(text: str, root: Path | None) -> str:
+    return text.replace(f"{root}/", "") if root else text
+
+
+def _note(line: str) -> None:
+    typer.echo(line, err=True)

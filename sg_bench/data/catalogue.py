@@ -1,0 +1,166 @@
+"""Which data sets there are, who uses them, and what is wrong with a user's copy.
+
+A data set is named as its source is, or as a task card or suite names it for `--data NAME=PATH`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sg_bench.data.sources.base import About, Case, Problem, Source
+from sg_bench.errors import DataError, UsageError, did_you_mean
+from sg_bench.recipes import Preparation, merged
+from sg_bench.registry import SOURCES
+from sg_bench.resources import suites, task_cards
+from sg_bench.suite import load_suite
+from sg_bench.tasks import Task, read_task, read_yaml, validated
+
+
+@dataclass(frozen=True)
+class Use:
+    """One built-in task or corpus that reads a data set."""
+
+    who: str
+    """As "task ncc" or "3d corpus of suite targets"."""
+    name: str
+    """What `--data` calls the data set there."""
+    source: str
+    config: Mapping[str, Any]
+    preparation: Preparation
+    task: str = ""
+    """The reference of the task, "" for a corpus."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A data set as a command names it: its source with settings, and how its users prepare it."""
+
+    name: str
+    source: str
+    config: Any
+    preparation: Preparation | None
+    """That of the first user; None where nobody uses it."""
+
+    def open(self, root: Path | None) -> Source:
+        """Return the source on its folder.
+
+        Raises:
+            UsageError: a folder is given to a source that reads none, or none to one that does.
+            DataError: there is no such folder; the hint tells how it should look.
+        """
+        cls: type[Source] = SOURCES.load(self.source)
+        if cls.needs_root and root is None:
+            raise UsageError(f"'{self.name}' lies in a folder, and none is given", hint="Give its path after the name")
+        if not cls.needs_root and root is not None:
+            raise UsageError(f"'{self.name}' is computed and reads no folder", hint="Leave the path out")
+        if root is not None and not root.is_dir():
+            what = "is a file, not a folder" if root.exists() else "no such folder"
+            raise DataError(f"{root}: {what}", hint=f"Correct the path. {layout(self.source)}".strip())
+        return cls(self.config, root.resolve() if root else None)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What looking through a data set has shown."""
+
+    cases: list[Case] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """Return "12 cases of 10 patients; groups: test 4, train 8"."""
+        groups = Counter(case.group for case in self.cases if case.group)
+        parts = [f"{len(self.cases)} cases of {len({case.patient for case in self.cases})} patients"]
+        labelled = sum(case.label is not None for case in self.cases)
+        if labelled:
+            parts.append(f"{labelled} with a label map")
+        if groups:
+            parts.append(f"groups: {', '.join(f'{name} {count}' for name, count in sorted(groups.items()))}")
+        return "; ".join(parts)
+
+
+def about(source: str) -> About | None:
+    """Return what is known of a source's public data set, None for what is none."""
+    cls: type[Source] = SOURCES.load(source)
+    return cls.about
+
+
+def layout(source: str) -> str:
+    """Return in one line how a data set's folder should look, as the module of its source tells it."""
+    module = sys.modules[SOURCES.load(source).__module__]
+    _, _, rest = (inspect.getdoc(module) or "").partition("\n\n")
+    return " ".join(rest.split())
+
+
+def uses() -> list[Use]:
+    """Return every use of data by the built-in task cards, with each of their variants of data, and suites."""
+    found = [_use(f"task {task.label}", task, reference) for reference, task in _tasks()]
+    for name in suites():
+        suite = load_suite(name)
+        folder = Path(suite.folder) if suite.folder else None
+        for dimension, corpus in suite.corpora.items():
+            who = f"{dimension} corpus of suite {name}"
+            if corpus.task:
+                found.append(_use(f"{who} (training part of {corpus.task})", read_task(corpus.task, folder)))
+            else:
+                found.append(Use(who, corpus.name, corpus.source, corpus.config, corpus.preparation))
+    return found
+
+
+def choose(name: str, settings: Mapping[str, Any] | None = None) -> Chosen:
+    """Return the data set called `name`, the settings of its first user laid under `settings`.
+
+    Raises:
+        UsageError: no such data set, or a setting that its source does not know.
+    """
+    users = uses()
+    named = [use for use in users if use.name == name] or [use for use in users if use.source == name]
+    if not named and name not in SOURCES.names():
+        raise UsageError(f"unknown data set '{name}'", hint=did_you_mean(name, {*SOURCES.names(), *known_names(users)}))
+    source = named[0].source if named else name
+    config = merged(dict(named[0].config) if named else {}, dict(settings or {}))
+    checked = validated(SOURCES.config(source), config, f"settings of source '{source}'")
+    return Chosen(name, source, checked, named[0].preparation if named else None)
+
+
+def known_names(users: list[Use]) -> list[str]:
+    """Return the names that `--data` knows of these uses, sorted."""
+    return sorted({use.name for use in users})
+
+
+def look(source: Source) -> Findings:
+    """Return every case and every problem that scanning can see.
+
+    Raises:
+        DataError: nothing in the folder is recognised, though nothing is told to be wrong either.
+    """
+    problems = source.problems()
+    errors = [problem for problem in problems if not problem.warning]
+    try:
+        cases = source.scan()
+    except DataError:
+        if not errors:
+            raise
+        cases = []
+    return Findings(cases, errors, [problem for problem in problems if problem.warning])
+
+
+def _tasks() -> Iterator[tuple[str, Task]]:
+    for card, path in task_cards().items():
+        variants = (read_yaml(path).get("variants") or {}).get("data") or {}
+        seen: list[tuple[Any, Any]] = []
+        for reference in [card, *(f"{card}[data={variant}]" for variant in variants)]:
+            task = read_task(reference)
+            if (task.data, task.preparation) not in seen:
+                seen.append((task.data, task.preparation))
+                yield reference, task
+
+
+def _use(who: str, task: Task, reference: str = "") -> Use:
+    return Use(who, task.data.name, task.data.source, task.data.config, task.preparation, reference)

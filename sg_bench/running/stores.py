@@ -1,0 +1,154 @@
+"""Builds the stores of one data set, or only reads its cases: in parallel, resumable, one bad case at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from sg_bench.data.catalogue import uses
+from sg_bench.data.sources.base import Case, Problem, Source
+from sg_bench.data.store import Skipped, Store, has_case, skipped_cases
+from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
+from sg_bench.planning import Job, is_built, plan
+from sg_bench.registry import SOURCES
+from sg_bench.running.driver import available_cores
+from sg_bench.running.environment import single_threaded
+from sg_bench.running.jobs import Failure, cases_of
+from sg_bench.running.local import InProcess, WorkerProcesses, end_with_parent
+from sg_bench.running.progress import Progress
+from sg_bench.running.schedule import Scheduler
+from sg_bench.suite import Suite, data_sources, load_suite
+from sg_bench.workspace import Workspace
+
+TELL_SECONDS = 30.0
+"""Longest silence while cases are read."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of one store."""
+
+    path: Path
+    cases: int
+    """In the store."""
+    new: int
+    """Of them prepared just now."""
+    skipped: list[Skipped]
+    seconds: float
+    """0 where nothing was to do."""
+    megabytes: float
+    """Of source files that were read for the new cases."""
+    failure: Failure | None = None
+
+
+def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
+    """Return the jobs that make every store of one data set: those of `suite`, or of all built-in task cards.
+
+    Args:
+        name: what `--data` or the source's name calls the data set.
+        root: its folder, None for a source that reads none.
+        suite: a built-in suite's name or a .yaml file.
+
+    Raises:
+        UsageError: neither a card nor the suite uses that name.
+        DataError: the folder holds nothing usable.
+    """
+    chosen = load_suite(suite) if suite else _every_task(name)
+    names = [each for each, source in data_sources(chosen).items() if name in (each, source)]
+    if not names:
+        hint = did_you_mean(name, data_sources(chosen))
+        raise UsageError(f"suite {suite}: it uses no data '{name}'", hint=hint)
+    found = plan(chosen, dict.fromkeys(names, root.resolve()) if root else {})
+    jobs = [job for job in found.of_kind("store") if job.title in {f"prepare {each}" for each in names}]
+    if not jobs:
+        reasons = [cell.missing for cell in found.cells if cell.missing]
+        raise DataError(found.with_paths(reasons[0]) if reasons else f"'{name}': the suite makes no store of it")
+    return jobs
+
+
+def prepare_store(
+    job: Job, workspace: Workspace, *, jobs: int | None = None, say: Callable[[str], None], terminal: bool = False
+) -> Prepared:
+    """Build one store, or only try again what a finished one had to leave out."""
+    final = workspace.path("stores", job.key)
+    if is_built(workspace, job) and not skipped_cases(final):
+        return Prepared(final, len(Store.open(final)), 0, [], 0.0, 0.0)
+    started, cases = time.monotonic(), cases_of(job)
+    folder = final if is_built(workspace, job) else workspace.path("stores", f"{job.key}.partial")
+    before = {case.id for case in cases if has_case(folder, case.id)}
+    slots = min(jobs or available_cores(), max(1, len(cases) - len(before)))
+    backend = InProcess(workspace) if slots == 1 else WorkerProcesses(workspace, slots)
+    try:
+        with Progress([job], workspace, say, terminal=terminal) as progress:
+            failure = Scheduler([job], backend, workspace, progress).run().failures.get(job.key)
+    finally:
+        backend.close()
+    seconds = time.monotonic() - started
+    if failure:
+        return Prepared(final, 0, 0, [], seconds, 0.0, failure)
+    store = Store.open(final)
+    new = [case for case in cases if case.id in store and case.id not in before]
+    return Prepared(final, len(store), len(new), store.skipped, seconds, megabytes(new))
+
+
+def read_cases(source: Source, cases: list[Case], *, jobs: int | None, say: Callable[[str], None]) -> list[Problem]:
+    """Load every case, and return what cannot be read, in the order of `cases`."""
+    problems: list[Problem] = []
+    told = time.monotonic()
+    for done, (case, why) in enumerate(_read(source, cases, jobs or available_cores()), 1):
+        if why:
+            problems.append(Problem(case.id, why))
+        if time.monotonic() - told >= TELL_SECONDS:
+            told = time.monotonic()
+            say(f"read {done}/{len(cases)}, {len(problems)} damaged")
+    return problems
+
+
+def megabytes(cases: list[Case]) -> float:
+    """Return the size of the files that cases are read from, in 10^6 bytes."""
+    return sum(path.stat().st_size for case in cases for path in case.files()) / 1e6
+
+
+def _every_task(name: str) -> Suite:
+    """Return a suite of all built-in tasks that use a data set, to be planned for its stores alone."""
+    known = [use for use in uses() if use.task]
+    tasks = [use.task for use in known if name in (use.name, use.source)]
+    if not tasks:
+        hint = f"Name a suite that uses it with --suite, or one of {', '.join(sorted({use.name for use in known}))}"
+        raise UsageError(f"no built-in task uses data '{name}'", hint=hint)
+    corpora = {"3d": {"name": "phantom", "source": "phantom"}}  # a suite must have one; training from scratch reads none
+    return Suite.model_validate({"name": "data", "corpora": corpora, "methods": ["scratch"], "tasks": tasks})
+
+
+def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str]]:
+    """Yield each case with what is wrong with it, "" for nothing."""
+    state = (source.name, source.config.model_dump(mode="json"), source.root)
+    if jobs == 1 or len(cases) < 2:
+        yield from ((case, _why_unreadable(*state, case)) for case in cases)
+        return
+    os.environ.update(single_threaded())
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        min(jobs, len(cases)), mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
+        waiting = [pool.submit(_why_unreadable, *state, case) for case in cases]
+        try:
+            yield from ((case, future.result()) for case, future in zip(cases, waiting, strict=True))
+        except BrokenProcessPool:
+            raise SgBenchError("a process that read cases died", hint="Free memory, or use fewer --jobs") from None
+
+
+def _why_unreadable(name: str, config: dict[str, Any], root: Path | None, case: Case) -> str:
+    source: Source = SOURCES.load(name)(SOURCES.config(name)(**config), root)
+    try:
+        source.load(case)
+    except DataError as error:
+        return str(error)
+    return ""
