@@ -1,39 +1,103 @@
-"""Who trains, who validates, who tests: always whole patients, always the same for one seed."""
+"""Who trains, who validates, who tests: always whole patients, always the same for one set of cases and one split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import csv
+import io
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from sg_bench.data.dealing import Hand, deal, shares
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import Split
+from sg_bench.recipes import PARTS, Part, Split
+from sg_bench.workspace import write_atomic
 
-Part = Literal["train", "validation", "test"]
+Parts = dict[Part, list[str]]
+"""The ids of each part, sorted."""
+Lists = Mapping[str, Collection[str]]
+"""Ids of cases or patients, by the SHA-256 that stands in a split for each list."""
+
+_ENDING = re.compile(r"\.(png|jpe?g|dcm|nii(\.gz)?|mh[ad]|raw|np[yz])$", re.IGNORECASE)
+_COLUMNS = ("id", "patient", "part")
 
 
-def assign(cases: Sequence[tuple[str, str]], split: Split) -> dict[Part, list[str]]:
-    """Divide `cases`, pairs of (id, patient), into the three parts by patient.
+class Divisible(Protocol):
+    """What a split needs to know of a case; the cases of sources and of stores tell it."""
 
-    The fractions count patients, rounded so that every part with a fraction above zero gets at least one. The
-    outcome depends on the set of patients and on `split`, not on the order of `cases`.
+    @property
+    def id(self) -> str:
+        """Unique within the data set."""
 
-    Returns:
-        The ids of each part, sorted; a part with fraction zero is empty.
+    @property
+    def patient(self) -> str:
+        """Whose image it is."""
+
+    @property
+    def group(self) -> str:
+        """Where the data set itself puts the case."""
+
+    @property
+    def findings(self) -> tuple[int, ...]:
+        """1 or 0 for each of the source's findings."""
+
+
+class Member(NamedTuple):
+    """A case, as far as a split is concerned."""
+
+    id: str
+    patient: str
+    group: str = ""
+    findings: tuple[int, ...] = ()
+
+
+Patients = dict[str, list[Member]]
+"""The cases of each patient; patients and cases are sorted."""
+
+
+def assign(
+    cases: Sequence[Divisible] | Sequence[tuple[str, str]],
+    split: Split,
+    *,
+    fold: int = 0,
+    lists: Lists | None = None,
+    left_out: Collection[str] = (),
+) -> Parts:
+    """Divide `cases` into the three parts, patient by patient.
+
+    Named parts come first, then the test part of `folds` or `outside`; what is left is drawn by the fractions, rounded
+    so that every part with a fraction above 0 gets at least one patient. Where the fractions count cases, parts hold
+    the rounded numbers if whole patients can make them up, else the nearest numbers that they can.
+
+    Args:
+        cases: all of them, in any order; pairs (id, patient) where nothing else is known.
+        split: how.
+        fold: which fold is tested on, from 0; beyond the last it starts again from the first.
+        lists: what `split.lists` and `split.outside.ids` stand for.
+        left_out: ids that a list may name though no case has them: those that preparing had to skip.
 
     Raises:
-        DataError: fewer patients than parts to fill, or one id given twice.
+        DataError: a wanted part would be empty, a patient would be divided, a list names what is not there, or one
+            id is given twice.
+        UsageError: the split names a list that was not handed in.
     """
-    _refuse_duplicates([case for case, _ in cases])
-    patients = sorted({patient for _, patient in cases})
-    sizes = _sizes(len(patients), {"train": split.train, "validation": split.validation, "test": split.test})
-    drawn = iter(np.random.default_rng([split.seed]).permutation(len(patients)))
-    part_of = {patients[next(drawn)]: part for part, size in sizes.items() for _ in range(size)}
-    parts: dict[Part, list[str]] = {"train": [], "validation": [], "test": []}
-    for case, patient in sorted(cases):
-        parts[part_of[patient]].append(case)
-    return parts
+    members = sorted(map(_member, cases))
+    _refuse_duplicates([member.id for member in members])
+    patients: Patients = {}
+    for member in sorted(members, key=lambda member: member.patient):
+        patients.setdefault(member.patient, []).append(member)
+    naming = _Naming(members, split, lists or {}, left_out)
+    place, rest = naming.places(patients)
+    place |= _tested(rest, split, fold, lists or {})
+    place |= _drawn({patient: rest[patient] for patient in rest if patient not in place}, split, fold)
+    parts: Parts = {part: [] for part in PARTS}
+    for member in members:
+        if member.patient in place and not naming.passes_over(member):
+            parts[place[member.patient]].append(member.id)
+    return _complete(parts, split, members)
 
 
 def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
@@ -54,24 +118,230 @@ def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
     return sorted(ordered[index] for index in order[:count])
 
 
-def _sizes(patients: int, fractions: dict[Part, float]) -> dict[Part, int]:
-    """Return how many patients each part gets: largest remainders, and no wanted part left empty."""
-    wanted = [part for part, fraction in fractions.items() if fraction > 0]
-    if patients < len(wanted):
+def read_list(path: Path) -> list[str]:
+    """Return the ids in a file, each once: one a line, or the first column of a CSV that has no header.
+
+    Blank lines, a byte order mark and Windows' line ends are passed over.
+
+    Raises:
+        DataError: the file is missing, not text, or lists nothing.
+    """
+    ids = dict.fromkeys(row[0].strip() for row in _rows(path) if row)
+    ids.pop("", None)
+    if not ids:
+        raise DataError(f"{path}: it lists no id", hint="Write one case or patient id a line")
+    return list(ids)
+
+
+def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[Divisible]) -> None:
+    """Write who is in which part as CSV with the columns id, patient, part; cases of no part are not in it."""
+    patients = {case.id: case.patient for case in cases}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows((id_, patients[id_], part) for part in PARTS for id_ in sorted(parts.get(part, ())))
+    write_atomic(path, out.getvalue())
+
+
+def read_split(path: Path) -> Parts:
+    """Return the parts that `write_split` wrote.
+
+    Raises:
+        DataError: the file is missing, or no such CSV.
+    """
+    head, *rows = _rows(path) or [[]]
+    known: dict[str, Part] = {part: part for part in PARTS}
+    if tuple(head) != _COLUMNS or any(len(row) != 3 or row[2] not in known for row in rows):
+        told = f"{path}: it is no split; its columns must be {','.join(_COLUMNS)}, its parts {', '.join(PARTS)}"
+        raise DataError(told, hint="Write it again with `write_split`")
+    parts: Parts = {part: [] for part in PARTS}
+    for id_, _, part in rows:
+        parts[known[part]].append(id_)
+    return parts
+
+
+class _Naming:
+    """What a split says of cases by their groups, numbers or lists."""
+
+    def __init__(self, members: Sequence[Member], split: Split, lists: Lists, left_out: Collection[str]) -> None:
+        self.split = split
+        by_patient: dict[str, set[str]] = {}
+        for member in members:
+            by_patient.setdefault(member.patient, set()).add(member.id)
+        self._known = by_patient | {_bare(m.id): {m.id} for m in members} | {m.id: {m.id} for m in members}
+        self._left_out = {_bare(id_) for id_ in left_out}
+        self._parts: dict[str, list[Part]] = {}
+        for part in PARTS:
+            for id_ in self._ids(part, members, lists):
+                self._parts.setdefault(id_, []).append(part)
+        others = {part for part in PARTS if getattr(split, part)} | (
+            {"test"} if split.folds or split.outside else set()
+        )
+        self._alone = not others
+
+    def passes_over(self, member: Member) -> bool:
+        """Return whether a case stays out though its patient is in: all parts are named, and none of them names it."""
+        return self._alone and member.id not in self._parts
+
+    def places(self, patients: Patients) -> tuple[dict[str, Part], Patients]:
+        """Return the part of each patient that is named, and the patients that are left to draw from.
+
+        Raises:
+            DataError: a patient's cases are named for two parts, or only some of them for one.
+        """
+        place, rest = dict[str, Part](), Patients()
+        for patient, members in patients.items():
+            named = {part for member in members for part in self._parts.get(member.id, ())}
+            if len(named) > 1:
+                told = f"patient '{patient}' would stand in {' and '.join(sorted(named))}, by case {self._two(members)}"
+                raise DataError(told, hint="Give all cases of a patient to one part")
+            if not named:
+                rest[patient] = members
+                continue
+            place[patient] = named.pop()
+            unnamed = [member.id for member in members if member.id not in self._parts]
+            if unnamed and not self._alone:
+                told = f"patient '{patient}' is named for {place[patient]}, but not its case '{unnamed[0]}'"
+                raise DataError(told, hint="Name all cases of a patient, or the patient")
+        return place, {} if self._alone else rest
+
+    def _two(self, members: Sequence[Member]) -> str:
+        """Return two of a patient's cases that are named for different parts, or one that is named for both."""
+        first = next(member.id for member in members if member.id in self._parts)
+        others = (m.id for m in members if self._parts.get(m.id, self._parts[first]) != self._parts[first])
+        return " and ".join(f"'{id_}'" for id_ in dict.fromkeys([first, next(others, first)]))
+
+    def _ids(self, part: Part, members: Sequence[Member], lists: Lists) -> set[str]:
+        split = self.split
+        if part in split.groups:
+            return {member.id for member in members if member.group in split.groups[part]}
+        if part in split.numbers:
+            first, last = split.numbers[part]
+            return {member.id for member in members if first <= _number(member.id) <= last}
+        return self._listed(part, _list(lists, split.lists[part], part)) if part in split.lists else set()
+
+    def _listed(self, part: Part, names: Collection[str]) -> set[str]:
+        """Return the cases that a list names by themselves or by their patient, with or without a file's ending."""
+        found = {name: self._known.get(name) or self._known.get(_bare(name)) for name in names}
+        unknown = sorted(name for name, ids in found.items() if not ids and _bare(name) not in self._left_out)
+        if unknown:
+            some = ", ".join(f"'{name}'" for name in unknown[:3])
+            raise DataError(
+                f"{len(unknown)} of {len(names)} entries of the list for {part} name no case or patient: {some}",
+                hint=f"Correct the list, or complete the data. An id of theirs is '{next(iter(self._known), '')}'",
+            )
+        return set().union(*(ids for ids in found.values() if ids))
+
+
+def _tested(rest: Patients, split: Split, fold: int, lists: Lists) -> dict[str, Part]:
+    """Return the patients that are tested on by `folds` or `outside`."""
+    if split.outside:
+        known = set(_list(lists, split.outside.ids, f"the data '{split.outside.data}'"))
+        return {
+            patient: "test"
+            for patient, members in rest.items()
+            if patient not in known and known.isdisjoint(member.id for member in members)
+        }
+    if not split.folds:
+        return {}
+    _refuse_too_few(len(rest), [f"fold {number}" for number in range(split.folds)])
+    hands = _hands(rest, split)
+    sizes = shares(sum(hand.weight for hand in hands), {str(number): 1.0 for number in range(split.folds)})
+    dealt = deal(hands, list(sizes.values()), np.random.default_rng([split.seed]), stratify=split.stratify)
+    return {patient: "test" for patient, number in zip(rest, dealt, strict=True) if number == fold % split.folds}
+
+
+def _drawn(rest: Patients, split: Split, fold: int) -> dict[str, Part]:
+    """Return the part of each patient that no other rule has placed."""
+    fractions: dict[Part, float] = {part: getattr(split, part) for part in PARTS if getattr(split, part) > 0}
+    if not fractions:
+        return {}
+    _refuse_too_few(len(rest), list(fractions))
+    hands = _hands(rest, split)
+    sizes = shares(sum(hand.weight for hand in hands), fractions)
+    stream = [split.seed, 1 + fold % split.folds] if split.folds else [split.seed]
+    dealt = deal(hands, list(sizes.values()), np.random.default_rng(stream), stratify=split.stratify)
+    parts = list(sizes)
+    return {patient: parts[to] for patient, to in zip(rest, dealt, strict=True)}
+
+
+def _hands(patients: Patients, split: Split) -> list[Hand]:
+    return [
+        Hand(
+            weight=len(members) if split.unit == "cases" else 1,
+            labels=frozenset(
+                label
+                for member in members
+                for label in (
+                    f"group {member.group}",
+                    *(f"finding {n}" for n, has in enumerate(member.findings) if has),
+                )
+            ),
+        )
+        for members in patients.values()
+    ]
+
+
+def _complete(parts: Parts, split: Split, members: Sequence[Member]) -> Parts:
+    """Return `parts`, or refuse them: a part that the split asks for has no case."""
+    for part in PARTS:
+        if parts[part]:
+            continue
+        if part in split.groups:
+            there = ", ".join(sorted({f"'{member.group}'" for member in members}))
+            why = f"no case is of group {', '.join(split.groups[part])}; the data's groups are {there}"
+        elif part in split.numbers:
+            why = "no case's id ends in a number from {} to {}".format(*split.numbers[part])
+        elif part == "test" and split.outside:
+            why = f"all patients are in '{split.outside.data}' too"
+        elif part in split.lists or getattr(split, part):
+            why = "it names or draws none of the cases"
+        else:
+            continue
+        raise DataError(f"the {part} part is empty: {why}", hint="Complete the data, or change the task's `split`")
+    return parts
+
+
+def _member(case: Divisible | tuple[str, str]) -> Member:
+    if isinstance(case, tuple):
+        return Member(*case)
+    return Member(case.id, case.patient, case.group, tuple(case.findings))
+
+
+def _list(lists: Lists, digest: str, what: str) -> Collection[str]:
+    if digest not in lists:
+        raise UsageError(
+            f"the list of {what} was not handed in: '{digest}'", hint="Plan the suite, and hand in its lists"
+        )
+    return lists[digest]
+
+
+def _bare(name: str) -> str:
+    return _ENDING.sub("", name)
+
+
+def _number(id_: str) -> int:
+    """Return the number that an id ends in, -1 if it ends in none."""
+    digits = re.search(r"[0-9]+$", id_)
+    return int(digits[0]) if digits else -1
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=None), strict=True))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", hint="Write its path relative to the suite's folder") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        told = f"{path}: it cannot be read as a list ({' '.join(str(error).split())})"
+        raise DataError(told, hint="Save it as plain text in UTF-8, one id a line") from error
+
+
+def _refuse_too_few(patients: int, parts: Sequence[str]) -> None:
+    if patients < len(parts):
         raise DataError(
-            f"{patients} patients cannot fill {len(wanted)} parts ({', '.join(wanted)})",
+            f"{patients} patients cannot fill {len(parts)} parts ({', '.join(parts)})",
             hint="Add data, or set a part's fraction to 0",
         )
-    exact = {part: patients * fractions[part] / sum(fractions.values()) for part in wanted}
-    sizes: dict[Part, int] = {part: int(exact[part]) for part in wanted}
-    by_remainder = sorted(wanted, key=lambda part: sizes[part] - exact[part])
-    for part in by_remainder[: patients - sum(sizes.values())]:
-        sizes[part] += 1
-    for part in wanted:
-        if sizes[part] == 0:
-            sizes[max(wanted, key=lambda other: sizes[other])] -= 1
-            sizes[part] = 1
-    return sizes
 
 
 def _refuse_duplicates(ids: list[str]) -> None:
