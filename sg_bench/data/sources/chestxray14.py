@@ -7,9 +7,9 @@ table and the two lists lie in the data set's folder itself.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from sg_bench.data.sources.base import (
     About,
@@ -25,14 +25,15 @@ from sg_bench.data.sources.films import (
     FilmSource,
     InsidePath,
     Survey,
-    doubled_problems,
     find_films,
     read_png,
+    single_films,
     some,
     table_rows,
 )
 from sg_bench.errors import DataError
 
+Findings = tuple[int, ...]
 NO_FINDING = "No Finding"
 _TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
 """By preference: 181 films have other labels in the newer one."""
@@ -40,6 +41,7 @@ _LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 _HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID"
 _NAME = re.compile(r"([0-9]+)_[0-9]+")
 _CORRECT = "Download the table again, or correct it"
+_ADVICE = "Set `images` to the one folder that holds the films you want, or remove what is too much"
 _FILMS = 112_120
 _POSITIVES = {
     "Atelectasis": 11_559,
@@ -69,11 +71,6 @@ class ChestXray14Config(SourceConfig):
     """Sub-folder to look for films in; "": everywhere."""
     unlabelled: bool = False
     """Where there is no table, take the films alone, without findings: enough to pretrain on."""
-
-
-class _Row(NamedTuple):
-    patient: str
-    findings: tuple[int, ...]
 
 
 class ChestXray14Source(FilmSource):
@@ -127,30 +124,25 @@ class ChestXray14Source(FilmSource):
         if not films:
             return Survey(refusals=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
         found = Survey()
-        found.refusals += doubled_problems(films, "Set `images` to the one folder that holds the films you want")
+        single = single_films(films, _ADVICE, found)
         table = self._table()
         if table is not None:
-            self._read(table, films, found)
+            rows = _parsed(table, found)
+            found.remarks += _unmatched(table, rows, films) if rows else []
         elif self.config.unlabelled:
-            found.cases = _cases_of_names(films, found.refusals)
+            rows = _named(single, found.doubts)
         else:
             wanted = " or ".join(self._wanted())
             what = f"no {wanted} in it. Copy it there, or set `unlabelled` to take the films without findings"
-            found.refusals.append(Problem(str(root), what))
-        groups = self._groups(found)
-        found.cases = [_grouped(case, groups) for case in found.cases]
+            return Survey(refusals=[Problem(str(root), what)])
+        found.cases = [
+            Case(name, _patient(name), path, findings=findings)
+            for name, path in single.items()
+            if (findings := rows.get(name)) is not None
+        ]
+        self._group(found)
         found.remarks += self._miscounted(found.cases) if found.cases else []
         return found
-
-    def _read(self, table: Path, films: dict[str, list[Path]], found: Survey) -> None:
-        rows = _parsed(table, found.refusals)
-        found.cases = [
-            Case(id=name, patient=row.patient, image=films[name][0], findings=row.findings)
-            for name, row in sorted(rows.items())
-            if name in films
-        ]
-        if rows:
-            found.remarks += _unmatched(table, rows, films)
 
     def _wanted(self) -> list[str]:
         return list(_TABLES.values()) if self.config.labels == "auto" else [_TABLES[self.config.labels]]
@@ -163,8 +155,8 @@ class ChestXray14Source(FilmSource):
         paths = {group: self.root / name for group, name in _LISTS.items()} if self.root else {}
         return {group: path for group, path in paths.items() if path.is_file()}
 
-    def _groups(self, found: Survey) -> dict[str, str]:
-        """Return the group of every listed film; report what is wrong with the lists."""
+    def _group(self, found: Survey) -> None:
+        """Give every listed film its group, leave out those in both, and report what is wrong with the lists."""
         lists = self._lists()
         listed = {group: _listed(path, found.refusals) for group, path in lists.items()}
         if len(lists) == 1:
@@ -173,10 +165,12 @@ class ChestXray14Source(FilmSource):
             what = f"without {missing} beside it, films outside it have no group. Copy {missing} there"
             found.remarks.append(Problem(str(path), what))
         if len(lists) == 2:
-            found.refusals += _overlaps(lists["test"], listed["train_val"], listed["test"])
             known = listed["train_val"] | listed["test"]
             found.remarks += _unlisted(lists["test"].parent, [case.id for case in found.cases if case.id not in known])
-        return {name: group for group, names in listed.items() for name in names}
+            films, patients = _overlaps(lists["test"], listed["train_val"], listed["test"], found.doubts)
+            found.cases = [case for case in found.cases if case.id not in films and case.patient not in patients]
+        groups = {name: group for group, names in listed.items() for name in names}
+        found.cases = [_grouped(case, groups) for case in found.cases]
 
     def _miscounted(self, cases: list[Case]) -> list[Problem]:
         """Return what differs from the published counts; those of labels mean something only for all the films."""
@@ -198,53 +192,51 @@ def _fetch(root: Path) -> str:
     return f"Unpack the archives, {some(archives)}" if archives else "Complete the download"
 
 
-def _parsed(table: Path, problems: list[Problem]) -> dict[str, _Row]:
-    """Return the table's rows by film, and report, one problem a kind, those that make no sense.
+def _parsed(table: Path, found: Survey) -> dict[str, Findings | None]:
+    """Return the findings of each film in the table, None where its row makes no sense, and report the latter.
 
     The columns count by position: their names hold unquoted commas, and the table of 2017 has one more.
     """
-    lines = table_rows(table, problems)
-    if lines and (lines[0][0].strip() != "Image Index" or len(lines[0]) < 4):
-        what = f"its first line is '{','.join(lines[0])[:80]}', not '{_HEADER},...'"
-        problems.append(Problem(str(table), f"{what}. {_CORRECT}"))
+    lines = table_rows(table, found.refusals)
+    if lines and (lines[0][1][0].strip() != "Image Index" or len(lines[0][1]) < 4):
+        what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{_HEADER},...'"
+        found.refusals.append(Problem(str(table), f"{what}. {_CORRECT}"))
         return {}
-    rows: dict[str, _Row] = {}
-    wrong: dict[str, list[str]] = defaultdict(list)
-    meanings: dict[str, tuple[int, ...]] = {}
-    for line in lines[1:]:
+    rows: dict[str, Findings | None] = {}
+    first: dict[str, int] = {}
+    for number, line in lines[1:]:
         name = line[0].strip().removesuffix(".png")
-        if len(line) < 4:
-            wrong["a row has fewer than 4 columns"].append(name)
-            continue
-        labels = line[1].strip()
-        if labels not in meanings:
-            meanings[labels] = _multi_hot(labels)
-        for what in _defects(name, labels, line[3].strip(), doubled=name in rows):
-            wrong[what].append(name)
-        rows[name] = _Row(f"nih-{line[3].strip().zfill(8)}", meanings[labels])
-    problems += [Problem(str(table), f"{what}: films {some(names)}. {_CORRECT}") for what, names in wrong.items()]
+        wrong = _defects(name, line)
+        if first.setdefault(name, number) != number:
+            wrong.append(f"it has another row in line {first[name]}")
+        if wrong:
+            what = f"film {name}: {', and '.join(wrong)}, so it is left out. {_CORRECT}"
+            found.doubts.append(Problem(f"{table}, line {number}", what))
+        rows[name] = None if wrong else _multi_hot(line[1])
     return rows
 
 
-def _multi_hot(labels: str) -> tuple[int, ...]:
-    given = labels.split("|")
+def _multi_hot(labels: str) -> Findings:
+    given = labels.strip().split("|")
     return tuple(int(label in given) for label in _POSITIVES)
 
 
-def _defects(name: str, labels: str, patient: str, *, doubled: bool) -> list[str]:
-    """Return what is wrong with one row: its labels, its patient, its being there at all."""
-    given = labels.split("|")
-    known = ", ".join((*_POSITIVES, NO_FINDING))
-    found = [f"unknown label '{label}', known are {known}" for label in given if label not in (*_POSITIVES, NO_FINDING)]
+def _defects(name: str, line: list[str]) -> list[str]:
+    """Return what is wrong with one row: its length, its labels, its patient."""
+    if len(line) < 4:
+        return ["its row has fewer than 4 columns"]
+    given, patient = line[1].strip().split("|"), line[3].strip()
+    unknown = [label for label in given if label not in _POSITIVES and label != NO_FINDING]
+    found = [f"unknown label '{label}', known are {', '.join((*_POSITIVES, NO_FINDING))}" for label in unknown]
     if NO_FINDING in given and len(given) > 1:
         found.append(f"'{NO_FINDING}' stands beside a finding")
     match = _NAME.fullmatch(name)
-    if match is None or not patient.isdecimal() or int(patient) != int(match[1]):
+    if match is None or not patient.isdecimal() or patient.lstrip("0") != match[1].lstrip("0"):
         found.append("the Patient ID in column 4 is not the number before '_' in the film's name")
-    return [*found, "a film has several rows"] if doubled else found
+    return found
 
 
-def _unmatched(table: Path, rows: dict[str, _Row], films: dict[str, list[Path]]) -> list[Problem]:
+def _unmatched(table: Path, rows: dict[str, Findings | None], films: dict[str, list[Path]]) -> list[Problem]:
     missing, unknown = rows.keys() - films.keys(), films.keys() - rows.keys()
     found = []
     if missing:
@@ -256,33 +248,35 @@ def _unmatched(table: Path, rows: dict[str, _Row], films: dict[str, list[Path]])
     return found
 
 
-def _cases_of_names(films: dict[str, list[Path]], problems: list[Problem]) -> list[Case]:
-    """Return cases without findings, the patient being the number before "_" in the name."""
-    named = {name: match[1] for name in films if (match := _NAME.fullmatch(name))}
-    odd = films.keys() - named.keys()
-    if odd:
-        what = f"{some(odd)} films are not named like 00000001_000.png, so their patient is unknown. Remove them"
-        problems.append(Problem(str(films[min(odd)][0]), what))
-    return [
-        Case(id=name, patient=f"nih-{patient.zfill(8)}", image=films[name][0])
-        for name, patient in sorted(named.items())
-    ]
+def _named(films: dict[str, Path], problems: list[Problem]) -> dict[str, Findings | None]:
+    """Return no findings for each film, None where its name does not tell the patient, and report the latter."""
+    what = "it is not named like 00000001_000.png, so its patient is unknown and it is left out. Remove it"
+    problems += [Problem(str(path), what) for name, path in films.items() if not _NAME.fullmatch(name)]
+    return {name: () if _NAME.fullmatch(name) else None for name in films}
+
+
+def _patient(name: str) -> str:
+    """Return whose film this is: the number before "_" in its name tells."""
+    return f"nih-{name.split('_')[0].zfill(8)}"
 
 
 def _listed(path: Path, problems: list[Problem]) -> set[str]:
     """Return the films that a list names, one a line."""
-    return {row[0].strip().removesuffix(".png") for row in table_rows(path, problems) if row[0].strip()}
+    return {row[0].strip().removesuffix(".png") for _, row in table_rows(path, problems) if row[0].strip()}
 
 
-def _overlaps(path: Path, train_val: set[str], test: set[str]) -> list[Problem]:
-    both = train_val & test
-    patients = {name.split("_")[0] for name in train_val} & {name.split("_")[0] for name in test}
+def _overlaps(path: Path, train_val: set[str], test: set[str], problems: list[Problem]) -> tuple[set[str], set[str]]:
+    """Return the films in both lists, and the patients who are in both by their other films, and report them."""
+    films = train_val & test
+    patients = set(map(_patient, train_val - films)) & set(map(_patient, test - films))
+    wrong = f"is in {_LISTS['train_val']} as well, so"
     advice = f"Download {' and '.join(_LISTS.values())} again"
-    if both:
-        return [Problem(str(path), f"{some(both)} of its films are in {_LISTS['train_val']} as well. {advice}")]
-    if patients:
-        return [Problem(str(path), f"{some(patients)} of its patients are in {_LISTS['train_val']} as well. {advice}")]
-    return []
+    problems += [Problem(str(path), f"film {name} {wrong} it is left out. {advice}") for name in sorted(films)]
+    problems += [
+        Problem(str(path), f"patient {name} {wrong} all films of this patient are left out. {advice}")
+        for name in sorted(patients)
+    ]
+    return films, patients
 
 
 def _unlisted(root: Path, names: list[str]) -> list[Problem]:

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,11 +23,14 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from sg_bench.data.sources.base import Case, Problem, Source, film_affine
+from sg_bench.data.sources.volumes import first_of
 from sg_bench.errors import DataError
 
 Film = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
+_STRAYS = 4
+"""So many films of one folder may be doubled by mistake; more, if they are most of that folder, are a second set."""
 _RENEW = "Download or export the file again, or remove it to go without"
 _DAMAGE = (
     AttributeError,
@@ -60,7 +64,9 @@ class Survey:
 
     cases: list[Case] = field(default_factory=list)
     refusals: list[Problem] = field(default_factory=list)
-    """Defects that leave in doubt which film is whose, or shows what: `scan` raises the first."""
+    """Defects that leave nothing usable, or a table unusable as a whole: `scan` raises the first."""
+    doubts: list[Problem] = field(default_factory=list)
+    """Defects that leave in doubt whose a film is, or what it shows: that film is none of `cases`."""
     remarks: list[Problem] = field(default_factory=list)
     """What is missing or left over; all the rest can be used."""
 
@@ -69,20 +75,21 @@ class FilmSource(Source):
     """A data set of films; the folder is looked through once for each object of this class."""
 
     def scan(self) -> list[Case]:
-        """Return all cases, sorted by id, without reading any pixels.
+        """Return all cases, sorted by id, without reading any pixels; films in doubt are left out.
 
         Raises:
-            DataError: nothing usable is there, or labels, patients or groups contradict one another.
+            DataError: nothing usable is there, or a table is unusable as a whole.
         """
-        refusals = self._survey.refusals
-        if refusals:
-            more = f" ({len(refusals) - 1} more problems of this kind or another)" if len(refusals) > 1 else ""
-            raise DataError(f"{refusals[0]}{more}")
-        return list(self._survey.cases)
+        found = self._survey
+        if found.refusals:
+            raise first_of(found.refusals)
+        if not found.cases:
+            raise DataError(f"{self.root}: no film is left that can be used. {first_of(found.doubts)}")
+        return list(found.cases)
 
     def problems(self) -> list[Problem]:
-        """Return every defect that scanning can see; what is merely missing does not keep the rest from use."""
-        return [*self._survey.refusals, *self._survey.remarks]
+        """Return every defect that scanning can see: one for each film left out, one for all that are missing."""
+        return [*self._survey.refusals, *self._survey.doubts, *self._survey.remarks]
 
     @abstractmethod
     def survey(self, root: Path) -> Survey:
@@ -94,7 +101,7 @@ class FilmSource(Source):
         if root is None or not root.is_dir():
             return Survey(refusals=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
         found = self.survey(root)
-        if not found.cases and not found.refusals:
+        if not (found.cases or found.refusals or found.doubts):
             what = "no row of its table has a film here. Complete the download, or correct the source's settings"
             found.refusals.append(Problem(str(root), what))
         return found
@@ -137,14 +144,41 @@ def find_films(folder: Path, ending: str) -> dict[str, list[Path]]:
     return found
 
 
-def doubled_problems(films: dict[str, list[Path]], advice: str) -> list[Problem]:
-    """Return one problem if several files have one name; `advice` says what to do."""
-    doubled = sorted(name for name, paths in films.items() if len(paths) > 1)
-    if not doubled:
-        return []
-    first, *others = sorted(films[doubled[0]])
-    what = f"the same film is also {', '.join(map(str, others))}; {some(doubled)} are there more than once. {advice}"
-    return [Problem(str(first), what)]
+def single_films(films: dict[str, list[Path]], advice: str, found: Survey) -> dict[str, Path]:
+    """Return the one file of every name, and report in `found` each name that several files have.
+
+    Files of one size are taken for copies: the first by path is kept. Among files of several sizes none can be
+    chosen: the film is left out. Where such films are most of a folder, and more than a few, the folder is another
+    version of the whole set, small copies beside the originals, say: then the set is refused until one is chosen.
+
+    Args:
+        films: as `find_films` returns them.
+        advice: the next step.
+        found: takes the problems.
+    """
+    kept, unequal = {}, []
+    for name, paths in sorted(films.items()):
+        first, *others = sorted(paths)
+        if others and len({path.stat().st_size for path in paths}) > 1:
+            unequal.append(name)
+            what = f"the same film, of another size, is also {', '.join(map(str, others))}: it is left out. {advice}"
+            found.doubts.append(Problem(str(first), what))
+            continue
+        kept[name] = first
+        what = f"it is there once more as {first}, which is used. {advice}"
+        found.doubts += [Problem(str(other), what) for other in others]
+    found.refusals += _second_sets(films, unequal, advice)
+    return kept
+
+
+def _second_sets(films: dict[str, list[Path]], unequal: list[str], advice: str) -> list[Problem]:
+    sizes = Counter(path.parent for paths in films.values() for path in paths)
+    shared = Counter(folder for name in unequal for folder in {path.parent for path in films[name]})
+    return [
+        Problem(str(folder), f"{number} of its {sizes[folder]} films are elsewhere in another size. {advice}")
+        for folder, number in sorted(shared.items())
+        if number > _STRAYS and 2 * number > sizes[folder]
+    ]
 
 
 def some(names: Collection[str]) -> str:
@@ -153,11 +187,15 @@ def some(names: Collection[str]) -> str:
     return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
 
 
-def table_rows(path: Path, problems: list[Problem]) -> list[list[str]]:
-    """Return the rows of a CSV file, blank lines left out; where it cannot be read, report that and return none."""
+def table_rows(path: Path, problems: list[Problem]) -> list[tuple[int, list[str]]]:
+    """Return the rows of a CSV file, each with the number of its line; blank ones are left out.
+
+    Where it cannot be read, report that and return none.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problems.append(Problem(str(path), f"it cannot be read as CSV ({_cause(error)}). Download it again"))
         return []

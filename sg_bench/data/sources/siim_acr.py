@@ -22,15 +22,17 @@ from sg_bench.data.sources.films import (
     Header,
     InsidePath,
     Survey,
-    doubled_problems,
     find_films,
     read_dicom,
     read_header,
+    single_films,
     some,
     table_rows,
 )
 from sg_bench.errors import DataError
 
+Codes = dict[int, str]
+"""What the table says of one film, by the number of the line."""
 NEGATIVE = "-1"
 """What stands in place of a code where a film shows no pneumothorax."""
 _STAGE_2 = "stage_2_train.csv"
@@ -87,11 +89,11 @@ class SiimAcrSource(FilmSource):
         image, affine = read_dicom(case.image)
         columns, rows = image.shape[:2]
         label = np.zeros((columns, rows), dtype=np.uint8)
-        for code in self._outlines(case):
-            try:
+        try:
+            for code in _outlines(self._codes_of(case)):
                 label |= decode_runs(code, columns, rows)
-            except ValueError as error:
-                raise DataError(f"{self._table()}: film {case.id}: {error}", hint=_CORRECT) from error
+        except ValueError as error:
+            raise DataError(f"{self._table()}: film {case.id}: {error}", hint=_CORRECT) from error
         return Study(image=image, affine=affine, label=label[..., np.newaxis])
 
     def tables(self) -> list[Path]:
@@ -108,32 +110,36 @@ class SiimAcrSource(FilmSource):
         films = find_films(root, ".dcm")
         if not films:
             return Survey(refusals=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
-        found.refusals += doubled_problems(films, _ADVICE)
+        single = single_films(films, _ADVICE, found)
         table, (codes, problems) = self._table(), self._codes
         found.refusals += problems
         if table is None or found.refusals:
             return found
-        for name in sorted(codes.keys() & films.keys()):
-            self._add(name, films[name][0], root, found)
+        for line in codes.get("", {}):
+            found.doubts.append(Problem(f"{table}, line {line}", f"it names no film. {_CORRECT}"))
+        for name in sorted(codes.keys() & single.keys()):
+            self._add(name, single[name], root, found)
         found.remarks += _unmatched(table, codes, films)
         found.remarks += self._miscounted(found.cases)
         return found
 
     def _add(self, name: str, path: Path, root: Path, found: Survey) -> None:
         """Add one film to `found`, or what is wrong with it."""
+        codes = self._codes[0][name]
         try:
             header = read_header(path)
         except DataError as error:
-            found.refusals.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            what = f"{error.problem.removeprefix(f'{path}: ')}, so it is left out. {error.hint}"
+            found.doubts.append(Problem(str(path), what))
             return
-        codes = self._codes[0][name]
-        found.refusals += _defects(path, header, codes, self._table())
+        if wrong := _defects(path, header, codes, self._table()):
+            found.doubts += wrong
+            return
         if header.id != name:
             what = f"its SOPInstanceUID is '{header.id}', not its name, which the table uses. Check its origin"
             found.remarks.append(Problem(str(path), what, warning=True))
         group = next((_FOLDERS[part] for part in path.relative_to(root).parts if part in _FOLDERS), "")
-        positive = int(NEGATIVE not in codes)
-        found.cases.append(Case(id=name, patient=header.patient, image=path, group=group, findings=(positive,)))
+        found.cases.append(Case(name, header.patient, path, group=group, findings=(int(bool(_outlines(codes))),)))
 
     def _table(self) -> Path | None:
         names = (self.config.table,) if self.config.table else _TABLES
@@ -141,7 +147,7 @@ class SiimAcrSource(FilmSource):
         return next((path for path in paths if path.is_file()), None)
 
     @cached_property
-    def _codes(self) -> tuple[dict[str, list[str]], list[Problem]]:
+    def _codes(self) -> tuple[dict[str, Codes], list[Problem]]:
         """The codes of every film in the table, and what is wrong with the table."""
         table, problems = self._table(), list[Problem]()
         if table is None:
@@ -151,13 +157,13 @@ class SiimAcrSource(FilmSource):
         codes = _parsed(table, problems)
         return codes, problems
 
-    def _outlines(self, case: Case) -> list[str]:
+    def _codes_of(self, case: Case) -> Codes:
         codes, problems = self._codes
         if problems:
             raise DataError(str(problems[0]))
         if case.id not in codes:
             raise DataError(f"{self._table()}: it has no row for film '{case.id}'", hint="Take cases from scan()")
-        return [code for code in codes[case.id] if code != NEGATIVE]
+        return codes[case.id]
 
     def _miscounted(self, cases: list[Case]) -> list[Problem]:
         """Return what differs from the published counts of the stage that is there."""
@@ -193,6 +199,18 @@ def decode_runs(code: str, columns: int, rows: int) -> NDArray[np.uint8]:
     return mask.reshape(columns, rows)
 
 
+def _outlines(codes: Codes) -> list[str]:
+    """Return a film's codes, none where it is negative.
+
+    Raises:
+        ValueError: it is both.
+    """
+    outlines = [code for code in codes.values() if code != NEGATIVE]
+    if outlines and len(outlines) < len(codes):
+        raise ValueError(f"it has both an outline and {NEGATIVE}, which means none")
+    return outlines
+
+
 def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
     try:
         runs = np.array([int(number) for number in code.split()], dtype=np.int64)
@@ -209,40 +227,36 @@ def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
     return runs
 
 
-def _parsed(table: Path, problems: list[Problem]) -> dict[str, list[str]]:
+def _parsed(table: Path, problems: list[Problem]) -> dict[str, Codes]:
     """Return each film's codes; headings and values of stage 1 begin with a blank."""
     lines = table_rows(table, problems)
-    if lines and [heading.strip() for heading in lines[0]] != _COLUMNS:
-        what = f"its first line is '{','.join(lines[0])[:80]}', not '{','.join(_COLUMNS)}'. {_CORRECT}"
+    if lines and [heading.strip() for heading in lines[0][1]] != _COLUMNS:
+        what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{','.join(_COLUMNS)}'. {_CORRECT}"
         problems.append(Problem(str(table), what))
         return {}
-    codes: dict[str, list[str]] = defaultdict(list)
-    for line in lines[1:]:
-        name, code = line[0].strip(), "".join(line[1:2]).strip()
-        codes[name].append(code)
-    mixed = [name for name, values in codes.items() if NEGATIVE in values and set(values) != {NEGATIVE}]
-    if mixed:
-        what = f"{some(mixed)} films have both an outline and {NEGATIVE}, which means none. {_CORRECT}"
-        problems.append(Problem(str(table), what))
+    codes: dict[str, Codes] = defaultdict(dict)
+    for number, line in lines[1:]:
+        codes[line[0].strip()][number] = "".join(line[1:2]).strip()
     return dict(codes)
 
 
-def _defects(path: Path, header: Header, codes: list[str], table: Path | None) -> list[Problem]:
+def _defects(path: Path, header: Header, codes: Codes, table: Path | None) -> list[Problem]:
+    """Return what leaves in doubt whose a film is, or what it shows."""
     found = []
     if not header.patient:
-        what = "it has no PatientID, so it could stand on both sides of a split. Remove it, or export it again"
+        what = "it has no PatientID, so it could stand on both sides of a split and is left out. Export it again"
         found.append(Problem(str(path), what))
-    for code in codes:
-        try:
-            if code != NEGATIVE:
-                _runs(code, header.columns, header.rows)
-        except ValueError as error:
-            found.append(Problem(str(table), f"film {path.stem}: {error}. {_CORRECT}"))
+    try:
+        for code in _outlines(codes):
+            _runs(code, header.columns, header.rows)
+    except ValueError as error:
+        where = f"{table}, line {', '.join(map(str, codes))}"
+        found.append(Problem(where, f"film {path.stem}: {error}, so it is left out. {_CORRECT}"))
     return found
 
 
-def _unmatched(table: Path, codes: dict[str, list[str]], films: dict[str, list[Path]]) -> list[Problem]:
-    missing, unknown = codes.keys() - films.keys(), films.keys() - codes.keys()
+def _unmatched(table: Path, codes: dict[str, Codes], films: dict[str, list[Path]]) -> list[Problem]:
+    missing, unknown = codes.keys() - films.keys() - {""}, films.keys() - codes.keys()
     found = []
     if missing:
         what = f"{some(missing)} of its {len(codes)} films are not there, so they are left out"

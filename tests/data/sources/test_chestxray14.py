@@ -35,6 +35,22 @@ def refused(root: Path, *parts: object, **config: Any) -> None:
         assert str(part) in message
 
 
+def left_out(root: Path, *parts: object, kept: list[str], **config: Any) -> None:
+    """Require one error among the problems that holds all `parts` and a next step, and that the `kept` films load."""
+    tree = source(root, **config)
+    cases = tree.scan()
+    assert [case.id for case in cases] == kept
+    assert all(tree.load(case).image.size for case in cases)
+    told = [
+        str(problem)
+        for problem in tree.problems()
+        if not problem.warning and all(str(part) in str(problem) for part in parts)
+    ]
+    assert len(told) == 1, [str(problem) for problem in tree.problems()]
+    assert "\n" not in told[0]
+    assert ". " in told[0], "no next step"
+
+
 def small(root: Path, *, table: str = "v2020", rows: str = "") -> Path:
     """Write two films of two patients with their table, to which `rows` are added."""
     for name in ("00000001_000", "00000002_000"):
@@ -168,12 +184,20 @@ class TestProblems:
         refused(tmp_path / "absent", "no such folder")
         refused(tmp_path, "no such folder", "Correct `images`", images="absent")
 
-    def test_one_name_in_two_folders_is_refused_unless_one_of_them_is_chosen(self, tmp_path: Path) -> None:
-        small(tmp_path)
-        path = write_png(tmp_path / "images_256/00000001_000.png", np.zeros((2, 2)))
-        refused(tmp_path, path, tmp_path / "images/00000001_000.png", "Set `images`")
+    def test_a_film_in_two_folders_and_sizes_is_left_out_unless_one_of_them_is_chosen(self, tmp_path: Path) -> None:
+        path = small(tmp_path) / "images/00000001_000.png"
+        other = write_png(tmp_path / "images_256/00000001_000.png", np.eye(40) * 255)
+        left_out(tmp_path, path, other, "Set `images`", kept=["00000002_000"])
         (case,) = source(tmp_path, images="images_256").scan()
-        assert case.image == path
+        assert case.image == other
+
+    def test_of_two_copies_of_a_film_the_first_is_kept(self, tmp_path: Path) -> None:
+        path = small(tmp_path) / "images/00000001_000.png"
+        copy = tmp_path / "more/00000001_000.png"
+        copy.parent.mkdir()
+        copy.write_bytes(path.read_bytes())
+        left_out(tmp_path, f"{copy}: it is there once more as {path}", kept=["00000001_000", "00000002_000"])
+        assert source(tmp_path).scan()[0].image == path
 
     @pytest.mark.parametrize(
         ("row", "message"),
@@ -185,14 +209,35 @@ class TestProblems:
             ("00000003_000.png,Mass,0,4,1", "the Patient ID in column 4 is not the number before '_'"),
             ("00000003_000.png,Mass,0,x,1", "the Patient ID in column 4 is not the number before '_'"),
             ("film.png,Mass,0,3,1", "the Patient ID in column 4 is not the number before '_'"),
-            ("00000001_000.png,Mass,0,1,1", "a film has several rows"),
-            ("00000003_000.png,Mass,0", "a row has fewer than 4 columns"),
+            (f"00000003_000.png,Mass,0,{'9' * 5000},1", "the Patient ID in column 4 is not the number before '_'"),
+            (",Mass,0,3,1", "film : the Patient ID in column 4 is not the number before '_'"),
+            ("00000003_000.png,Mass,0", "its row has fewer than 4 columns"),
         ],
     )
-    def test_a_row_that_makes_no_sense_is_refused_by_its_film(self, tmp_path: Path, row: str, message: str) -> None:
-        small(tmp_path, rows=row)
+    def test_a_row_that_makes_no_sense_costs_its_film_and_no_other(
+        self, tmp_path: Path, row: str, message: str
+    ) -> None:
         name = row.split(",")[0].removesuffix(".png")
-        refused(tmp_path, tmp_path / TABLES["v2020"], message, f"films 1 ({name})", "Download the table again")
+        write_png(small(tmp_path, rows=row) / f"images/{name or 'film'}.png", np.zeros((4, 6)))
+        parts = (f"{tmp_path / TABLES['v2020']}, line 4: film {name}: ", message, "so it is left out. Download")
+        left_out(tmp_path, *parts, kept=["00000001_000", "00000002_000"])
+
+    @pytest.mark.parametrize(
+        "row", ["00000001_000.png,Mass|Edema,0,1,57", "00000001_000.png,Mass,0,1", "00000001_000.png"]
+    )
+    def test_a_film_with_two_rows_is_left_out(self, tmp_path: Path, row: str) -> None:
+        small(tmp_path, rows=row)
+        left_out(tmp_path, ", line 4: film 00000001_000: ", "it has another row in line 2", kept=["00000002_000"])
+
+    def test_each_row_that_makes_no_sense_is_a_problem_and_without_another_nothing_is_left(
+        self, tmp_path: Path
+    ) -> None:
+        path = small(tmp_path) / TABLES["v2020"]
+        path.write_text(path.read_text().replace("Edema", "edema").replace("No Finding", "none"))
+        errors = [str(problem) for problem in source(tmp_path).problems()]
+        assert "line 2: film 00000001_000: unknown label 'edema'" in errors[0]
+        assert "line 3: film 00000002_000: unknown label 'none'" in errors[1]
+        refused(tmp_path, "no film is left that can be used", errors[0], "(1 more problems")
 
     @pytest.mark.parametrize("header", ["Finding Labels,Follow-up #,Patient ID,Age", "Image Index,Finding Labels"])
     def test_a_missing_column_is_refused(self, tmp_path: Path, header: str) -> None:
@@ -200,13 +245,19 @@ class TestProblems:
         path.write_text(header + "\n" + path.read_text().split("\n", 1)[1])
         refused(tmp_path, path, f"its first line is '{header}', not 'Image Index,Finding Labels,")
 
-    def test_a_film_or_a_patient_in_both_lists_is_refused(self, tmp_path: Path) -> None:
-        small(tmp_path)
-        (tmp_path / LISTS["train_val"]).write_text("00000001_000.png\n00000002_000.png")
+    def test_a_film_in_both_lists_is_left_out_and_its_patients_others_are_not(self, tmp_path: Path) -> None:
+        write_png(small(tmp_path, rows="00000002_001.png,Mass,1,2,1") / "images/00000002_001.png", np.zeros((4, 6)))
+        (tmp_path / LISTS["train_val"]).write_text("00000001_000.png\n00000002_000.png\n00000002_001.png")
         (tmp_path / LISTS["test"]).write_text("00000002_000.png")
-        refused(tmp_path, "1 (00000002_000) of its films are in train_val_list.txt as well")
+        parts = (tmp_path / LISTS["test"], "film 00000002_000 is in train_val_list.txt as well, so it is left out")
+        left_out(tmp_path, *parts, kept=["00000001_000", "00000002_001"])
+        assert [case.group for case in source(tmp_path).scan()] == ["train_val"] * 2
+
+    def test_a_patient_in_both_lists_is_left_out_with_all_films(self, tmp_path: Path) -> None:
+        write_png(small(tmp_path, rows="00000002_001.png,Mass,1,2,1") / "images/00000002_001.png", np.zeros((4, 6)))
+        (tmp_path / LISTS["train_val"]).write_text("00000001_000.png\n00000002_000.png")
         (tmp_path / LISTS["test"]).write_text("00000002_001.png")
-        refused(tmp_path, "1 (00000002) of its patients are in train_val_list.txt as well")
+        left_out(tmp_path, "patient nih-00000002 is in train_val_list.txt as well", kept=["00000001_000"])
 
     def test_a_film_in_neither_list_and_a_list_alone_are_said(self, tmp_path: Path) -> None:
         small(tmp_path)
@@ -217,9 +268,12 @@ class TestProblems:
         assert "1 (00000001_000) films are in neither train_val_list.txt nor test_list.txt" in str(tree.problems()[0])
         assert [case.group for case in tree.scan()] == ["", "test"]
 
-    def test_films_with_strange_names_have_no_patient_and_are_refused(self, tmp_path: Path) -> None:
+    def test_films_with_strange_names_have_no_patient_and_are_left_out(self, tmp_path: Path) -> None:
         path = write_png(tmp_path / "film.png", np.zeros((2, 2)))
-        refused(tmp_path, path, "1 (film) films are not named like 00000001_000.png", unlabelled=True)
+        message = f"{path}: it is not named like 00000001_000.png"
+        refused(tmp_path, "no film is left that can be used", message, unlabelled=True)
+        write_png(tmp_path / "00000001_000.png", np.zeros((2, 2)))
+        left_out(tmp_path, message, kept=["00000001_000"], unlabelled=True)
 
     def test_a_film_cut_short_is_refused_when_it_is_read(self, tmp_path: Path) -> None:
         tree = source(small(tmp_path))
@@ -268,7 +322,7 @@ class TestRealData:
         assert shown == {"Atelectasis", "Effusion", "Infiltration"}
 
     def test_its_two_sizes_of_one_film_must_be_told_apart(self, real_data: Path) -> None:
-        refused(real_data / "nih_cxr14", "8 (00000100_000, ", "are there more than once")
+        refused(real_data / "nih_cxr14", "images: 8 of its 8 films are elsewhere in another size", "Set `images`")
 
     def test_its_originals_equal_their_small_copies_even_where_they_are_rgba(self, real_data: Path) -> None:
         large, copies = (source(real_data / "nih_cxr14", images=name) for name in ("images", "images_256"))

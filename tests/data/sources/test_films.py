@@ -12,11 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.films import (
     InsidePath,
-    doubled_problems,
+    Survey,
     find_films,
     read_dicom,
     read_header,
     read_png,
+    single_films,
     some,
     table_rows,
 )
@@ -39,6 +40,15 @@ def write(path: Path, array: np.ndarray, mode: str = "") -> Path:
     image = Image.fromarray(array)
     (image.convert(mode) if mode else image).save(path)
     return path
+
+
+def tree(root: Path, sizes: dict[str, int]) -> dict[str, list[Path]]:
+    """Write files of so many bytes, named without .png, and return them as they are found."""
+    for name, size in sizes.items():
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    return find_films(root, ".png")
 
 
 class TestFinding:
@@ -65,12 +75,40 @@ class TestFinding:
         (root / "gone.png").symlink_to(root / "nowhere.png")
         assert find_films(root, ".png") == {"a": [root / "one/a.png"]}
 
-    def test_one_name_for_several_files_is_one_problem_that_names_them(self, tmp_path: Path) -> None:
-        films = {"a": [tmp_path / "y/a.png", tmp_path / "x/a.png"], "b": [tmp_path / "b.png"]}
-        (problem,) = doubled_problems(films, "Keep one")
-        assert str(problem) == (
-            f"{tmp_path}/x/a.png: the same film is also {tmp_path}/y/a.png; 1 (a) are there more than once. Keep one"
-        )
+    def test_of_copies_the_first_is_kept_and_each_other_is_a_problem(self, tmp_path: Path) -> None:
+        films, found = tree(tmp_path, {"z/a": 3, "y/a": 3, "x/a": 3, "b": 5}), Survey()
+        assert single_films(films, "Keep one", found) == {"a": tmp_path / "x/a.png", "b": tmp_path / "b.png"}
+        assert [str(problem) for problem in found.doubts] == [
+            f"{tmp_path}/{name}/a.png: it is there once more as {tmp_path}/x/a.png, which is used. Keep one"
+            for name in ("y", "z")
+        ]
+        assert found.refusals == []
+
+    def test_a_film_in_two_sizes_is_left_out_and_no_other(self, tmp_path: Path) -> None:
+        films, found = tree(tmp_path, {"y/a": 3, "x/a": 4, "b": 5}), Survey()
+        assert single_films(films, "Keep one", found) == {"b": tmp_path / "b.png"}
+        assert [str(problem) for problem in found.doubts] == [
+            f"{tmp_path}/x/a.png: the same film, of another size, is also {tmp_path}/y/a.png: it is left out. Keep one"
+        ]
+        assert found.refusals == []
+
+    def test_a_folder_of_films_that_are_elsewhere_in_another_size_is_a_second_set(self, tmp_path: Path) -> None:
+        sizes = {f"large/{name}": 9 for name in "abcde"} | {f"small/{name}": 1 for name in "abcdefghijk"}
+        found = Survey()
+        single_films(tree(tmp_path, sizes), "Choose", found)
+        assert [str(problem) for problem in found.refusals] == [
+            f"{tmp_path}/large: 5 of its 5 films are elsewhere in another size. Choose"
+        ]
+
+    @pytest.mark.parametrize(("doubled", "own"), [("abcd", ""), ("abcde", "vwxyz")])
+    def test_a_few_strays_or_less_than_most_of_a_folder_are_no_second_set(
+        self, tmp_path: Path, doubled: str, own: str
+    ) -> None:
+        sizes = {f"large/{name}": 9 for name in doubled + own} | {f"small/{name}": 1 for name in "abcdefghijk"}
+        found = Survey()
+        kept = single_films(tree(tmp_path, sizes), "Choose", found)
+        assert sorted(kept) == sorted(set("abcdefghijk" + own) - set(doubled))
+        assert (found.refusals, len(found.doubts)) == ([], len(doubled))
 
     def test_many_names_are_a_number_and_three_examples(self) -> None:
         assert some({"d", "b", "a", "c"}) == "4 (a, b, c, ...)"
@@ -83,9 +121,9 @@ class TestFinding:
 
 
 class TestTable:
-    def test_rows_are_read_without_a_byte_order_mark_or_blank_lines(self, tmp_path: Path) -> None:
+    def test_rows_are_read_with_their_lines_but_no_byte_order_mark_nor_blank_lines(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfone,two\r\n\r\n1,2")
-        assert table_rows(tmp_path / "a.csv", []) == [["one", "two"], ["1", "2"]]
+        assert table_rows(tmp_path / "a.csv", []) == [(1, ["one", "two"]), (3, ["1", "2"])]
 
     @pytest.mark.parametrize(
         ("content", "cause"), [(b"a,\xff\xfe", "decode"), (b"a," + b"x" * 200_000, "field limit"), (b"", "empty")]

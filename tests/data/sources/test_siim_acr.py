@@ -35,6 +35,22 @@ def refused(root: Path, *parts: object, **config: Any) -> None:
         assert str(part) in message
 
 
+def left_out(root: Path, *parts: object, kept: list[str], **config: Any) -> None:
+    """Require one error among the problems that holds all `parts` and a next step, and that the `kept` films load."""
+    tree = source(root, **config)
+    cases = tree.scan()
+    assert [case.id for case in cases] == kept
+    assert all(tree.load(case).image.size for case in cases)
+    told = [
+        str(problem)
+        for problem in tree.problems()
+        if not problem.warning and all(str(part) in str(problem) for part in parts)
+    ]
+    assert len(told) == 1, [str(problem) for problem in tree.problems()]
+    assert "\n" not in told[0]
+    assert ". " in told[0], "no next step"
+
+
 def small(root: Path, *rows: str, header: str = HEADER) -> Path:
     """Write two films, 1.2.1 and 1.2.2, and a table of `rows`."""
     for name in ("1.2.1", "1.2.2"):
@@ -85,14 +101,15 @@ class TestCode:
             ("99999999999999999999 1", "not a chain of whole numbers"),
         ],
     )
-    def test_a_broken_code_is_refused_when_scanned_and_when_decoded(
+    def test_a_broken_code_is_refused_when_decoded_and_costs_its_film_alone_when_scanned(
         self, tmp_path: Path, code: str, cause: str
     ) -> None:
         with pytest.raises(ValueError, match="its code") as error:
             decode_runs(code, columns=6, rows=4)
         assert cause in str(error.value)
         small(tmp_path, "1.2.1,-1", f"1.2.2,{code}")
-        refused(tmp_path, tmp_path / "stage_2_train.csv", "film 1.2.2: its code", cause, "Download the table again")
+        where = f"{tmp_path / 'stage_2_train.csv'}, line 3: film 1.2.2: its code"
+        left_out(tmp_path, where, cause, "so it is left out. Download the table again", kept=["1.2.1"])
 
 
 class TestScan:
@@ -230,9 +247,29 @@ class TestProblems:
         assert [problem.warning for problem in counts] == [True]
         assert "it holds 6 films in dicom-images-train, published are 10675 (recalled)" in counts[0].what
 
-    def test_a_film_both_negative_and_positive_is_refused(self, tmp_path: Path) -> None:
-        small(tmp_path, "1.2.1,-1", "1.2.2,1 2", "1.2.2,-1")
-        refused(tmp_path, "1 (1.2.2) films have both an outline and -1")
+    @pytest.mark.parametrize("code", ["1 2", "1", ""])
+    def test_a_film_both_negative_and_something_else_is_left_out(self, tmp_path: Path, code: str) -> None:
+        small(tmp_path, "1.2.1,-1", f"1.2.2,{code}", "1.2.2,-1")
+        left_out(tmp_path, "line 3, 4: film 1.2.2: it has both an outline and -1, which means none", kept=["1.2.1"])
+
+    @pytest.mark.parametrize("code", ["", "none", "--1", "-1.0", "-1 -1", "0"])
+    def test_a_broken_label_never_becomes_a_negative_film(self, tmp_path: Path, code: str) -> None:
+        tree = source(small(tmp_path, "1.2.1,1 2", f"1.2.2,{code}"))
+        assert [(case.id, case.findings) for case in tree.scan()] == [("1.2.1", (1,))]
+        with pytest.raises(DataError, match=r"film 1\.2\.2: its code"):
+            tree.load(Case("1.2.2", "p", image=tmp_path / "stage_2_images/1.2.2.dcm"))
+
+    def test_a_row_without_a_film_is_said(self, tmp_path: Path) -> None:
+        small(tmp_path, "1.2.1,-1", ",1 2")
+        left_out(tmp_path, f"{tmp_path / 'stage_2_train.csv'}, line 3: it names no film", kept=["1.2.1"])
+
+    def test_where_every_film_is_in_doubt_each_is_a_problem_and_nothing_is_left(self, tmp_path: Path) -> None:
+        small(tmp_path, "1.2.1,1", "1.2.2,1")
+        write_dicom(tmp_path / "stage_2_images/1.2.2.dcm", FILM, PatientID=None)
+        errors = [str(problem) for problem in source(tmp_path).problems()]
+        for part, error in zip(("film 1.2.1", "1.2.2.dcm: it has no PatientID", "film 1.2.2"), errors, strict=False):
+            assert part in error
+        refused(tmp_path, "no film is left that can be used", errors[0], "(2 more problems")
 
     @pytest.mark.parametrize("header", ["ImageId\n", "EncodedPixels,ImageId\n", "1.2.3,-1\n"])
     def test_a_missing_heading_is_refused(self, tmp_path: Path, header: str) -> None:
@@ -240,7 +277,7 @@ class TestProblems:
         refused(root, root / "stage_2_train.csv", f"its first line is '{header.strip()}', not 'ImageId,EncodedPixels'")
 
     def test_a_missing_value_is_a_broken_code(self, tmp_path: Path) -> None:
-        refused(small(tmp_path, "1.2.1"), "film 1.2.1: its code has 0 numbers")
+        left_out(small(tmp_path, "1.2.1", "1.2.2,-1"), "film 1.2.1: its code has 0 numbers", kept=["1.2.2"])
 
     def test_an_empty_or_missing_folder_or_table_is_refused(self, tmp_path: Path) -> None:
         refused(tmp_path, "no .dcm film below it", "Complete the download")
@@ -254,19 +291,25 @@ class TestProblems:
     def test_a_table_of_other_films_is_refused(self, tmp_path: Path) -> None:
         refused(small(tmp_path, "1.2.9,-1"), "no row of its table has a film here")
 
-    def test_one_film_in_both_stages_is_refused(self, tmp_path: Path) -> None:
-        root = small(tmp_path, "1.2.1,-1")
-        path = write_dicom(root / "dicom-images-train/1/2/1.2.1.dcm", FILM)
-        refused(root, path, root / "stage_2_images/1.2.1.dcm", "Keep one of them")
+    def test_of_one_film_in_both_stages_the_first_is_kept_if_they_are_of_one_size(self, tmp_path: Path) -> None:
+        root = small(tmp_path, "1.2.1,-1", "1.2.2,-1")
+        copy, path = root / "stage_2_images/1.2.1.dcm", root / "dicom-images-train/1/2/1.2.1.dcm"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(copy.read_bytes())
+        left_out(root, f"{copy}: it is there once more as {path}", "Keep one of them", kept=["1.2.1", "1.2.2"])
+        assert source(root).scan()[0].image == path
+        write_dicom(path, np.zeros((40, 60)))
+        left_out(root, f"{path}: the same film, of another size, is also {copy}", kept=["1.2.2"])
 
-    def test_a_film_without_a_patient_is_refused(self, tmp_path: Path) -> None:
-        path = write_dicom(small(tmp_path, "1.2.1,-1") / "stage_2_images/1.2.1.dcm", FILM, PatientID=None)
-        refused(tmp_path, path, "it has no PatientID")
+    def test_a_film_without_a_patient_is_left_out(self, tmp_path: Path) -> None:
+        root = small(tmp_path, "1.2.1,-1", "1.2.2,-1")
+        path = write_dicom(root / "stage_2_images/1.2.1.dcm", FILM, PatientID=None)
+        left_out(root, f"{path}: it has no PatientID", kept=["1.2.2"])
 
-    def test_a_damaged_header_is_refused(self, tmp_path: Path) -> None:
-        path = small(tmp_path, "1.2.1,-1") / "stage_2_images/1.2.1.dcm"
+    def test_a_film_with_a_damaged_header_is_left_out(self, tmp_path: Path) -> None:
+        path = small(tmp_path, "1.2.1,-1", "1.2.2,-1") / "stage_2_images/1.2.1.dcm"
         path.write_bytes(b"not found")
-        refused(tmp_path, f"{path}: it cannot be read as a DICOM film")
+        left_out(tmp_path, f"{path}: it cannot be read as a DICOM film", "so it is left out. ", kept=["1.2.2"])
 
     def test_another_uid_than_the_name_says_is_a_warning(self, tmp_path: Path) -> None:
         root = small(tmp_path, "1.2.1,-1", "1.2.2,-1")
