@@ -153,6 +153,32 @@ class TestPreparation:
         with pytest.raises(ValidationError, match="positive"):
             Preparation(spacing=(1, 0, 1))
 
-    def test_a_split_gives_every_patient_one_part(self) -> None:
+
+class TestSplit:
+    def test_the_fractions_of_what_is_drawn_are_a_whole(self) -> None:
         with pytest.raises(ValidationError, match="sum to 1"):
             Split(train=0.9, validation=0.1, test=0.1)
+        with pytest.raises(ValidationError, match=r"train, validation must sum to 1, not 0\.5"):
+            Split(train=0.25, validation=0.25, folds=3)
+        assert Split(groups={"test": ("test",)}, train=0.875, validation=0.125).test == 0
+
+    def test_where_every_part_is_named_nothing_is_drawn(self) -> None:
+        numbers: Any = {"train": (0, 99), "validation": (100, 114), "test": (115, 129)}
+        assert Split(numbers=numbers).train == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"groups": {"test": ("a",)}, "lists": {"test": "b"}, "train": 1}, "by one of them alone"),
+            ({"groups": {"test": ("a",)}, "folds": 3, "train": 1}, "choose one"),
+            ({"folds": 3, "outside": {"data": "a", "source": "folder"}, "train": 1}, "choose one"),
+            ({"groups": {"test": ("a",)}, "test": 0.5, "train": 0.5}, "'test' has a fraction, but is not drawn"),
+            ({"validation": 0.5, "test": 0.5}, "train must be above 0"),
+            ({"folds": 1, "train": 1}, "folds"),
+            ({"groups": {"exam": ("a",)}, "train": 1}, "groups.exam"),
+            ({"unit": "slices", "train": 1}, "unit"),
+        ],
+    )
+    def test_what_contradicts_itself_is_refused(self, settings: dict[str, Any], told: str) -> None:
+        with pytest.raises(ValidationError, match=told):
+            Split.model_validate(settings)
