@@ -7,7 +7,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import compare, data, explain, listing, merge, plan, power, report, run, status
+from sg_bench.cli import compare, data, explain, listing, merge, plan, power, report, rescore, run, status
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -28,6 +28,7 @@ app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("merge")(merge.merge)
 app.command("power")(power.power)
+app.command("rescore")(rescore.rescore)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")
 
