@@ -18,31 +18,27 @@ import numpy as np
 
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
 from sg_bench.data.sources.base import Case
-from sg_bench.data.splits import assign, nested_subset
 from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
 from sg_bench.discovery.patterns import Reference, draw_references, draw_windows, nearest
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import write_patterns
 from sg_bench.errors import DataError, FailureKind, SgBenchError, failure_kind
-from sg_bench.evaluation.inference import predict
-from sg_bench.evaluation.metrics import score
 from sg_bench.ledger import Ledger, Record
-from sg_bench.methods.autoencoder import latent
+from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
-from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
-from sg_bench.planning import Job, Recipe, corpus_parts, is_built, open_source, store_recipe
+from sg_bench.planning import Job, Recipe, is_built, open_source, store_recipe
 from sg_bench.recipes import Preparation, key_of
 from sg_bench.registry import METHODS, SOURCES
+from sg_bench.running.cells import compute_cell
 from sg_bench.running.environment import Stopwatch, compute_device, facts, settle
-from sg_bench.tasks import Task
+from sg_bench.running.parts import corpus_ids
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
-from sg_bench.training.fine_tuning import FineTuning, task_network
-from sg_bench.training.loop import evaluating, train
+from sg_bench.training.loop import train
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device, restoration_examples
 from sg_bench.training.ranks import World
-from sg_bench.workspace import Workspace, file_digest, read_json, write_json
+from sg_bench.workspace import Workspace, write_json
 
 Report = Callable[[int, int | None], None]
 PACKAGE = Path(__file__).parents[2]
@@ -199,7 +195,7 @@ def _cubes(method: Method, job: Job, workspace: Workspace) -> tuple[Cubes, Cubes
     if isinstance(sampling, Patterns):
         folder = workspace.path("patterns", key_of(job.recipe["patterns"]))
         return pattern_cubes(folder, validation=False), pattern_cubes(folder, validation=True)
-    store, train_ids, validation_ids = _corpus(job.recipe["corpus"], workspace)
+    store, train_ids, validation_ids = corpus_ids(job.recipe["corpus"], workspace)
     if isinstance(sampling, WholeVolumes):
         return whole_volumes(store, train_ids, sampling.shape), whole_volumes(store, validation_ids, sampling.shape)
     seed = job.recipe["seed"]
@@ -208,22 +204,10 @@ def _cubes(method: Method, job: Job, workspace: Workspace) -> tuple[Cubes, Cubes
     return cut(ids=train_ids), cut(ids=validation_ids)
 
 
-def _corpus(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
-    """Return a corpus's store and its training and validation ids."""
-    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
-    cases = [(case.id, case.patient) for case in store.cases]
-    outer, inner = corpus_parts(recipe)
-    if outer:
-        kept = set(assign(cases, outer)["train"])
-        cases = [case for case in cases if case[0] in kept]
-    parts = assign(cases, inner)
-    return store, parts["train"], parts["validation"]
-
-
 def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> None:
     if is_built(workspace, job):
         return
-    store, train_ids, validation_ids = _corpus(job.recipe["corpus"], workspace)
+    store, train_ids, validation_ids = corpus_ids(job.recipe["corpus"], workspace)
     settings = DiscoverySettings(**job.recipe["settings"])
     latents = _latents(job, workspace, store, train_ids + validation_ids)
 
@@ -244,7 +228,7 @@ def _latents(job: Job, workspace: Workspace, store: Store, ids: list[str]) -> di
     """Return each volume's latent, by the auto-encoder of the job's recipe."""
     recipe = job.recipe["autoencoder"]
     encoder, decoder = load_initialisation(workspace.path("initialisations", key_of(recipe)))
-    network = UNet3D(recipe["config"]["width"])
+    network = latent_encoder(recipe["config"])
     load_into(network, encoder, decoder, need_decoder=False)
     device = compute_device()
     network.to(device).eval()
@@ -256,51 +240,4 @@ def _cell(job: Job, workspace: Workspace, report: Report, world: World) -> None:
     ledger = Ledger(workspace)
     if ledger.done(job.key):
         return
-    ledger.put(_computed_cell(job, workspace, report))
-
-
-def _computed_cell(job: Job, workspace: Workspace, report: Report) -> Record:
-    watch = Stopwatch()
-    recipe, device = job.recipe, compute_device()
-    task = read_recipe_task(recipe)
-    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
-    parts = assign([(case.id, case.patient) for case in store.cases], task.split)
-    seed = recipe["fine_tuning_seed"]
-    train_ids = nested_subset(parts["train"], task.fraction, seed)
-    folder = workspace.path("initialisations", key_of(recipe["initialisation"]))
-    width = recipe["initialisation"]["config"]["width"]
-    network, loaded = task_network(task, width, *load_initialisation(folder), seed)
-    learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
-    progress_folder = workspace.path("progress", job.key)
-    curves = train(learner, seed=seed, folder=progress_folder, progress=report)
-    with evaluating(learner, task.training, seed):
-        predictions = predict(task, network, store, parts["test"], device)
-    path = workspace.path("predictions", f"{job.key}.npz")
-    predictions.save(path)
-    clear_state(progress_folder)
-    metrics, cases = score(task.kind, predictions.probabilities, predictions.truths)
-    return {
-        "key": job.key,
-        "status": "done",
-        "recipe": recipe,
-        "headline": task.headline,
-        "parity": task.parity,
-        "metrics": metrics,
-        "cases": cases,
-        "curves": curves,
-        "error": None,
-        "loaded": str(loaded),
-        "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
-        "ran": {**facts(), **watch.read(), "world_size": 1},
-        "outputs": {
-            "predictions": file_digest(path),
-            "store": file_digest(store.path / "index.json"),
-            "initialisation": read_json(folder / "record.json")["outputs"]["initialisation"],
-        },
-    }
-
-
-def read_recipe_task(recipe: Recipe) -> Task:
-    """Return the task of a cell's recipe; what a recipe leaves out (titles, the data's name) is empty."""
-    data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
-    return Task.model_validate({**recipe["task"], "title": "", "data": data})
+    ledger.put(compute_cell(job, workspace, report))
