@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger, Record
@@ -62,20 +63,28 @@ def _named_by_recipe(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
     parts = {record["key"]: (_method_part(record["recipe"]), _task_part(record["recipe"])) for record in records}
     methods = _distinct(method for method, _ in parts.values())
     tasks = _distinct(task for _, task in parts.values())
-    return {key: (methods[method[1]], tasks[task[1]]) for key, (method, task) in parts.items()}
+    return {key: (methods[method.digest], tasks[task.digest]) for key, (method, task) in parts.items()}
 
 
-def _distinct(parts: Iterable[tuple[str, str]]) -> dict[str, str]:
+class _Part(NamedTuple):
+    name: str
+    digest: str
+    dimension: int
+    """A method is pretrained anew for 2D tasks; the task tells which, so that is no second recipe of its name."""
+
+
+def _distinct(parts: Iterable[_Part]) -> dict[str, str]:
     """Return a label for each digest: the name, with six of its digits where several digests share the name."""
     known = set(parts)
-    names = [name for name, _ in known]
-    return {digest: name if names.count(name) == 1 else f"{name}#{digest[:6]}" for name, digest in known}
+    count = Counter((part.name, part.dimension) for part in known)
+    alone = {name for name, _ in count} - {name for (name, _), digests in count.items() if digests > 1}
+    return {part.digest: part.name if part.name in alone else f"{part.name}#{part.digest[:6]}" for part in known}
 
 
-def _method_part(recipe: Mapping[str, Any]) -> tuple[str, str]:
+def _method_part(recipe: Mapping[str, Any]) -> _Part:
     method = {name: value for name, value in recipe["initialisation"].items() if name != "seed"}
-    return method["method"], key_of(method)
+    return _Part(method["method"], key_of(method), method.get("config", {}).get("dimension", 3))
 
 
-def _task_part(recipe: Mapping[str, Any]) -> tuple[str, str]:
-    return recipe["task"]["name"], key_of([recipe["task"], recipe["store"]])
+def _task_part(recipe: Mapping[str, Any]) -> _Part:
+    return _Part(recipe["task"]["name"], key_of([recipe["task"], recipe["store"]]), 3)

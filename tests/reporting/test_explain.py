@@ -218,6 +218,15 @@ class TestFolders:
         assert len(methods) == 3
         assert all(name == "scratch" or name.startswith("semantic_genesis#") for name in methods)
 
+    def test_a_method_in_2d_and_in_3d_is_one_name_until_it_has_two_recipes_in_one_of_them(self, tmp_path: Path) -> None:
+        ledger = Ledger(Workspace(tmp_path))
+        flat: dict[str, Any] = {"task": {"name": "dxc"}, "initialisation": {"config": {"dimension": 2}}}
+        for made in (record(), record(**flat)):
+            ledger.put(made)
+        assert read_evidence(tmp_path).methods == ["semantic_genesis"]
+        ledger.put(record(**merged(flat, {"initialisation": {"config": {"width": 9}}})))
+        assert {method[:17] for method in read_evidence(tmp_path).methods} == {"semantic_genesis#"}
+
     def test_a_results_folder_keeps_the_suites_labels(self, work: Path) -> None:
         table = work / "tables" / "scores.csv"
         table.parent.mkdir()
