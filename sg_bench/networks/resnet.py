@@ -142,7 +142,7 @@ def _resnet18(first: int) -> Any:
     """Return MONAI's ResNet-18 without its last layer, with `first` channels where the standard one has 64."""
     from monai.networks.nets.resnet import ResNet
 
-    return ResNet(
+    network = ResNet(
         "basic",
         [2, 2, 2, 2],
         block_inplanes=[first, 2 * first, 4 * first, 8 * first],
@@ -153,6 +153,25 @@ def _resnet18(first: int) -> Any:
         shortcut_type="B",
         bias_downsample=False,
     )
+    for level in (network.layer2, network.layer3, network.layer4):
+        level[0].downsample = _Shortcut(*level[0].downsample)
+    return network
+
+
+class _Shortcut(nn.Sequential):
+    """A 1x1 convolution of every second pixel, and its batch norm.
+
+    The same as a convolution with stride 2, whose gradient for fewer than 8 channels that lie last in memory is
+    written beyond its end by the library behind torch 2.13 on CPUs.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.Module) -> None:
+        super().__init__(convolution, norm)
+        convolution.stride = (1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(channels_last(x[:, :, ::2, ::2]))
+        return out
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ import torch
 
 from sg_bench.errors import DataError, MethodError
 from sg_bench.networks.initialise import glorot_
+from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation, split_state
 
@@ -167,3 +168,43 @@ def test_tensors_that_the_network_lacks_are_reported_and_its_pattern_head_is_lef
     parts[0]["down_tr1024.weight"] = torch.zeros(1)
     report = load_into(YNet3D(2, 3), *parts, need_decoder=True)
     assert (report.unused, report.missing) == (("down_tr1024.weight",), ())
+
+
+class TestTwoDimensions:
+    @pytest.fixture
+    def flat(self) -> Parts:
+        return split_state(UNet2D(1).state_dict())
+
+    def test_the_state_splits_into_encoder_and_decoder_without_the_pattern_head(self) -> None:
+        encoder, decoder = split_state(YNet2D(1, 3).state_dict())
+        assert encoder.keys() == Encoder2D(1).state_dict().keys()
+        assert {*encoder, *decoder} == UNet2D(1).state_dict().keys()
+
+    def test_encoder_and_decoder_load_completely(self, flat: Parts) -> None:
+        target = UNet2D(1)
+        report = load_into(target, *flat, need_decoder=True)
+        assert same(target.state_dict(), {**flat[0], **flat[1]})
+        assert (len(report.matched), report.missing, report.unused, report.decoder) == (182, (), (), "loaded")
+
+    def test_what_is_saved_comes_back_bit_for_bit(self, tmp_path: Path, flat: Parts) -> None:
+        save_initialisation(tmp_path, *flat)
+        encoder, decoder = load_initialisation(tmp_path)
+        assert same(encoder, flat[0])
+        assert same(decoder, flat[1])
+
+    def test_the_output_layer_stays_random_when_the_task_has_other_channels(self, flat: Parts) -> None:
+        report = load_into(UNet2D(1, 3), *flat, need_decoder=True)
+        assert report.reinitialised == ("segmentation_head.0.bias", "segmentation_head.0.weight")
+        assert (len(report.matched), report.unused) == (180, ())
+
+    @pytest.mark.parametrize("name", ["encoder.layer4.0.downsample.0.weight", "encoder.bn1.running_var"])
+    def test_a_missing_encoder_tensor_is_an_error_that_names_it(self, flat: Parts, name: str) -> None:
+        del flat[0][name]
+        with pytest.raises(MethodError, match=f"119 of the network's 120 .*1 missing .{name}"):
+            load_into(Encoder2D(1), *flat, need_decoder=False)
+
+    def test_weights_of_the_other_dimension_are_refused(self, flat: Parts, parts: Parts) -> None:
+        with pytest.raises(MethodError, match="covers 8 of the network's 56 tensors"):
+            load_into(Encoder3D(2), *flat, need_decoder=False)
+        with pytest.raises(MethodError, match="covers 20 of the network's 120 tensors"):
+            load_into(Encoder2D(1), *parts, need_decoder=False)
