@@ -55,6 +55,19 @@ class TestPlacesOfOfficialSize:
         assert starts.min(axis=0).tolist() == [100, 100, 30]
         assert starts.max(axis=0).tolist() == [shape[0] - 165, shape[1] - 165, shape[2] - 32 - 3 - 1 - 30 + 3]
 
+    @pytest.mark.parametrize("shape", [(64, 64, 1), (64, 80, 1), (65, 64, 1)])
+    def test_a_cube_that_fills_an_axis_has_its_one_place_there(self, shape: tuple[int, int, int]) -> None:
+        places = Places(np.zeros(shape, np.float16), CropRule(cube=(64, 64, 1), border=(0, 0, 0), air=None))
+        assert places.large_enough
+        rng = np.random.default_rng(0)
+        starts = np.array([places.draw(rng) for _ in range(300)])
+        assert starts.min(axis=0).tolist() == [0, 0, 0]
+        assert starts.max(axis=0).tolist() == [0, max(0, shape[1] - 64 - 1), 0]
+
+    def test_a_volume_smaller_than_the_cube_has_none(self) -> None:
+        rule = CropRule(cube=(64, 64, 1), border=(0, 0, 0), air=None)
+        assert not Places(np.zeros((64, 63, 1)), rule).large_enough
+
     def test_with_the_air_rule_three_more_slices_stay_free(self) -> None:
         places = Places(np.zeros((265, 266, 100), np.float16), CropRule())
         assert (places.low.tolist(), places.high.tolist()) == ([100, 100, 30], [100, 101, 100 - 66])
