@@ -12,7 +12,7 @@ import torch
 from sg_bench.training.ranks import World
 
 Results = dict[tuple[int, int], dict[str, Any]]
-JOBS = ["several", "lonely", "none"]
+JOBS = ["several", "lonely", "none", "films"]
 
 
 @pytest.fixture(scope="module")
