@@ -6,11 +6,12 @@ all chests have in common, so that films of two patients differ in half of their
 differences of neighbours agree in two thirds of them. A second bit says whether the difference stands out of the
 image's own noise, and only where it does in both images are they compared.
 
-Measured on real images, as the share of differing bits. Of 621 chest films, each of another patient: any two differ
-in 0.35 or more; a film differs from its own copy in 0.09 or less (JPEG at quality 50, shrunk to a quarter, gamma 0.5
-to 2.2, contrast stretched or equalised, and several of these), in 0.16 or less at JPEG quality 20. Of CT and MRI
-volumes, two patients differ in 0.38 or more; a volume from itself in 0.19 or less at half its resolution or under
-another window. Sequences of one patient on one grid may match, as they should.
+Measured on real images, as the share of compared bits that differ. Of 621 chest films, each of another patient, any
+two differ in 0.34 or more; a film differs from its own copy in 0.10 or less (JPEG at quality 50, shrunk to a quarter,
+gamma 0.5 to 2.2, contrast stretched or equalised, and several of these), in 0.16 at JPEG quality 20. Of 82 CT and MRI
+volumes, any two of different patients differ in 0.38 or more; a volume differs from itself in 0.25 or less under
+another window, be it of soft tissue alone, another orientation or resolution, and in 0.28 or less with hardly more
+voxels than the grid has cells. Sequences of one patient on one grid may match, as they should.
 
 Out of reach: copies that are mirrored, turned or cropped, parts of a volume, and single slices of one.
 """
@@ -33,7 +34,7 @@ SMALLEST = {"film": 32, "volume": 8}
 """Pixels or voxels along the shortest side; a smaller image has no fingerprint."""
 NOISE = 0.05
 """A difference below this share of the root mean square of all differences is no detail but noise."""
-THRESHOLD = 0.25
+THRESHOLD = {"film": 0.25, "volume": 0.3}
 """Images that differ in at most this share of the compared bits are one image."""
 LEAST_COMPARED = 1 / 6
 """Share of all bits that must stand out of the noise in both images; below it, they are not one image."""
@@ -82,7 +83,7 @@ def matches(first: Sequence[str], second: Sequence[str]) -> list[Match]:
     for kind in CELLS:
         ours, theirs = _decoded(first, kind), _decoded(second, kind)
         if len(ours.places) and len(theirs.places):
-            pairs = _pairs(ours, theirs)
+            pairs = _pairs(ours, theirs, THRESHOLD[kind])
             found += [(int(ours.places[row]), int(theirs.places[column])) for row, column in pairs]
     return sorted(found)
 
@@ -173,15 +174,15 @@ def _bytes(text: str, size: int) -> bytes:
     return found
 
 
-def _pairs(first: _Planes, second: _Planes) -> Iterator[Match]:
+def _pairs(first: _Planes, second: _Planes, threshold: float) -> Iterator[Match]:
     """Yield the pairs of rows that are one image."""
     least = LEAST_COMPARED * first.signs.shape[1] * 64
     for top, ours in _blocks(first):
         for left, theirs in _blocks(second):
             balance = _signed(ours) @ _signed(theirs).T
-            likely = np.argwhere(balance >= (1 - 2 * THRESHOLD) * least)
+            likely = np.argwhere(balance >= (1 - 2 * threshold) * least)
             wrong, compared = _compared(ours.of(likely[:, 0]), theirs.of(likely[:, 1]))
-            for row, column in likely[(wrong <= THRESHOLD * compared) & (compared >= least)]:
+            for row, column in likely[(wrong <= threshold * compared) & (compared >= least)]:
                 yield top + int(row), left + int(column)
 
 
