@@ -7,12 +7,12 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import compare, data, explain, listing, merge, plan, power, report, rescore, run, status
+from sg_bench.cli import audit, compare, data, explain, listing, merge, plan, power, report, rescore, run, status
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 """What an unknown option or a wrong value raises: click's UsageError, or typer's copy of it."""
-EPILOG = "Exit codes: 0 all cells done, 1 some failed, 2 wrong usage, 3 data missing."
+EPILOG = "Exit codes: 0 all cells done, 1 some failed, 2 wrong usage, 3 data missing, 4 pretraining sees test cases."
 
 app = typer.Typer(
     help="Does this pretraining help? Pretrain without labels, fine-tune on targets, print the table.",
@@ -26,6 +26,7 @@ app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.command("audit")(audit.audit)
 app.command("merge")(merge.merge)
 app.command("power")(power.power)
 app.command("rescore")(rescore.rescore)

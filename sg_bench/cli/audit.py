@@ -1,0 +1,48 @@
+"""`sg-bench audit`: does pretraining see what is tested on?"""
+
+from __future__ import annotations
+
+import typer
+
+from sg_bench.cli import options
+
+
+def audit(
+    suite: options.SuiteName = "demo",
+    work: options.Work = None,
+    out: options.Out = None,
+    methods: options.Methods = "",
+    tasks: options.Tasks = "",
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
+    data_root: options.DataRoot = None,
+    settings: options.Set = [],  # noqa: B006 - likewise
+) -> None:
+    """Compare every corpus of a suite with every task's test cases: by id, by patient, and by the images themselves.
+
+    Example: sg-bench audit --suite targets --data-root /data
+    Computes and prepares nothing: images are compared where `sg-bench data prepare` or a run has prepared both sides,
+    elsewhere there are only names. Exit code 4 if a corpus holds test cases, else 3 if something could not be compared.
+    """
+    from sg_bench.reporting import markdown
+    from sg_bench.reporting.leakage import audit as compare
+    from sg_bench.reporting.leakage import audit_document
+    from sg_bench.workspace import write_atomic
+
+    selection = options.select(
+        suite,
+        work=work,
+        out=out,
+        methods=methods,
+        tasks=tasks,
+        data=data,
+        data_root=data_root,
+        settings=settings,
+    )
+    found = compare(selection.plan, selection.workspace)
+    document = audit_document(found, f"What pretraining sees of the test data: {selection.plan.suite.name}")
+    path = selection.out / "tables" / f"{document.stem}.md"
+    write_atomic(path, markdown.document(document))
+    write_atomic(path.with_suffix(".csv"), document.csv)
+    typer.echo(selection.plan.with_paths(markdown.document(document)))
+    typer.echo(f"Audit: {path}")
+    raise typer.Exit(4 if found.leaks else 0 if found.complete else 3)

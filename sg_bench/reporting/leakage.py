@@ -1,0 +1,226 @@
+"""Every corpus of a suite beside the test set of every task: does pretraining see what is tested on?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sg_bench.data.leakage import Named, Overlap, overlap, same_names
+from sg_bench.data.splits import Divisible, assign
+from sg_bench.data.store import Store
+from sg_bench.errors import DataError
+from sg_bench.planning import Plan, Recipe, corpus_parts, is_built, open_source
+from sg_bench.recipes import Part, Split, key_of
+from sg_bench.registry import SOURCES
+from sg_bench.reporting.sheets import Document, Entry, Footnotes, Head, Line, Sheet, csv_text
+from sg_bench.workspace import Workspace
+
+CLEAN, UNKNOWN = "-", "?"
+HEADER = (
+    "corpus",
+    "task",
+    "tested",
+    "leaking",
+    "ids",
+    "patients",
+    "content",
+    "names_compared",
+    "images_compared",
+    "why",
+)
+LEGEND = (
+    f"Of each corpus and task: {CLEAN} where the corpus holds no test case, {UNKNOWN} where nothing could be compared, "
+    "else how many test cases it holds by id, by patient, or by the image itself, whatever that is called.",
+    "Images are found again in another resolution, window or encoding, but not mirrored, turned or cropped.",
+)
+Draws = list[tuple[Split, tuple[Part, ...], tuple[int, ...]]]
+"""Splits to apply one after the other: which parts of each are kept, of which folds."""
+_UNPREPARED = (
+    "its images are not prepared, so names alone are compared, where they mean anything "
+    "(sg-bench data prepare, or a run, prepares them)"
+)
+
+
+class Side(NamedTuple):
+    """A corpus, or a task's test set."""
+
+    title: str
+    recipe: Recipe
+    """Of the store."""
+    cases: Sequence[Named]
+    prepared: bool
+    """Whether the store is there, and with it the fingerprints of the images."""
+
+
+class Absent(NamedTuple):
+    """A corpus or a task of which nothing is known."""
+
+    title: str
+    why: str
+
+
+class Pair(NamedTuple):
+    """A corpus beside a task's test set."""
+
+    corpus: str
+    task: str
+    found: Overlap | None
+    """None where nothing could be compared."""
+    why: tuple[str, ...]
+    """What could not be compared, and why; () where everything was."""
+
+    @property
+    def leaks(self) -> bool:
+        """Return whether the corpus holds any test case."""
+        return bool(self.found and self.found.cases)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found."""
+
+    corpora: tuple[str, ...]
+    tasks: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    """Every corpus beside every task, corpus by corpus."""
+
+    @property
+    def leaks(self) -> bool:
+        """Return whether any corpus holds a test case of any task."""
+        return any(pair.leaks for pair in self.pairs)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every corpus was compared with every task, if only by names."""
+        return all(pair.found for pair in self.pairs)
+
+
+def audit(plan: Plan, workspace: Workspace) -> Audit:
+    """Compare what pretraining sees of each corpus, validation included, with the test cases of each task.
+
+    Images are compared where both stores are prepared; elsewhere there are only the names that scanning finds.
+    """
+    auditor = _Auditor(plan, workspace)
+    corpora, tasks = list(auditor.corpora()), list(auditor.tasks())
+    pairs = tuple(_compared(corpus, task) for corpus in corpora for task in tasks)
+    return Audit(tuple(side.title for side in corpora), tuple(side.title for side in tasks), pairs)
+
+
+def audit_document(found: Audit, title: str) -> Document:
+    """Return the matrix of corpora and tasks, with a line on each leak and on whatever could not be compared."""
+    footnotes, lines = Footnotes(), []
+    for corpus in found.corpora:
+        row = [pair for pair in found.pairs if pair.corpus == corpus]
+        texts = [" ".join([_text(pair), *map(footnotes.mark, pair.why)]) for pair in row]
+        lines.append(Line(tuple(Entry(text) for text in (corpus, *texts))))
+    heads = tuple(Head(text) for text in ("corpus", *found.tasks))
+    told = tuple(f"{pair.task}: {_line(pair.found)}" for pair in found.pairs if pair.found and pair.leaks)
+    sheet = Sheet(title, heads, tuple(lines), notes=told, footnotes=footnotes.lines(), legend=LEGEND)
+    return Document("leakage", title, (sheet,), csv_text([HEADER, *map(_numbers, found.pairs)]))
+
+
+class _Auditor:
+    def __init__(self, plan: Plan, workspace: Workspace) -> None:
+        self.plan = plan
+        self.workspace = workspace
+
+    def corpora(self) -> Iterator[Side | Absent]:
+        for dimension, corpus in self.plan.suite.corpora.items():
+            name = corpus.name or f"training part of {corpus.task}"
+            flat = dimension == "2d"
+            jobs = (job for job in self.plan.of_kind("initialisation") if job.recipe["corpus"])
+            job = next((job for job in jobs if (job.recipe["config"].get("dimension") == 2) == flat), None)
+            if job is None:
+                yield Absent(name, self._missing() or f"no {dimension} method of the plan pretrains on it")
+            else:
+                yield self._side(name, job.recipe["corpus"]["store"], corpus_seen(job.recipe["corpus"]))
+
+    def tasks(self) -> Iterator[Side | Absent]:
+        for task in self.plan.tasks:
+            mine = [cell for cell in self.plan.cells if cell.task == task.label]
+            key = next((cell.key for cell in mine if cell.key), "")
+            if key:
+                recipe = self.plan.jobs[key].recipe
+                yield self._side(task.label, recipe["store"], tested(Split.model_validate(recipe["task"]["split"])))
+            else:
+                yield Absent(task.label, self._missing(task.label))
+
+    def _side(self, title: str, recipe: Recipe, draws: Draws) -> Side | Absent:
+        """Return the cases that the splits of `draws` choose, one after the other."""
+        try:
+            cases, left_out = self._cases(recipe)
+            for split, parts, folds in draws:
+                chosen: set[str] = set()
+                for fold in folds:
+                    divided = assign(cases, split, fold=fold, lists=self.plan.lists, left_out=left_out)
+                    chosen.update(id_ for part in parts for id_ in divided[part])
+                cases = [case for case in cases if case.id in chosen]
+        except DataError as error:
+            return Absent(title, self.plan.without_paths(str(error)))
+        return Side(title, recipe, cases, is_built(self.workspace, self.plan.jobs[key_of(recipe)]))
+
+    def _cases(self, recipe: Recipe) -> tuple[Sequence[Divisible], set[str]]:
+        """Return all cases, from the store or else from scanning, and the ids of those that preparing skipped."""
+        job = self.plan.jobs[key_of(recipe)]
+        if is_built(self.workspace, job):
+            store = Store.open(self.workspace.path("stores", job.key))
+            return store.cases, {skipped.id for skipped in store.skipped}
+        config = SOURCES.config(recipe["source"])(**recipe["config"])
+        return open_source(recipe["source"], config, job.root, recipe["source"]).scan(), set()
+
+    def _missing(self, label: str = "") -> str:
+        """Return why cells (of one task) are missing, each reason once."""
+        reasons = (cell.missing for cell in self.plan.cells if cell.missing and label in ("", cell.task))
+        return "; ".join(dict.fromkeys(reasons))
+
+
+def corpus_seen(recipe: Recipe) -> Draws:
+    """Return the splits that a corpus is drawn by: what pretraining trains on, and what it validates on."""
+    outer, inner = corpus_parts(recipe)
+    draws: Draws = [(inner, ("train", "validation"), (0,))]
+    return [(outer, ("train",), (0,)), *draws] if outer else draws
+
+
+def tested(split: Split) -> Draws:
+    """Return the split of a task's test cases, those of every fold."""
+    return [(split, ("test",), tuple(range(split.folds or 1)))]
+
+
+def _compared(corpus: Side | Absent, task: Side | Absent) -> Pair:
+    if isinstance(corpus, Absent) or isinstance(task, Absent):
+        why = tuple(f"{side.title}: {side.why}" for side in (corpus, task) if isinstance(side, Absent))
+        return Pair(corpus.title, task.title, None, why)
+    named = same_names(corpus.recipe, task.recipe)
+    found = overlap(corpus.cases, task.cases, named, name=corpus.title)
+    raw = tuple(f"{side.title}: {_UNPREPARED}" for side in (corpus, task) if not side.prepared)
+    return Pair(corpus.title, task.title, found if named or not raw else None, raw)
+
+
+def _text(pair: Pair) -> str:
+    found = pair.found
+    if found is None:
+        return UNKNOWN
+    ways = ((found.ids, "id"), (found.patients, "patient"), (found.content, "content"))
+    told = ", ".join(f"{len(cases)} {way}" for cases, way in ways if cases)
+    return f"{len(found.cases)}/{found.total} ({told})" if found.cases else CLEAN
+
+
+def _line(found: Overlap) -> str:
+    return f"{found.told}, such as {', '.join(found.examples)}"
+
+
+def _numbers(pair: Pair) -> list[object]:
+    found = pair.found
+    if found is None:
+        return [pair.corpus, pair.task, *[None] * 7, "; ".join(pair.why)]
+    counts = [len(cases) for cases in (found.cases, found.ids, found.patients, found.content)]
+    return [
+        pair.corpus,
+        pair.task,
+        found.total,
+        *counts,
+        int(found.same_names),
+        found.fingerprinted,
+        "; ".join(pair.why),
+    ]

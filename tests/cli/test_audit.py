@@ -1,0 +1,186 @@
+"""`sg-bench audit` finds the test cases that a corpus holds, and says what it could not compare."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from sg_bench import cli
+from sg_bench.cli import options
+from sg_bench.running.jobs import execute
+from sg_bench.workspace import Workspace
+
+Ask = Callable[..., tuple[int, str, str]]
+CARD: dict[str, Any] = {
+    "name": "scans",
+    "title": "Scans",
+    "kind": "segmentation",
+    "loss": "dice",
+    "headline": "dice_case",
+    "target": [1],
+    "data": {"name": "scans", "source": "folder", "config": {"labels": "labels/{id}.nii"}},
+    "preparation": {"intensity": "minmax"},
+    "split": {"numbers": {"train": [0, 1], "validation": [2, 2], "test": [3, 5]}},
+    "sampling": {"places": "foreground", "patch": [16, 16, 8]},
+}
+CORPUS: dict[str, Any] = {
+    "name": "seen",
+    "source": "folder",
+    "config": {"images": "*.nii"},
+    "preparation": {"intensity": "percentiles", "clip": [1, 99], "spacing": [2, 2, 2]},
+    "validation": 0.5,
+}
+SUITE = {"corpora": {"3d": CORPUS}, "methods": ["models_genesis"], "tasks": ["card.yaml"]}
+WHERE = ["--suite", "mine.yaml", "--data", "scans=scans", "--data", "seen=seen"]
+
+
+def body(seed: int) -> np.ndarray:
+    image = np.random.default_rng(seed).random((48, 48, 40))
+    for axis in range(3):
+        image = np.sum([np.roll(image, step, axis) for step in range(-4, 5)], axis=0)
+    return np.round(image).astype(np.int16)
+
+
+def save(path: str, array: np.ndarray) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+
+
+def suite(**changes: Any) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({**SUITE, **changes}))
+
+
+def prepare() -> None:
+    """Make every store that the suite plans."""
+    planned = options.select("mine.yaml", data=WHERE[3::2]).plan
+    for job in planned.of_kind("store"):
+        execute(job, Workspace.default(), lambda *_: None)
+
+
+def rows() -> list[dict[str, str]]:
+    with Path("results/mine/tables/leakage.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return a function that audits, in a folder with six labelled scans, a corpus of two others, and a suite."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
+    for number in range(6):
+        save(f"scans/images/scan{number}.nii", body(number))
+        save(f"scans/labels/scan{number}.nii", (body(number) > body(number).mean()).astype(np.uint8))
+    for number in (10, 11):
+        save(f"seen/other{number}.nii", body(number))
+    Path("card.yaml").write_text(yaml.safe_dump(CARD))
+    suite()
+
+    def ask(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sg-bench", "audit", *(arguments or WHERE)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), *capsys.readouterr()
+
+    return ask
+
+
+class TestByNames:
+    def test_the_demo_is_clean(self, ask: Ask) -> None:
+        code, out, _ = ask("--suite", "demo")
+        assert code == 0
+        assert "so names alone are compared" in out
+        assert "holds" not in out.split("Of each corpus")[0]
+
+    def test_the_training_part_of_a_task_holds_none_of_its_test_cases(self, ask: Ask) -> None:
+        suite(corpora={"3d": {"task": "scans", "validation": 0.5}})
+        code, out, _ = ask(*WHERE[:4])
+        assert code == 0
+        assert "training part of scans" in out
+
+    def test_a_corpus_of_the_very_same_files_holds_them_all(self, ask: Ask) -> None:
+        suite(corpora={"3d": {**CORPUS, "config": CARD["data"]["config"]}})
+        code, out, _ = ask(*WHERE[:4], "--data", "seen=scans")
+        assert code == 4
+        assert "3/3 (3 id, 3 patient)" in out
+        assert "scans: the corpus seen holds 3 of 3 test cases (3 by id), such as scan3, scan4, scan5" in out
+
+    def test_what_the_corpus_leaves_out_is_not_seen(self, ask: Ask) -> None:
+        split = {"numbers": {"train": [0, 1], "validation": [2, 3], "test": [4, 5]}}
+        suite(corpora={"3d": {**CORPUS, "config": CARD["data"]["config"], "split": split}})
+        code, out, _ = ask(*WHERE[:4], "--data", "seen=scans")
+        assert code == 4
+        assert "1/3 (1 id, 1 patient)" in out
+        assert "such as scan3\n" in out
+
+    def test_the_test_cases_of_every_fold_are_compared(self, ask: Ask) -> None:
+        split = {"folds": 3, "train": 0.5, "validation": 0.5}
+        suite(corpora={"3d": {**CORPUS, "config": CARD["data"]["config"]}}, splits={"scans": split})
+        code, out, _ = ask(*WHERE[:4], "--data", "seen=scans")
+        assert code == 4
+        assert "6/6 (6 id, 6 patient)" in out
+
+
+class TestByContent:
+    def test_a_copy_under_another_name_and_preparation_is_found(self, ask: Ask) -> None:
+        save("seen/strange.nii", body(4))
+        prepare()
+        code, out, _ = ask()
+        assert code == 4
+        assert "1/3 (1 content)" in out
+        assert "scans: the corpus seen holds 1 of 3 test cases (1 by content), such as scan4" in out
+        (row,) = rows()
+        assert (row["corpus"], row["task"], row["tested"], row["leaking"]) == ("seen", "scans", "3", "1")
+        assert (row["content"], row["names_compared"], row["images_compared"], row["why"]) == ("1", "0", "3", "")
+
+    def test_other_images_are_clean_and_nothing_is_left_to_say(self, ask: Ask) -> None:
+        prepare()
+        code, out, _ = ask()
+        assert code == 0
+        assert "| seen   |     - |" in out
+        assert "not prepared" not in out
+
+    def test_without_stores_nothing_can_be_said_of_folders(self, ask: Ask) -> None:
+        code, out, _ = ask()
+        assert code == 3
+        assert "? ¹ ²" in out
+        assert "¹ seen: its images are not prepared" in out
+
+
+class TestWhatIsMissing:
+    def test_absent_data_are_named_and_the_code_is_3(self, ask: Ask) -> None:
+        code, out, _ = ask(*WHERE[:4])
+        assert code == 3
+        assert "seen: no folder given for the data 'seen'. Add --data seen=PATH" in out
+        (row,) = rows()
+        assert (row["leaking"], row["tested"]) == ("", "")
+
+    def test_a_corpus_that_nothing_pretrains_on_is_said_to_be_so(self, ask: Ask) -> None:
+        suite(methods=["scratch"])
+        code, out, _ = ask()
+        assert code == 3
+        assert "seen: no 3d method of the plan pretrains on it" in out
+
+    def test_a_test_part_that_is_empty_is_told(self, ask: Ask) -> None:
+        suite(splits={"scans": {"numbers": {"test": [50, 60]}, "train": 0.5, "validation": 0.5}})
+        code, out, _ = ask()
+        assert code == 3
+        assert "scans: the test part is empty: no case's id ends in a number from 50 to 60" in out
+
+
+def test_the_matrix_is_written_beside_the_other_tables(ask: Ask) -> None:
+    _, out, _ = ask(*WHERE, "--out", "here")
+    assert "Audit: here/tables/leakage.md" in out
+    assert Path("here/tables/leakage.md").read_text().rstrip() == out.rpartition("Audit:")[0].rstrip()
+    assert Path("here/tables/leakage.csv").read_text().startswith("corpus,task,tested,leaking,")
+
+
+def test_its_exit_codes_are_told_by_the_help(ask: Ask) -> None:
+    assert "Exit code 4 if a corpus holds test cases" in " ".join(ask("--help")[1].split())
