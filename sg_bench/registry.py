@@ -2,18 +2,29 @@
 
 An entry names two things as "module:attribute": a torch-free config, which planning hashes, and the class itself,
 which only a worker imports. A package adds its own by an entry point in the group `sg_bench.methods` or
-`sg_bench.sources` that resolves to an `Entry`.
+`sg_bench.sources` that resolves to an `Entry`. What cannot be used is kept aside with the reason: only who asks for it
+by name is refused.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.recipes import Model
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+"""What a method or source may be called."""
+DECLARED: tuple[tuple[str, frozenset[Any], int], ...] = (
+    ("needs", frozenset({"corpus", "patterns"}), 0),
+    ("dimensions", frozenset({2, 3}), 1),
+)
+"""What a config declares, where it declares it: the values known, and how many there must be."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +47,56 @@ class Registry:
         builtin: this package's own entries.
         group: of the entry points by which other packages add theirs.
         base: "module:Config", which every entry's config extends.
+        target_base: "module:Class", which every entry's class extends.
     """
 
-    def __init__(self, kind: str, builtin: dict[str, Entry], group: str, base: str) -> None:
+    def __init__(
+        self, kind: str, builtin: dict[str, Entry], group: str, base: str, target_base: str = "builtins:object"
+    ) -> None:
         self.kind = kind
         self.group = group
         self.base = base
+        self.target_base = target_base
         self._entries = dict(builtin)
         self._owners = dict.fromkeys(builtin, "sg-bench")
+        self._broken: dict[str, UsageError] = {}
         self._plugins_loaded = False
 
     def register(self, name: str, entry: Entry, *, owner: str = "this program") -> None:
         """Add an entry.
 
         Raises:
-            UsageError: the name is taken.
+            UsageError: the name is taken, or cannot be one.
         """
-        if name in self._entries:
+        if not NAME.fullmatch(name):
             raise UsageError(
-                f"{self.kind} '{name}' of {owner} is already registered by {self._owners[name]}",
-                hint="Rename one of the two",
+                f"{self.kind} '{name}' of {owner} cannot be called so",
+                hint="Use letters, digits, '_', '-' and '.', and begin with a letter; a '+' joins two names",
             )
+        if name in self._entries:
+            self._refuse_taken(name, owner, self._owners[name])
         self._entries[name] = entry
         self._owners[name] = owner
 
     def names(self) -> list[str]:
-        """Return all names, in alphabetical order."""
+        """Return all names that can be used, in alphabetical order."""
         self._load_plugins()
         return sorted(self._entries)
+
+    def broken(self) -> dict[str, UsageError]:
+        """Return what installed packages offer and cannot be used, by name, with the reason."""
+        self._load_plugins()
+        return dict(sorted(self._broken.items()))
 
     def entry(self, name: str) -> Entry:
         """Return the entry of `name`.
 
         Raises:
-            UsageError: no such name; the message suggests the nearest.
+            UsageError: no such name, and the message suggests the nearest; or it is broken, and the message says how.
         """
         self._load_plugins()
+        if name not in self._entries and name in self._broken:
+            raise self._broken[name]
         if name not in self._entries:
             raise UsageError(f"unknown {self.kind} '{name}'", hint=did_you_mean(name, self._entries))
         return self._entries[name]
@@ -82,52 +107,86 @@ class Registry:
         Raises:
             UsageError: no such name, or its config cannot be used; the message names the package.
         """
-        found = self._resolved(name, self.entry(name).config)
-        base: type[Model] = _resolve(self.base)
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise UsageError(
-                f"{self.kind} '{name}' of {self._owners[name]}: its config {self.entry(name).config} is no {self.base}",
-                hint=f"Let it extend {self.base.replace(':', '.')}",
-            )
-        return found
+        return self._config(name, self.entry(name), self._owners[name])
 
     def load(self, name: str) -> Any:
         """Import and return the class of `name`.
 
         Raises:
-            UsageError: no such name, or it cannot be imported; the message names the package.
+            UsageError: no such name, it cannot be imported, or it lacks what its base asks for; names the package.
         """
-        return self._resolved(name, self.entry(name).target)
+        target, owner = self.entry(name).target, self._owners[name]
+        found = self._resolved(name, target, owner)
+        what = f"{self.kind} '{name}' of {owner}: its class {target}"
+        if not (isinstance(found, type) and issubclass(found, _resolve(self.target_base))):
+            raise UsageError(
+                f"{what} is no {self.target_base}", hint=f"Let it extend {self.target_base.replace(':', '.')}"
+            )
+        if inspect.isabstract(found):
+            absent = [n for n, value in inspect.getmembers(found) if getattr(value, "__isabstractmethod__", False)]
+            raise UsageError(f"{what} lacks {', '.join(absent)}", hint=f"Define {', '.join(f'{a}()' for a in absent)}")
+        return found
 
-    def _resolved(self, name: str, target: str) -> Any:
+    def _refuse_taken(self, name: str, owner: str, other: str) -> NoReturn:
+        raise UsageError(
+            f"{self.kind} '{name}' of {owner} is already registered by {other}", hint="Rename one of the two"
+        )
+
+    def _config(self, name: str, entry: Entry, owner: str) -> type[Model]:
+        found = self._resolved(name, entry.config, owner)
+        base: type[Model] = _resolve(self.base)
+        what = f"{self.kind} '{name}' of {owner}: its config {entry.config}"
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise UsageError(f"{what} is no {self.base}", hint=f"Let it extend {self.base.replace(':', '.')}")
+        for attribute, allowed, least in DECLARED:
+            declared = getattr(found, attribute, allowed)
+            known = isinstance(declared, (set, frozenset)) and declared <= allowed
+            if not known or len(declared) < least:
+                raise UsageError(
+                    f"{what} declares {attribute} = {_plain(declared)}",
+                    hint=f"Let it be a frozenset{' of one or more' * least} of {_plain(allowed)}",
+                )
+        return found
+
+    def _resolved(self, name: str, target: str, owner: str) -> Any:
         try:
             return _resolve(target)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a package may do anything when it is imported
+            cause = str(error) if isinstance(error, (ImportError, AttributeError)) else _told(error)
             raise UsageError(
-                f"{self.kind} '{name}' of {self._owners[name]}: {target} cannot be imported: {error}",
+                f"{self.kind} '{name}' of {owner}: {target} cannot be imported: {cause}",
                 hint="Correct, update or uninstall it",
             ) from error
 
     def _load_plugins(self) -> None:
-        """Register what installed packages offer, all of it or, where one is broken, nothing."""
+        """Register what installed packages offer; what is broken is set aside with the reason."""
         if self._plugins_loaded:
             return
-        before = dict(self._entries), dict(self._owners)
-        try:
-            for point in metadata.entry_points(group=self.group):
-                owner = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
-                self.register(point.name, self._loaded(point, owner), owner=owner)
-        except UsageError:
-            self._entries, self._owners = before
-            raise
         self._plugins_loaded = True
+        offered: dict[str, list[metadata.EntryPoint]] = {}
+        for point in metadata.entry_points(group=self.group):
+            offered.setdefault(point.name, []).append(point)
+        for name, points in offered.items():
+            try:
+                self._offer(name, *sorted(points, key=_owner))
+            except UsageError as error:
+                self._broken[name] = error
+
+    def _offer(self, name: str, point: metadata.EntryPoint, *others: metadata.EntryPoint) -> None:
+        """Register what one package offers, if it can be used and no other offers the same name."""
+        owner = _owner(point)
+        if others:  # either could be meant
+            self._refuse_taken(name, owner, _owner(others[0]))
+        entry = self._loaded(point, owner)
+        self._config(name, entry, owner)
+        self.register(name, entry, owner=owner)
 
     def _loaded(self, point: metadata.EntryPoint, owner: str) -> Entry:
         try:
             entry = point.load()
         except Exception as error:
             raise UsageError(
-                f"{self.kind} '{point.name}' of {owner} cannot be loaded: {type(error).__name__}: {error}",
+                f"{self.kind} '{point.name}' of {owner} cannot be loaded: {_told(error)}",
                 hint="Update or uninstall that package",
             ) from error
         if not isinstance(entry, Entry):
@@ -136,6 +195,21 @@ class Registry:
                 hint="Point the entry point at an Entry(config=..., target=..., summary=...)",
             )
         return entry
+
+
+def _owner(point: metadata.EntryPoint) -> str:
+    return f"{point.dist.name if point.dist else 'a package'} ({point.value})"
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _plain(values: Any) -> str:
+    """Return a set as "{2, 3}", always in one order; anything else as Python shows it."""
+    if not isinstance(values, (set, frozenset)):
+        return repr(values)
+    return f"{{{', '.join(sorted(map(repr, values)))}}}"
 
 
 def _resolve(target: str) -> Any:
@@ -169,6 +243,7 @@ METHODS = Registry(
     },
     group="sg_bench.methods",
     base="sg_bench.methods.configs:MethodConfig",
+    target_base="sg_bench.methods.base:Method",
 )
 
 SOURCES = Registry(
@@ -217,4 +292,5 @@ SOURCES = Registry(
     },
     group="sg_bench.sources",
     base="sg_bench.data.sources.base:SourceConfig",
+    target_base="sg_bench.data.sources.base:Source",
 )

@@ -28,11 +28,40 @@ METHOD = Entry("tiny_plugin:Config", "tiny_plugin:Method", "a method of another 
 NOTHING = 3
 NO_CONFIG = Entry("builtins:int", "tiny_plugin:Method", "")
 GONE = Entry("tiny_plugin:Gone", "tiny_absent:Method", "")
+NO_CLASS = Entry("tiny_plugin:Config", "tiny_absent:Method", "")
+
+class Hungry(Config):
+    needs = frozenset({"corpus", "labels"})
+
+class Nowhere(Config):
+    dimensions = frozenset()
+
+HUNGRY = Entry("tiny_plugin:Hungry", "tiny_plugin:Method", "")
+NOWHERE = Entry("tiny_plugin:Nowhere", "tiny_plugin:Method", "")
+"""
+WHOLE = """
+from sg_bench.methods.autoencoder import Autoencoder
+from sg_bench.methods.base import Method
+
+class Whole(Autoencoder):
+    pass
+
+class Half(Method):
+    def network(self):
+        return None
+
+    def sampling(self):
+        return None
+
+class Other:
+    pass
 """
 
 
 def methods() -> Registry:
-    return Registry("method", {"scratch": SCRATCH}, "sg_bench.methods", base=METHODS.base)
+    return Registry(
+        "method", {"scratch": SCRATCH}, "sg_bench.methods", base=METHODS.base, target_base=METHODS.target_base
+    )
 
 
 class Site:
@@ -97,23 +126,34 @@ def test_an_installed_packages_method_is_found_by_its_entry_point(site: Site) ->
     assert registry.names() == ["scratch", "tiny"]
     assert issubclass(registry.config("tiny"), MethodConfig)
     assert registry.config("tiny").model_fields["strength"].default == 1.0
-    assert registry.load("tiny").__name__ == "Method"
+    assert registry.broken() == {}
 
 
-def test_a_package_that_takes_a_built_in_name_is_named(site: Site) -> None:
+def test_a_package_that_takes_a_built_in_name_is_named_and_does_not_get_it(site: Site) -> None:
     site.install("tiny-package", "scratch = tiny_plugin:METHOD")
-    with pytest.raises(UsageError, match=r"'scratch' of tiny-package \(tiny_plugin:METHOD\).*by sg-bench") as caught:
-        methods().names()
+    registry = methods()
+    told = str(registry.broken()["scratch"])
+    assert "'scratch' of tiny-package (tiny_plugin:METHOD) is already registered by sg-bench" in told
+    assert registry.entry("scratch") is SCRATCH
+
+
+def test_two_packages_with_one_name_are_both_named_and_neither_gets_it(site: Site) -> None:
+    site.install("tiny-two", "tiny = tiny_plugin:METHOD")
+    site.install("tiny-one", "tiny = tiny_plugin:METHOD")
+    registry = methods()
+    assert registry.names() == ["scratch"]
+    with pytest.raises(UsageError, match=r"'tiny' of tiny-one .* is already registered by tiny-two") as caught:
+        registry.entry("tiny")
     message(caught)
 
 
-def test_two_packages_with_one_name_are_both_named(site: Site) -> None:
-    site.install("tiny-one", "tiny = tiny_plugin:METHOD")
-    site.install("tiny-two", "tiny = tiny_plugin:METHOD")
-    with pytest.raises(UsageError, match="already registered") as caught:
-        methods().names()
-    assert "tiny-one" in message(caught)
-    assert "tiny-two" in message(caught)
+@pytest.mark.parametrize("name", ["tiny+semantics", "+tiny", "1tiny", "my tiny", "tiny[2]"])
+def test_a_name_that_suites_could_not_write_is_refused(site: Site, name: str) -> None:
+    site.install("tiny-package", f"{name} = tiny_plugin:METHOD")
+    registry = methods()
+    assert registry.names() == ["scratch"]
+    assert f"method '{name}' of tiny-package" in str(registry.broken()[name])
+    assert registry.broken()[name].hint
 
 
 @pytest.mark.parametrize(
@@ -131,8 +171,17 @@ def test_a_broken_package_is_named_with_its_cause_every_time(site: Site, target:
     registry = methods()
     for _ in range(2):
         with pytest.raises(UsageError, match="tiny-package") as caught:
-            registry.names()
+            registry.entry("tiny")
         assert cause in message(caught)
+
+
+def test_a_broken_package_takes_no_other_method_down(site: Site) -> None:
+    site.install("tiny-package", "tiny = tiny_plugin:METHOD", "METHOD = 1 / 0")
+    site.install("whole-package", "whole = whole_plugin:METHOD", PLUGIN.replace("tiny_", "whole_"), "whole_plugin")
+    registry = methods()
+    assert registry.names() == ["scratch", "whole"]
+    assert registry.entry("whole").summary == "a method of another package"
+    assert list(registry.broken()) == ["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +189,10 @@ def test_a_broken_package_is_named_with_its_cause_every_time(site: Site, target:
     [
         ("NO_CONFIG", "config", "builtins:int is no sg_bench.methods.configs:MethodConfig"),
         ("GONE", "config", "tiny_plugin:Gone cannot be imported"),
-        ("GONE", "load", "tiny_absent:Method cannot be imported: No module named 'tiny_absent'"),
+        ("NO_CLASS", "load", "tiny_absent:Method cannot be imported: No module named 'tiny_absent'"),
+        ("HUNGRY", "config", "tiny_plugin:Hungry declares needs = {'corpus', 'labels'}. Let it be a frozenset of"),
+        ("NOWHERE", "config", "tiny_plugin:Nowhere declares dimensions = {}. Let it be a frozenset of one or more"),
+        ("METHOD", "load", "tiny_plugin:Method is no sg_bench.methods.base:Method. Let it extend"),
     ],
 )
 def test_an_entry_that_leads_nowhere_is_named_with_its_package(site: Site, name: str, ask: str, cause: str) -> None:
@@ -148,6 +200,17 @@ def test_an_entry_that_leads_nowhere_is_named_with_its_package(site: Site, name:
     with pytest.raises(UsageError, match="'tiny' of tiny-package") as caught:
         getattr(methods(), ask)("tiny")
     assert cause in message(caught)
+
+
+def test_a_class_that_is_unfinished_is_told_what_it_lacks(site: Site) -> None:
+    site.install("half-package", "", WHOLE, module="half_plugin")
+    registry = methods()
+    for name in ("Whole", "Half"):
+        registry.register(name, Entry("sg_bench.methods.configs:ScratchConfig", f"half_plugin:{name}", ""))
+    assert registry.load("Whole").__name__ == "Whole"
+    with pytest.raises(UsageError, match=r"half_plugin:Half lacks losses, make_batch\. Define losses") as caught:
+        registry.load("Half")
+    message(caught)
 
 
 def test_packages_are_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,11 @@ def list_names(
 def _methods() -> dict[str, str]:
     from sg_bench.registry import METHODS
 
-    return {name: METHODS.entry(name).summary for name in METHODS.names()}
+    usable = {name: METHODS.entry(name).summary for name in METHODS.names()}
+    return usable | {
+        name if name not in usable else f"{name} (another)": f"BROKEN: {error}"
+        for name, error in METHODS.broken().items()
+    }
 
 
 def _tasks() -> dict[str, str]:
