@@ -12,7 +12,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -64,9 +64,12 @@ class StoredCase:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A case that a store does without."""
+    """A case that a store does without; it still has its place in a split, so that no other case moves."""
 
     id: str
+    patient: str
+    group: str
+    findings: tuple[int, ...]
     why: str
     """One line; what lies in the data set's folder is named from there."""
 
@@ -94,7 +97,8 @@ class Store:
             index = read_json(path / "index.json")
             if index["schema"] != SCHEMA:
                 raise DataError(f"{path}: its schema is {index['schema']}, this version reads {SCHEMA}", hint=_AGAIN)
-            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]], _skipped(index))
+            skipped = [_skipped(entry) for entry in index["skipped"]]
+            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]], skipped)
         except FileNotFoundError:
             raise DataError(f"{path}: no finished store here (index.json is missing)", hint=_AGAIN) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -161,25 +165,26 @@ def write_case(folder: Path, case: Case, prepared: Prepared) -> None:
     _path(folder, case.id, "skipped").unlink(missing_ok=True)
 
 
-def skip_case(folder: Path, case_id: str, why: str) -> None:
+def skip_case(folder: Path, case: Case, why: str) -> None:
     """Note that the store in `folder` does without a case, and why; writing the case takes that back."""
-    write_atomic(_path(folder, case_id, "skipped"), canonical_json({"id": case_id, "why": why}))
+    note = Skipped(case.id, case.patient, case.group, case.findings, why)
+    write_atomic(_path(folder, case.id, "skipped"), canonical_json(asdict(note)))
 
 
-def noted_skips(folder: Path) -> dict[str, str]:
-    """Return why each case of `folder` was skipped, by id, sorted; a note that cannot be read is passed over."""
+def noted_skips(folder: Path) -> dict[str, Skipped]:
+    """Return the cases of `folder` that were skipped, by id, sorted; a note that cannot be read is passed over."""
     notes = {}
     for path in folder.glob("*.skipped"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            note = read_json(path)
-            notes[str(note["id"])] = str(note["why"])
+            note = _skipped(read_json(path))
+            notes[note.id] = note
     return dict(sorted(notes.items()))
 
 
 def skipped_cases(path: Path) -> list[Skipped]:
     """Return what the finished store in `path` does without, by its index alone; none where there is no store."""
     try:
-        return _skipped(read_json(path / "index.json"))
+        return [_skipped(entry) for entry in read_json(path / "index.json")["skipped"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -209,7 +214,7 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
     ids = sorted(set(case_ids))
     done = [case_id for case_id in ids if has_case(folder, case_id)]
     notes = noted_skips(folder)
-    skipped = [{"id": id_, "why": why} for id_, why in notes.items() if id_ in set(ids) - set(done)]
+    skipped = [note for id_, note in notes.items() if id_ in set(ids) - set(done)]
     missing = sorted(set(ids) - set(done) - notes.keys())
     if missing:
         raise DataError(
@@ -217,12 +222,12 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
             hint="Run again: finished cases are kept",
         )
     if skipped and not done:
-        first = f"{skipped[0]['id']}: {skipped[0]['why']}".rstrip(".")
+        first = f"{skipped[0].id}: {skipped[0].why}".rstrip(".")
         raise DataError(f"none of {len(ids)} cases can be used, first {first}", hint="See sg-bench data check")
     for leftover in folder.glob(".*"):
         leftover.unlink()
     cases = [read_json(_path(folder, case_id, "json")) for case_id in done]
-    index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": skipped}
+    index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": [asdict(note) for note in skipped]}
     write_atomic(folder / "index.json", canonical_json(index))
 
 
@@ -264,8 +269,8 @@ def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _skipped(index: dict[str, Any]) -> list[Skipped]:
-    return [Skipped(str(entry["id"]), str(entry["why"])) for entry in index.get("skipped", [])]
+def _skipped(entry: dict[str, Any]) -> Skipped:
+    return Skipped(**{**entry, "findings": tuple(entry["findings"])})
 
 
 def _stored(entry: dict[str, Any]) -> StoredCase:

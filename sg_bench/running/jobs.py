@@ -117,7 +117,7 @@ def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case], *, retr
         try:
             write_case(folder, case, prepare(source.load(case), preparation, name=case.id))
         except DataError as error:
-            skip_case(folder, case.id, _from_root(str(error), job.root))
+            skip_case(folder, case, _from_root(str(error), job.root))
 
 
 def _from_root(text: str, root: Path | None) -> str:

@@ -123,8 +123,7 @@ def _every_task(name: str) -> Suite:
     if not tasks:
         hint = f"Name a suite that uses it with --suite, or one of {', '.join(sorted({use.name for use in known}))}"
         raise UsageError(f"no built-in task uses data '{name}'", hint=hint)
-    corpora = {"3d": {"name": "phantom", "source": "phantom"}}  # a suite must have one; training from scratch reads none
-    return Suite.model_validate({"name": "data", "corpora": corpora, "methods": ["scratch"], "tasks": tasks})
+    return Suite.model_validate({"name": "data", "corpora": {}, "methods": ["scratch"], "tasks": tasks})
 
 
 def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str]]:

@@ -184,11 +184,12 @@ class TestSkipped:
     def test_a_case_that_cannot_be_used_is_named_and_the_store_does_without_it(self, tmp_path: Path) -> None:
         for seed, name in enumerate(("a", "c")):
             write_case(tmp_path, Case(name, name), prepared(seed))
-        skip_case(tmp_path, "b", "scans/b.nii: it is damaged. Download it again")
+        damaged = Case("b", "pb", group="g", findings=(1, 0))
+        skip_case(tmp_path, damaged, "scans/b.nii: it is damaged. Download it again")
         finish(tmp_path, RECIPE, ["a", "b", "c"])
         store = Store.open(tmp_path)
         assert store.ids == ["a", "c"]
-        assert store.skipped == [Skipped("b", "scans/b.nii: it is damaged. Download it again")]
+        assert store.skipped == [Skipped("b", "pb", "g", (1, 0), "scans/b.nii: it is damaged. Download it again")]
         assert skipped_cases(tmp_path) == store.skipped
         assert "b" not in store
 
@@ -198,7 +199,7 @@ class TestSkipped:
 
     def test_a_case_that_can_be_used_after_all_joins_a_finished_store(self, tmp_path: Path) -> None:
         write_case(tmp_path, Case("a", "a"), prepared(0))
-        skip_case(tmp_path, "b", "no reason")
+        skip_case(tmp_path, Case("b", "pb", group="g", findings=(1, 0)), "no reason")
         finish(tmp_path, RECIPE, ["a", "b"])
         write_case(tmp_path, Case("b", "b"), prepared(1))
         assert Store.open(tmp_path).ids == ["a"], "nothing changes for those that read it meanwhile"
@@ -211,8 +212,8 @@ class TestSkipped:
         assert {name: (tmp_path / name).read_bytes() for name in same} == same
 
     def test_a_store_without_any_case_is_an_error_with_the_first_reason(self, tmp_path: Path) -> None:
-        skip_case(tmp_path, "b", "b.nii: it is damaged.")
-        skip_case(tmp_path, "a", "a.nii: it is damaged.")
+        skip_case(tmp_path, Case("b", "pb", group="g", findings=(1, 0)), "b.nii: it is damaged.")
+        skip_case(tmp_path, Case("a", "pa"), "a.nii: it is damaged.")
         with pytest.raises(DataError, match=r"none of 2 cases can be used, first a: a\.nii: it is damaged\. See"):
             finish(tmp_path, RECIPE, ["a", "b"])
         assert not (tmp_path / "index.json").exists()

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from sg_bench.data.sources.base import Case
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
-from sg_bench.data.store import Store
+from sg_bench.data.store import Store, skip_case
 from sg_bench.errors import DataError, UsageError
 from sg_bench.running.stores import prepare_store, read_cases, store_jobs
 from sg_bench.workspace import Workspace
@@ -104,9 +105,8 @@ def test_a_store_of_which_nothing_is_left_fails_with_the_first_reason(scans: Pat
 def test_what_was_skipped_before_a_kill_is_tried_again_after_it(scans: Path, tmp_path: Path) -> None:
     """Here the kill came after one case was noted and none was done."""
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    from sg_bench.data.store import skip_case
-
-    skip_case(Workspace(tmp_path / "work").path("stores", f"{job.key}.partial"), "2", "it was damaged then")
+    partial = Workspace(tmp_path / "work").path("stores", f"{job.key}.partial")
+    skip_case(partial, Case("2", "2"), "it was damaged then")
     done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
     assert (done.cases, done.skipped) == (5, [])
     assert json.loads((done.path / "index.json").read_text())["skipped"] == []
