@@ -64,7 +64,6 @@ def assign(
     *,
     fold: int = 0,
     lists: Lists | None = None,
-    left_out: Collection[str] = (),
 ) -> Parts:
     """Divide `cases` into the three parts, patient by patient.
 
@@ -73,11 +72,11 @@ def assign(
     the rounded numbers if whole patients can make them up, else the nearest numbers that they can.
 
     Args:
-        cases: all of them, in any order; pairs (id, patient) where nothing else is known.
+        cases: all of them, in any order, those included that preparing had to skip: they keep their place, so that
+            no other case moves. Pairs (id, patient) do where nothing else is known.
         split: how.
         fold: which fold is tested on, from 0; beyond the last it starts again from the first.
         lists: what `split.lists` and `split.outside.ids` stand for.
-        left_out: ids that a list may name though no case has them: those that preparing had to skip.
 
     Raises:
         DataError: a wanted part would be empty, a patient would be divided, a list names what is not there, or one
@@ -89,7 +88,7 @@ def assign(
     patients: Patients = {}
     for member in sorted(members, key=lambda member: member.patient):
         patients.setdefault(member.patient, []).append(member)
-    naming = _Naming(members, split, lists or {}, left_out)
+    naming = _Naming(members, split, lists or {})
     place, rest = naming.places(patients)
     place |= _tested(rest, split, fold, lists or {})
     place |= _drawn({patient: rest[patient] for patient in rest if patient not in place}, split, fold)
@@ -163,13 +162,12 @@ def read_split(path: Path) -> Parts:
 class _Naming:
     """What a split says of cases by their groups, numbers or lists."""
 
-    def __init__(self, members: Sequence[Member], split: Split, lists: Lists, left_out: Collection[str]) -> None:
+    def __init__(self, members: Sequence[Member], split: Split, lists: Lists) -> None:
         self.split = split
         by_patient: dict[str, set[str]] = {}
         for member in members:
             by_patient.setdefault(member.patient, set()).add(member.id)
         self._known = by_patient | {_bare(m.id): {m.id} for m in members} | {m.id: {m.id} for m in members}
-        self._left_out = {_bare(id_) for id_ in left_out}
         self._parts: dict[str, list[Part]] = {}
         for part in PARTS:
             for id_ in self._ids(part, members, lists):
@@ -223,7 +221,7 @@ class _Naming:
     def _listed(self, part: Part, names: Collection[str]) -> set[str]:
         """Return the cases that a list names by themselves or by their patient, with or without a file's ending."""
         found = {name: self._known.get(name) or self._known.get(_bare(name)) for name in names}
-        unknown = sorted(name for name, ids in found.items() if not ids and _bare(name) not in self._left_out)
+        unknown = sorted(name for name, ids in found.items() if not ids)
         if unknown:
             some = ", ".join(f"'{name}'" for name in unknown[:3])
             raise DataError(

@@ -10,7 +10,7 @@ from sg_bench.data.leakage import Named, Overlap, overlap, same_names
 from sg_bench.data.splits import Divisible, assign
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.planning import Plan, Recipe, corpus_parts, is_built, open_source
+from sg_bench.planning import Job, Plan, Recipe, corpus_parts, is_built, open_source
 from sg_bench.recipes import Part, Split, key_of
 from sg_bench.registry import SOURCES
 from sg_bench.reporting.sheets import Document, Entry, Footnotes, Head, Line, Sheet, csv_text
@@ -148,31 +148,28 @@ class _Auditor:
 
     def _side(self, title: str, recipe: Recipe, draws: Draws) -> Side | Absent:
         """Return the cases that the splits of `draws` choose, one after the other."""
+        job = self.plan.jobs[key_of(recipe)]
         try:
-            cases, left_out = self._cases(recipe)
+            store = Store.open(self.workspace.path("stores", job.key)) if is_built(self.workspace, job) else None
+            cases: Sequence[Divisible] = [*store.cases, *store.skipped] if store else _scanned(job)
             for split, parts, folds in draws:
-                chosen: set[str] = set()
-                for fold in folds:
-                    divided = assign(cases, split, fold=fold, lists=self.plan.lists, left_out=left_out)
-                    chosen.update(id_ for part in parts for id_ in divided[part])
+                divided = [assign(cases, split, fold=fold, lists=self.plan.lists) for fold in folds]
+                chosen = {id_ for each in divided for part in parts for id_ in each[part]}
                 cases = [case for case in cases if case.id in chosen]
         except DataError as error:
             return Absent(title, self.plan.without_paths(str(error)))
-        return Side(title, recipe, cases, is_built(self.workspace, self.plan.jobs[key_of(recipe)]))
-
-    def _cases(self, recipe: Recipe) -> tuple[Sequence[Divisible], set[str]]:
-        """Return all cases, from the store or else from scanning, and the ids of those that preparing skipped."""
-        job = self.plan.jobs[key_of(recipe)]
-        if is_built(self.workspace, job):
-            store = Store.open(self.workspace.path("stores", job.key))
-            return store.cases, {skipped.id for skipped in store.skipped}
-        config = SOURCES.config(recipe["source"])(**recipe["config"])
-        return open_source(recipe["source"], config, job.root, recipe["source"]).scan(), set()
+        return Side(title, recipe, [case for case in cases if not store or case.id in store], store is not None)
 
     def _missing(self, label: str = "") -> str:
         """Return why cells (of one task) are missing, each reason once."""
         reasons = (cell.missing for cell in self.plan.cells if cell.missing and label in ("", cell.task))
         return "; ".join(dict.fromkeys(reasons))
+
+
+def _scanned(job: Job) -> Sequence[Divisible]:
+    """Return the cases of a store that is not made yet, as scanning its source finds them."""
+    name = job.recipe["source"]
+    return open_source(name, SOURCES.config(name)(**job.recipe["config"]), job.root, name).scan()
 
 
 def corpus_seen(recipe: Recipe) -> Draws:

@@ -58,9 +58,9 @@ def suite(**changes: Any) -> None:
     Path("mine.yaml").write_text(yaml.safe_dump({**SUITE, **changes}))
 
 
-def prepare() -> None:
+def prepare(where: list[str] = WHERE) -> None:
     """Make every store that the suite plans."""
-    planned = options.select("mine.yaml", data=WHERE[3::2]).plan
+    planned = options.select("mine.yaml", data=where[3::2]).plan
     for job in planned.of_kind("store"):
         execute(job, Workspace.default(), lambda *_: None)
 
@@ -152,6 +152,15 @@ class TestByContent:
         assert code == 3
         assert "? ¹ ²" in out
         assert "¹ seen: its images are not prepared" in out
+
+    def test_a_case_that_could_not_be_prepared_keeps_its_place_and_is_not_compared(self, ask: Ask) -> None:
+        save("scans/images/scan5.nii", np.zeros((48, 48, 40), np.int16))  # constant: no window to scale it by
+        suite(corpora={"3d": {**CORPUS, "config": CARD["data"]["config"]}})
+        where = [*WHERE[:4], "--data", "seen=scans"]
+        prepare(where)
+        code, out, _ = ask(*where)
+        assert code == 4
+        assert "2/2 (2 id, 2 patient, 2 content)" in out
 
 
 class TestWhatIsMissing:

@@ -272,11 +272,6 @@ class TestNamedParts:
         told = ("4 of 5 entries", "list for test", "'x0', 'x1', 'x2'. ")
         refused(numbered(*range(9)), split, *told, lists={"a": ["volume-1", "x3", "x2", "x1", "x0"]})
 
-    def test_a_list_may_name_what_preparing_had_to_skip(self) -> None:
-        split = Split(lists={"test": "a"}, **HALVES)
-        how: Any = {"lists": {"a": ["volume-1", "gone.png"]}, "left_out": ["gone"]}
-        assert assign(numbered(*range(9)), split, **how)["test"] == ["volume-1"]
-
     def test_a_list_that_is_not_handed_in_is_a_usage_error(self) -> None:
         with pytest.raises(UsageError, match="list of test was not handed in: 'abc'"):
             assign(numbered(1, 2, 3), Split(lists={"test": "abc"}, **HALVES))
