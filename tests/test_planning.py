@@ -382,7 +382,7 @@ class TestLists:
     def test_a_list_that_is_not_there_makes_its_cells_missing(self, with_card: MakePlan, scans: Path) -> None:
         found = with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})
         assert {cell.task for cell in found.cells if cell.missing} == {"scans"}
-        assert all("train.txt" in str(cell.missing) for cell in found.cells if cell.missing)
+        assert all("test.txt: " in str(cell.missing) for cell in found.cells if cell.missing)
 
     def test_a_split_by_other_data_knows_their_ids_and_misses_them(
         self, with_card: MakePlan, scans: Path, tmp_path: Path

@@ -13,7 +13,7 @@ from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Job, Recipe
 from sg_bench.recipes import key_of
 from sg_bench.running.environment import Stopwatch, compute_device, facts
-from sg_bench.running.parts import task_parts
+from sg_bench.running.parts import seen_before, task_parts
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.fine_tuning import FineTuning, task_network
@@ -59,6 +59,7 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "loaded": str(loaded),
         "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
+        "leak": seen_before(recipe["initialisation"]["corpus"], store, parts["test"], workspace),
         "ran": {**facts(), **watch.read(), "world_size": 1},
         "outputs": {
             "predictions": file_digest(path),

@@ -1,14 +1,15 @@
-"""Who trains, validates and tests, as a recipe's split says, of the cases that a store holds."""
+"""Who trains, validates and tests, as a recipe's split says, and whether pretraining has seen who tests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from sg_bench.data.leakage import overlap, same_names
 from sg_bench.data.splits import Member, Parts, assign, read_list, write_split
-from sg_bench.data.store import Store
+from sg_bench.data.store import Skipped, Store, StoredCase
 from sg_bench.planning import Recipe, corpus_parts
 from sg_bench.recipes import Split, key_of
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import Workspace, read_json, write_json
 
 
 def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> tuple[Parts, Path]:
@@ -20,6 +21,29 @@ def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> t
     if not path.is_file():
         write_split(path, parts, store.cases)
     return parts, path
+
+
+def seen_before(corpus: Recipe | None, store: Store, test: list[str], workspace: Workspace) -> str:
+    """Return one line on the test cases that a pretraining corpus holds, "" for none; compared once, then remembered.
+
+    Args:
+        corpus: recipe of what the initialisation was pretrained on; None for what saw no images.
+        store: the task's data.
+        test: ids of its test cases.
+        workspace: where the corpus's store is.
+    """
+    if corpus is None:
+        return ""
+    key = key_of({"version": 1, "corpus": corpus, "store": store.recipe, "test": test})
+    path = workspace.path("splits", f"{key}.seen.json")
+    if not path.is_file():
+        seen, *ids = corpus_ids(corpus, workspace)
+        cases = [seen[id_] for part in ids for id_ in part]
+        alike = same_names(corpus["store"], store.recipe)
+        found = overlap(cases, [store[id_] for id_ in test], alike, name=corpus["store"]["source"])
+        write_json(path, {"told": found.told})
+    told: str = read_json(path)["told"]
+    return told
 
 
 def corpus_ids(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
@@ -35,7 +59,8 @@ def corpus_ids(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], 
 
 def _members(store: Store) -> list[Member]:
     """Return all cases, those that could not be prepared too: they keep their place, so that no other case moves."""
-    return [Member(case.id, case.patient, case.group, case.findings) for case in (*store.cases, *store.skipped)]
+    cases: list[StoredCase | Skipped] = [*store.cases, *store.skipped]
+    return [Member(case.id, case.patient, case.group, case.findings) for case in cases]
 
 
 def _divided(members: list[Member], split: Split, workspace: Workspace, fold: int = 0) -> Parts:
