@@ -1,0 +1,156 @@
+"""The published weights that a comparison may start from: where they are had, on what terms, what they have seen.
+
+Free of torch, so that planning and `sg-bench weights list` need none. None of these files is part of sg-bench.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sg_bench.errors import UsageError, did_you_mean
+
+Architecture = Literal["unet3d", "resnet18", "medicalnet10", "medicalnet18", "medicalnet34", "medicalnet50"]
+WIDTH = 32
+"""Of all published networks, in the way in which suites say it."""
+ASU = (
+    "ASU GitHub Project License: non-commercial, academic use only, share alike, patented (US 12,469,315). "
+    "Read it in the authors' repository"
+)
+LUNA16_SUBSETS = tuple(f"subset{number}" for number in range(7))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One published file."""
+
+    name: str
+    """What `sg-bench weights` calls it."""
+    title: str
+    architecture: Architecture
+    dimension: Literal[2, 3]
+    parameters: int
+    """Of the part that is used; a file may hold more, such as an optimiser's state."""
+    file: str
+    """As its publisher calls it."""
+    url: str
+    licence: str
+    citation: str
+    seen: str
+    """What it was pretrained on, for whoever asks whether test images were among it."""
+    sources: tuple[str, ...] = ()
+    """Registered sources that read what it has seen."""
+    groups: tuple[str, ...] = ()
+    """Only their cases of these groups; (): all."""
+    decoder: bool = False
+    """Whether the file brings a decoder."""
+    sha256_start: str = ""
+    """How the file's SHA-256 begins, where its publisher says so."""
+    prefix: str = ""
+    """What our names have before the published ones."""
+
+    @property
+    def size(self) -> str:
+        """Return the least size of the file: that of its tensors in single precision."""
+        return f"{self.parameters:,} parameters, {4 * self.parameters / 1e6:.0f} MB or more".replace(",", " ")
+
+
+def _luna16(name: str, title: str, file: str, url: str, citation: str) -> Weights:
+    return Weights(
+        name,
+        title,
+        "unet3d",
+        3,
+        19_073_665,
+        file,
+        url,
+        ASU,
+        citation,
+        "LUNA16: 623 chest CT of subsets 0 to 6, without labels; they are LIDC-IDRI scans too",
+        sources=("luna16",),
+        groups=LUNA16_SUBSETS,
+        decoder=True,
+    )
+
+
+def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
+    architectures: dict[int, Architecture] = {
+        10: "medicalnet10",
+        18: "medicalnet18",
+        34: "medicalnet34",
+        50: "medicalnet50",
+    }
+    file = f"resnet_{depth}_23dataset.pth"
+    return Weights(
+        f"medicalnet_resnet{depth}",
+        f"MedicalNet 3D ResNet-{depth}, 23 data sets",
+        architectures[depth],
+        3,
+        parameters,
+        file,
+        f"https://huggingface.co/TencentMedicalNet/MedicalNet-Resnet{depth}/resolve/main/{file}",
+        "MIT",
+        "S. Chen, K. Ma, Y. Zheng. Med3D: Transfer Learning for 3D Medical Image Analysis. arXiv:1904.00625",
+        "3DSeg-8: CT and MRI of public segmentation challenges, with labels. Which images is not known: liver CT and "
+        "brain MRI that LiTS and BraTS share may be among them",
+        prefix="encoder.",
+    )
+
+
+CATALOGUE: dict[str, Weights] = {
+    each.name: each
+    for each in (
+        _luna16(
+            "semantic_genesis_published",
+            "Semantic Genesis, chest CT",
+            "semantic_genesis_chest_ct.pt",
+            "https://zenodo.org/record/4625297/files/semantic_genesis_chest_ct.pt?download=1",
+            "F. Haghighi et al. Learning Semantics-enriched Representation via Self-discovery, Self-classification, "
+            "and Self-restoration. MICCAI 2020. arXiv:2007.06959",
+        ),
+        _luna16(
+            "transvw_published",
+            "TransVW, chest CT",
+            "TransVW_chest_ct.pt",
+            "https://zenodo.org/record/4625321/files/TransVW_chest_ct.pt?download=1",
+            "F. Haghighi et al. Transferable Visual Words. IEEE TMI 2021. arXiv:2102.10680",
+        ),
+        _luna16(
+            "models_genesis_published",
+            "Models Genesis, chest CT",
+            "Genesis_Chest_CT.pt",
+            "https://huggingface.co/MrGiovanni/ModelsGenesis/resolve/main/Genesis_Chest_CT.pt",
+            "Z. Zhou et al. Models Genesis: Generic Autodidactic Models for 3D Medical Image Analysis. MICCAI 2019. "
+            "arXiv:1908.06912",
+        ),
+        Weights(
+            "imagenet",
+            "ResNet-18 trained on ImageNet, as torchvision publishes it",
+            "resnet18",
+            2,
+            11_689_512,
+            "resnet18-f37072fd.pth",
+            "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+            "torchvision's code is BSD-3-Clause; ImageNet itself is for non-commercial research",
+            "K. He et al. Deep Residual Learning for Image Recognition. CVPR 2016",
+            "ImageNet: natural photographs, with labels; no medical images",
+            sha256_start="f37072fd",
+            prefix="encoder.",
+        ),
+        _medicalnet(10, 14_355_520),
+        _medicalnet(18, 32_986_176),
+        _medicalnet(34, 63_295_808),
+        _medicalnet(50, 46_155_072),
+    )
+}
+
+
+def known(name: str) -> Weights:
+    """Return published weights by their name.
+
+    Raises:
+        UsageError: no such name; the message suggests the nearest.
+    """
+    if name not in CATALOGUE:
+        raise UsageError(f"unknown weights '{name}'", hint=did_you_mean(name, CATALOGUE))
+    return CATALOGUE[name]

@@ -1,0 +1,217 @@
+"""What a file of published weights is to a network: which tensors fit, which are missing, and whether that is enough.
+
+Source: the loader contract of protocol part E.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from sg_bench.errors import DataError
+from sg_bench.networks.backbone import SegmentationBackbone
+from sg_bench.networks.published.catalogue import WIDTH, Architecture, Weights
+from sg_bench.networks.published.checkpoints import State, read_checkpoint
+from sg_bench.networks.published.resnet3d import DEPTHS, MedicalNetUNet
+from sg_bench.networks.resnet import UNet2D
+from sg_bench.networks.unet import UNet3D
+from sg_bench.networks.weights import COUNTER, DECODER
+
+HEADS = ("projection_head", "prototypes", "clc_out", "fc.")
+"""Parts of a pretraining that no target task uses."""
+OURS = ("encoder.", "decoder.", "segmentation_head.")
+"""How names begin that need no prefix."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of every tensor of a file, and of the network that it is for; names are the network's, sorted."""
+
+    architecture: Architecture
+    width: int
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    """In the network only, counters left out."""
+    misshapen: tuple[str, ...]
+    """ "name is (1, 2) where the network has (2, 1)" lines."""
+    ignored: tuple[str, ...]
+    """Heads of the pretraining."""
+    unused: tuple[str, ...]
+    """In the file only, for no reason that is known."""
+    encoder: tuple[int, int]
+    """Tensors that matched, of how many; counters left out."""
+    decoder: tuple[int, int]
+
+    @property
+    def coverage(self) -> float:
+        """Return which part of the encoder's tensors matched, in [0, 1]."""
+        return self.encoder[0] / self.encoder[1]
+
+    def __str__(self) -> str:
+        parts = " and ".join(
+            f"{have} of {all_} tensors of the {part}"
+            for part, (have, all_) in (("encoder", self.encoder), ("decoder", self.decoder))
+            if all_
+        )
+        rest = f"{len(self.missing)} missing, {len(self.misshapen)} of another shape"
+        return f"{parts}; {rest}, {len(self.ignored)} ignored, {len(self.unused)} unused"
+
+
+def network_of(architecture: Architecture, width: int = WIDTH) -> SegmentationBackbone:
+    """Return the network that files of an architecture are for, with a decoder; the width counts for U-Nets alone."""
+    if architecture == "unet3d":
+        return UNet3D(width)
+    if architecture == "resnet18":
+        return UNet2D(width)
+    return MedicalNetUNet(int(architecture.removeprefix("medicalnet")))
+
+
+def recognised(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, int]:
+    """Return the architecture and the width of a file's tensors, told by their names and shapes.
+
+    Raises:
+        DataError: they belong to no network that is known here.
+    """
+    names = {name.removeprefix("encoder.") for name in state}
+    first = next((state[name] for name in ("down_tr64.ops.0.conv1.weight",) if name in state), None)
+    if first is not None and first.dim() == 5:
+        return "unet3d", first.shape[0]
+    first = next((state[name] for name in ("conv1.weight", "encoder.conv1.weight") if name in state), None)
+    if first is not None and first.dim() == 4:
+        return "resnet18", max(1, first.shape[0] // 2)
+    if first is not None and first.dim() == 5:
+        blocks = tuple(
+            len({name.split(".")[1] for name in names if name.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4)
+        )
+        deep = any(name.endswith(".conv3.weight") for name in names)
+        for depth, wanted in DEPTHS.items():
+            if blocks == wanted and deep == (depth == 50):
+                found: Architecture = f"medicalnet{depth}"  # type: ignore[assignment]
+                return found, WIDTH
+    raise DataError(
+        f"{shown}: its tensors ({_first(state)}) belong to no network that is known here",
+        hint="Known are the 3D U-Net, ResNet-18 and MedicalNet: see sg-bench weights list",
+    )
+
+
+def fitted(network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, width: int) -> FileReport:
+    """Return what becomes of every tensor if `state`, under the network's names, is read into `network`.
+
+    A pattern head counts only if the network has one of as many classes.
+    """
+    own = network.state_dict()
+    heads = [name for name in own if name.startswith(HEADS)]
+    same_head = all(name in state and state[name].shape == own[name].shape for name in heads if not _is_counter(name))
+    wanted = [name for name in own if same_head or name not in heads]
+    matched = {name for name in wanted if name in state and state[name].shape == own[name].shape}
+    strange = [name for name in wanted if name in state and name not in matched]
+    kept = [name for name in wanted if not _is_counter(name)]
+    rest = state.keys() - set(wanted)
+    return FileReport(
+        architecture,
+        width,
+        matched=tuple(sorted(matched)),
+        missing=tuple(sorted(name for name in kept if name not in state)),
+        misshapen=tuple(_misshapen(name, state[name], own[name]) for name in sorted(strange)),
+        ignored=tuple(sorted(name for name in rest if _published(name).startswith(HEADS))),
+        unused=tuple(sorted(name for name in rest if not _published(name).startswith(HEADS))),
+        encoder=_share([name for name in kept if not name.startswith((*DECODER, *HEADS))], matched),
+        decoder=_share([name for name in kept if name.startswith(DECODER)], matched),
+    )
+
+
+def renamed(state: Mapping[str, Tensor], architecture: Architecture) -> State:
+    """Return a file's tensors under the names of our network: those of a bare ResNet get `encoder.` before them."""
+    if architecture == "unet3d":
+        return dict(state)
+    return {name if name.startswith(OURS) else f"encoder.{name}": tensor for name, tensor in state.items()}
+
+
+def examine(path: Path, weights: Weights | None = None, *, sha256: str = "", shown: str = "") -> FileReport:
+    """Return what a file's tensors are to the network of `weights`, or to the one that their names tell.
+
+    Raises:
+        DataError: as `read_checkpoint`, or the tensors belong to no network that is known here.
+    """
+    state = read_checkpoint(path, sha256=sha256, shown=shown)
+    architecture, width = (weights.architecture, WIDTH) if weights else recognised(state, shown or str(path))
+    return fitted(network_of(architecture, width), renamed(state, architecture), architecture, width)
+
+
+def read_into(
+    network: nn.Module,
+    path: Path,
+    architecture: Architecture,
+    *,
+    decoder: bool,
+    sha256: str = "",
+    shown: str = "",
+) -> FileReport:
+    """Copy a published file into `network`, all of its encoder and, where wanted, of its decoder, or nothing.
+
+    Args:
+        network: as `network_of` makes it, or one with a pattern head.
+        path: the file.
+        architecture: of the network.
+        decoder: whether the decoder must be there too.
+        sha256: what the file's SHA-256 must be.
+        shown: what messages call the file, by default its path.
+
+    Raises:
+        DataError: as `read_checkpoint`, or a tensor is missing or has another shape.
+    """
+    state = renamed(read_checkpoint(path, sha256=sha256, shown=shown), architecture)
+    report = fitted(network, state, architecture, WIDTH)
+    check_complete(report, decoder=decoder, shown=shown or str(path))
+    own = network.state_dict()
+    taken = [name for name in report.matched if decoder or not name.startswith(DECODER)]
+    network.load_state_dict({**own, **{name: state[name].to(own[name].dtype) for name in taken}})
+    return report
+
+
+def check_complete(report: FileReport, *, decoder: bool, shown: str) -> None:
+    """Refuse a file that lacks a part of the encoder, or of the decoder where one is wanted.
+
+    Raises:
+        DataError: names the share that fits and the first tensors that do not.
+    """
+    needed = ("encoder", report.encoder), ("decoder", report.decoder if decoder else (0, 0))
+    lacking = [(part, *counts) for part, counts in needed if counts[0] < counts[1]]
+    if not lacking:
+        return
+    part, have, wanted = lacking[0]
+    mine = [each for each in report.missing if each.startswith(DECODER) == (part == "decoder")]
+    others = [each for each in report.misshapen if each.startswith(DECODER) == (part == "decoder")]
+    told = [f"{len(mine)} missing ({_first(mine)})"] if mine else []
+    told += [f"{len(others)} of another shape ({_first(others, 1)})"] if others else []
+    hint = "Take the publisher's own file" if part == "encoder" else "Say decoder: false to use its encoder alone"
+    raise DataError(
+        f"{shown}: it covers {have} of {wanted} tensors of the {part} ({have / wanted:.0%}): {'; '.join(told)}",
+        hint=hint,
+    )
+
+
+def _misshapen(name: str, given: Tensor, own: Tensor) -> str:
+    told = f"{name} is {tuple(given.shape)} where the network has {tuple(own.shape)}"
+    turned = sorted(given.shape) == sorted(own.shape)
+    return f"{told}: its axes are in another order, as other frameworks have them" if turned else told
+
+
+def _published(name: str) -> str:
+    return name.removeprefix("encoder.")
+
+
+def _share(names: list[str], matched: set[str]) -> tuple[int, int]:
+    return sum(name in matched for name in names), len(names)
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith(COUNTER)
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    shown = list(names)
+    return ", ".join(shown[:count]) + (", ..." if len(shown) > count else "")
