@@ -6,8 +6,12 @@ from typing import Literal
 
 from sg_bench.networks.backbone import Backbone, Dimension, UNet, YNet
 from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
+from sg_bench.networks.published.resnet3d import MedicalNet, MedicalNetUNet
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
+
+MEDICALNET = "medicalnet"
+"""How an architecture begins that is MedicalNet's; its depth follows."""
 
 
 def encoder(dimension: Dimension, width: int) -> Backbone:
@@ -35,6 +39,7 @@ def task_model(
     *,
     frozen: bool = False,
     hidden: bool | None = None,
+    architecture: str = "",
 ) -> TaskModel:
     """Return the network of a target task, on an encoder or a U-Net that is its `backbone`.
 
@@ -46,10 +51,14 @@ def task_model(
         frozen: leave the encoder as it was pretrained, and train a linear layer, or a light decoder, on its maps.
         hidden: classification: whether a hidden layer stands before the last one; None: as published, in 3D and
             unless frozen.
+        architecture: of published weights; only MedicalNet's ("medicalnet18") is another than the papers', and has no
+            width.
     """
+    depth = int(architecture.removeprefix(MEDICALNET)) if architecture.startswith(MEDICALNET) else 0
     if kind == "classification":
         deep = dimension == 3 and not frozen if hidden is None else hidden
-        return Classifier(encoder(dimension, width), outputs, hidden=deep, frozen=frozen)
+        bare = MedicalNet(depth) if depth else encoder(dimension, width)
+        return Classifier(bare, outputs, hidden=deep, frozen=frozen)
     if frozen:
-        return LightSegmenter(encoder(dimension, width), outputs)
-    return Segmenter(unet(dimension, width, outputs))
+        return LightSegmenter(MedicalNet(depth) if depth else encoder(dimension, width), outputs)
+    return Segmenter(MedicalNetUNet(depth, outputs) if depth else unet(dimension, width, outputs))

@@ -142,7 +142,7 @@ def _resnet18(first: int) -> Any:
     """Return MONAI's ResNet-18 without its last layer, with `first` channels where the standard one has 64."""
     from monai.networks.nets.resnet import ResNet
 
-    network = ResNet(
+    network: Any = ResNet(
         "basic",
         [2, 2, 2, 2],
         block_inplanes=[first, 2 * first, 4 * first, 8 * first],
@@ -170,7 +170,7 @@ class _Shortcut(nn.Sequential):
         convolution.stride = (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = super().forward(channels_last(x[:, :, ::2, ::2]))
+        out: Tensor = super().forward(channels_last(x[:, :, ::2, ::2]))  # type: ignore[no-untyped-call]
         return out
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Crops, Method, WholeVolumes
-from sg_bench.methods.configs import MethodConfig, ModelsGenesisConfig, SemanticGenesisConfig
+from sg_bench.methods.configs import AutoencoderConfig, MethodConfig, ModelsGenesisConfig, SemanticGenesisConfig
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D
 from sg_bench.networks.weights import load_into
@@ -65,9 +65,7 @@ class TestDefaults:
         config = ModelsGenesisConfig(dimension=2)
         rule = CropRule(cube=(224, 224, 1), border=(0, 0, 0), air=None)
         assert METHODS.load("models_genesis")(config).sampling() == Crops(rule, 1)
-        assert METHODS.load("autoencoder")(METHODS.config("autoencoder")(dimension=2)).sampling() == WholeVolumes(
-            (224, 224, 1)
-        )
+        assert METHODS.load("autoencoder")(AutoencoderConfig(dimension=2)).sampling() == WholeVolumes((224, 224, 1))
 
     def test_whatever_is_not_said_of_films_is_as_for_volumes(self) -> None:
         for kind in (ModelsGenesisConfig, SemanticGenesisConfig):

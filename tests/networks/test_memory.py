@@ -31,5 +31,6 @@ def test_a_networks_parameters_stay_the_same_objects_with_the_same_values(dimens
 
 
 def test_a_network_may_hold_weights_of_both() -> None:
-    both = channels_last(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3)))
-    assert [module.weight.stride()[1] for module in both] == [1, 1]
+    flat, deep = nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3)
+    channels_last(nn.Sequential(flat, deep))
+    assert flat.weight.stride()[1] == deep.weight.stride()[1] == 1

@@ -151,5 +151,5 @@ def test_the_maps_are_those_of_the_standard_resnet18() -> None:
     x = torch.rand(1, 1, 64, 64, 1)
     with torch.no_grad():
         standard((x[..., 0] - ours.mean) / ours.deviation)
-        for found, level in zip(ours.features(x)[1:], wanted, strict=True):
-            torch.testing.assert_close(found, level, atol=1e-4, rtol=1e-4)
+        for found, expected in zip(ours.features(x)[1:], wanted, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -42,7 +42,7 @@ class InDoubles(Pretraining):
         return replace(batch, inputs=batch.inputs.double(), targets=batch.targets.double())
 
 
-def trained(world: World, validation: int, norm_eval: str, dimension: int = 3) -> dict[str, Any]:
+def trained(world: World, validation: int, norm_eval: str, dimension: int) -> dict[str, Any]:
     """Return weights, statistics and curves of a short training of two stages."""
     config = SemanticGenesisConfig.model_validate(
         {
@@ -71,9 +71,9 @@ def main(rank: int, size: int, folder: Path) -> None:
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=size)
     jobs = {
-        "several": (7, "reestimated"),
-        "lonely": (1, "running"),
-        "none": (0, "reestimated"),
+        "several": (7, "reestimated", 3),
+        "lonely": (1, "running", 3),
+        "none": (0, "reestimated", 3),
         "films": (7, "running", 2),
     }
     results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
