@@ -4,7 +4,8 @@ Lengths are shares of the image's own sides wherever the official code allows it
 16x16x8 patch as they spoil the papers' 64x64x32, where they give exactly the official numbers.
 
 Source: the official code of Models Genesis (Zhou et al. 2019, arXiv:1908.06912) and of Semantic Genesis (Haghighi et
-al. 2020, arXiv:2007.06959), the latter in its Keras and its PyTorch edition, which differ in painting.
+al. 2020, arXiv:2007.06959), the latter in its Keras and its PyTorch edition, which differ in painting. What belongs to
+other methods stands at the end; their classes name its sources.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import Fraction, Model, Positive
+from sg_bench.recipes import Border, Fraction, Model, Positive, Shape
 
 Share = Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$")]
 """A part of an image's side, such as "1/6"; what it comes to is rounded down to whole voxels."""
@@ -146,3 +147,42 @@ class SemanticGenesisKeras(SemanticGenesisPyTorch):
 
     in_painting: Painting = Painting(sides=TEN_TO_TWENTY_VOXELS, fill="constant")
     out_painting: Painting = Painting(sides=TEN_TO_TWENTY_VOXELS, fill="constant")
+
+
+class PatchSwap(Model):
+    """Pairs of equal patches that change places, one pair after the other."""
+
+    swaps: Positive = 10
+    """How often two patches are picked."""
+    patch: Shape = (8, 8, 4)
+    """Voxels of a patch; at most half of the image's side, so that two always find room beside one another."""
+
+
+class QuarterTurns(Model):
+    """Turns of the whole image by a multiple of 90 degrees."""
+
+    axes: Literal["z", "all"] = "z"
+    """z: by 0, 90, 180 or 270 degrees in the plane; all: none, or 90, 180 or 270 degrees about z, x or y (ten ways)."""
+
+
+class PatchMask(Model):
+    """Patches on a regular grid, some of which are blanked."""
+
+    patch: Positive = 8
+    """Side of a patch in voxels along every axis, at most that of the image; halved until there are enough patches."""
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Share of the patches that is blanked."""
+    least_patches: Annotated[int, Field(ge=2)] = 8
+    """An image with fewer patches than this gets smaller ones."""
+
+
+class RubiksCube(Model):
+    """A cube cut into 2x2x2 sub-cubes, which change places and are turned."""
+
+    permutations: Annotated[int, Field(ge=2, le=40320)] = 100
+    """Orders that occur, out of 8! = 40 320: as far apart from each other as can be."""
+    gap: Border = (10, 10, 5)
+    """Voxels at least by which a sub-cube may shift inside its eighth, along x, y and z, so that no edge runs on from
+    one sub-cube into the next and gives their order away."""
+    turned: Fraction = 1 / 3
+    """How often a sub-cube is turned by 180 degrees about x; as often, and independently, about z."""

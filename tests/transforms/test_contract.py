@@ -21,9 +21,11 @@ from sg_bench.transforms.bezier import BezierIntensity
 from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Spoiler
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.flip import Flip
+from sg_bench.transforms.masking import PatchMask
 from sg_bench.transforms.painting import InPainting, OutPainting
 from sg_bench.transforms.presets import preset
 from sg_bench.transforms.shuffle import LocalShuffle
+from sg_bench.transforms.swap import PatchSwap
 
 _MODELS, _KERAS = settings.ModelsGenesis(), settings.SemanticGenesisKeras()
 TRANSFORMS: dict[str, Transform] = {
@@ -35,6 +37,8 @@ TRANSFORMS: dict[str, Transform] = {
     "in_painting_constant": InPainting(_KERAS.in_painting),
     "out_painting_noise": OutPainting(_MODELS.out_painting),
     "out_painting_constant": OutPainting(_KERAS.out_painting),
+    "patch_swap": PatchSwap(settings.PatchSwap()),
+    "patch_mask": PatchMask(settings.PatchMask()),
     "sometimes": Sometimes(BezierIntensity(_MODELS.bezier), 0.5),
     "one_of": OneOf({"bezier": BezierIntensity(_MODELS.bezier), "painting": InPainting(_KERAS.in_painting)}),
 }
