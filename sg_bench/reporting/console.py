@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sg_bench.reporting.render import PARITY, entry, footnotes, tie_sentences, unit_sentences
-from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import Row, Table
+from sg_bench.reporting.separation import ties
+from sg_bench.reporting.tables import Column, Table
+from sg_bench.tasks import parse_reference
 
 PARITY_MARK = "‡"
+MOST_COLUMNS = 6
+"""More metrics than this, and more than methods, stand one under the other, the methods side by side."""
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-    from rich.text import Text
 
 
 def console_table(table: Table, title: str = "") -> RichTable:
-    """Return `table` as rich prints it: a line for the task, one for the metric, footnotes beneath."""
+    """Return `table` as rich prints it: its task and metric over each column or before each line, footnotes beneath.
+
+    A variant that all tasks have in common is said once, beneath.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     columns = [table.columns[index] for index in table.printed]
-    parity = [f"{PARITY_MARK} {PARITY}"] if any(column.role == "parity" for column in columns) else []
+    shared = shared_variant(column.task for column in columns)
     tied = {index: ties(table, index) for index in table.printed}
-    told = [*tie_sentences(list(tied.values())), *unit_sentences(table)]
-    caption = Text("\n".join([*parity, *footnotes(table), *told]))
-    out = RichTable(title=Text(title) if title else None, caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    parity = [f"{PARITY_MARK} {PARITY}"] if any(column.role == "parity" for column in columns) else []
+    common = [f"All tasks: {', '.join(f'{axis}={value}' for axis, value in shared.items())}."] if shared else []
+    told = [*parity, *common, *footnotes(table), *tie_sentences(list(tied.values())), *unit_sentences(table)]
+    out = RichTable(title=Text(title) if title else None, caption=Text("\n".join(told)), caption_justify="left")
+    out.box = box.SIMPLE_HEAD
+    cells = [[entry(table, row, index, tied[index]) for index in table.printed] for row in table.rows]
+    shown = [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in cells]
+    if len(columns) > max(MOST_COLUMNS, len(shown)):
+        for name in ("task", "metric"):
+            out.add_column(name, no_wrap=True)
+        for row in table.rows:
+            out.add_column(Text(row.method), justify="right")
+        for column, *values in zip(columns, *shown, strict=True):
+            out.add_row(*map(Text, _head(column, shared)), *values)
+        return out
     out.add_column("method", no_wrap=True)
     for column in columns:
-        mark = PARITY_MARK if column.role == "parity" else ""
-        out.add_column(Text(f"{column.task}\n{column.metric}{mark}"), justify="right", overflow="fold")
-    for row in table.rows:
-        out.add_row(Text(row.method), *(_text(table, row, index, tied[index]) for index in table.printed))
+        out.add_column(Text("\n".join(_head(column, shared))), justify="right", overflow="fold")
+    for row, values in zip(table.rows, shown, strict=True):
+        out.add_row(Text(row.method), *values)
     return out
 
 
-def _text(table: Table, row: Row, column: int, tied: Ties) -> Text:
-    from rich.text import Text
+def shared_variant(tasks: Iterable[str]) -> dict[str, str]:
+    """Return the choices, by axis, that all of several tasks have in common; none where there is only one task."""
+    names = set(tasks)
+    choices = [set(parse_reference(name)[1].items()) for name in names]
+    return dict(sorted(set.intersection(*choices))) if len(names) > 1 else {}
 
-    cell = entry(table, row, column, tied)
-    return Text(cell.text, style="bold" if cell.best else "")
+
+def _head(column: Column, shared: dict[str, str]) -> tuple[str, str]:
+    """Return a column's task, without what all tasks share, and its metric."""
+    name, choices = parse_reference(column.task)
+    own = ",".join(f"{axis}={value}" for axis, value in choices.items() if axis not in shared)
+    mark = PARITY_MARK if column.role == "parity" else ""
+    return f"{name}[{own}]" if own else name, f"{column.metric}{mark}"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sg_bench.reporting import Summary, console_table, html, latex, main_table
+from sg_bench.reporting.console import shared_variant
 from sg_bench.reporting.render import cell_text, main_csv, main_document, markdown, scores_csv
 
 scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)
@@ -171,3 +172,33 @@ def test_fourteen_findings_are_columns_of_the_csv_and_of_no_printed_table(empty:
     assert "auc_13" not in markdown("films", table, [])
     assert all(f"\na,dxc,{name},no," in main_csv(table) for name in names)
     assert scores_csv(table).startswith("key,method,task,pretraining_seed,fine_tuning_seed,auc,auc_0,")
+
+
+class TestTerminal:
+    @staticmethod
+    def printed(table: Any, width: int = 120) -> str:
+        console = Console(file=io.StringIO(), width=width)
+        console.print(console_table(table))
+        text: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return text
+
+    @pytest.fixture
+    def wide(self, empty: Any, auc_run: Any) -> Any:
+        for method in ("scratch", "mine"):
+            for task in ("ncc", "dxc", "a", "b", "c", "d", "e"):
+                empty.done(method, f"{task}[data=phantom]", [auc_run(0.7)])
+        return main_table(empty.cells, empty.records)
+
+    def test_many_metrics_stand_one_under_the_other_in_a_narrow_terminal(self, wide: Any) -> None:
+        lines = self.printed(wide, 60).splitlines()
+        assert [line.split()[0] for line in lines if "70.00" in line] == ["ncc", "dxc", "a", "b", "c", "d", "e"]
+        assert next(line.split() for line in lines if "metric" in line) == ["task", "metric", "scratch", "mine"]
+
+    def test_what_all_tasks_share_is_said_once(self, wide: Any) -> None:
+        assert self.printed(wide).count("data=phantom") == 1
+        assert "All tasks: data=phantom." in self.printed(wide)
+
+    def test_what_only_some_tasks_share_stays_with_them(self) -> None:
+        assert shared_variant(["ncc[data=phantom]", "dxc"]) == {}
+        assert shared_variant(["ncc[data=phantom]"]) == {}
+        assert shared_variant(["a[data=x,steps=3]", "b[data=x,steps=4]", "b[data=x]"]) == {"data": "x"}
