@@ -3,7 +3,7 @@
 An entry names two things as "module:attribute": a torch-free config, which planning hashes, and the class itself,
 which only a worker imports. A package adds its own by an entry point in the group `sg_bench.methods` or
 `sg_bench.sources` that resolves to an `Entry`. What cannot be used is kept aside with the reason: only who asks for it
-by name is refused.
+by name is refused. A "+" joins a method's name and an add-on's, which works on any method: "inpainting+semantics".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sg_bench.recipes import Model
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 """What a method or source may be called."""
 DECLARED: tuple[tuple[str, frozenset[Any], int], ...] = (
-    ("needs", frozenset({"corpus", "patterns"}), 0),
+    ("needs", frozenset({"corpus", "patterns", "weights"}), 0),
     ("dimensions", frozenset({2, 3}), 1),
 )
 """What a config declares, where it declares it: the values known, and how many there must be."""
@@ -39,6 +39,16 @@ class Entry:
     """One line for `sg-bench list`."""
 
 
+@dataclass(frozen=True)
+class AddOn:
+    """Where is found what "name+addon" makes of any entry."""
+
+    config: str
+    """"module:function" that takes a name and its config and returns the config of both, or refuses; free of torch."""
+    target: str
+    """"module:function" that takes a class and returns the class of both."""
+
+
 class Registry:
     """Entries of one kind by name.
 
@@ -48,12 +58,20 @@ class Registry:
         group: of the entry points by which other packages add theirs.
         base: "module:Config", which every entry's config extends.
         target_base: "module:Class", which every entry's class extends.
+        addons: what can be joined to an entry's name.
     """
 
     def __init__(
-        self, kind: str, builtin: dict[str, Entry], group: str, base: str, target_base: str = "builtins:object"
+        self,
+        kind: str,
+        builtin: dict[str, Entry],
+        group: str,
+        base: str,
+        target_base: str = "builtins:object",
+        addons: dict[str, AddOn] | None = None,
     ) -> None:
         self.kind = kind
+        self.addons = addons or {}
         self.group = group
         self.base = base
         self.target_base = target_base
@@ -79,9 +97,17 @@ class Registry:
         self._owners[name] = owner
 
     def names(self) -> list[str]:
-        """Return all names that can be used, in alphabetical order."""
+        """Return all names that can be used, in alphabetical order, those with add-ons left out."""
         self._load_plugins()
         return sorted(self._entries)
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether `name`, with or without an add-on, can be used."""
+        try:
+            self.config(name)
+        except UsageError:
+            return False
+        return True
 
     def broken(self) -> dict[str, UsageError]:
         """Return what installed packages offer and cannot be used, by name, with the reason."""
@@ -89,25 +115,22 @@ class Registry:
         return dict(sorted(self._broken.items()))
 
     def entry(self, name: str) -> Entry:
-        """Return the entry of `name`.
+        """Return the entry of `name`, or that to which it joins an add-on.
 
         Raises:
             UsageError: no such name, and the message suggests the nearest; or it is broken, and the message says how.
         """
-        self._load_plugins()
-        if name not in self._entries and name in self._broken:
-            raise self._broken[name]
-        if name not in self._entries:
-            raise UsageError(f"unknown {self.kind} '{name}'", hint=did_you_mean(name, self._entries))
-        return self._entries[name]
+        return self._entries[self._parts(name)[0]]
 
     def config(self, name: str) -> type[Model]:
         """Return the config class of `name` without importing the class that it configures.
 
         Raises:
-            UsageError: no such name, or its config cannot be used; the message names the package.
+            UsageError: no such name, its config cannot be used, or takes no such add-on; names the package.
         """
-        return self._config(name, self.entry(name), self._owners[name])
+        base, addon = self._parts(name)
+        found = self._config(base, self._entries[base], self._owners[base])
+        return _resolve(addon.config)(base, found) if addon else found
 
     def load(self, name: str) -> Any:
         """Import and return the class of `name`.
@@ -115,7 +138,27 @@ class Registry:
         Raises:
             UsageError: no such name, it cannot be imported, or it lacks what its base asks for; names the package.
         """
-        target, owner = self.entry(name).target, self._owners[name]
+        base, addon = self._parts(name)
+        found = self._class(base, self._entries[base].target, self._owners[base])
+        if addon:
+            self.config(name)  # refuses what does not go together
+        return _resolve(addon.target)(found) if addon else found
+
+    def _parts(self, name: str) -> tuple[str, AddOn | None]:
+        """Return the entry's name in `name`, and the add-on that it joins to it."""
+        self._load_plugins()
+        base, plus, addon = name.partition("+") if self.addons else (name, "", "")
+        if base in self._broken and base not in self._entries:
+            raise self._broken[base]
+        if base not in self._entries:
+            where = f" in '{name}'" if plus else ""
+            raise UsageError(f"unknown {self.kind} '{base}'{where}", hint=did_you_mean(base, self._entries))
+        if plus and addon not in self.addons:
+            what = f"{self.kind} '{name}' joins '{addon}' to '{base}', which is no add-on"
+            raise UsageError(what, hint=did_you_mean(addon, self.addons))
+        return base, self.addons.get(addon)
+
+    def _class(self, name: str, target: str, owner: str) -> type:
         found = self._resolved(name, target, owner)
         what = f"{self.kind} '{name}' of {owner}: its class {target}"
         if not (isinstance(found, type) and issubclass(found, _resolve(self.target_base))):
@@ -225,10 +268,51 @@ METHODS = Registry(
             "sg_bench.methods.autoencoder:Autoencoder",
             "reconstructs whole volumes; its latents drive self-discovery",
         ),
+        "inpainting": Entry(
+            "sg_bench.methods.configs:InpaintingConfig",
+            "sg_bench.methods.inpainting:Inpainting",
+            "restores random crops painted over with boxes of noise (after Pathak et al. 2016)",
+        ),
+        "masked_autoencoder": Entry(
+            "sg_bench.methods.configs:MaskedAutoencoderConfig",
+            "sg_bench.methods.masked_autoencoder:MaskedAutoencoder",
+            "restores blanked patches that the encoder never sees (light edition of SparK, Tian et al. 2023)",
+        ),
+        "imagenet": Entry(
+            "sg_bench.methods.published_config:ImageNetConfig",
+            "sg_bench.methods.published:Published",
+            "published: ResNet-18 trained on ImageNet with labels, for films and slices",
+        ),
+        "medicalnet": Entry(
+            "sg_bench.methods.published_config:MedicalNetConfig",
+            "sg_bench.methods.published:Published",
+            "published: 3D ResNet trained with labels on many segmentation data sets (Chen et al. 2019)",
+        ),
         "models_genesis": Entry(
             "sg_bench.methods.configs:ModelsGenesisConfig",
             "sg_bench.methods.models_genesis:ModelsGenesis",
             "restores spoiled random crops (Zhou et al. 2019)",
+        ),
+        "models_genesis_published": Entry(
+            "sg_bench.methods.published_config:ModelsGenesisPublishedConfig",
+            "sg_bench.methods.published:Published",
+            "published: the authors' Models Genesis of chest CT (Zhou et al. 2019)",
+        ),
+        "patch_shuffling": Entry(
+            "sg_bench.methods.configs:PatchShufflingConfig",
+            "sg_bench.methods.patch_shuffling:PatchShuffling",
+            "restores random crops whose patches changed places (context restoration, Chen et al. 2019)",
+        ),
+        "rotation": Entry(
+            "sg_bench.methods.configs:RotationConfig",
+            "sg_bench.methods.rotation:Rotation",
+            "tells by how many quarters a random crop was turned (Gidaris et al. 2018)",
+        ),
+        "rubiks_cube": Entry(
+            "sg_bench.methods.configs:RubiksCubeConfig",
+            "sg_bench.methods.rubiks_cube:RubiksCubeMethod",
+            "tells the order and the turns of 2x2x2 sub-cubes (Zhuang et al. 2019); re-implemented from the paper, no "
+            "official code exists; 3D only",
         ),
         "scratch": Entry(
             "sg_bench.methods.configs:ScratchConfig",
@@ -240,10 +324,33 @@ METHODS = Registry(
             "sg_bench.methods.semantic_genesis:SemanticGenesis",
             "classifies self-discovered patterns and restores them when spoiled (Haghighi et al. 2020)",
         ),
+        "semantic_genesis_published": Entry(
+            "sg_bench.methods.published_config:SemanticGenesisPublishedConfig",
+            "sg_bench.methods.published:Published",
+            "published: the authors' Semantic Genesis of chest CT (Haghighi et al. 2020)",
+        ),
+        "transvw_published": Entry(
+            "sg_bench.methods.published_config:TransVWPublishedConfig",
+            "sg_bench.methods.published:Published",
+            "published: the authors' TransVW of chest CT (Haghighi et al. 2021)",
+        ),
+        "self_classification": Entry(
+            "sg_bench.methods.configs:SelfClassificationConfig",
+            "sg_bench.methods.self_classification:SelfClassification",
+            "classifies self-discovered patterns: semantic_genesis without restoration",
+        ),
+        "self_restoration": Entry(
+            "sg_bench.methods.configs:SelfRestorationConfig",
+            "sg_bench.methods.self_restoration:SelfRestoration",
+            "restores self-discovered patterns when spoiled: semantic_genesis without classification",
+        ),
     },
     group="sg_bench.methods",
     base="sg_bench.methods.configs:MethodConfig",
     target_base="sg_bench.methods.base:Method",
+    addons={
+        "semantics": AddOn("sg_bench.methods.configs:with_semantics", "sg_bench.methods.semantics:with_semantics"),
+    },
 )
 
 SOURCES = Registry(

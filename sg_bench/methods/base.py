@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from sg_bench.errors import MethodError
+from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import unet
 from sg_bench.networks.weights import split_state
 from sg_bench.recipes import CropRule, Shape, Stage
@@ -39,6 +41,9 @@ class WholeVolumes:
 class Patterns:
     """Pretrain on the self-discovered cubes, with their pseudo-labels."""
 
+    permuted: bool = False
+    """Deal the pseudo-labels out at random among the training cubes: a control that has nothing to discover."""
+
 
 Sampling = Crops | WholeVolumes | Patterns
 
@@ -53,6 +58,8 @@ class Batch:
     """(B, 1, X, Y, Z) in [0, 1]: what it should restore."""
     labels: Tensor
     """(B,) int64: pseudo-labels, 0 where there are none."""
+    answers: dict[str, Tensor] = field(default_factory=dict)
+    """Whatever else the losses ask for, by name, each (B, ...): how an image was turned, say."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +112,32 @@ class Method(ABC):
         """Return what `network` restores of `inputs`, (B, 1, X, Y, Z) in [0, 1], or None if it restores nothing."""
         return None
 
+    def backbone(self, network: nn.Module) -> Backbone:
+        """Return the part of `network` that is handed over: the network itself, or the one backbone inside it.
+
+        Raises:
+            MethodError: there is none, or there are several.
+        """
+        if isinstance(network, Backbone):
+            return network
+        found = [module for module in network.modules() if isinstance(module, Backbone)]
+        if len(found) != 1:
+            raise MethodError(
+                f"{type(self).__name__}: its network has {len(found)} backbones where it should have one",
+                hint="Say which part is handed over: define the method's backbone(network)",
+            )
+        return found[0]
+
+    def coarsest(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the encoder's coarsest map of what `losses` shows it, and run nothing else.
+
+        It is (n * B, C, ...): where an image is seen in n pieces, they follow each other image by image.
+        """
+        return self.backbone(network).features(batch.inputs)[-1]
+
     def initialisation(self, network: nn.Module) -> tuple[State, State]:
         """Return the encoder's and the decoder's tensors; the decoder's are empty if it was not trained."""
-        return split_state(network.state_dict())
+        return split_state(self.backbone(network).state_dict())
 
 
 class Restoration(Method):

@@ -6,16 +6,21 @@ holds those of two dimensions, where nothing is published beyond the network and
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from sg_bench.errors import UsageError
 from sg_bench.recipes import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
 from sg_bench.transforms import settings as spoiling
 
-Ingredient = Literal["corpus", "patterns"]
+Ingredient = Literal["corpus", "patterns", "weights"]
 FILM = (224, 224, 1)
 """Voxels that a 2D network is trained on."""
+FILM_CROPS: dict[str, Any] = {"crops": {"cube": FILM, "border": (0, 0, 0), "air": None}, "per_volume": 1}
+STEADY = Training(schedule=Schedule(name="step"), batch_size=6)
+"""Models Genesis' training with Adam, lr 1e-3: protocol C.6 [C], and our choice where a method's own is not known."""
 
 
 class MethodConfig(Dimensional):
@@ -59,22 +64,72 @@ class AutoencoderConfig(MethodConfig):
     training: Training = Training(batch_size=8, schedule=Schedule(every=20))
 
 
-class ModelsGenesisConfig(MethodConfig):
-    """Models Genesis: 3D chest CT (protocol C.4, C.5), and films."""
+class CropsConfig(MethodConfig):
+    """What methods have that learn from random cubes of every volume (protocol C.5)."""
 
-    flat: ClassVar[dict[str, Any]] = {
-        "crops": {"cube": FILM, "border": (0, 0, 0), "air": None},
-        "per_volume": 1,
-        # Blocks of 1 to 22 pixels a side: 700 of them change as large a part of a film as 10 000 do of a cube.
-        "transforms": {"shuffle": {"blocks": 700}},
-    }
+    flat: ClassVar[dict[str, Any]] = FILM_CROPS
     crops: CropRule = CropRule()
     per_volume: Positive = 32
     """Cubes cut from each volume."""
+    training: Training = STEADY
+
+
+class ModelsGenesisConfig(CropsConfig):
+    """Models Genesis: 3D chest CT (protocol C.4, C.5), and films."""
+
+    flat: ClassVar[dict[str, Any]] = {
+        **FILM_CROPS,
+        # Blocks of 1 to 22 pixels a side: 700 of them change as large a part of a film as 10 000 do of a cube.
+        "transforms": {"shuffle": {"blocks": 700}},
+    }
     transforms: spoiling.ModelsGenesis = spoiling.ModelsGenesis()
     training: Training = Training(
         optimiser=Optimiser(name="sgd", lr=1.0), schedule=Schedule(name="step"), batch_size=6, norm_eval="running"
     )
+
+
+class InpaintingConfig(CropsConfig):
+    """Models Genesis' in-painting alone, with Adam (protocol C.6 [C]: the papers' own settings are unpublished)."""
+
+    in_painting: spoiling.Painting = spoiling.ModelsGenesis().in_painting
+
+
+class PatchShufflingConfig(CropsConfig):
+    """Context restoration: 10 swaps of 8x8x4 patches (protocol C.7 [C]), of 8x8 in films."""
+
+    flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "patch_swap": {"patch": (8, 8, 1)}}
+    patch_swap: spoiling.PatchSwap = spoiling.PatchSwap()
+
+
+class RotationConfig(CropsConfig):
+    """Four turns in the plane (protocol C.8 [C]), or ten about all axes of cubic crops (C.8 [V code])."""
+
+    turns: spoiling.QuarterTurns = spoiling.QuarterTurns()
+
+    @model_validator(mode="after")
+    def _has_turns(self) -> RotationConfig:
+        if self.dimension == 2 and self.turns.axes == "all":
+            raise ValueError("a film turns in its plane only: set turns.axes to z")
+        return self
+
+
+class RubiksCubeConfig(CropsConfig):
+    """Rubik's cube in windows of 128x128x64 (protocol C.9 [C]), so that sub-cubes are of the papers' size or nearly."""
+
+    dimensions: ClassVar[frozenset[int]] = frozenset({3})
+    crops: CropRule = CropRule(cube=(128, 128, 64))
+    cube: spoiling.RubiksCube = spoiling.RubiksCube()
+    weight_order: float = Field(default=0.5, ge=0)
+    """Of the permutation's cross-entropy (C.9 [R])."""
+    weight_turned: float = Field(default=0.5, ge=0)
+    """Of the turns' binary cross-entropy (C.9 [R])."""
+
+
+class MaskedAutoencoderConfig(CropsConfig):
+    """60 % of the patches blanked (arXiv:2301.03580, section 4); a patch is as large as the encoder's total stride."""
+
+    flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "mask": {"patch": 32}}
+    mask: spoiling.PatchMask = spoiling.PatchMask()
 
 
 class SemanticsConfig(Model):
@@ -84,6 +139,18 @@ class SemanticsConfig(Model):
     weight_classification: float = Field(default=0.01, ge=0)
     warm_up_epochs: int = Field(default=20, ge=0)
     """Epochs, out of `training.epochs`, in which only encoder and head learn to classify."""
+    labels: Literal["patterns", "random"] = "patterns"
+    """random: a control, whose pseudo-labels are dealt out anew among the training cubes, by the pretraining seed."""
+
+    def leaves_joint_stage(self, training: Training) -> None:
+        """Refuse a warm-up that leaves no epoch of `training`.
+
+        Raises:
+            ValueError: it does.
+        """
+        if self.warm_up_epochs >= training.epochs:
+            given = f"warm_up_epochs = {self.warm_up_epochs} leaves none of {training.epochs} epochs"
+            raise ValueError(f"{given} to restore in; lower it")
 
 
 class SemanticGenesisConfig(MethodConfig):
@@ -111,7 +178,49 @@ class SemanticGenesisConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _joint_stage(self) -> SemanticGenesisConfig:
-        warm_up, epochs = self.semantics.warm_up_epochs, self.training.epochs
-        if warm_up >= epochs:
-            raise ValueError(f"warm_up_epochs = {warm_up} leaves none of {epochs} epochs to restore in; lower it")
+        self.semantics.leaves_joint_stage(self.training)
         return self
+
+
+class SelfRestorationConfig(SemanticGenesisConfig):
+    """Semantic Genesis without its classes: of `semantics`, nothing is used."""
+
+    @model_validator(mode="after")
+    def _joint_stage(self) -> SelfRestorationConfig:
+        return self  # there is no warm-up
+
+
+class SelfClassificationConfig(SelfRestorationConfig):
+    """Semantic Genesis without its restoration: of `semantics`, only `labels` is used."""
+
+
+@cache
+def with_semantics(name: str, base: type[MethodConfig]) -> type[MethodConfig]:
+    """Return the config of method `name` with the add-on: its own settings, and `semantics`.
+
+    Raises:
+        UsageError: the method does not pretrain, or uses the patterns already.
+    """
+    if "corpus" not in base.needs:
+        raise UsageError(
+            f"method '{name}' does not pretrain, so semantics cannot be added to it",
+            hint="Choose self_classification, which learns from the patterns alone",
+        )
+    if "patterns" in base.needs:
+        raise UsageError(
+            f"method '{name}' uses the self-discovered patterns already, so semantics cannot be added to it",
+            hint="Choose semantic_genesis, which classifies and restores them, or the name without '+semantics'",
+        )
+
+    class WithSemantics(base):  # type: ignore[misc, valid-type]
+        needs: ClassVar[frozenset[Ingredient]] = base.needs | {"patterns"}
+        semantics: SemanticsConfig = SemanticsConfig()
+
+        @model_validator(mode="after")
+        def _joint_stage(self) -> WithSemantics:
+            self.semantics.leaves_joint_stage(self.training)
+            return self
+
+    WithSemantics.__name__ = WithSemantics.__qualname__ = f"{base.__name__}WithSemantics"
+    WithSemantics.__doc__ = f"{base.__doc__} With the papers' add-on, on self-discovered cubes."
+    return WithSemantics

@@ -32,7 +32,7 @@ class SemanticGenesis(Method):
 
     def sampling(self) -> Sampling:
         """Return the self-discovered patterns."""
-        return Patterns()
+        return Patterns(permuted=self.config.semantics.labels == "random")
 
     def stages(self) -> list[Stage]:
         """Return the classification's warm-up and the joint training."""

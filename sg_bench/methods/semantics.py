@@ -1,34 +1,173 @@
 """The papers' add-on: tell self-discovered patterns apart, beside whatever the method does already.
 
-Source: Haghighi et al., arXiv:2007.06959, section 2.2 (self-classification); weights and stages in protocol C.3.
+Source: Haghighi et al., arXiv:2007.06959, section 2.2 (self-classification) and 3.2 ("+ semantics"); weights and stages
+in protocol C.3 and C.12.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, ClassVar
 
-from sg_bench.methods.base import Batch, Losses
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sg_bench.errors import MethodError
+from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling, State
 from sg_bench.methods.configs import SemanticsConfig
-from sg_bench.networks.backbone import YNet
-from sg_bench.recipes import Stage, Training
+from sg_bench.networks.backbone import Backbone, PatternHead, YNet
+from sg_bench.recipes import Shape, Stage, Training
+
+WARM_UP = "warm-up"
+
+
+class WithPatternHead(nn.Module):
+    """A method's own network with a pattern head on the coarsest map of its encoder.
+
+    Args:
+        base: the method's network.
+        backbone_of: finds the backbone in it.
+        classes: patterns to tell apart.
+    """
+
+    def __init__(self, base: nn.Module, backbone_of: Callable[[nn.Module], Backbone], classes: int) -> None:
+        super().__init__()
+        self.base, self.backbone_of = base, backbone_of
+        backbone = backbone_of(base)
+        self.clc_out = PatternHead(backbone.channels[-1], classes, backbone.dimension)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run all of the network on what it sees, and return the pattern logits."""
+        with coarsest_maps(self.backbone_of(self.base)) as maps:
+            self.base(x)
+        return self.classify(maps, len(x))
+
+    def classify(self, maps: Sequence[Tensor], images: int) -> Tensor:
+        """Return the logits (images, classes) of the first of `maps`; pieces of one image are averaged.
+
+        Raises:
+            MethodError: there is no map, or its rows are not a multiple of the images.
+        """
+        if not maps or len(maps[0]) % images:
+            rows = len(maps[0]) if maps else 0
+            raise MethodError(
+                f"semantics: the encoder gave {rows} maps for {images} images",
+                hint="Let the method run features() of its backbone once, on as many pieces of every image",
+            )
+        logits: Tensor = self.clc_out(maps[0])
+        return logits.view(images, -1, logits.shape[1]).mean(1)
+
+
+class WithSemantics(Method):
+    """A method on the self-discovered cubes that tells them apart besides; subclasses say which method.
+
+    Its terms keep their own weights, times `weight_restoration`, and its optimiser.
+    """
+
+    kind: ClassVar[type[Method]]
+
+    def __init__(self, config: Any, classes: int) -> None:
+        super().__init__(config, classes)
+        self.base = self.kind(config, 0)
+
+    def network(self) -> nn.Module:
+        """Return the method's network with a pattern head."""
+        return WithPatternHead(self.base.network(), self.base.backbone, self.classes)
+
+    def backbone(self, network: nn.Module) -> Backbone:
+        """Return the method's own backbone."""
+        return self.base.backbone(_own(network))
+
+    def sampling(self) -> Sampling:
+        """Return the self-discovered patterns."""
+        return Patterns(permuted=self.config.semantics.labels == "random")
+
+    def stages(self) -> list[Stage]:
+        """Return the classification's warm-up, then the method's own stages with the classification beside them."""
+        return with_warm_up(self.base.stages(), self.config.semantics)
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        """Return the method's own parameters."""
+        return self.base.sample_params(rng, shape)
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        """Return the method's own batch, with the cubes' pseudo-labels among its answers."""
+        batch = self.base.make_batch(images, labels, params)
+        answers = {**batch.answers, "patterns": labels}
+        return Batch(batch.inputs, batch.targets, batch.labels, answers)
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Return the method's own terms and the classification's; the encoder runs once for both."""
+        assert isinstance(network, WithPatternHead)
+        labels, own = batch.answers["patterns"], Losses({})
+        if stage.name == WARM_UP:
+            maps = [self.base.coarsest(network.base, batch)]
+        else:
+            with coarsest_maps(self.backbone(network)) as maps:
+                own = self.base.losses(network.base, batch, stage)
+        told = classification_losses(network.classify(maps, len(labels)), labels)
+        return Losses({**own.terms, **told.terms}, {**own.measures, **told.measures})
+
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Return what the method restores."""
+        return self.base.restored(_own(network), inputs)
+
+    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+        """Return what the method hands over; the head is left out."""
+        return self.base.initialisation(_own(network))
+
+
+@cache
+def with_semantics(base: type[Method]) -> type[Method]:
+    """Return the method `base` with the add-on."""
+    attributes = {"kind": base, "__doc__": base.__doc__, "__module__": base.__module__}
+    return type(f"{base.__name__}WithSemantics", (WithSemantics,), attributes)
+
+
+@contextmanager
+def coarsest_maps(backbone: Backbone) -> Iterator[list[Tensor]]:
+    """Note the coarsest map of each run of `backbone.features` inside the block."""
+    noted: list[Tensor] = []
+    run = backbone.features
+
+    def features(x: Tensor) -> list[Tensor]:
+        maps = run(x)
+        noted.append(maps[-1])
+        return maps
+
+    backbone.features = features  # type: ignore[method-assign]
+    try:
+        yield noted
+    finally:
+        del backbone.features
 
 
 def semantic_stages(training: Training, semantics: SemanticsConfig) -> list[Stage]:
-    """Return the warm-up, in which encoder and head learn to classify, and the joint training after it.
+    """Return the warm-up, in which encoder and head learn to classify, and the joint training after it."""
+    return with_warm_up([Stage(name="joint", training=training, weights={"restoration": 1.0})], semantics)
 
-    The warm-up's epochs are taken from `training.epochs`, so that a method with it is given no longer than one
-    without.
+
+def with_warm_up(stages: Sequence[Stage], semantics: SemanticsConfig) -> list[Stage]:
+    """Return a method's stages with the classification beside them, after a warm-up in which it is alone.
+
+    The warm-up's epochs are taken from the first stage, so that a method with it is given no longer than one without.
+    A single stage is then called the joint one.
     """
-    warm_up = min(semantics.warm_up_epochs, training.epochs)
-    first = training.model_copy(update={"epochs": warm_up, "patience": None})
-    rest = training.model_copy(update={"epochs": training.epochs - warm_up})
-    joint = {"restoration": semantics.weight_restoration, "classification": semantics.weight_classification}
-    stages = [
-        Stage(name="warm-up", training=first, weights={"classification": 1.0}),
-        Stage(name="joint", training=rest, weights=joint),
-    ]
-    return [stage for stage in stages if stage.training.epochs]
+    out: list[Stage] = []
+    for stage in stages:
+        training, name = stage.training, "joint" if len(stages) == 1 else stage.name
+        if not out:
+            warm_up = min(semantics.warm_up_epochs, training.epochs)
+            first = training.model_copy(update={"epochs": warm_up, "patience": None})
+            out.append(Stage(name=WARM_UP, training=first, weights={"classification": 1.0}))
+            training = training.model_copy(update={"epochs": training.epochs - warm_up})
+        weights = {term: semantics.weight_restoration * weight for term, weight in stage.weights.items()}
+        weights["classification"] = semantics.weight_classification
+        out.append(Stage(name=name, training=training, weights=weights))
+    return [stage for stage in out if stage.training.epochs]
 
 
 def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
@@ -43,6 +182,16 @@ def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         terms["restoration"] = nn.functional.mse_loss(restored.float(), batch.targets)
     else:
         logits = network.classify(batch.inputs)
-    terms["classification"] = nn.functional.cross_entropy(logits.float(), batch.labels)
-    accuracy = (logits.argmax(dim=1) == batch.labels).to(torch.float32).mean()
-    return Losses(terms, {"accuracy": accuracy})
+    told = classification_losses(logits, batch.labels)
+    return Losses({**terms, **told.terms}, told.measures)
+
+
+def classification_losses(logits: Tensor, labels: Tensor) -> Losses:
+    """Return the cross-entropy of the pattern logits (B, classes), and their accuracy."""
+    accuracy = (logits.argmax(dim=1) == labels).to(torch.float32).mean()
+    return Losses({"classification": nn.functional.cross_entropy(logits.float(), labels)}, {"accuracy": accuracy})
+
+
+def _own(network: nn.Module) -> nn.Module:
+    assert isinstance(network, WithPatternHead)
+    return network.base

@@ -1,0 +1,37 @@
+"""Patch shuffling, or context restoration: restore random cubes in which pairs of patches changed places.
+
+Source: Chen et al., "Self-supervised learning for medical image analysis using image context restoration" (Medical
+Image Analysis 2019), sections 3.1 and 3.2; number and size of the patches are our choice (protocol C.7).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
+from sg_bench.methods.configs import PatchShufflingConfig
+from sg_bench.recipes import Shape
+from sg_bench.transforms.swap import PatchSwap
+
+
+class PatchShuffling(Restoration):
+    """Ten swaps of two equal patches; mean squared error."""
+
+    config: PatchShufflingConfig
+
+    def __init__(self, config: PatchShufflingConfig, classes: int = 0) -> None:
+        super().__init__(config, classes)
+        self.swap = PatchSwap(config.patch_swap)
+
+    def sampling(self) -> Sampling:
+        """Return random cubes of every volume."""
+        return Crops(self.config.crops, self.config.per_volume)
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        """Return the patches of one cube that change places."""
+        return self.swap.sample(rng, shape)
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        """Return the shuffled cubes and their clean originals."""
+        return Batch(self.swap.apply(images, params), images, labels)

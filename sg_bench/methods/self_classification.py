@@ -1,0 +1,37 @@
+"""Self-classification: Semantic Genesis without restoration. The papers' ablation, on the same cubes, spoiled alike.
+
+Source: Haghighi et al., arXiv:2007.06959, section 4 (ablation); settings in protocol C.3 and C.4.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sg_bench.methods.base import Batch, Losses
+from sg_bench.methods.configs import SelfClassificationConfig
+from sg_bench.methods.semantic_genesis import SemanticGenesis
+from sg_bench.methods.semantics import WithPatternHead, classification_losses
+from sg_bench.networks.build import encoder
+from sg_bench.recipes import Stage
+
+
+class SelfClassification(SemanticGenesis):
+    """The encoder and a pattern head. No decoder is trained, so none is handed over."""
+
+    config: SelfClassificationConfig
+
+    def network(self) -> nn.Module:
+        """Return the encoder with a pattern head."""
+        return WithPatternHead(encoder(self.config.dimension, self.config.width), self.backbone, self.classes)
+
+    def stages(self) -> list[Stage]:
+        """Return one optimisation, of the classification."""
+        return [Stage(name="pretrain", training=self.config.training, weights={"classification": 1.0})]
+
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Return nothing: nothing is restored."""
+        return None
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Return what classifying costs."""
+        return classification_losses(network(batch.inputs), batch.labels)
