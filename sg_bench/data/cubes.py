@@ -76,6 +76,10 @@ class ArrayCubes:
         """Return (n,)."""
         return self._labels[list(indices)]
 
+    def permuted(self, rng: np.random.Generator) -> ArrayCubes:
+        """Return the same cubes with their labels dealt out among them at random."""
+        return ArrayCubes(self.cubes, rng.permutation(self._labels))
+
 
 def random_crops(
     store: Store, ids: Sequence[str], rule: CropRule, per_volume: int, rngs: Mapping[str, np.random.Generator]

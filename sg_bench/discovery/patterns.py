@@ -50,6 +50,12 @@ def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: lis
     return sorted(ids, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_ != reference, id_))
 
 
+def at_random(reference: str, ids: list[str], rng: np.random.Generator) -> list[str]:
+    """Return `ids` in an order that `rng` draws, the reference, where it is among them, before all others."""
+    shuffled = [ids[number] for number in rng.permutation(len(ids))]
+    return sorted(shuffled, key=lambda id_: id_ != reference)
+
+
 def draw_references(
     settings: DiscoverySettings,
     parts: tuple[list[str], list[str]],

@@ -5,7 +5,7 @@ Of two dimensions only the numbers of patterns and of neighbours are published; 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ class DiscoverySettings(Dimensional):
     """C: reference crops, so pseudo-labels."""
     neighbours: Positive = 200
     """k: training volumes nearest to the reference, itself first, that share its pseudo-label."""
+    neighbours_by: Literal["latent", "random"] = "latent"
+    """random: a control, in which any volumes share the reference's pseudo-label, whether or not they resemble it."""
     validation_neighbours: Positive = 30
     """The same among validation volumes."""
     crops: CropRule = CropRule()

@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     PLACES = 5
     EPOCH = 6
     DISCOVERY = 7
+    LABELS = 8
 
 
 @dataclass(frozen=True)
