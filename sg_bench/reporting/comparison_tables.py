@@ -200,7 +200,7 @@ def why_not_run(found: Compared, method: str, row: Row | None, place: Place) -> 
     if told:
         return told
     if row is None:
-        here = method in METHODS.names()
+        here = method in METHODS
         return "The suite does not have this method." if here else "sg-bench has no method of this name yet."
     return f"The suite does not have the task {place.label}."
 

@@ -76,7 +76,9 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
         cubes = sum(window["validation"] for window in read_json(index)["windows"]) if index.exists() else 0
         if not cubes:
             continue
-        accuracy = record["curves"][-1]["validation"]["accuracy"]
+        accuracy = record["curves"][-1]["validation"].get("accuracy")
+        if accuracy is None:  # the method uses the cubes, not their pseudo-labels
+            continue
         p = binomtest(round(accuracy * cubes), cubes, 1 / classes, alternative="greater").pvalue
         worst = max(worst, float(p))
         details.append(f"{job.title}: {accuracy:.2f} of {cubes} cubes, chance {1 / classes:.2f}, p = {p:.1g}")
