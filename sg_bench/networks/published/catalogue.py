@@ -14,7 +14,7 @@ Architecture = Literal["unet3d", "resnet18", "medicalnet10", "medicalnet18", "me
 WIDTH = 32
 """Of all published networks, in the way in which suites say it."""
 ASU = (
-    "ASU GitHub Project License: non-commercial, academic use only, share alike, patented (US 12,469,315). "
+    "ASU GitHub Project License: non-commercial, academic use only, share alike, patent US 12,469,315. "
     "Read it in the authors' repository"
 )
 LUNA16_SUBSETS = tuple(f"subset{number}" for number in range(7))
@@ -52,7 +52,8 @@ class Weights:
     @property
     def size(self) -> str:
         """Return the least size of the file: that of its tensors in single precision."""
-        return f"{self.parameters:,} parameters, {4 * self.parameters / 1e6:.0f} MB or more".replace(",", " ")
+        count = f"{self.parameters:,}".replace(",", " ")
+        return f"{count} parameters, {4 * self.parameters / 1e6:.0f} MB or more"
 
 
 def _luna16(name: str, title: str, file: str, url: str, citation: str) -> Weights:
@@ -89,7 +90,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
         parameters,
         file,
         f"https://huggingface.co/TencentMedicalNet/MedicalNet-Resnet{depth}/resolve/main/{file}",
-        "MIT",
+        "MIT, as its page at Hugging Face says",
         "S. Chen, K. Ma, Y. Zheng. Med3D: Transfer Learning for 3D Medical Image Analysis. arXiv:1904.00625",
         "3DSeg-8: CT and MRI of public segmentation challenges, with labels. Which images is not known: liver CT and "
         "brain MRI that LiTS and BraTS share may be among them",

@@ -69,9 +69,10 @@ def how_to_get(weights: Weights) -> str:
     return f"Type sg-bench weights fetch {weights.name}, or sg-bench weights add {weights.name} PATH"
 
 
-def accepted(weights: Weights, workspace: Workspace) -> bool:
-    """Return whether the licence of `weights` was accepted in this workspace before, as it reads now."""
-    return any(each.record.get("licence") == weights.licence for each in held(weights, workspace))
+def accepted(weights: Weights, workspace: Workspace) -> Agreed | None:
+    """Return how the licence of `weights`, as it reads now, was accepted in this workspace before, None if never."""
+    ways = [each.record["agreed"] for each in held(weights, workspace) if each.record["licence"] == weights.licence]
+    return ways[0] if ways else None
 
 
 def add(weights: Weights, path: Path, workspace: Workspace, *, agreed: Agreed, sha256: str = "") -> Held:

@@ -50,6 +50,21 @@ class FileReport:
         """Return which part of the encoder's tensors matched, in [0, 1]."""
         return self.encoder[0] / self.encoder[1]
 
+    @property
+    def has_width(self) -> bool:
+        """Return whether networks of this architecture come in several widths."""
+        return not self.architecture.startswith("medicalnet")
+
+    @property
+    def lists(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of what does not simply match, by what it is."""
+        return {
+            "missing": self.missing,
+            "of another shape": self.misshapen,
+            "ignored": self.ignored,
+            "unused": self.unused,
+        }
+
     def __str__(self) -> str:
         parts = " and ".join(
             f"{have} of {all_} tensors of the {part}"

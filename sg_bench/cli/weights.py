@@ -1,0 +1,167 @@
+"""`sg-bench weights`: which weights others published, bring one here, look into a file, write one of ours out."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sg_bench.cli import options
+from sg_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sg_bench.networks.published.catalogue import Weights
+    from sg_bench.networks.published.files import Agreed, Held
+    from sg_bench.workspace import Workspace
+
+Name = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Accept the licence, which is printed.")]
+
+app = typer.Typer(
+    help="Weights that others published, to start from; and ours, to hand on.",
+    epilog="Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 file missing, damaged or not what it should be.",
+    no_args_is_help=True,
+)
+
+
+class To(StrEnum):
+    """The forms of an exported file."""
+
+    SAFETENSORS = "safetensors"
+    OFFICIAL = "official"
+    MONAI = "monai"
+
+
+@app.command("list")
+def list_weights(work: options.Work = None) -> None:
+    """List the published weights: what they are, their licence, where from, and whether they are here.
+
+    Example: sg-bench weights list
+    """
+    from sg_bench.networks.published.catalogue import CATALOGUE
+    from sg_bench.networks.published.files import all_held
+
+    files = all_held(_workspace(work))
+    for name, weights in CATALOGUE.items():
+        lines = [
+            f"{weights.title} ({weights.dimension}D): {weights.size}",
+            f"licence: {weights.licence}",
+            f"from: {weights.url}",
+            f"has seen: {weights.seen}",
+            "here: " + ("; ".join(map(_told, files[name])) or "no"),
+        ]
+        typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
+
+
+@app.command("fetch")
+def fetch(name: Name, work: options.Work = None, yes: Yes = False) -> None:
+    """Download published weights into the workspace, once; the first download pins their SHA-256.
+
+    Example: sg-bench weights fetch imagenet --yes
+    """
+    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.files import fetch, pin_of
+
+    weights, workspace = known(name), _workspace(work)
+    agreed = _agreement(weights, workspace, yes=yes)
+    pinned = pin_of(weights, workspace)
+    kept = fetch(weights, workspace, agreed=agreed)
+    typer.echo(f"{name}: {_told(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
+
+
+@app.command("add")
+def add(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="The file, downloaded by other means.")],
+    sha256: Annotated[str, typer.Option("--sha256", help="What its SHA-256 must be.")] = "",
+    work: options.Work = None,
+    yes: Yes = False,
+) -> None:
+    """Copy a file of published weights into the workspace, after a look at what it holds.
+
+    Example: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes
+    """
+    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.files import add
+
+    weights, workspace = known(name), _workspace(work)
+    kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
+    typer.echo(f"{name}: {_told(kept)}")
+
+
+@app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="A torch or safetensors file.")],
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Published weights that it is said to be.")] = "",
+) -> None:
+    """Say what each tensor of a file is to its network; nothing that the file asks for is run.
+
+    Examples: sg-bench weights check mine.pt; sg-bench weights check resnet_18_23dataset.pth --as medicalnet_resnet18
+    """
+    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.fitting import check_complete, examine
+    from sg_bench.workspace import file_digest
+
+    weights = known(as_) if as_ else None
+    report = examine(file, weights, sha256=weights.sha256_start if weights else "")
+    told = f"{report.architecture}, width {report.width}" if report.has_width else report.architecture
+    typer.echo(f"{file}: {told}; SHA-256 {file_digest(file)}")
+    typer.echo(str(report))
+    for what, names in report.lists.items():
+        if names:
+            typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
+    whole = (weights is not None and weights.decoder) or 0 < report.decoder[0] < report.decoder[1]
+    check_complete(report, decoder=whole, shown=str(file))
+
+
+@app.command("export")
+def export(
+    initialisation: Annotated[str, typer.Argument(help="A key, its first digits, or METHOD/SEED.")],
+    out: Annotated[Path, typer.Argument(help="The file to write; its card goes beside it, ending in .md.")],
+    to: Annotated[To, typer.Option("--to", help="safetensors, the papers' torch file, or for MONAI.")] = To.SAFETENSORS,
+    work: options.Work = None,
+) -> None:
+    """Write an initialisation of the workspace to one file, with a card of its data, method, licence and scores.
+
+    Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; ... export 3f2a9c1d --to official sg.pt
+    """
+    from sg_bench.ledger import Ledger
+    from sg_bench.networks.published.export import export, find_initialisation
+
+    workspace = _workspace(work)
+    found = find_initialisation(workspace, initialisation)
+    card = export(found, to.value, out, Ledger(workspace).finished())
+    typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in {out}, card {card}")
+
+
+def _workspace(work: Path | None) -> Workspace:
+    from sg_bench.workspace import Workspace
+
+    return Workspace(work) if work else Workspace.default()
+
+
+def _told(file: Held) -> str:
+    return f"{file.sha256}, {file.record['bytes'] / 1e6:.1f} MB"
+
+
+def _agreement(weights: Weights, workspace: Workspace, *, yes: bool) -> Agreed:
+    """Print the licence and return how it is accepted.
+
+    Raises:
+        UsageError: it is not, or there is nobody to ask.
+    """
+    from sg_bench.networks.published.files import accepted
+
+    typer.echo(f"Licence of {weights.name}: {weights.licence}", err=True)
+    typer.echo(f"Has seen: {weights.seen}", err=True)
+    before = accepted(weights, workspace)
+    if yes or before:
+        return before or "--yes"
+    if not sys.stdin.isatty():
+        raise UsageError("the licence is not accepted", hint="Read it, then add --yes")
+    if typer.prompt("Type yes to accept it", err=True).strip().lower() != "yes":
+        raise UsageError("the licence is not accepted, so nothing was done", hint="Type yes, or add --yes")
+    return "typed"

@@ -1,0 +1,123 @@
+"""What methods can be told that read weights published by others; free of torch.
+
+A config names the file by its SHA-256, which planning looks up in the workspace, and declares what it has seen.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sg_bench.errors import DataError
+from sg_bench.methods.configs import Ingredient, MethodConfig
+from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, Weights
+from sg_bench.networks.published.files import find
+from sg_bench.recipes import Model, Training
+from sg_bench.workspace import Workspace
+
+
+class Seen(Model):
+    """What published weights were pretrained on."""
+
+    title: str = ""
+    sources: tuple[str, ...] = ()
+    """Registered sources that read it."""
+    groups: tuple[str, ...] = ()
+    """Only their cases of these groups; (): all."""
+
+
+class PublishedConfig(MethodConfig):
+    """Weights that somebody published: nothing is trained, so there is one pretraining, whatever the seeds.
+
+    Only `sha256`, `decoder` and, for MedicalNet, `depth` are anyone's to choose; the rest follows from them.
+    """
+
+    needs: ClassVar[frozenset[Ingredient]] = frozenset({"weights"})
+    named: ClassVar[str] = ""
+    """Name of the weights; in braces, a setting that it depends on."""
+    training: Training = Training(epochs=0)
+
+    weights: str = ""
+    """Their name in the catalogue."""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Of the file; "": planning takes the one that the workspace has."""
+    architecture: Architecture = "unet3d"
+    decoder: bool = True
+    """Read the file's decoder too; False, as always where it brings none: a segmentation draws its own."""
+    seen: Seen = Seen()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_catalogue(cls, given: Any) -> Any:
+        """Fill in what the catalogue knows; nobody may say otherwise."""
+        name = cls.named.format(depth=given.get("depth", 18)) if isinstance(given, dict) else ""
+        if name not in CATALOGUE:  # the wrong setting is told by its own field
+            return given
+        weights = CATALOGUE[name]
+        seen = Seen(title=weights.seen, sources=weights.sources, groups=weights.groups).model_dump(mode="json")
+        facts: dict[str, Any] = {"weights": name, "architecture": weights.architecture, "seen": seen}
+        for setting, fact in facts.items():
+            if given.get(setting, fact) != fact:
+                raise ValueError(f"'{setting}' is not to be chosen, it follows from the weights '{name}': leave it out")
+        if given.get("decoder") and not weights.decoder:
+            raise ValueError(f"the weights '{name}' have no decoder: leave `decoder` out")
+        return {"decoder": weights.decoder, **given, **facts}
+
+    @property
+    def entry(self) -> Weights:
+        """Return the catalogue's entry of these weights."""
+        return CATALOGUE[self.weights]
+
+    def located(self, workspace: Workspace) -> PublishedConfig:
+        """Return this config with the hash of the workspace's file.
+
+        Raises:
+            DataError: the file is absent or ambiguous, or the suite's networks are of another width.
+        """
+        scalable = not self.architecture.startswith("medicalnet")
+        if scalable and self.width != WIDTH:
+            raise DataError(
+                f"the weights '{self.weights}' are of width {WIDTH}, and the suite's networks of width {self.width}",
+                hint=f"Say width: {WIDTH} in the suite, or leave the method out",
+            )
+        sha256 = find(self.entry, workspace, self.sha256).sha256
+        return self.model_copy(update={"sha256": sha256, "width": WIDTH})
+
+
+class _Volumes(PublishedConfig):
+    dimensions: ClassVar[frozenset[int]] = frozenset({3})
+
+
+class SemanticGenesisPublishedConfig(_Volumes):
+    """The authors' Semantic Genesis of chest CT."""
+
+    named: ClassVar[str] = "semantic_genesis_published"
+
+
+class TransVWPublishedConfig(_Volumes):
+    """The authors' TransVW of chest CT."""
+
+    named: ClassVar[str] = "transvw_published"
+
+
+class ModelsGenesisPublishedConfig(_Volumes):
+    """The authors' Models Genesis of chest CT."""
+
+    named: ClassVar[str] = "models_genesis_published"
+
+
+class ImageNetConfig(PublishedConfig):
+    """ResNet-18 trained on ImageNet with labels; for films and slices."""
+
+    dimensions: ClassVar[frozenset[int]] = frozenset({2})
+    dimension: Literal[2, 3] = 2
+
+    named: ClassVar[str] = "imagenet"
+
+
+class MedicalNetConfig(_Volumes):
+    """MedicalNet's 3D ResNet, trained with labels on many segmentation data sets (protocol C.11)."""
+
+    named: ClassVar[str] = "medicalnet_resnet{depth}"
+    depth: Literal[10, 18, 34, 50] = 18

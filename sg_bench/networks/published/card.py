@@ -1,0 +1,169 @@
+"""The card beside exported weights, in Markdown: how to load them, what made them, what they have seen, their worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from sg_bench.networks.published.catalogue import CATALOGUE
+from sg_bench.recipes import key_of
+from sg_bench.registry import SOURCES
+
+Recipe = Mapping[str, Any]
+INPUTS = {
+    2: "(B, 1, X, Y, 1): grey values in [0, 1], columns before rows; X and Y multiples of 32",
+    3: "(B, 1, X, Y, Z): grey values in [0, 1], axes to the right, to the front and upwards; sides multiples of 8",
+}
+
+
+def card(
+    recipe: Recipe,
+    key: str,
+    record: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    form: str,
+    file: str,
+    cells: Iterable[Mapping[str, Any]],
+) -> str:
+    """Return the card of an exported initialisation.
+
+    Args:
+        recipe: of the initialisation.
+        key: its key.
+        record: what the workspace says of it.
+        state: the tensors of the file.
+        form: of the file.
+        file: its name, without a folder.
+        cells: finished records; those that stand on this initialisation are summarised.
+    """
+    total = sum(math.prod(tensor.shape) for tensor in state.values() if tensor.is_floating_point())
+    numbers = f"{total:,}".replace(",", " ")
+    parts = [
+        f"# {recipe['method']}, pretraining seed {recipe['seed']}",
+        f"`{file}`: {len(state)} tensors, {numbers} numbers, form {form}.",
+        f"Initialisation `{key}`, content `{record['outputs']['initialisation']}`.",
+        f"## Load it\n\n```python\n{snippet(recipe, state, form, file)}\n```",
+        f"Input: {INPUTS[_dimension(recipe)]}.",
+        f"## Data\n\n{_data(recipe)}",
+        f"## Contamination\n\n{_contamination(recipe)}",
+        f"## Licence\n\n{_licence(recipe)}",
+        f"## Measured\n\n{_measured(key, cells)}",
+        f"## Method\n\n```yaml\n{yaml.safe_dump(dict(recipe['config']), sort_keys=True).rstrip()}\n```",
+        "## Tensors\n\n```\n" + "\n".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def snippet(recipe: Recipe, state: Mapping[str, Tensor], form: str, file: str) -> str:
+    """Return the Python lines that load the file, run beside it."""
+    if form == "monai" and _dimension(recipe) == 2:
+        return _monai(recipe, file)
+    module, network = _network(recipe, decoder=any(name.startswith(("up_tr", "decoder.")) for name in state))
+    imports = [f"from {module} import {network.partition('(')[0]}"]
+    if form == "safetensors":
+        imports += ["from safetensors.torch import load_file"]
+        load = f'network.load_state_dict(load_file("{file}"))'
+    elif form == "monai":
+        imports += ["import torch"]
+        load = f'network.load_state_dict(torch.load("{file}", weights_only=True))'
+    else:
+        imports += ["from pathlib import Path", "from sg_bench.networks.published.fitting import read_into"]
+        whole = "Encoder" not in network and "MedicalNet(" not in network
+        load = f'print(read_into(network, Path("{file}"), "{_architecture(recipe)}", decoder={whole}))'
+    return "\n".join([*sorted(imports, reverse=True), "", f"network = {network}", load])
+
+
+def _monai(recipe: Recipe, file: str) -> str:
+    first = 2 * recipe["config"]["width"]
+    return "\n".join(
+        [
+            "import torch",
+            "from monai.networks.nets.resnet import ResNet",
+            "",
+            "# Images (B, 3, X, Y): the grey image three times, less ImageNet's mean, over its standard deviation.",
+            f'network = ResNet("basic", [2, 2, 2, 2], {[first, 2 * first, 4 * first, 8 * first]}, spatial_dims=2,',
+            '                 n_input_channels=3, conv1_t_stride=2, feed_forward=False, shortcut_type="B",',
+            "                 bias_downsample=False)",
+            f'network.load_state_dict(torch.load("{file}", weights_only=True))',
+        ]
+    )
+
+
+def _network(recipe: Recipe, *, decoder: bool) -> tuple[str, str]:
+    """Return the module and the call that make the network of these tensors."""
+    architecture, width = _architecture(recipe), recipe["config"]["width"]
+    if architecture.startswith("medicalnet"):
+        return "sg_bench.networks.published.resnet3d", f"MedicalNet({architecture.removeprefix('medicalnet')})"
+    kind = f"{'UNet' if decoder else 'Encoder'}{_dimension(recipe)}D({width})"
+    return f"sg_bench.networks.{'unet' if architecture == 'unet3d' else 'resnet'}", kind
+
+
+def _architecture(recipe: Recipe) -> str:
+    return str(recipe["config"].get("architecture") or ("resnet18" if _dimension(recipe) == 2 else "unet3d"))
+
+
+def _dimension(recipe: Recipe) -> int:
+    return int(recipe["config"].get("dimension", 3))
+
+
+def _data(recipe: Recipe) -> str:
+    config = recipe["config"]
+    if config.get("seen"):
+        entry = CATALOGUE[config["weights"]]
+        return f"{entry.seen}. Published as `{entry.file}`, SHA-256 `{config['sha256']}`. {entry.citation}."
+    store = (recipe["corpus"] or {}).get("store")
+    if store is None:
+        return "None: the weights are random."
+    cases = store["manifest"]["cases"]
+    about = SOURCES.load(store["source"]).about
+    return f"{about.title if about else store['source']}: {cases} images, source `{store['source']}`, of which the " + (
+        f"split `{key_of(recipe['corpus'])[:12]}` chose those that were trained on."
+    )
+
+
+def _contamination(recipe: Recipe) -> str:
+    config = recipe["config"]
+    if config.get("seen"):
+        held = ", ".join(f"`{source}`" for source in config["seen"]["sources"])
+        groups = ", ".join(config["seen"]["groups"])
+        known = f" It is what these sources read: {held}{f' ({groups})' if groups else ''}." if held else ""
+        return f"Do not test on what it has seen: {config['seen']['title']}.{known}"
+    if recipe["corpus"] is None:
+        return "None: it has seen no image."
+    source = recipe["corpus"]["store"]["source"]
+    return f"Do not test on images of `{source}` that it was trained on, nor on other images of their patients."
+
+
+def _licence(recipe: Recipe) -> str:
+    config = recipe["config"]
+    if config.get("seen"):
+        return f"{CATALOGUE[config['weights']].licence}. The export changes nothing about that."
+    if recipe["corpus"] is None:
+        return "None is attached by sg-bench."
+    about = SOURCES.load(recipe["corpus"]["store"]["source"]).about
+    theirs = about.licence if about else "not known here; ask their owner"
+    return f"None is attached by sg-bench. The data's own: {theirs}."
+
+
+def _measured(key: str, cells: Iterable[Mapping[str, Any]]) -> str:
+    scores: dict[tuple[str, str, str], list[float]] = {}
+    for record in cells:
+        recipe = record["recipe"]
+        if record["status"] != "done" or key_of(recipe["initialisation"]) != key:
+            continue
+        score = record["metrics"].get(record["headline"])
+        place = (recipe["task"]["name"], key_of(recipe["task"])[:6], str(record["headline"]))
+        scores.setdefault(place, []).extend([] if score is None else [float(score)])
+    if not any(scores.values()):
+        return "Nothing in the ledger stands on these weights."
+    lines = [
+        f"| {task} (`{digits}`) | {metric} | {100 * fmean(found):.2f} | {len(found)} |"
+        for (task, digits, metric), found in sorted(scores.items())
+        if found
+    ]
+    return "\n".join(["| task | metric | mean, % | fine-tunings |", "| :--- | :--- | ---: | ---: |", *lines])

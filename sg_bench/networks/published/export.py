@@ -1,0 +1,144 @@
+"""Writes an initialisation out for others: one file in one of three forms, and a card that says what it is.
+
+The card tells what the weights have seen, so that nobody tests them on it unawares.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from safetensors.torch import save
+
+from sg_bench.errors import DataError, UsageError
+from sg_bench.networks.published.card import card
+from sg_bench.networks.published.checkpoints import State
+from sg_bench.networks.weights import load_initialisation
+from sg_bench.workspace import Workspace, read_json, write_atomic
+
+Form = Literal["safetensors", "official", "monai"]
+"""safetensors: our names; official: a torch file as the papers' authors publish them; monai: a bare state dict."""
+ENDINGS: dict[str, tuple[str, ...]] = {
+    "safetensors": (".safetensors",),
+    "official": (".pt", ".pth"),
+    "monai": (".pt", ".pth"),
+}
+LEAST_DIGITS = 6
+"""Of a key, to name an initialisation by."""
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """One initialisation of a workspace."""
+
+    key: str
+    record: dict[str, Any]
+    encoder: State
+    decoder: State
+    """Empty if the method has none."""
+
+    @property
+    def architecture(self) -> str:
+        """Return what network it is for."""
+        config = self.record["recipe"]["config"]
+        return str(config.get("architecture") or ("resnet18" if config.get("dimension") == 2 else "unet3d"))
+
+    @property
+    def width(self) -> int:
+        """Return the width of that network."""
+        return int(self.record["recipe"]["config"]["width"])
+
+
+def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
+    """Return the initialisation that a key, its first digits, or "method/seed" names.
+
+    Raises:
+        UsageError: none or several are called that.
+        DataError: its files are damaged.
+    """
+    records = _records(workspace)
+    method, slash, seed = reference.rpartition("/")
+    if slash:
+        found = [key for key, each in records.items() if _named(each) == (method, seed)]
+    else:
+        whole = re.fullmatch(r"[0-9a-f]+", reference) and len(reference) >= LEAST_DIGITS
+        found = [key for key in records if whole and key.startswith(reference)]
+    if not found:
+        names = ", ".join(sorted({"/".join(_named(each)) for each in records.values()})) or "none, run a suite first"
+        raise UsageError(f"no initialisation '{reference}' in {workspace.root}", hint=f"There are: {names}")
+    if len(found) > 1:
+        hint = f"Name one by its key: {', '.join(key[:12] for key in sorted(found))}"
+        raise UsageError(f"{len(found)} initialisations are called '{reference}'", hint=hint)
+    key = found[0]
+    return Initialisation(key, records[key], *load_initialisation(workspace.path("initialisations", key)))
+
+
+def export(initialisation: Initialisation, form: Form, out: Path, cells: Iterable[dict[str, Any]] = ()) -> Path:
+    """Write an initialisation to `out` and its card beside it, and return the card's path.
+
+    Args:
+        initialisation: what to write.
+        form: see `Form`.
+        out: a file that does not exist yet; its ending must be the form's.
+        cells: finished records of a ledger, from which the card takes what the weights were worth.
+
+    Raises:
+        UsageError: the ending is another, or a file of that name exists.
+        DataError: the initialisation holds nothing that the form can hold.
+    """
+    if out.suffix not in ENDINGS[form]:
+        raise UsageError(f"{out}: --to {form} writes {' or '.join(ENDINGS[form])}", hint="Change the file's ending")
+    told = out.with_suffix(".md")
+    for path in (out, told):
+        if path.exists():
+            raise UsageError(f"{path} exists", hint="Choose another name, or remove it")
+    state = tensors(initialisation, form)
+    plain = initialisation.record["recipe"]
+    text = card(plain, initialisation.key, initialisation.record, state, form, out.name, cells)
+    write_atomic(out, _packed(state, form, initialisation.key))
+    write_atomic(told, text)
+    return told
+
+
+def tensors(initialisation: Initialisation, form: Form) -> State:
+    """Return an initialisation's tensors under the names that a form has.
+
+    monai: of a 2D network only the encoder, as MONAI's own ResNet-18 names it; MONAI has no network equal to the 3D
+    ones, whose names stay. official: an encoder alone is named as its publisher does, torchvision or MedicalNet.
+    """
+    both = {**initialisation.encoder, **initialisation.decoder}
+    flat, bare = initialisation.architecture == "resnet18", not initialisation.decoder
+    if form == "monai" and flat:
+        return {name.removeprefix("encoder."): tensor for name, tensor in initialisation.encoder.items()}
+    if form == "official" and initialisation.architecture.startswith("medicalnet"):
+        return {name.replace("encoder.", "module.", 1): tensor for name, tensor in initialisation.encoder.items()}
+    if form == "official" and flat and bare:
+        return {name.removeprefix("encoder."): tensor for name, tensor in both.items()}
+    if not both:
+        raise DataError(f"initialisation {initialisation.key[:12]} holds no tensors", hint="Pretrain it again")
+    return both
+
+
+def _packed(state: State, form: Form, key: str) -> bytes:
+    if form == "safetensors":
+        return save(state, metadata={"format": "pt", "sg_bench_initialisation": key})
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state} if form == "official" else state, buffer)
+    return buffer.getvalue()
+
+
+def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    paths = sorted(workspace.path("initialisations").glob("*/record.json"))
+    return {path.parent.name: read_json(path) for path in paths if re.fullmatch(r"[0-9a-f]{64}", path.parent.name)}
+
+
+def _named(record: dict[str, Any]) -> tuple[str, str]:
+    return str(record["recipe"]["method"]), str(record["recipe"]["seed"])
+
+
+FORMS: tuple[Form, ...] = get_args(Form)
