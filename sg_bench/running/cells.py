@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from sg_bench.data.splits import nested_subset
 from sg_bench.data.store import Store
+from sg_bench.evaluation.checking import check_two_classes
+from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
 from sg_bench.ledger import Record
@@ -30,10 +34,12 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
     task, seed = read_recipe_task(recipe), recipe["fine_tuning_seed"]
     store = Store.open(workspace.path("stores", key_of(recipe["store"])))
     parts, split_file = task_parts(store, task.split, seed, workspace)
+    _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
     folder = workspace.path("initialisations", key_of(recipe["initialisation"]))
-    width = recipe["initialisation"]["config"]["width"]
-    network, loaded = task_network(task, width, *load_initialisation(folder), seed)
+    config = recipe["initialisation"]["config"]
+    architecture = config.get("architecture", "")
+    network, loaded = task_network(task, config["width"], *load_initialisation(folder), seed, architecture=architecture)
     learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
     if task.frozen:
         calibrate(learner, task.training, seed)  # random weights bring no statistics to normalise by
@@ -74,6 +80,17 @@ def read_recipe_task(recipe: Recipe) -> Task:
     """Return the task of a cell's recipe; what a recipe leaves out (titles, the data's name) is empty."""
     data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
     return Task.model_validate({**recipe["task"], "title": "", "data": data})
+
+
+def _check_testable(task: Task, store: Store, test: list[str]) -> None:
+    """Refuse test cases of one class before anything is trained: they have no AUC.
+
+    Raises:
+        DataError: names the findings that all or none of the test cases show.
+    """
+    if task.kind == "classification":
+        truths = [truth_of(store, task, crop) for crop in fixed_crops(task, store, test)]
+        check_two_classes(np.stack(truths), task.findings)
 
 
 def _patient(store: Store, name: str) -> str:

@@ -2,8 +2,6 @@
 
 Series are found by their DICOM tags and joined with their XML by SeriesInstanceUID, wherever either lies: in the old
 layout of the archive, in that of its present downloader, or with the XML in a tree of its own.
-
-Source: sg-bench data protocol, A.2; Armato et al. 2011 for the data set.
 """
 
 from __future__ import annotations
