@@ -120,13 +120,15 @@ class Plan:
         return [job for job in self.jobs.values() if job.key in wanted]
 
 
-def plan(suite: Suite, roots: Mapping[str, Path] | None = None) -> Plan:
+def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Workspace | None = None) -> Plan:
     """Return what `suite` asks for, given the folders of its data sets by name.
+
+    Published weights are looked up in `workspace`, by default that of SG_BENCH_HOME or here.
 
     Raises:
         UsageError: a method, task or setting does not exist or does not fit.
     """
-    planner = _Planner(suite, dict(roots or {}))
+    planner = _Planner(suite, dict(roots or {}), workspace or Workspace.default())
     return planner.plan()
 
 
@@ -147,9 +149,10 @@ def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
 
 
 class _Planner:
-    def __init__(self, suite: Suite, roots: dict[str, Path]) -> None:
+    def __init__(self, suite: Suite, roots: dict[str, Path], workspace: Workspace) -> None:
         self.suite = suite
         self.roots = roots
+        self.workspace = workspace
         self.folder = Path(suite.folder) if suite.folder else None
         self.tasks = suite_tasks(suite)
         self.out = Plan(suite, self.tasks, roots=roots)
@@ -162,12 +165,18 @@ class _Planner:
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
         dimensions = list(dict.fromkeys(task.dimension for task in self.tasks))
         for method in self.suite.methods:
-            configs = {d: self._config(method.name, method.config, method.title, d) for d in dimensions}
-            for seed in self.suite.pretraining_seeds:
+            given = (method.name, method.config, method.title)
+            configs = {d: _attempt(self._config, *given, d) for d in dimensions}
+            for seed in self._pretraining_seeds(method):
                 made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
                 for task in self.tasks:
                     self._cells(method, seed, made[task.dimension], task.label, targets[task.label])
         return self.out
+
+    def _pretraining_seeds(self, method: MethodChoice) -> list[int]:
+        """Return the suite's, or 0 alone for published weights: one file is one pretraining and never several."""
+        kind: Any = METHODS.config(method.name)
+        return [0] if "weights" in kind.needs else self.suite.pretraining_seeds
 
     def _cells(
         self,
@@ -225,8 +234,10 @@ class _Planner:
         return key_of(names)
 
     def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
-        if config.dimension not in config.dimensions:
-            raise DataError(f"{method.name} has no {config.dimension}D version", hint="Leave it out of these tasks")
+        if isinstance(config, DataError):
+            raise config
+        if "weights" in config.needs:
+            config = config.located(self.workspace)
         corpus, needs = None, []
         patterns = None
         if "corpus" in config.needs:
@@ -330,7 +341,9 @@ class _Planner:
     def _config(self, name: str, own: Mapping[str, Any], title: str, dimension: int) -> Any:
         """Return a method's config: its defaults, what suite and corpus say of all, what is said of this one."""
         model: Any = METHODS.config(name)
-        unused = {"training", "workers"} if not model.needs else set()
+        if dimension not in model.dimensions:
+            raise DataError(f"{name} has no {dimension}D version", hint="Leave it out of these tasks")
+        unused = {"training", "workers"} if not model.needs - {"weights"} else set()
         known = model.model_fields.keys() - unused
         corpus = self.suite.corpora.get("2d" if dimension == 2 else "3d")
         said = merged(self.suite.pretraining, corpus.pretraining if corpus else {})

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-Room = Literal["stores", "lists", "splits", "patterns", "initialisations", "predictions", "cells", "progress", "ray"]
+Room = Literal[
+    "stores", "lists", "splits", "patterns", "weights", "initialisations", "predictions", "cells", "progress", "ray"
+]
 
 
 class Workspace:

@@ -7,7 +7,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import audit, compare, data, explain, listing, merge, plan, power, report, rescore, run, status
+from sg_bench.cli import audit, compare, data, explain, listing, merge, plan, power, report, rescore, run, status, weights
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -32,6 +32,7 @@ app.command("power")(power.power)
 app.command("rescore")(rescore.rescore)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:

@@ -68,12 +68,12 @@ def select(
     }
     chosen = chosen.model_copy(update=changes)
     roots = _roots(data or [])
+    workspace = Workspace(work) if work else Workspace.default()
     try:
         found = _beneath(data_root, data_sources(chosen)) if data_root else {}
-        planned = plan(chosen, {**found, **roots})
+        planned = plan(chosen, {**found, **roots}, workspace)
     except UsageError as error:
         raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
-    workspace = Workspace(work) if work else Workspace.default()
     return Selection(planned, workspace, out or Path("results") / chosen.name)
 
 

@@ -26,6 +26,7 @@ from sg_bench.errors import DataError, FailureKind, SgBenchError, failure_kind
 from sg_bench.ledger import Ledger, Record
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
+from sg_bench.methods.published import Published
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
 from sg_bench.planning import Job, Recipe, is_built, open_source, store_recipe
 from sg_bench.recipes import Preparation, key_of
@@ -162,6 +163,7 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
     name, device = job.recipe["method"], compute_device()
     method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
     network = fresh_network(method, job.recipe["seed"])
+    read = {"loaded": str(method.read(network, workspace))} if isinstance(method, Published) else {}
     folder = workspace.path("initialisations", f"{job.key}.partial")
     curves, examples = [], {}
     if method.stages():
@@ -181,7 +183,15 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
         outputs = {"initialisation": digest}
         write_json(
             folder / "record.json",
-            {"schema": 1, "key": job.key, "recipe": job.recipe, "curves": curves, "ran": ran, "outputs": outputs},
+            {
+                "schema": 1,
+                "key": job.key,
+                "recipe": job.recipe,
+                "curves": curves,
+                "ran": ran,
+                "outputs": outputs,
+                **read,
+            },
         )
 
 

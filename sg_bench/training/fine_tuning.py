@@ -49,20 +49,26 @@ class TaskBatch:
     """Classification: (B, outputs) of 0 and 1; segmentation: (B, 1, X, Y, Z) of 0 and 1."""
 
 
-def task_network(task: Task, width: int, encoder: State, decoder: State, seed: int) -> tuple[nn.Module, LoadReport]:
+def task_network(
+    task: Task, width: int, encoder: State, decoder: State, seed: int, *, architecture: str = ""
+) -> tuple[nn.Module, LoadReport]:
     """Return the task's network from an initialisation; what it lacks (head, decoder) is drawn from `seed`.
+
+    Published weights of another network than the papers' say its `architecture`.
 
     Raises:
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
-    network = drawn(partial(_bare_network, task, width), seed)
+    network = drawn(partial(_bare_network, task, width, architecture), seed)
     need_decoder = task.kind == "segmentation" and not task.frozen
     report = load_into(network.backbone, encoder, decoder, need_decoder=need_decoder)
     return network, report
 
 
-def _bare_network(task: Task, width: int) -> nn.Module:
-    return task_model(task.dimension, task.kind, width, outputs=task.outputs, frozen=task.frozen)
+def _bare_network(task: Task, width: int, architecture: str) -> nn.Module:
+    return task_model(
+        task.dimension, task.kind, width, outputs=task.outputs, frozen=task.frozen, architecture=architecture
+    )
 
 
 class FineTuning:
