@@ -56,11 +56,26 @@ class Half(Method):
 class Other:
     pass
 """
+LEARNER = """
+from sg_bench.methods.autoencoder import Autoencoder
+from sg_bench.methods.configs import MethodConfig
+from sg_bench.registry import Entry
+
+class Config(MethodConfig):
+    strength: float = 1.0
+
+METHOD = Entry("learner_plugin:Config", "sg_bench.methods.autoencoder:Autoencoder", "a method of another package")
+"""
 
 
 def methods() -> Registry:
     return Registry(
-        "method", {"scratch": SCRATCH}, "sg_bench.methods", base=METHODS.base, target_base=METHODS.target_base
+        "method",
+        {"scratch": SCRATCH},
+        "sg_bench.methods",
+        base=METHODS.base,
+        target_base=METHODS.target_base,
+        addons=METHODS.addons,
     )
 
 
@@ -222,3 +237,64 @@ def test_packages_are_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("sg_bench.registry.metadata.entry_points", refuse)
     assert registry.names() == ["scratch"]
+
+
+class TestAddOns:
+    @pytest.mark.parametrize("name", METHODS.names())
+    def test_semantics_goes_with_every_method_that_learns_from_a_corpus_without_patterns(self, name: str) -> None:
+        needs = METHODS.config(name).needs  # type: ignore[attr-defined]
+        both = f"{name}+semantics"
+        assert (both in METHODS) == (needs == {"corpus"})
+        if both in METHODS:
+            assert METHODS.config(both).needs == {"corpus", "patterns"}  # type: ignore[attr-defined]
+            assert "semantics" in METHODS.config(both).model_fields
+            assert METHODS.load(both).kind is METHODS.load(name)
+            assert METHODS.entry(both) is METHODS.entry(name)
+
+    def test_names_are_listed_without_add_ons(self) -> None:
+        assert not [name for name in METHODS.names() if "+" in name]
+
+    def test_it_goes_with_another_packages_method(self, site: Site) -> None:
+        site.install("learner-package", "mine = learner_plugin:METHOD", LEARNER, "learner_plugin")
+        registry = methods()
+        assert registry.config("mine+semantics").model_fields["strength"].default == 1.0
+        assert issubclass(registry.config("mine+semantics"), registry.config("mine"))
+        assert registry.load("mine+semantics").kind is registry.load("mine")
+
+    @pytest.mark.parametrize(
+        ("name", "problem", "hint"),
+        [
+            ("scratch", "'scratch' does not pretrain", "self_classification"),
+            ("semantic_genesis", "'semantic_genesis' uses the self-discovered patterns already", "semantic_genesis"),
+            ("self_restoration", "'self_restoration' uses the self-discovered patterns already", "semantic_genesis"),
+            ("self_classification", "'self_classification' uses the self-disco.* already", "semantic_genesis"),
+        ],
+    )
+    @pytest.mark.parametrize("ask", ["config", "load"])
+    def test_it_is_refused_where_it_makes_no_sense_with_what_to_choose(
+        self, name: str, problem: str, hint: str, ask: str
+    ) -> None:
+        with pytest.raises(UsageError, match=problem) as caught:
+            getattr(METHODS, ask)(f"{name}+semantics")
+        assert hint in caught.value.hint
+        message(caught)
+
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("rotatoin+semantics", "unknown method 'rotatoin' in 'rotatoin+semantics'. Did you mean 'rotation'?"),
+            ("rotation+semantic", "joins 'semantic' to 'rotation', which is no add-on. Did you mean 'semantics'?"),
+            ("rotation+semantics+semantics", "joins 'semantics+semantics' to 'rotation', which is no add-on"),
+            ("rotation+", "joins '' to 'rotation', which is no add-on. Known: semantics"),
+            ("+semantics", "unknown method '' in '+semantics'"),
+        ],
+    )
+    def test_the_part_of_a_name_that_is_wrong_is_told(self, name: str, told: str) -> None:
+        assert name not in METHODS
+        with pytest.raises(UsageError) as caught:
+            METHODS.config(name)
+        assert told in message(caught)
+
+    def test_sources_have_none(self) -> None:
+        with pytest.raises(UsageError, match=r"unknown source 'phantom\+semantics'\. Known: "):
+            SOURCES.entry("phantom+semantics")

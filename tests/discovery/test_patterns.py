@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from sg_bench.discovery.patterns import Reference, Window, cut_window, draw_references, draw_windows, nearest
+from sg_bench.discovery.patterns import (
+    Reference,
+    Window,
+    at_random,
+    cut_window,
+    draw_references,
+    draw_windows,
+    nearest,
+)
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
 from sg_bench.recipes import CropRule
@@ -59,6 +67,24 @@ class TestNearest:
 
     def test_validation_patients_are_ranked_without_the_reference(self) -> None:
         assert nearest(self.LATENTS, "b", ["d", "c"]) == ["c", "d"]
+
+
+class TestAtRandom:
+    def test_the_reference_comes_first_and_the_others_in_any_order(self) -> None:
+        orders = {tuple(at_random("b", list("abcd"), np.random.default_rng(seed))) for seed in range(60)}
+        assert len(orders) == 6
+        assert {order[0] for order in orders} == {"b"}
+        assert {"".join(sorted(order)) for order in orders} == {"abcd"}
+
+    def test_a_reference_of_another_part_is_not_added(self) -> None:
+        assert sorted(at_random("z", list("abc"), np.random.default_rng(0))) == list("abc")
+
+    def test_one_generator_gives_one_order(self) -> None:
+        one, again, other = (at_random("p000", ids(50), np.random.default_rng(seed)) for seed in (1, 1, 2))
+        assert one == again != other
+
+    def test_neighbours_are_nearest_unless_told_otherwise(self) -> None:
+        assert DiscoverySettings().neighbours_by == "latent"
 
 
 class TestOfficialWindows:
