@@ -1,4 +1,4 @@
-"""Finds suites, task cards and published numbers, in a checkout and in a wheel. Nothing else knows the difference.
+"""Finds suites, task cards, templates and published numbers, in a checkout and in a wheel. Nothing else knows where.
 
 In a checkout `tasks/` and `results/published/` stand beside the package; a wheel carries them inside it, in `_shared/`.
 """
@@ -18,6 +18,11 @@ def task_cards() -> dict[str, Path]:
 def suites() -> dict[str, Path]:
     """Return the built-in suite files by name."""
     return _by_stem(_PACKAGE / "suites")
+
+
+def method_template() -> Path:
+    """Return the folder of what `sg-bench new method` writes."""
+    return _PACKAGE / "templates" / "method"
 
 
 def published() -> Path:

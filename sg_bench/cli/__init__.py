@@ -7,7 +7,23 @@ from typing import NoReturn, cast
 
 import typer
 
-from sg_bench.cli import audit, compare, data, explain, listing, merge, plan, power, report, rescore, run, status, weights
+from sg_bench.cli import (
+    audit,
+    check,
+    compare,
+    data,
+    explain,
+    listing,
+    merge,
+    new,
+    plan,
+    power,
+    report,
+    rescore,
+    run,
+    status,
+    weights,
+)
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -32,6 +48,8 @@ app.command("power")(power.power)
 app.command("rescore")(rescore.rescore)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")
+app.add_typer(check.app, name="check")
+app.add_typer(new.app, name="new")
 app.add_typer(weights.app, name="weights")
 
 

@@ -1,0 +1,95 @@
+"""`sg-bench check`: does a method or a source, of this package or another, keep its contract?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sg_bench.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from sg_bench.testing import Verdict
+    from sg_bench.testing.verdicts import Examination
+
+WORDS = {"ok": "ok", "failed": "FAILED", "skipped": "skipped", "expected": "expected"}
+
+app = typer.Typer(
+    help="Check a method or a source against its contract.",
+    epilog="Exit codes: 0 every check holds, 1 one fails, 2 wrong usage or broken package.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def checks() -> None:
+    """Check a method or a source against its contract."""
+
+
+@app.command("plugin")
+def plugin(
+    name: Annotated[str, typer.Argument(help="A method, as a suite names it, or a source.")],
+    dimension: Annotated[int | None, typer.Option(min=2, max=3, help="Only in 2 or 3 dimensions.")] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Also pretrain it on Ray, which takes half a minute more.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="A source: a copy of its data.")] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of it; repeatable.")
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Run the conformance kit on a method, in each dimension that it declares, or on a source; one line a check.
+
+    Examples: sg-bench check plugin denoising; sg-bench check plugin my_archive --data /data/my_archive
+    """
+    from sg_bench.recipes import merged
+    from sg_bench.registry import METHODS, SOURCES
+    from sg_bench.suite import parse_setting
+
+    told = merged({}, *(parse_setting(setting) for setting in settings))
+    sources = {*SOURCES.names(), *SOURCES.broken()}
+    if name in sources and name not in METHODS.names():
+        found = _examine_source(name, data, told)
+    elif name.partition("+")[0] in {*METHODS.names(), *METHODS.broken()}:
+        found = _examine_method(name, dimension, told, ray)
+    else:
+        known = did_you_mean(name, {*METHODS.names(), *sources})
+        raise UsageError(f"unknown method or source '{name}'", hint=known)
+    typer.echo(f"{name}: {sum(verdict.good for verdict in found)} of {len(found)} checks hold")
+    raise typer.Exit(0 if all(verdict.good for verdict in found) else 1)
+
+
+def _examine_method(name: str, dimension: int | None, settings: dict[str, Any], ray: bool) -> list[Verdict]:
+    from sg_bench.registry import METHODS
+
+    declared: Any = METHODS.config(name)
+    METHODS.load(name)  # a class that is unfinished is told before anything runs
+    from sg_bench.testing.methods import examine_method
+
+    found = []
+    for each in [dimension] if dimension else sorted(declared.dimensions):
+        found += _said(examine_method(name, each, settings=settings, ray=ray), f"{each}D ")
+    return found
+
+
+def _examine_source(name: str, data: Path | None, settings: dict[str, Any]) -> list[Verdict]:
+    from sg_bench.registry import SOURCES
+    from sg_bench.testing.sources import Copy, checks_of
+    from sg_bench.testing.verdicts import Examination
+
+    if SOURCES.load(name).needs_root and not (data and data.is_dir()):
+        raise UsageError(f"source '{name}' reads a folder, and --data names none", hint="Add --data PATH")
+    copy = Copy(name, data.resolve() if data else None, settings)
+    return _said(Examination(copy, checks_of(copy)), "")
+
+
+def _said(examination: Examination[Any], prefix: str) -> list[Verdict]:
+    """Run all checks, each told as soon as it has ended."""
+    found = []
+    for name in examination.checks:
+        verdict = examination.verdict(name)
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        typer.echo(f"{WORDS[verdict.status]:<8} {prefix}{name.replace('_', ' ')}{reason} ({verdict.seconds:.1f} s)")
+        found.append(verdict)
+    return found

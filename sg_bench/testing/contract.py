@@ -1,0 +1,224 @@
+"""What a method promises before it is trained: its settings, its random numbers, its batches, what it hands over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sg_bench.methods.base import Batch
+from sg_bench.networks.build import task_model
+from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
+from sg_bench.recipes import key_of
+from sg_bench.registry import METHODS
+from sg_bench.testing.subject import BATCH, Subject
+from sg_bench.testing.verdicts import require
+from sg_bench.training.pretraining import fresh_network
+
+HEAVY = ("monai", "ray", "torch", "torchio")
+IMPORT_ALONE = """
+import importlib, sys
+
+class Refusal:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {heavy!r}:
+            raise ImportError(f"it imports {{name}}")
+
+sys.meta_path.insert(0, Refusal())
+sys.path[:] = {path!r}
+try:
+    importlib.import_module({module!r})
+except ImportError as error:
+    sys.exit(str(error))
+"""
+"""Imports one module in a process where nothing heavy can be imported."""
+
+
+def check_its_config_survives_json(subject: Subject) -> None:
+    """Written to JSON and read again, a config is the same and has the same key."""
+    kind = METHODS.config(subject.name)
+    for config in (subject.config, kind.model_validate({"dimension": subject.dimension})):
+        again = kind.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+        require(key_of(again) == key_of(config), "a config changes its key when it is written to JSON and read again")
+
+
+def check_its_config_needs_no_torch(subject: Subject) -> None:
+    """Planning and listing know the config where torch, Ray, MONAI and TorchIO are absent."""
+    base = subject.name.partition("+")[0]
+    refuse_heavy_imports(METHODS.entry(base).config)
+
+
+def refuse_heavy_imports(target: str) -> None:
+    """Raise BrokenPromise if the module of "module:attribute" imports anything heavy."""
+    module = target.partition(":")[0]
+    code = IMPORT_ALONE.format(heavy=HEAVY, path=[entry for entry in sys.path if entry], module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    last = (done.stderr.strip() or "it cannot be imported").splitlines()[-1]
+    require(done.returncode == 0, f"{module} must be light, but {last}: move the config to a module of its own")
+
+
+def check_it_refuses_other_dimensions(subject: Subject) -> None:
+    """A config exists in the dimensions that it declares and in no other."""
+    kind: Any = METHODS.config(subject.name)
+    found = set()
+    for dimension in (2, 3):
+        try:
+            kind.model_validate({"dimension": dimension})
+        except ValueError:
+            continue
+        found.add(dimension)
+    require(found == set(kind.dimensions), f"it declares dimensions {set(kind.dimensions)}, but its config has {found}")
+
+
+def check_one_seed_gives_one_outcome(subject: Subject) -> None:
+    """The same seed gives the same weights, parameters, batch and loss, bit for bit."""
+    first, second = (_outcome(subject) for _ in range(2))
+    for what, values in first.items():
+        require(_same(values, second[what]), f"the same seed gives two different {what}: draw from what is handed in")
+
+
+def _outcome(subject: Subject) -> dict[str, dict[str, Tensor]]:
+    method = subject.method()
+    network = fresh_network(method, 1)
+    params = subject.params(method, 1)
+    batch = method.make_batch(subject.images(), subject.labels(), dict(params))
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    out = {"weights": weights, "parameters": params, "batches": tensors_of(batch)}
+    with torch.no_grad():
+        losses = [method.losses(network.train(), batch, stage).terms for stage in method.stages()]
+    return out | {"losses": {f"{n}.{name}": term for n, terms in enumerate(losses) for name, term in terms.items()}}
+
+
+def check_another_seed_gives_another_outcome(subject: Subject) -> None:
+    """Two seeds give two sets of weights and, where anything is drawn for a batch, two batches."""
+    method = subject.method()
+    one, other = (dict(fresh_network(method, seed).named_parameters()) for seed in (1, 2))
+    require(not _same(one, other), "two seeds give the same weights")
+    params = [subject.params(method, seed) for seed in (1, 2)]
+    require(not params[0] or not _same(*params), "two seeds give the same parameters: draw them from `rng`")
+
+
+def check_its_batches_are_well_formed(subject: Subject) -> None:
+    """Inputs are finite float32 images (B, 1, X, Y, Z) in [0, 1]; all of a batch stays on the processor."""
+    batch = subject.batch(subject.method())
+    shape = tuple(batch.inputs.shape)
+    require(len(shape) == 5, f"inputs must be (B, 1, X, Y, Z), not {shape}")
+    _require_image(batch.inputs, "inputs")
+    for name, tensor in tensors_of(batch).items():
+        require(tensor.device.type == "cpu", f"`{name}` is on {tensor.device}: compute where the images are")
+        require(bool(torch.isfinite(tensor).all()), f"`{name}` holds NaN or infinity")
+    require(not batch.labels.is_floating_point(), f"labels must be whole numbers, not {batch.labels.dtype}")
+
+
+def check_it_leaves_its_images_alone(subject: Subject) -> None:
+    """Making a batch changes neither the images, nor the labels, nor the parameters that it is made of."""
+    method = subject.method()
+    images, labels, params = subject.images(), subject.labels(), subject.params(method)
+    before = {"images": images.clone(), "labels": labels.clone(), **{n: p.clone() for n, p in params.items()}}
+    method.make_batch(images, labels, params)
+    for name, tensor in {"images": images, "labels": labels, **params}.items():
+        same = _same({name: tensor}, {name: before[name]})
+        require(same, f"make_batch changes `{name}` in place: work on a copy, such as {name}.clone()")
+
+
+def check_a_sample_does_not_depend_on_its_neighbours(subject: Subject) -> None:
+    """A batch equals its samples made one by one, so that processes can share it."""
+    method = subject.method()
+    params = subject.params(method)
+    whole = tensors_of(method.make_batch(subject.images(), subject.labels(), dict(params)))
+    singles = [
+        tensors_of(
+            method.make_batch(
+                subject.images()[place : place + 1],
+                subject.labels()[place : place + 1],
+                {name: value[place : place + 1] for name, value in params.items()},
+            )
+        )
+        for place in range(BATCH)
+    ]
+    for name, tensor in whole.items():
+        alone = torch.cat([single[name] for single in singles])
+        same = _same({name: tensor}, {name: alone})
+        require(same, f"`{name}` of a batch differs from its samples made one by one: let each have its own parameters")
+
+
+def check_it_exports_every_tensor(subject: Subject) -> None:
+    """The encoder is whole for the backbone, the decoder whole or absent, both the network's own, and storable."""
+    method = subject.method()
+    network = fresh_network(method, 0)
+    before = [dict(part) for part in method.initialisation(network)]
+    before = [{name: tensor.clone() for name, tensor in part.items()} for part in before]
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.add_(1)
+    after = method.initialisation(network)
+    for name, tensor in {**after[0], **after[1]}.items():
+        own = not torch.equal(tensor, {**before[0], **before[1]}[name])
+        require(own, f"the exported {name} does not follow the network: export what was trained")
+    _require_loads(subject, *after)
+    with tempfile.TemporaryDirectory() as folder:
+        save_initialisation(Path(folder), *after)
+        again = load_initialisation(Path(folder))
+    for written, read in zip(after, again, strict=True):
+        require(written.keys() == read.keys(), "what is written and read again has other tensors")
+
+
+def _require_loads(subject: Subject, first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    width = subject.config.width
+    dimension, architecture = subject.config.dimension, getattr(subject.config, "architecture", "")
+    classifier = task_model(dimension, "classification", width, architecture=architecture)
+    report = load_into(classifier.backbone, first, {}, need_decoder=False)
+    require(not report.missing, f"the encoder lacks {', '.join(report.missing[:3])}")
+    require(not report.unused, f"the encoder holds {', '.join(report.unused[:3])}, which no backbone has")
+    if second:
+        segmenter = task_model(dimension, "segmentation", width, architecture=architecture)
+        whole = load_into(segmenter.backbone, first, second, need_decoder=True)
+        require(not whole.missing, f"the decoder lacks {', '.join(whole.missing[:3])}; export all of it or nothing")
+
+
+def check_what_it_restores_is_an_image(subject: Subject) -> None:
+    """What is restored has the inputs' shape and is finite float32 in [0, 1]."""
+    method = subject.method()
+    network, batch = fresh_network(method, 0).eval(), subject.batch(method)
+    with torch.no_grad():
+        restored = method.restored(network, batch.inputs)
+    if restored is None:
+        return
+    same = restored.shape == batch.inputs.shape
+    require(same, f"restored images are {tuple(restored.shape)}, their inputs {tuple(batch.inputs.shape)}")
+    _require_image(restored, "restored images")
+
+
+def tensors_of(batch: Batch) -> dict[str, Tensor]:
+    """Return the tensors of a batch by name."""
+    return {"inputs": batch.inputs, "targets": batch.targets, "labels": batch.labels, **batch.answers}
+
+
+def same_state(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two networks hold the same bits."""
+    return _same(one.state_dict(), other.state_dict())
+
+
+def _require_image(image: Tensor, what: str) -> None:
+    require(image.dtype == torch.float32, f"{what} must be float32, not {image.dtype}")
+    require(bool(torch.isfinite(image).all()), f"{what} hold NaN or infinity")
+    low, high = float(image.min()), float(image.max())
+    require(low >= 0 and high <= 1, f"{what} must be in [0, 1], not in [{low:.3g}, {high:.3g}]: clamp them")
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two sets of tensors are the same, bit for bit; NaN equals NaN."""
+    if one.keys() != other.keys():
+        return False
+    pairs = ((tensor, other[name]) for name, tensor in one.items())
+    return all(a.shape == b.shape and a.dtype == b.dtype and _equal(a, b) for a, b in pairs)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())

@@ -1,0 +1,201 @@
+"""What a method promises when it is trained: here, stopped and resumed, in a worker process and on Ray."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sg_bench.planning import Job, Plan, plan
+from sg_bench.running.local import WorkerProcesses
+from sg_bench.running.schedule import Backend, Unit
+from sg_bench.suite import Suite
+from sg_bench.testing.contract import same_state
+from sg_bench.testing.phantoms import PATIENTS, SHAPES, SOURCES
+from sg_bench.testing.subject import Subject, train_draws
+from sg_bench.testing.verdicts import BrokenPromise, require
+from sg_bench.training.loop import train, weighted
+from sg_bench.workspace import Workspace, read_json
+
+STEPS = 20
+FALL = 0.9
+"""A loss must fall below this part of what it was: any method that learns can do more on one batch."""
+STOP = 3
+"""The step in which a training is interrupted: in its second epoch, so that it goes on from a checkpoint."""
+WAIT_SECONDS = 300
+
+
+def check_its_loss_falls(subject: Subject) -> None:
+    """The loss of every stage is finite and falls while the network learns one batch by heart."""
+    for number, stage in enumerate(subject.method().stages()):
+        learner = subject.learner()
+        learner.network.train()
+        optimiser = torch.optim.Adam(learner.network.parameters(), lr=0.01)
+        batch, found = learner.batch("train", train_draws()), []
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            loss = weighted(learner.losses(batch, learner.stages[number]), stage)
+            require(bool(torch.isfinite(loss)), f"the loss of stage '{stage.name}' is {loss.item()}")
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            found.append(loss.item())
+        first, last = found[0], float(np.mean(found[-3:]))
+        told = f"the loss of stage '{stage.name}' goes from {first:.4g} to {last:.4g} in {STEPS} steps on one batch"
+        require(last < FALL * first, f"{told}: it must fall below {FALL:.0%}")
+
+
+def check_it_resumes_bit_for_bit(subject: Subject) -> None:
+    """A training that is stopped and goes on from its checkpoint ends with the bits of one that was not."""
+    whole, stopped, resumed = subject.learner(), subject.learner(), subject.learner(seed=1)
+    curves = train(whole, seed=7)
+    with tempfile.TemporaryDirectory() as folder:
+        with suppress(_StoppedError):
+            train(stopped, seed=7, folder=Path(folder), progress=_stop, checkpoint_seconds=0)
+        # Its fresh weights are others: whatever it ends with, it has from the checkpoint.
+        again = train(resumed, seed=7, folder=Path(folder), checkpoint_seconds=0)
+    require(
+        again == curves, "a resumed training has other curves: keep nothing outside the network that a step changes"
+    )
+    require(same_state(whole.network, resumed.network), "a resumed training ends with other weights")
+
+
+def check_it_leaves_global_randomness_alone(subject: Subject) -> None:
+    """A whole training neither sets nor draws from the global random numbers of torch, numpy or Python."""
+    learner = subject.learner()
+    before = _random_states()
+    if learner.stages:
+        train(learner, seed=7)
+    learner.method.initialisation(learner.network)
+    subject.batch(learner.method)
+    touched = [name for name, state in _random_states().items() if state != before[name]]
+    require(not touched, f"it touches the global random numbers of {', '.join(touched)}: draw from `rng` alone")
+
+
+def check_it_runs_in_a_worker_process(subject: Subject) -> None:
+    """A suite can pretrain it in a process that knows nothing but its name and its settings."""
+    with _environment():
+        _pretrained(subject, _pool(), _workspace())
+
+
+def check_it_runs_on_ray(subject: Subject) -> None:
+    """Ray gives what a worker process gives, bit for bit."""
+    from sg_bench.running.on_ray import RayBackend
+
+    with _environment(), tempfile.TemporaryDirectory() as folder:
+        here = _pretrained(subject, _pool(), _workspace())
+        workspace = Workspace(folder)
+        shutil.copytree(_workspace().root, workspace.root, dirs_exist_ok=True)
+        backend = RayBackend(workspace, "local", 2)
+        try:
+            there = _pretrained(subject, backend, workspace)
+        finally:
+            backend.close()
+    require(here == there, "Ray gives other weights than a worker process")
+
+
+class _StoppedError(Exception):
+    pass
+
+
+def _stop(done: int, total: int | None) -> None:
+    if done == STOP:
+        raise _StoppedError
+
+
+def _random_states() -> dict[str, str]:
+    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002 - the global state is what is looked at
+    return {
+        "Python": str(random.getstate()),
+        "numpy": str([str(part) for part in numpy_state]),
+        "torch": str(torch.get_rng_state().tolist()),
+    }
+
+
+def _pretrained(subject: Subject, backend: Backend, workspace: Workspace) -> dict[str, Any]:
+    """Pretrain on a backend, what it needs before it; return the digests of what came out."""
+    planned = plan(_suite(subject))
+    job = planned.jobs[planned.jobs[planned.cells[0].key].needs[-1]]
+    shutil.rmtree(workspace.path("initialisations", job.key), ignore_errors=True)  # of an earlier examination
+    for each in [*_needs(planned, job), job]:
+        failure = backend.submit(Unit(each)).result(timeout=WAIT_SECONDS)
+        if failure:
+            raise BrokenPromise(f"{each.title} failed: {failure.type}: {failure.message}")
+    outputs: dict[str, Any] = read_json(workspace.path("initialisations", job.key) / "record.json")["outputs"]
+    return outputs
+
+
+def _needs(planned: Plan, job: Job) -> list[Job]:
+    """Return the jobs that `job` needs, each after those that it needs itself."""
+    wanted = set(job.needs)
+    for each in reversed(planned.jobs.values()):
+        wanted |= set(each.needs) if each.key in wanted else set()
+    return [each for each in planned.jobs.values() if each.key in wanted]
+
+
+def _suite(subject: Subject) -> Suite:
+    """Return a suite of this one method; nothing is fine-tuned, so its task matters only by its dimension."""
+    cube = SHAPES[subject.dimension]
+    brief = {"batch_size": 4, "epochs": 1, "steps_per_epoch": 1}
+    scaled = {"preparation": {"clip": (0, 255)}} if subject.dimension == 2 else {}
+    corpus = {
+        "name": "phantom",
+        "source": "phantom",
+        "config": SOURCES[subject.dimension],
+        "validation": 1 / PATIENTS,
+        "autoencoder": {"shape": cube, "training": brief},
+        "discovery": {
+            "classes": PATIENTS - 1,
+            "neighbours": PATIENTS - 1,
+            "validation_neighbours": 1,
+            "crops": {"cube": cube, "border": [4, 4, 0 if subject.dimension == 2 else 4], "air": None},
+            "min_distance": 2,
+            "sides": [cube[0] - 2, cube[0] + 2],
+            "jitter": [-1, 1],
+        },
+        **scaled,
+    }
+    return Suite.model_validate(
+        {
+            "name": "conformance",
+            "width": subject.config.width,
+            "corpora": {f"{subject.dimension}d": corpus},
+            "methods": [{"name": subject.name, "config": subject.given}],
+            "tasks": ["pxs[data=phantom]" if subject.dimension == 2 else "lcs[data=phantom]"],
+        }
+    )
+
+
+@cache
+def _workspace() -> Workspace:
+    folder = Path(tempfile.mkdtemp(prefix="sg-bench-check-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Workspace(folder)
+
+
+@cache
+def _pool() -> WorkerProcesses:
+    """Return one worker process, kept: it costs seconds to start."""
+    pool = WorkerProcesses(_workspace(), 1)
+    atexit.register(pool.close)
+    return pool
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Put the environment back afterwards: workers are born with one that is not the author's."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,120 @@
+"""A method as the kit sees it: small, on a few images of the phantom, on the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sg_bench.data.cubes import ArrayCubes
+from sg_bench.errors import UsageError
+from sg_bench.methods.base import Batch, Method
+from sg_bench.recipes import Model, merged
+from sg_bench.registry import METHODS
+from sg_bench.tasks import validated
+from sg_bench.testing.phantoms import CLASSES, SHAPES, phantom_cubes
+from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
+from sg_bench.transforms.base import stacked
+
+CPU = torch.device("cpu")
+BATCH = 4
+SMALL: dict[str, Any] = {
+    "width": 2,
+    "crops": {"border": (0, 0, 0), "air": None},
+    "per_volume": 3,
+    "training": {
+        "batch_size": BATCH,
+        "epochs": 3,
+        "steps_per_epoch": 2,
+        "steps": None,
+        "patience": None,
+        "optimiser": {"name": "adam", "lr": 0.01},
+    },
+    "semantics": {"warm_up_epochs": 1},
+    "transforms": {"in_painting": {"border": 1}, "out_painting": {"border": 1}},
+}
+"""Laid over the config of every method, as far as the method has these settings."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One method in one dimension."""
+
+    name: str
+    dimension: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings laid over the kit's small ones, where a method needs others."""
+
+    def __post_init__(self) -> None:
+        declared = METHODS.config(self.name).dimensions  # type: ignore[attr-defined] # a method's config has them
+        if self.dimension not in declared:
+            raise UsageError(
+                f"method '{self.name}' has no {self.dimension}D version", hint=f"It declares {sorted(declared)}"
+            )
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """Return the settings that make this method small."""
+        cube = SHAPES[self.dimension]
+        small = merged(SMALL, {"crops": {"cube": cube}, "shape": cube})
+        return merged(fitting(METHODS.config(self.name), small), dict(self.settings), {"dimension": self.dimension})
+
+    @cached_property
+    def config(self) -> Any:
+        """Return the small config."""
+        return validated(METHODS.config(self.name), self.given, f"config of method '{self.name}'")
+
+    @property
+    def classes(self) -> int:
+        """Return how many pseudo-labels there are: none for a method without patterns."""
+        return CLASSES if "patterns" in self.config.needs else 0
+
+    def method(self) -> Method:
+        """Return a new instance, as a worker makes it."""
+        made: Method = METHODS.load(self.name)(self.config, self.classes)
+        return made
+
+    def images(self) -> Tensor:
+        """Return clean images (B, 1, X, Y, Z) in [0, 1]; nobody else has them."""
+        return on_device(phantom_cubes(self.dimension).images(range(BATCH)), CPU)
+
+    def labels(self) -> Tensor:
+        """Return their pseudo-labels (B,)."""
+        return torch.from_numpy(phantom_cubes(self.dimension).labels(range(BATCH)))
+
+    def params(self, method: Method, seed: int = 0) -> dict[str, Tensor]:
+        """Return the random parameters of one batch."""
+        rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(BATCH))
+        return stacked([method.sample_params(rng, SHAPES[self.dimension]) for rng in rngs])
+
+    def batch(self, method: Method, seed: int = 0) -> Batch:
+        """Return one batch."""
+        return method.make_batch(self.images(), self.labels(), self.params(method, seed))
+
+    def learner(self, seed: int = 0) -> Pretraining:
+        """Return the method's pretraining, ready for the training loop."""
+        method, cubes = self.method(), phantom_cubes(self.dimension)
+        few = ArrayCubes(cubes.cubes[:BATCH], cubes.labels(range(BATCH)))
+        return Pretraining(method, fresh_network(method, seed), cubes, few, CPU)
+
+
+def train_draws(seed: int = 0) -> list[Draw]:
+    """Return the draws of one batch: the first images."""
+    return [Draw(place, generator(seed, Purpose.TRAIN, 0, 0, place)) for place in range(BATCH)]
+
+
+def fitting(model: type[Model], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `overlay` that `model` and the settings inside it have."""
+    out: dict[str, Any] = {}
+    for name, value in overlay.items():
+        if name not in model.model_fields:
+            continue
+        default = model.model_fields[name].default
+        inner = isinstance(value, Mapping) and isinstance(default, Model)
+        out[name] = fitting(type(default), value) if inner else value
+    return out
