@@ -264,7 +264,7 @@ class TestMissingData:
             looked.append(data_name)
             return open_source(name, config, root, data_name)
 
-        monkeypatch.setattr("sg_bench.planning.open_source", look)
+        monkeypatch.setattr("sg_bench.planning.planner.open_source", look)
         with_card(roots={"scans": Path("gone")}, corpora={"3d": {"task": "scans"}}, pretraining_seeds="0-9")
         assert sorted(looked) == ["phantom-labelled", "scans"]
 
@@ -357,6 +357,30 @@ class TestDimensions:
     def test_a_mistake_in_a_corpus_is_named_with_it(self) -> None:
         with pytest.raises(UsageError, match=r"corpora.3d.pretraining: no method has a setting 'crop'"):
             planned(corpora={"3d": {"pretraining": {"crop": 3}}})
+
+
+class TestBlocks:
+    def test_only_pairs_of_one_block_become_cells_and_nothing_else_is_pretrained(self) -> None:
+        films = {"2d": TestDimensions.FLAT}
+        blocks = [
+            {"methods": ["scratch", "models_genesis"], "tasks": [NCS]},
+            {"methods": ["scratch"], "tasks": ["pxs[data=phantom]"]},
+        ]
+        found = planned(
+            corpora=films, methods=["scratch", "models_genesis"], tasks=[NCS, "pxs[data=phantom]"], blocks=blocks
+        )
+        assert {(cell.method, cell.task) for cell in found.cells} == {
+            ("scratch", NCS),
+            ("models_genesis", NCS),
+            ("scratch", "pxs[data=phantom]"),
+        }
+        assert [job.recipe["config"]["dimension"] for job in found.of_kind("initialisation")] == [3, 2, 3]
+
+    def test_a_method_may_have_a_discovery_of_its_own(self) -> None:
+        few = {"name": "semantic_genesis", "label": "few", "discovery": {"classes": 5}}
+        found = planned(methods=["semantic_genesis", few], tasks=[NCS])
+        assert sorted(job.recipe["settings"]["classes"] for job in found.of_kind("patterns")) == [5, 44]
+        assert len({job.key for job in found.of_kind("initialisation")}) == 3
 
 
 class TestLists:

@@ -98,6 +98,62 @@ class TestExtends:
         refused(write("extends: [demo]\n"), "mine.yaml", "['demo']")
 
 
+class TestUnion:
+    PARTS = {
+        "a.yaml": "methods: [scratch, {name: scratch, label: wide}]\ntasks: [ncc, ncs]\n",
+        "b.yaml": "methods: [scratch, models_genesis]\ntasks: [ncs, dxc]\ntitle: of its own\n",
+    }
+
+    @pytest.fixture
+    def united(self, write: Write) -> Callable[..., Suite]:
+        def load(text: str = "union: [a.yaml, b.yaml]\n", **parts: str) -> Suite:
+            for name, content in {**self.PARTS, **{f"{key}.yaml": value for key, value in parts.items()}}.items():
+                write(PHANTOM + content, name)
+            return load_suite(write(text))
+
+        return load
+
+    def test_it_has_all_methods_and_tasks_once_and_pairs_only_what_a_part_pairs(
+        self, united: Callable[..., Suite]
+    ) -> None:
+        suite = united()
+        assert [method.title for method in suite.methods] == ["scratch", "wide", "models_genesis"]
+        assert suite.tasks == ["ncc", "ncs", "dxc"]
+        paired = {(m.title, task) for m in suite.methods for task in suite.tasks if suite.pairs(m.title, task)}
+        assert paired == {
+            *(("scratch", task) for task in suite.tasks),
+            *(("wide", task) for task in ("ncc", "ncs")),
+            *(("models_genesis", task) for task in ("ncs", "dxc")),
+        }
+
+    def test_what_no_part_knows_is_paired_with_everything(self, united: Callable[..., Suite]) -> None:
+        assert united().pairs("new", "ncc")
+        assert united().pairs("wide", "pxs")
+
+    def test_it_says_its_own_title_and_overrides_what_the_parts_share(self, united: Callable[..., Suite]) -> None:
+        suite = united("union: [a.yaml, b.yaml]\ntitle: mine\nwidth: 8\n")
+        assert (suite.name, suite.title, suite.width) == ("mine", "mine", 8)
+
+    def test_parts_that_differ_in_more_than_titles_are_refused(self, united: Callable[..., Suite]) -> None:
+        with pytest.raises(UsageError, match=r"'b.yaml' says other `width` than 'a.yaml'"):
+            united(b=self.PARTS["b.yaml"] + "width: 8\n")
+        with pytest.raises(UsageError, match="two methods are called 'wide'"):
+            united(b="methods: [{name: scratch, label: wide, config: {version: 2}}]\ntasks: [ncs]\n")
+
+    @pytest.mark.parametrize(
+        ("text", "part"),
+        [
+            ("union: [a.yaml]\nextends: b.yaml\n", "either extends one or unites several"),
+            ("union: a.yaml\n", "'union' = 'a.yaml' lists no suites"),
+            ("union: [demmo]\n", "union unknown suite 'demmo'"),
+            ("union: [mine.yaml]\n", "extends itself"),
+        ],
+    )
+    def test_a_mistake_is_named(self, united: Callable[..., Suite], text: str, part: str) -> None:
+        with pytest.raises(UsageError, match=part):
+            united(text)
+
+
 class TestSettings:
     def test_a_setting_lies_over_the_file(self, write: Write) -> None:
         suite = load_suite(write(PLAIN), settings=["width=4", "pretraining.training.epochs=3", "tasks=[ncc, lcs]"])

@@ -1,4 +1,4 @@
-"""Suite -> stores, discoveries, pretrainings, cells; their keys; what is missing and why.
+"""From a suite to its plan.
 
 Planning reads names and sizes, never an image, and imports nothing heavy: a plan of thousands of cells takes seconds.
 A recipe holds the recipes it stands on, so keys chain: one changed setting renames exactly its descendants.
@@ -7,117 +7,24 @@ A recipe holds the recipes it stands on, so keys chain: one changed setting rena
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from sg_bench.data.sources.base import Source
 from sg_bench.data.splits import read_list
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
-from sg_bench.ledger import Ledger, Record
-from sg_bench.recipes import Preparation, Split, differences, key_of, merged
+from sg_bench.planning.plans import Job, Kind, Plan, PlannedCell, Recipe
+from sg_bench.planning.stores import open_source, store_recipe
+from sg_bench.recipes import Preparation, Split, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.suite import Corpus, Dimension, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
 from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
-Kind = Literal["store", "initialisation", "patterns", "cell"]
-Recipe = dict[str, Any]
 M = TypeVar("M")
-ROOMS: dict[Kind, Literal["stores", "initialisations", "patterns"]] = {
-    "store": "stores",
-    "initialisation": "initialisations",
-    "patterns": "patterns",
-}
-LAST: dict[Kind, str] = {"store": "index.json", "initialisation": "record.json", "patterns": "index.json"}
-"""The file that is written last into a result's folder: without it the folder counts for nothing."""
 PRINTED = {"title", "follows", "note", "variant", "data"}
 """Fields of a task card that cannot change a number (its data stand in the store's recipe)."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One thing to compute: its recipe says what, its key names the result."""
-
-    kind: Kind
-    key: str
-    recipe: Recipe = field(compare=False)
-    needs: tuple[str, ...]
-    """Keys of the jobs that must be done before."""
-    title: str
-    """What progress lines call it."""
-    root: Path | None = None
-    """Stores: the folder that the source reads."""
-
-    @property
-    def workers(self) -> int:
-        """Return how many processes share this job."""
-        return int(self.recipe["config"]["workers"]) if self.kind == "initialisation" else 1
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """One (method, pretraining seed, task variant, fine-tuning seed), and whether it can be computed."""
-
-    key: str
-    """Empty when `missing`."""
-    method: str
-    task: str
-    pretraining_seed: int
-    fine_tuning_seed: int
-    missing: str | None = None
-    """Why its data are absent."""
-
-
-@dataclass
-class Plan:
-    """All that a suite asks for."""
-
-    suite: Suite
-    tasks: list[Task]
-    cells: list[PlannedCell] = field(default_factory=list)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    """By key, each after the jobs that it needs."""
-    roots: dict[str, Path] = field(default_factory=dict)
-    """Folders of data sets by name."""
-    lists: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of cases or patients that splits name, by the SHA-256 under which recipes do."""
-
-    def without_paths(self, text: str) -> str:
-        """Return `text` with each data set's folder replaced by <its name>: a report must not tell where data lie."""
-        for name, root in sorted(self.roots.items(), key=lambda item: -len(str(item[1]))):
-            text = text.replace(str(root), f"<{name}>")
-        return text
-
-    def with_paths(self, text: str) -> str:
-        """Return `text` with the folders named again, for the person at the terminal."""
-        for name, root in self.roots.items():
-            text = text.replace(f"<{name}>", str(root))
-        return text
-
-    def add(self, job: Job) -> Job:
-        """Add a job, or return the one already there."""
-        return self.jobs.setdefault(job.key, job)
-
-    def of_kind(self, kind: Kind) -> list[Job]:
-        """Return the jobs of one kind, in order."""
-        return [job for job in self.jobs.values() if job.kind == kind]
-
-    def pending(self, workspace: Workspace, *, retry_failed: bool = False) -> list[Job]:
-        """Return the jobs that the missing cells need and the workspace lacks, each after those that it needs.
-
-        A cell that failed by its method's own doing is not missing unless `retry_failed`: the same recipe
-        would fail the same way.
-        """
-        ledger = Ledger(workspace)
-        wanted = {cell.key for cell in self.cells if not cell.missing and _lacks(ledger, cell.key, retry_failed)}
-        for job in reversed(self.jobs.values()):
-            if job.key in wanted:
-                wanted.update(key for key in job.needs if not is_built(workspace, self.jobs[key]))
-        return [job for job in self.jobs.values() if job.key in wanted]
 
 
 def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Workspace | None = None) -> Plan:
@@ -130,22 +37,6 @@ def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Works
     """
     planner = _Planner(suite, dict(roots or {}), workspace or Workspace.default())
     return planner.plan()
-
-
-def is_built(workspace: Workspace, job: Job) -> bool:
-    """Return whether the result of a job other than a cell is in the workspace."""
-    return job.kind != "cell" and (workspace.path(ROOMS[job.kind], job.key) / LAST[job.kind]).is_file()
-
-
-def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
-    """Return how `job`'s recipe differs from the most similar finished cell's: "field: theirs -> ours" lines."""
-    best: list[str] | None = None
-    for record in finished:
-        lines = list(islice(differences(record["recipe"], job.recipe), len(best) if best else None))
-        best = lines if best is None or len(lines) < len(best) else best
-        if len(best) == 1:
-            break
-    return ["no finished cell to compare with"] if best is None else best
 
 
 class _Planner:
@@ -163,13 +54,18 @@ class _Planner:
         self._check_roots()
         self._check_overlay()
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
-        dimensions = list(dict.fromkeys(task.dimension for task in self.tasks))
         for method in self.suite.methods:
+            tasks = [
+                task
+                for task, name in zip(self.tasks, self.suite.tasks, strict=True)
+                if self.suite.pairs(method.title, name)
+            ]
+            dimensions = list(dict.fromkeys(task.dimension for task in tasks))
             given = (method.name, method.config, method.title)
             configs = {d: _attempt(self._config, *given, d) for d in dimensions}
             for seed in self._pretraining_seeds(method):
                 made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
-                for task in self.tasks:
+                for task in tasks:
                     self._cells(method, seed, made[task.dimension], task.label, targets[task.label])
         return self.out
 
@@ -244,7 +140,7 @@ class _Planner:
             store, corpus = self._corpus(config.dimension)
             needs.append(store.key)
         if "patterns" in config.needs:
-            discovered = self._patterns(config.dimension)
+            discovered = self._patterns(config.dimension, method.discovery)
             patterns = discovered.recipe
             needs.append(discovered.key)
         title = f"{method.title}{' in 2D' if config.dimension == 2 else ''}, seed {seed}"
@@ -275,13 +171,13 @@ class _Planner:
             )
         return self._job("initialisation", recipe, needs, f"pretrain {title}")
 
-    def _patterns(self, dimension: int) -> Job:
+    def _patterns(self, dimension: int, own: Mapping[str, Any]) -> Job:
         store, corpus = self._corpus(dimension)
         feeding = self._feeding(dimension)
-        told = merged(self.suite.discovery, feeding.discovery, {"dimension": dimension})
+        told = merged(self.suite.discovery, feeding.discovery, dict(own), {"dimension": dimension})
         settings = validated(DiscoverySettings, told, "discovery of the suite")
-        own = merged(self.suite.autoencoder, feeding.autoencoder)
-        config = self._config("autoencoder", own, "autoencoder", dimension)
+        encoding = merged(self.suite.autoencoder, feeding.autoencoder)
+        config = self._config("autoencoder", encoding, "autoencoder", dimension)
         title = f"auto-encoder of discovery{' in 2D' if dimension == 2 else ''}"
         encoder = self._pretraining("autoencoder", config, corpus, None, settings.seed, (store.key,), title)
         recipe = {
@@ -395,53 +291,9 @@ class _Planner:
                 raise UsageError(what, hint="Leave the option out")
 
 
-def open_source(name: str, config: Any, root: Path | None, data_name: str) -> Source:
-    """Return a source on its folder.
-
-    Raises:
-        DataError: it needs a folder, and none was given or it does not exist.
-    """
-    cls = SOURCES.load(name)
-    if cls.needs_root and root is None:
-        raise DataError(f"no folder given for the data '{data_name}'", hint=f"Add --data {data_name}=PATH")
-    if cls.needs_root and root is not None and not root.is_dir():
-        raise DataError(f"{root}: no such folder for the data '{data_name}'", hint=f"Correct --data {data_name}=PATH")
-    source: Source = cls(config, root if cls.needs_root else None)
-    return source
-
-
-def store_recipe(source_name: str, source: Source, preparation: Preparation) -> Recipe:
-    """Return the recipe of a store: which cases of which source, prepared how."""
-    manifest = source.manifest()
-    return {
-        "kind": "store",
-        "source": source_name,
-        "config": source.config.model_dump(mode="json"),
-        "findings": list(source.findings),
-        "manifest": {"cases": len(manifest["cases"]), "sha256": key_of(manifest)},
-        "preparation": preparation.model_dump(mode="json"),
-    }
-
-
-def corpus_parts(recipe: Recipe) -> tuple[Split | None, Split]:
-    """Return the split that a corpus is the training part of, or None, and its own training-validation split."""
-    part = recipe["part"]
-    outer = Split.model_validate(part["split"]) if part else None
-    return outer, Split.model_validate(recipe["split"])
-
-
 def _attempt(make: Callable[..., M], *arguments: Any) -> M | DataError:
     """Return what is made, or the error that makes its cells `missing` while the rest of the suite runs."""
     try:
         return make(*arguments)
     except DataError as error:
         return error
-
-
-def _lacks(ledger: Ledger, key: str, retry_failed: bool) -> bool:
-    record = ledger.get(key)
-    if record is None:
-        return True
-    if record["status"] == "done":
-        return False
-    return retry_failed or record["error"]["kind"] != "method"

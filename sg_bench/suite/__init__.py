@@ -1,0 +1,25 @@
+"""What a suite says: its settings, its tasks and data, and how its file is read."""
+
+from sg_bench.suite.claims import Claim
+from sg_bench.suite.reading import load_suite, parse_setting
+from sg_bench.suite.seeds import MAX_SEED, parse_seeds
+from sg_bench.suite.settings import Check, Corpus, Dimension, MethodChoice, Suite
+from sg_bench.suite.targets import claims_digest, corpus_task, data_sources, suite_digest, suite_tasks
+
+__all__ = [
+    "MAX_SEED",
+    "Check",
+    "Claim",
+    "Corpus",
+    "Dimension",
+    "MethodChoice",
+    "Suite",
+    "claims_digest",
+    "corpus_task",
+    "data_sources",
+    "load_suite",
+    "parse_seeds",
+    "parse_setting",
+    "suite_digest",
+    "suite_tasks",
+]
