@@ -98,6 +98,15 @@ class TestExtends:
         refused(write("extends: [demo]\n"), "mine.yaml", "['demo']")
 
 
+class TestMethodsOf:
+    def test_another_suites_methods_are_taken_and_nothing_else_of_it(self, write: Write) -> None:
+        write(f"{PHANTOM}methods: [scratch, models_genesis]\ntasks: [ncc]\nwidth: 4\n", "rows.yaml")
+        suite = load_suite(write("extends: demo\nmethods_of: rows.yaml\n"))
+        assert [method.title for method in suite.methods] == ["scratch", "models_genesis"]
+        assert suite.tasks == load_suite("demo").tasks
+        refused(write("extends: demo\nmethods_of: demmo\n"), "methods_of unknown suite 'demmo'")
+
+
 class TestUnion:
     PARTS = {
         "a.yaml": "methods: [scratch, {name: scratch, label: wide}]\ntasks: [ncc, ncs]\n",

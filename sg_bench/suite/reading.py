@@ -93,11 +93,17 @@ def _suite_path(reference: str) -> Path:
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Return a suite file's settings laid over those of the suite that it extends, or of those that it unites."""
+    """Return a suite file's settings laid over those of the suite that it extends, or of those that it unites.
+
+    `methods_of` names a suite whose methods it takes in place of those.
+    """
     if path.resolve() in seen:
         raise UsageError(f"{path}: extends itself", hint="Remove one `extends` or `union`")
     content = read_yaml(path)
     base, parts = content.pop("extends", None), content.pop("union", None)
+    rows = content.pop("methods_of", None)
+    if rows is not None:
+        content["methods"] = _base(path, rows, "methods_of", seen).get("methods", [])
     if base is not None and parts is not None:
         raise UsageError(f"{path}: a suite either extends one or unites several", hint="Remove `extends` or `union`")
     if base is not None:
@@ -110,14 +116,15 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _base(path: Path, base: Any, how: str, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the settings of another suite that `path` names."""
+    """Return the settings of another suite that `path` names, all but its name."""
     if not isinstance(base, str):
         raise UsageError(f"{path}: '{how}' = {base!r} is not one suite's name or file", hint=f"Write `{how}: demo`")
     try:
         parent = path.parent / base if base.endswith(ENDINGS) else _suite_path(base)
     except UsageError as error:
         raise UsageError(f"{path}: {how} {error.problem}", hint=error.hint) from error
-    return _at_home(_extended(parent, (*seen, path.resolve())), parent.parent)
+    content = _at_home(_extended(parent, (*seen, path.resolve())), parent.parent)
+    return {key: value for key, value in content.items() if key != "name"}
 
 
 def _united(path: Path, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
