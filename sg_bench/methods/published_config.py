@@ -20,7 +20,8 @@ from sg_bench.workspace import Workspace
 class Seen(Model):
     """What published weights were pretrained on."""
 
-    title: str = ""
+    corpus: str = ""
+    """Its name."""
     sources: tuple[str, ...] = ()
     """Registered sources that read it."""
     groups: tuple[str, ...] = ()
@@ -55,7 +56,7 @@ class PublishedConfig(MethodConfig):
         if name not in CATALOGUE:  # the wrong setting is told by its own field
             return given
         weights = CATALOGUE[name]
-        seen = Seen(title=weights.seen, sources=weights.sources, groups=weights.groups).model_dump(mode="json")
+        seen = Seen(corpus=weights.corpus, sources=weights.sources, groups=weights.groups).model_dump(mode="json")
         facts: dict[str, Any] = {"weights": name, "architecture": weights.architecture, "seen": seen}
         for setting, fact in facts.items():
             if given.get(setting, fact) != fact:

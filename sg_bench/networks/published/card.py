@@ -132,7 +132,7 @@ def _contamination(recipe: Recipe) -> str:
         held = ", ".join(f"`{source}`" for source in config["seen"]["sources"])
         groups = ", ".join(config["seen"]["groups"])
         known = f" It is what these sources read: {held}{f' ({groups})' if groups else ''}." if held else ""
-        return f"Do not test on what it has seen: {config['seen']['title']}.{known}"
+        return f"Do not test on what it has seen, {config['seen']['corpus']}.{known}"
     if recipe["corpus"] is None:
         return "None: it has seen no image."
     source = recipe["corpus"]["store"]["source"]

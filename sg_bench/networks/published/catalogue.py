@@ -36,8 +36,10 @@ class Weights:
     url: str
     licence: str
     citation: str
+    corpus: str
+    """The name of what it was pretrained on."""
     seen: str
-    """What it was pretrained on, for whoever asks whether test images were among it."""
+    """The same in a sentence, for whoever asks whether test images were among it."""
     sources: tuple[str, ...] = ()
     """Registered sources that read what it has seen."""
     groups: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ def _luna16(name: str, title: str, file: str, url: str, citation: str) -> Weight
         url,
         ASU,
         citation,
+        "LUNA16",
         "LUNA16: 623 chest CT of subsets 0 to 6, without labels; they are LIDC-IDRI scans too",
         sources=("luna16",),
         groups=LUNA16_SUBSETS,
@@ -92,6 +95,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
         f"https://huggingface.co/TencentMedicalNet/MedicalNet-Resnet{depth}/resolve/main/{file}",
         "MIT, as its page at Hugging Face says",
         "S. Chen, K. Ma, Y. Zheng. Med3D: Transfer Learning for 3D Medical Image Analysis. arXiv:1904.00625",
+        "3DSeg-8",
         "3DSeg-8: CT and MRI of public segmentation challenges, with labels. Which images is not known: liver CT and "
         "brain MRI that LiTS and BraTS share may be among them",
         prefix="encoder.",
@@ -134,6 +138,7 @@ CATALOGUE: dict[str, Weights] = {
             "https://download.pytorch.org/models/resnet18-f37072fd.pth",
             "torchvision's code is BSD-3-Clause; ImageNet itself is for non-commercial research",
             "K. He et al. Deep Residual Learning for Image Recognition. CVPR 2016",
+            "ImageNet",
             "ImageNet: natural photographs, with labels; no medical images",
             sha256_start="f37072fd",
             prefix="encoder.",

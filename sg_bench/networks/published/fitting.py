@@ -24,6 +24,7 @@ HEADS = ("projection_head", "prototypes", "clc_out", "fc.")
 """Parts of a pretraining that no target task uses."""
 OURS = ("encoder.", "decoder.", "segmentation_head.")
 """How names begin that need no prefix."""
+ENCODER_ALONE = "Give the method config: {decoder: false} to use the encoder alone"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class FileReport:
     width: int
     matched: tuple[str, ...]
     missing: tuple[str, ...]
-    """In the network only, counters left out."""
+    """In the network only; counters are left out, and the decoder where the file has nothing of one."""
     misshapen: tuple[str, ...]
     """ "name is (1, 2) where the network has (2, 1)" lines."""
     ignored: tuple[str, ...]
@@ -49,6 +50,11 @@ class FileReport:
     def coverage(self) -> float:
         """Return which part of the encoder's tensors matched, in [0, 1]."""
         return self.encoder[0] / self.encoder[1]
+
+    @property
+    def has_decoder(self) -> bool:
+        """Return whether the file has anything of a decoder."""
+        return any(name.startswith(DECODER) for name in (*self.matched, *self.misshapen))
 
     @property
     def has_width(self) -> bool:
@@ -66,11 +72,9 @@ class FileReport:
         }
 
     def __str__(self) -> str:
-        parts = " and ".join(
-            f"{have} of {all_} tensors of the {part}"
-            for part, (have, all_) in (("encoder", self.encoder), ("decoder", self.decoder))
-            if all_
-        )
+        have, wanted = self.decoder
+        decoder = f"{have} of {wanted} of the decoder" if self.has_decoder else "no decoder"
+        parts = f"{self.encoder[0]} of {self.encoder[1]} tensors of the encoder and {decoder}"
         rest = f"{len(self.missing)} missing, {len(self.misshapen)} of another shape"
         return f"{parts}; {rest}, {len(self.ignored)} ignored, {len(self.unused)} unused"
 
@@ -125,11 +129,14 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], architecture: Archit
     strange = [name for name in wanted if name in state and name not in matched]
     kept = [name for name in wanted if not _is_counter(name)]
     rest = state.keys() - set(wanted)
+    absent = [name for name in kept if name not in state]
+    if not any(name.startswith(DECODER) for name in state):
+        absent = [name for name in absent if not name.startswith(DECODER)]
     return FileReport(
         architecture,
         width,
         matched=tuple(sorted(matched)),
-        missing=tuple(sorted(name for name in kept if name not in state)),
+        missing=tuple(sorted(absent)),
         misshapen=tuple(_misshapen(name, state[name], own[name]) for name in sorted(strange)),
         ignored=tuple(sorted(name for name in rest if _published(name).startswith(HEADS))),
         unused=tuple(sorted(name for name in rest if not _published(name).startswith(HEADS))),
@@ -198,11 +205,13 @@ def check_complete(report: FileReport, *, decoder: bool, shown: str) -> None:
     if not lacking:
         return
     part, have, wanted = lacking[0]
+    if part == "decoder" and not report.has_decoder:
+        raise DataError(f"{shown}: it brings no decoder", hint=ENCODER_ALONE)
     mine = [each for each in report.missing if each.startswith(DECODER) == (part == "decoder")]
     others = [each for each in report.misshapen if each.startswith(DECODER) == (part == "decoder")]
     told = [f"{len(mine)} missing ({_first(mine)})"] if mine else []
     told += [f"{len(others)} of another shape ({_first(others, 1)})"] if others else []
-    hint = "Take the publisher's own file" if part == "encoder" else "Say decoder: false to use its encoder alone"
+    hint = "Take the publisher's own file" if part == "encoder" else ENCODER_ALONE
     raise DataError(
         f"{shown}: it covers {have} of {wanted} tensors of the {part} ({have / wanted:.0%}): {'; '.join(told)}",
         hint=hint,

@@ -48,7 +48,7 @@ class TestReading:
         assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
         assert (len(report.matched), report.encoder, report.decoder, report.coverage) == (106, (48, 48), (44, 44), 1.0)
         assert str(report) == (
-            "48 of 48 tensors of the encoder and 44 of 44 tensors of the decoder; "
+            "48 of 48 tensors of the encoder and 44 of 44 of the decoder; "
             "0 missing, 0 of another shape, 0 ignored, 0 unused"
         )
 
@@ -97,9 +97,17 @@ class TestRefusals:
 
     def test_a_missing_decoder_is_refused_where_it_is_wanted_and_only_there(self, tmp_path: Path, state: State) -> None:
         path = write(tmp_path / "a.pt", {name: each for name, each in state.items() if not name.startswith(DECODER)})
-        refused(path, "0 of 44 tensors of the decoder", "Say decoder: false")
+        refused(path, "it brings no decoder", "config: {decoder: false}")
         network, _ = read(path, decoder=False)
         assert torch.equal(network.state_dict()[FIRST], state[FIRST])
+
+    def test_a_part_of_a_decoder_is_refused_where_it_is_wanted(self, tmp_path: Path, state: State) -> None:
+        del state["up_tr64.up_conv.bias"]
+        path = write(tmp_path / "a.pt", state)
+        refused(path, "it covers 43 of 44 tensors of the decoder (98%)", "1 missing (up_tr64.up_conv.bias)")
+        assert str(read(path, decoder=False)[1]).startswith(
+            "48 of 48 tensors of the encoder and 43 of 44 of the decoder"
+        )
 
     def test_a_decoder_that_is_not_wanted_stays_random(self, tmp_path: Path, state: State) -> None:
         network, _ = read(write(tmp_path / "a.pt", state), decoder=False)
