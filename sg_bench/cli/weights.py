@@ -162,6 +162,7 @@ def _agreement(weights: Weights, workspace: Workspace, *, yes: bool) -> Agreed:
         return before or "--yes"
     if not sys.stdin.isatty():
         raise UsageError("the licence is not accepted", hint="Read it, then add --yes")
-    if typer.prompt("Type yes to accept it", err=True).strip().lower() != "yes":
+    typer.echo("Type yes to accept it: ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() != "yes":
         raise UsageError("the licence is not accepted, so nothing was done", hint="Type yes, or add --yes")
     return "typed"

@@ -107,7 +107,7 @@ def write(path: Path, state: State, prefix: str = "", **extra: Any) -> Path:
 
 def unet3d_forward(w: State, x: Tensor) -> Tensor:
     """Return the restored image, in evaluation, by the published names alone."""
-    maps = []
+    maps: list[Tensor] = []
     for name in DOWN:
         x = _twice(w, name, F.max_pool3d(x, 2) if maps else x)
         maps.append(x)
@@ -145,7 +145,7 @@ def medicalnet_forward(w: State, depth: int, x: Tensor) -> list[Tensor]:
                 kernel = w[f"{name}.conv{number}.weight"]
                 wide = kernel.shape[-1] == 3
                 steps = stride if number == (2 if depth == 50 else 1) else 1
-                around = {"padding": apart, "dilation": apart} if wide else {}
+                around: dict[str, Any] = {"padding": apart, "dilation": apart} if wide else {}
                 out = _norm(w, f"{name}.bn{number}", F.conv3d(out, kernel, stride=steps, **around))
                 out = F.relu(out) if number < last else out
             x = F.relu(out + _shortcut(w, name, x, out))

@@ -174,7 +174,7 @@ class TestOtherFiles:
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_a_torchscript_program_is_not_run(self, tmp_path: Path) -> None:
-        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "a.pt")  # type: ignore[no-untyped-call]
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "a.pt")
         refused(tmp_path / "a.pt", "it is a program (TorchScript)")
 
     def test_an_absent_file_and_a_folder_are_no_files(self, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sg_bench.networks.resnet import DEVIATION, MEAN
 from sg_bench.networks.unet import YNet3D
 from tests.networks.published import official
 
-CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 COUNTS = {10: 14_355_520, 18: 32_986_176, 34: 63_295_808, 50: 46_155_072}
 
 
@@ -100,7 +101,7 @@ class TestMedicalNet:
         assert out.shape == (1, 5, 2, 2, 2)
         assert (torch.equal(out[:, :3], x[:, :, ::2, ::2, ::2]), int(out[:, 3:].count_nonzero())) == (True, 0)
         out.sum().backward()
-        assert int(x.grad.count_nonzero()) == 24  # type: ignore[union-attr]
+        assert int(x.grad.count_nonzero()) == 24
         assert not list(shortcut.state_dict())
 
     @pytest.mark.parametrize("shape", [(1, 1, 12, 16, 16), (1, 2, 16, 16, 16), (1, 16, 16, 16), (1, 1, 0, 8, 8)])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -181,7 +182,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def test_nothing_hostile_is_kept(workspace: Workspace, tmp_path: Path) -> None:
     class Hostile:
-        def __reduce__(self) -> object:
+        def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "proof",)
 
     torch.save({"state_dict": official.filled(official.medicalnet(10)), "x": Hostile()}, tmp_path / "a.pth")

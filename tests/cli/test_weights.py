@@ -1,0 +1,215 @@
+"""`sg-bench weights` shows the licence first, keeps what it was given whole, and refuses the rest in one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sg_bench import cli
+from sg_bench.networks.published.catalogue import CATALOGUE
+from sg_bench.networks.unet import UNet3D
+from sg_bench.networks.weights import save_initialisation, split_state
+from sg_bench.recipes import key_of
+from sg_bench.workspace import Workspace, file_digest, write_json
+from tests.networks.published import official
+
+HEAVY = ("matplotlib", "monai", "pooch", "ray", "scipy", "sklearn", "torch", "torchio")
+NAME = "medicalnet_resnet10"
+
+
+class Answer:
+    """What one command said, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def refused(self, code: int, *parts: str) -> None:
+        """Assert that the command ended in one line on what is wrong, after the licence if that was shown."""
+        last = self.err.splitlines()[-1].removeprefix("Type yes to accept it: ")
+        assert (self.code, last.split(":")[0]) == (code, "Usage" if code == 2 else "Error"), self.err
+        assert [part for part in parts if part not in last] == [], last
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return a function that runs `sg-bench weights ...` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
+
+    def ask(*arguments: str, typed: str | None = None) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["sg-bench", "weights", *arguments])
+        terminal = io.StringIO(typed or "")
+        terminal.isatty = lambda: typed is not None  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return Answer(int(caught.value.code or 0), *capsys.readouterr())
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = official.filled(official.medicalnet(10))
+    return official.write(tmp_path_factory.mktemp("official") / "mine.pth", state, "module.")
+
+
+def here(ask: Ask) -> dict[str, str]:
+    """Return what `weights list` says is here, by name."""
+    lines = ask("list").out.splitlines()
+    names = [line for line in lines if not line.startswith(" ")]
+    told = [line.removeprefix("  here: ") for line in lines if line.startswith("  here: ")]
+    return dict(zip(names, told, strict=True))
+
+
+class TestList:
+    def test_all_published_weights_tell_licence_size_origin_and_whether_they_are_here(self, ask: Ask) -> None:
+        answer = ask("list")
+        assert answer.code == 0
+        assert [line for line in answer.out.splitlines() if not line.startswith(" ")] == list(CATALOGUE)
+        for word in ("licence: ", "from: https://", "has seen: ", "here: no", " MB or more"):
+            assert answer.out.count(word) == len(CATALOGUE), word
+        assert "19 073 665 parameters, 76 MB or more" in answer.out
+        assert list(Path().iterdir()) == []
+
+    def test_it_imports_nothing_heavy(self) -> None:
+        code = (
+            "import sys; from sg_bench.cli import main\n"
+            "sys.argv = ['sg-bench', 'weights', 'list']\n"
+            "try: main()\n"
+            "except SystemExit as done: code = done.code or 0\n"
+            f"print('LOADED', code, *[name for name in {HEAVY!r} if name in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout.splitlines()[-1] == "LOADED 0"
+
+
+class TestAdd:
+    def test_the_licence_is_shown_first_and_without_a_yes_nothing_is_kept(self, ask: Ask, file: Path) -> None:
+        for typed, why in (
+            (None, "Read it, then add --yes"),
+            ("no\n", "so nothing was done"),
+            ("", "nothing was done"),
+        ):
+            answer = ask("add", NAME, str(file), typed=typed)
+            assert answer.err.startswith(f"Licence of {NAME}: {CATALOGUE[NAME].licence}\nHas seen: 3DSeg-8")
+            answer.refused(2, "the licence is not accepted", why)
+        assert here(ask)[NAME] == "no"
+
+    def test_a_typed_yes_is_remembered(self, ask: Ask, file: Path) -> None:
+        assert ask("add", NAME, str(file), typed="yes\n").code == 0
+        assert ask("add", NAME, str(file)).code == 0
+        (record,) = Path(".sg-bench/weights", NAME).glob("*.json")
+        assert '"agreed": "typed"' in record.read_text()
+
+    def test_what_was_added_is_here_under_its_hash(self, ask: Ask, file: Path) -> None:
+        answer = ask("add", NAME, str(file), "--yes", "--sha256", file_digest(file).upper(), "--work", "w")
+        assert answer.out == f"{NAME}: {file_digest(file)}, {file.stat().st_size / 1e6:.1f} MB\n"
+        assert Path("w/weights", NAME, f"{file_digest(file)}.pth").read_bytes() == file.read_bytes()
+        assert f"here: {file_digest(file)}, 57.5 MB" in ask("list", "--work", "w").out
+
+    def test_wrong_files_are_refused_in_one_line(self, ask: Ask, file: Path) -> None:
+        half, proof = Path("half.pth"), Path("proof").resolve()
+        half.write_bytes(file.read_bytes()[:1_000_000])
+
+        class Hostile:
+            def __reduce__(self) -> Any:
+                return os.system, (f"touch {proof}",)
+
+        torch.save({"state_dict": {"w": torch.zeros(1)}, "x": Hostile()}, "hostile.pth")
+        Path("page.pth").write_text("<!DOCTYPE html>")
+        ask("add", NAME, "gone.pth", "--yes").refused(3, "gone.pth: no such file")
+        ask("add", NAME, "half.pth", "--yes").refused(3, "half.pth: it is cut short or damaged")
+        ask("add", NAME, "page.pth", "--yes").refused(3, "page.pth: it is a web page, not weights")
+        ask("add", NAME, "hostile.pth", "--yes").refused(3, "it asks for 'posix.system'", "none of it was run")
+        ask("add", NAME, str(file), "--yes", "--sha256", "0" * 64).refused(3, file_digest(file), "was expected")
+        ask("add", NAME, str(file), "--yes", "--sha256", "abc").refused(2, "is not 64 hexadecimal digits")
+        ask("add", "transvw_published", str(file), "--yes").refused(3, "covers 0 of 48 tensors of the encoder (0%)")
+        ask("add", "imagenett", str(file), "--yes").refused(2, "Did you mean 'imagenet'?")
+        assert not proof.exists()
+        assert set(here(ask).values()) == {"no"}
+
+
+class TestFetch:
+    def test_an_address_that_does_not_answer_is_refused_with_the_other_way(
+        self, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NO_PROXY", "*")
+        unreachable = replace(CATALOGUE[NAME], url="http://127.0.0.1:9/a.pth")
+        monkeypatch.setitem(CATALOGUE, NAME, unreachable)
+        ask("fetch", NAME).refused(2, "the licence is not accepted")
+        ask("fetch", NAME, "--yes").refused(
+            3, "http://127.0.0.1:9/a.pth cannot be downloaded", f"weights add {NAME} PATH"
+        )
+
+
+class TestCheck:
+    def test_it_tells_what_every_tensor_is(self, ask: Ask, file: Path) -> None:
+        answer = ask("check", str(file))
+        assert answer.code == 0
+        assert answer.out.splitlines() == [
+            f"{file}: medicalnet10; SHA-256 {file_digest(file)}",
+            "60 of 60 tensors of the encoder and no decoder; 0 missing, 0 of another shape, 0 ignored, 0 unused",
+        ]
+
+    def test_the_lists_come_before_the_refusal(self, ask: Ask) -> None:
+        state = UNet3D(2).state_dict()
+        del state["down_tr64.ops.0.conv1.bias"]
+        torch.save({**state, "prototypes.weight": torch.zeros(1), "surprise": torch.zeros(1)}, "a.pt")
+        answer = ask("check", "a.pt")
+        assert answer.out.splitlines()[1:] == [
+            "47 of 48 tensors of the encoder and 44 of 44 of the decoder; "
+            "1 missing, 0 of another shape, 1 ignored, 1 unused",
+            "missing: down_tr64.ops.0.conv1.bias",
+            "ignored: prototypes.weight",
+            "unused: surprise",
+        ]
+        answer.refused(3, "a.pt: it covers 47 of 48 tensors of the encoder (98%)")
+
+    def test_said_to_be_published_weights_it_must_be_theirs(self, ask: Ask, file: Path) -> None:
+        assert ask("check", str(file), "--as", NAME).code == 0
+        ask("check", str(file), "--as", "imagenet").refused(3, "and f37072fd... was expected")
+        torch.save(UNet3D(2).state_dict(), "a.pt")
+        ask("check", "a.pt", "--as", "transvw_published").refused(3, "of another shape")
+
+
+class TestExport:
+    @pytest.fixture
+    def workspace(self, tmp_path: Path) -> Workspace:
+        workspace = Workspace(tmp_path / ".sg-bench")
+        recipe = {"kind": "initialisation", "method": "scratch", "config": {"width": 2}, "seed": 3, "corpus": None}
+        folder = workspace.path("initialisations", key_of(recipe))
+        digest = save_initialisation(folder, *split_state(UNet3D(2).state_dict()))
+        write_json(folder / "record.json", {"recipe": recipe, "outputs": {"initialisation": digest}})
+        return workspace
+
+    @pytest.mark.parametrize(
+        ("form", "name"), [("safetensors", "a.safetensors"), ("official", "a.pt"), ("monai", "a.pt")]
+    )
+    def test_what_it_writes_check_reads(self, ask: Ask, workspace: Workspace, form: str, name: str) -> None:
+        answer = ask("export", "scratch/3", name, "--to", form)
+        assert (answer.code, answer.out) == (0, f"scratch of seed 3 in {name}, card a.md\n")
+        checked = ask("check", name)
+        assert checked.code == 0
+        assert "unet3d, width 2" in checked.out
+        assert "48 of 48 tensors of the encoder and 44 of 44 of the decoder" in checked.out
+        assert Path("a.md").read_text().startswith("# scratch, pretraining seed 3\n")
+
+    def test_what_cannot_be_done_is_refused_and_leaves_nothing(self, ask: Ask, workspace: Workspace) -> None:
+        before = set(Path().iterdir())
+        ask("export", "scratch/4", "a.safetensors").refused(2, "no initialisation 'scratch/4'", "There are: scratch/3")
+        ask("export", "scratch/3", "a.pt").refused(2, "--to safetensors writes .safetensors")
+        ask("export", "scratch/3", "a.pt", "--to", "onnx").refused(2, "onnx")
+        assert set(Path().iterdir()) == before
