@@ -67,7 +67,7 @@ class Preparation(Model):
     """How a source's image becomes a [0, 1] array on a known grid (data/prepare.py carries it out)."""
 
     version: Literal[2] = 2
-    """2: interpolated slab by slab in single precision; 1 did it at once in double, and a few voxels in 100 000 differed
+    """2: interpolated slab by slab in single precision; 1 did it at once in double, and of 100 000 voxels a few differed
     by the last bit of half precision."""
     orientation: Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")] = "RAS"
     """Anatomical direction of the three array axes; "" is not allowed: files differ within one data set."""
@@ -222,7 +222,7 @@ class Split(Model):
             raise ValueError("a part is named by groups, numbers or lists, by one of them alone")
         by_other_means = named | ({"test"} if self.folds or self.outside else set())
         drawn = {part: getattr(self, part) for part in PARTS if part not in by_other_means}
-        if self.folds and self.outside or (self.folds or self.outside) and "test" in named:
+        if (self.folds and self.outside) or ((self.folds or self.outside) and "test" in named):
             raise ValueError("the test part is made by folds, by `outside`, or by name: choose one")
         given = [part for part in by_other_means if getattr(self, part)]
         if given:

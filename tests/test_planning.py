@@ -208,7 +208,7 @@ class TestKeys:
         assert keys(with_card(roots={"scans": moved}), "store") != keys(before, "store")
 
     def test_spelling_out_a_default_variant_renames_nothing(self, with_card: MakePlan, scans: Path) -> None:
-        offer = {"variants": {"size": {"small": {}, "big": {"sampling": {"patch": [32, 32, 32]}}}}}
+        offer: dict[str, Any] = {"variants": {"size": {"small": {}, "big": {"sampling": {"patch": [32, 32, 32]}}}}}
         offer |= {"default": {"size": "small"}}
         tasks = ["card.yaml", "card.yaml[size=small]", "card.yaml[size=big]"]
         found = cells(with_card(offer, {"scans": scans}, tasks=tasks))

@@ -110,7 +110,9 @@ class TestVariants:
         assert read_task("ncs[steps=80,data=phantom]").label == "ncs[data=phantom,steps=80]"
 
     def test_a_variant_may_be_called_by_a_number(self, write: Write) -> None:
-        path = write(variants={"fold": {1: {"split": {"seed": 1, "train": 0.5, "test": 0.5}}, 2: {}}}, default={"fold": 2})
+        path = write(
+            variants={"fold": {1: {"split": {"seed": 1, "train": 0.5, "test": 0.5}}, 2: {}}}, default={"fold": 2}
+        )
         assert read_task(f"{path}[fold=1]").split.seed == 1
         assert read_task(str(path)).split.seed == 0
 

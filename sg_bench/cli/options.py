@@ -94,7 +94,7 @@ def _methods(suite: Suite, names: str) -> list[MethodChoice]:
     chosen: dict[str, MethodChoice] = {}
     for name in _named("--methods", names):
         inside = [m for m in suite.methods if m.title == name] or [m for m in suite.methods if m.name == name]
-        if not inside and name not in METHODS.names():
+        if not inside and name.partition("+")[0] not in METHODS.names():
             known = {*METHODS.names(), *(method.title for method in suite.methods)}
             raise UsageError(f"unknown method '{name}'", hint=did_you_mean(name, known))
         chosen |= {method.title: method for method in inside or [MethodChoice(name=name)]}
@@ -175,7 +175,8 @@ def _beneath(data_root: Path, sources: dict[str, str]) -> dict[str, Path]:
     if not root.is_dir():
         raise UsageError(f"--data-root {data_root}: no such folder", hint="Correct the path")
     folders = {path.name.lower(): path for path in sorted(root.iterdir(), reverse=True) if path.is_dir()}
-    roots, wanted = {}, []
+    roots: dict[str, Path] = {}
+    wanted = []
     for name, source in sources.items():
         cls = SOURCES.load(source)
         if cls.needs_root:

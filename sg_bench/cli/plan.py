@@ -43,10 +43,10 @@ def plan(
     planned, pending = selection.plan, selection.plan.pending(selection.workspace)
     wanted = Counter(job.kind for job in pending)
     typer.echo(f"{planned.suite.name}: {planned.suite.title}".rstrip(": "))
-    missing = sum(cell.missing is not None for cell in planned.cells)
+    lacking = sum(cell.missing is not None for cell in planned.cells)
     for kind, name in KINDS.items():
-        count = len(planned.of_kind(kind)) + (missing if kind == "cell" else 0)
-        absent = f" {missing:>5} missing" if missing and kind == "cell" else ""
+        count = len(planned.of_kind(kind)) + (lacking if kind == "cell" else 0)
+        absent = f" {lacking:>5} missing" if lacking and kind == "cell" else ""
         typer.echo(f"{name:<17} {count:>5} planned {wanted[kind]:>5} to compute{absent}")
     typer.echo("")
     counts = Counter((cell.method, cell.task, cell.missing) for cell in planned.cells)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def draw_variation(
     return Variation((x, y), size, angle, flipped, moved, gain, offset, gamma)
 
 
-def varied(film: NDArray[np.floating], patch: tuple[int, ...], variation: Variation, *, label: bool = False) -> Film:
+def varied(film: NDArray[Any], patch: tuple[int, ...], variation: Variation, *, label: bool = False) -> Film:
     """Return the patch (x, y, 1) that `variation` cuts from a film (x, y, 1).
 
     Args:
@@ -95,7 +96,8 @@ def _places(shape: tuple[int, ...], patch: tuple[int, ...], variation: Variation
     cosine, sine = math.cos(variation.angle), math.sin(variation.angle)
     turned = np.stack([cosine * grid[0] - sine * grid[1], sine * grid[0] + cosine * grid[1]])
     size, centre, sides = (np.asarray(v, float)[:, None, None] for v in (variation.size, variation.centre, shape[:2]))
-    return (centre + size * turned) * sides - 0.5
+    places: NDArray[np.float64] = (centre + size * turned) * sides - 0.5
+    return places
 
 
 def _crop_size(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float]:

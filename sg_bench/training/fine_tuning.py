@@ -28,6 +28,7 @@ from sg_bench.evaluation.crops import (
 from sg_bench.evaluation.inference import middle_slices
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
+from sg_bench.networks.heads import TaskModel
 from sg_bench.networks.weights import LoadReport, load_into
 from sg_bench.recipes import Stage
 from sg_bench.tasks import Task
@@ -51,7 +52,7 @@ class TaskBatch:
 
 def task_network(
     task: Task, width: int, encoder: State, decoder: State, seed: int, *, architecture: str = ""
-) -> tuple[nn.Module, LoadReport]:
+) -> tuple[TaskModel, LoadReport]:
     """Return the task's network from an initialisation; what it lacks (head, decoder) is drawn from `seed`.
 
     Published weights of another network than the papers' say its `architecture`.
@@ -65,7 +66,7 @@ def task_network(
     return network, report
 
 
-def _bare_network(task: Task, width: int, architecture: str) -> nn.Module:
+def _bare_network(task: Task, width: int, architecture: str) -> TaskModel:
     return task_model(
         task.dimension, task.kind, width, outputs=task.outputs, frozen=task.frozen, architecture=architecture
     )
