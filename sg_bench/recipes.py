@@ -67,7 +67,7 @@ class Preparation(Model):
     """How a source's image becomes a [0, 1] array on a known grid (data/prepare.py carries it out)."""
 
     version: Literal[2] = 2
-    """2: interpolated slab by slab in single precision; 1 did it at once in double, and of 100 000 voxels a few differed
+    """2: interpolated slab by slab in single precision; 1 did it at once in double, and some of 100 000 voxels differed
     by the last bit of half precision."""
     orientation: Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")] = "RAS"
     """Anatomical direction of the three array axes; "" is not allowed: files differ within one data set."""
