@@ -35,13 +35,27 @@ class Held:
 
 
 def held(weights: Weights, workspace: Workspace) -> list[Held]:
-    """Return the files of `weights` that are there, sorted by hash."""
+    """Return the files of `weights` that are there, sorted by hash.
+
+    Raises:
+        DataError: a file's record is damaged.
+    """
     found = []
     for path in sorted(_folder(weights, workspace).glob("*")):
         record = path.with_name(f"{path.stem}{RECORD}")
         if re.fullmatch(r"[0-9a-f]{64}", path.stem) and path.suffix != RECORD and record.is_file():
-            found.append(Held(path, path.stem, read_json(record)))
+            found.append(Held(path, path.stem, _record(record, weights)))
     return found
+
+
+def _record(path: Path, weights: Weights) -> dict[str, Any]:
+    """Return the record of a file, with at least how its licence was accepted."""
+    try:
+        record = read_json(path)
+        return {"licence": "", "agreed": "--yes", "bytes": 0, **record}
+    except (ValueError, TypeError) as error:
+        hint = f"Delete it and the file beside it. {how_to_get(weights)}"
+        raise DataError(f"{path} is damaged: {error}", hint=hint) from error
 
 
 def find(weights: Weights, workspace: Workspace, sha256: str = "") -> Held:

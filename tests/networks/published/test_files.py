@@ -128,6 +128,14 @@ class TestAdding:
         (room / f"{'a' * 64}.pth").write_bytes(b"without a record")
         assert held(MEDICALNET, workspace) == []
 
+    def test_a_damaged_record_is_named(self, file: Path, workspace: Workspace) -> None:
+        record = add(MEDICALNET, file, workspace, agreed="--yes").path.with_suffix(".json")
+        for content in ("{", "7"):
+            record.write_text(content)
+            with pytest.raises(DataError) as caught:
+                find(MEDICALNET, workspace)
+            one_line(caught, record, "is damaged", "Delete it and the file beside it")
+
 
 class TestFetching:
     def test_the_first_download_pins_the_hash_and_the_next_does_not_download(
