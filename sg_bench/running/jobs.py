@@ -19,7 +19,7 @@ import numpy as np
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
-from sg_bench.discovery.patterns import Reference, draw_references, draw_windows, nearest
+from sg_bench.discovery.patterns import Reference, at_random, draw_references, draw_windows, nearest
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import write_patterns
 from sg_bench.errors import DataError, FailureKind, SgBenchError, failure_kind
@@ -204,7 +204,10 @@ def _cubes(method: Method, job: Job, workspace: Workspace) -> tuple[Cubes, Cubes
     sampling = method.sampling()
     if isinstance(sampling, Patterns):
         folder = workspace.path("patterns", key_of(job.recipe["patterns"]))
-        return pattern_cubes(folder, validation=False), pattern_cubes(folder, validation=True)
+        found = pattern_cubes(folder, validation=False)
+        if sampling.permuted:
+            found = found.permuted(generator(job.recipe["seed"], Purpose.LABELS))
+        return found, pattern_cubes(folder, validation=True)
     store, train_ids, validation_ids = corpus_ids(job.recipe["corpus"], workspace)
     if isinstance(sampling, WholeVolumes):
         return whole_volumes(store, train_ids, sampling.shape), whole_volumes(store, validation_ids, sampling.shape)
@@ -219,10 +222,13 @@ def _patterns(job: Job, workspace: Workspace, report: Report, world: World) -> N
         return
     store, train_ids, validation_ids = corpus_ids(job.recipe["corpus"], workspace)
     settings = DiscoverySettings(**job.recipe["settings"])
-    latents = _latents(job, workspace, store, train_ids + validation_ids)
+    by_latent = settings.neighbours_by == "latent"
+    latents = _latents(job, workspace, store, train_ids + validation_ids) if by_latent else {}
 
     def ranked(reference: Reference, validation: bool) -> list[str]:
-        return nearest(latents, reference.id, validation_ids if validation else train_ids)
+        ids = validation_ids if validation else train_ids
+        order = generator(settings.seed, Purpose.DISCOVERY, 2 + validation, reference.label)
+        return nearest(latents, reference.id, ids) if by_latent else at_random(reference.id, ids, order)
 
     shapes = {case.id: case.shape for case in store.cases}
     parts, places = (train_ids, validation_ids), generator(settings.seed, Purpose.DISCOVERY)
