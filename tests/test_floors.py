@@ -55,8 +55,8 @@ def test_the_public_names_are_fetched_when_first_used() -> None:
         "import sg_bench; print(sg_bench.load_suite.__module__, sg_bench.plan.__module__, sg_bench.report.__module__)"
     )
     assert run_python(f"{REFUSE}\n{code}").split() == [
-        "sg_bench.suite",
-        "sg_bench.planning",
+        "sg_bench.suite.reading",
+        "sg_bench.planning.planner",
         "sg_bench.reporting.whole",
     ]
 

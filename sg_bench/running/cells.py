@@ -65,7 +65,7 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "loaded": str(loaded),
         "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
-        "leak": seen_before(recipe["initialisation"]["corpus"], store, parts["test"], workspace),
+        "leak": seen_before(recipe["initialisation"], store, task.split, parts["test"], workspace),
         "ran": {**facts(), **watch.read(), "world_size": 1},
         "outputs": {
             "predictions": file_digest(path),

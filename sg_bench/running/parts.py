@@ -9,6 +9,7 @@ from sg_bench.data.splits import Member, Parts, assign, read_list, write_split
 from sg_bench.data.store import Skipped, Store, StoredCase
 from sg_bench.planning import Recipe, corpus_parts
 from sg_bench.recipes import Split, key_of
+from sg_bench.registry import SOURCES
 from sg_bench.workspace import Workspace, read_json, write_json
 
 
@@ -23,17 +24,19 @@ def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> t
     return parts, path
 
 
-def seen_before(corpus: Recipe | None, store: Store, test: list[str], workspace: Workspace) -> str:
-    """Return one line on the test cases that a pretraining corpus holds, "" for none; compared once, then remembered.
+def seen_before(initialisation: Recipe, store: Store, split: Split, test: list[str], workspace: Workspace) -> str:
+    """Return one line on the test cases that an initialisation has seen, "" for none; compared once, then remembered.
 
     Args:
-        corpus: recipe of what the initialisation was pretrained on; None for what saw no images.
+        initialisation: its recipe: with a corpus, or with what published weights say that they have seen.
         store: the task's data.
+        split: the task's.
         test: ids of its test cases.
         workspace: where the corpus's store is.
     """
+    corpus = initialisation["corpus"]
     if corpus is None:
-        return ""
+        return _declared(initialisation["config"].get("seen") or {}, store, split, test)
     key = key_of({"version": 1, "corpus": corpus, "store": store.recipe, "test": test})
     path = workspace.path("splits", f"{key}.seen.json")
     if not path.is_file():
@@ -44,6 +47,20 @@ def seen_before(corpus: Recipe | None, store: Store, test: list[str], workspace:
         write_json(path, {"told": found.told})
     told: str = read_json(path)["told"]
     return told
+
+
+def _declared(seen: Recipe, store: Store, split: Split, test: list[str]) -> str:
+    """Return what follows from the words of published weights; their images are not there to be compared."""
+    own, sources = store.recipe["source"], seen.get("sources", ())
+    spaces = {SOURCES.load(source).namespace for source in sources} - {""}
+    outside, groups = split.outside, set(seen.get("groups", ()))
+    apart = outside and outside.source in sources and (not outside.groups or (groups and groups <= {*outside.groups}))
+    if SOURCES.load(own).namespace not in spaces or apart:
+        return ""
+    if own in sources:
+        held = [id_ for id_ in test if not groups or store[id_].group in groups]
+        return f"the weights have seen {len(held)} of {len(test)} test cases ({seen['corpus']})" if held else ""
+    return f"the weights have seen {seen['corpus']}, which may hold any of the {len(test)} test cases"
 
 
 def corpus_ids(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:

@@ -12,10 +12,11 @@ from sg_bench.data.prepare import Prepared
 from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import read_split
 from sg_bench.data.store import Store, finish, skip_case, write_case
-from sg_bench.recipes import Split, key_of
+from sg_bench.recipes import Outside, Split, key_of
 from sg_bench.running.parts import corpus_ids, seen_before, task_parts
 from sg_bench.workspace import Workspace, write_atomic
 
+WHOLE = Split(train=0.5, test=0.5)
 IDS = [f"c{number:02d}" for number in range(12)]
 
 
@@ -96,14 +97,39 @@ class TestCorpus:
     def test_test_cases_that_it_holds_are_told_and_no_others(self, workspace: Workspace) -> None:
         store = make(workspace, recipe("folder"))
         other = make(workspace, recipe("folder", "1"), seed=1)
-        corpus = self.corpus(Split(train=0.5, validation=0.5))
-        told = seen_before(corpus, store, ["c01", "c02"], workspace)
+        made = {"corpus": self.corpus(Split(train=0.5, validation=0.5)), "config": {}}
+        told = seen_before(made, store, WHOLE, ["c01", "c02"], workspace)
         assert "holds 2 of 2 test cases" in told
-        assert seen_before(corpus, store, ["c01", "c02"], workspace) == told
-        assert seen_before(corpus, other, ["c01", "c02"], workspace) == ""
-        assert seen_before(None, store, ["c01"], workspace) == ""
+        assert seen_before(made, store, WHOLE, ["c01", "c02"], workspace) == told
+        assert seen_before(made, other, WHOLE, ["c01", "c02"], workspace) == ""
+        assert seen_before({"corpus": None, "config": {}}, store, WHOLE, ["c01"], workspace) == ""
 
     def test_an_image_of_another_name_is_found_by_what_it_shows(self, workspace: Workspace) -> None:
         make(workspace, recipe("folder"))
         renamed = make(workspace, recipe("luna16", "2"))
-        assert "by content" in seen_before(self.corpus(Split(train=0.5, validation=0.5)), renamed, ["c05"], workspace)
+        made = {"corpus": self.corpus(Split(train=0.5, validation=0.5)), "config": {}}
+        assert "by content" in seen_before(made, renamed, WHOLE, ["c05"], workspace)
+
+
+class TestPublishedWeights:
+    MADE = {"corpus": None, "config": {"seen": {"corpus": "LUNA16", "sources": ["luna16"], "groups": ["even"]}}}
+
+    def told(self, workspace: Workspace, source: str, test: list[str], split: Split | None = None) -> str:
+        return seen_before(self.MADE, make(workspace, recipe(source)), split or WHOLE, test, workspace)
+
+    def test_cases_of_the_groups_that_they_saw_are_counted(self, workspace: Workspace) -> None:
+        assert self.told(workspace, "luna16", ["c00", "c01", "c02"]) == (
+            "the weights have seen 2 of 3 test cases (LUNA16)"
+        )
+        assert self.told(workspace, "luna16", ["c01", "c03"]) == ""
+
+    def test_data_that_overlap_with_theirs_may_have_been_seen_unless_the_split_keeps_them_apart(
+        self, workspace: Workspace
+    ) -> None:
+        assert "may hold any of the 2 test cases" in self.told(workspace, "lidc_idri", ["c00", "c01"])
+        outside = Outside(data="luna16", source="luna16", groups=("even", "odd"))
+        apart = Split(outside=outside, train=0.5, validation=0.5)
+        assert self.told(workspace, "lidc_idri", ["c00", "c01"], apart) == ""
+
+    def test_other_data_have_not_been_seen(self, workspace: Workspace) -> None:
+        assert self.told(workspace, "lits", ["c00"]) == ""
