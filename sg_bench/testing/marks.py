@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,36 +14,37 @@ from sg_bench.testing.verdicts import BrokenPromise, Examination
 
 
 def parametrize_with_checks(
-    name: str,
-    *,
+    *names: str,
     dimensions: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     ray: bool = False,
-) -> Callable[[Any], Any]:
-    """Return a decorator that runs a test once for each check of a method, which it gets as `check`.
+) -> pytest.MarkDecorator:
+    """Return a decorator that runs a test once for each check of one or more methods, which it gets as `check`.
 
     Args:
-        name: of the method.
-        dimensions: those in which to check it; by default all that it declares.
-        settings: laid over the kit's small ones, where the method needs others.
+        names: of the methods.
+        dimensions: those in which to check them; by default all that each declares.
+        settings: laid over the kit's small ones, where the methods need others.
         expected_failures: why a check is known to fail, by its name; one that holds after all fails the test.
-        ray: whether to run it on Ray too.
+        ray: whether to run them on Ray too.
 
     Raises:
-        UsageError: no such method, dimension or check, or the method cannot be made.
+        UsageError: no such method, dimension or check, or a method cannot be made.
     """
-    declared: Any = METHODS.config(name)
     parameters = []
-    for dimension in sorted(declared.dimensions) if dimensions is None else dimensions:
-        examination = examine_method(name, dimension, settings=settings, expected_failures=expected_failures, ray=ray)
-        parameters += list(_parameters(examination, f"{dimension}D-"))
+    for name in names:
+        declared: Any = METHODS.config(name)
+        for dimension in sorted(declared.dimensions) if dimensions is None else dimensions:
+            examination = examine_method(
+                name, dimension, settings=settings, expected_failures=expected_failures, ray=ray
+            )
+            which = f"{name}-" if len(names) > 1 else ""
+            parameters += [
+                pytest.param(partial(_run, examination, check), id=f"{which}{dimension}D-{check}")
+                for check in examination.checks
+            ]
     return pytest.mark.parametrize("check", parameters)
-
-
-def _parameters(examination: Examination[Any], prefix: str) -> Iterator[Any]:
-    for name in examination.checks:
-        yield pytest.param(partial(_run, examination, name), id=f"{prefix}{name}")
 
 
 def _run(examination: Examination[Any], name: str) -> None:

@@ -116,7 +116,7 @@ def check_an_empty_folder_is_an_error(copy: Copy) -> None:
             empty.scan()
         except DataError as error:
             require(
-                bool(error.hint) and "\n" not in str(error), f"scan() of an empty folder says no next step: {error}"
+                ". " in str(error) and "\n" not in str(error), f"scan() of an empty folder says no next step: {error}"
             )
             return
     require(False, "scan() of an empty folder raises no DataError")

@@ -1,0 +1,28 @@
+"""What the method can be told; free of torch, so that planning hashes it without importing the method."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from sg_bench.methods.configs import FILM, MethodConfig
+from sg_bench.recipes import CropRule, Positive
+
+
+class DenoisingConfig(MethodConfig):
+    """Restores random cubes, or whole films, from noise."""
+
+    flat: ClassVar[dict[str, Any]] = {"crops": {"cube": FILM, "border": (0, 0, 0), "air": None}, "per_volume": 1}
+    """What is different in two dimensions."""
+
+    version: int = 1
+    """Raise it whenever the method's result would change."""
+    crops: CropRule = CropRule()
+    """Where cubes are cut."""
+    per_volume: Positive = 32
+    """Cubes cut from each volume."""
+    gaussian: float = Field(default=0.2, ge=0, le=1)
+    """Greatest standard deviation of the noise that is alike everywhere; intensities are in [0, 1]."""
+    poisson: float = Field(default=0.05, ge=0, le=1)
+    """Greatest variance, where the signal is 1, of the noise that grows with it."""

@@ -1,0 +1,117 @@
+"""Methods that each break one promise, to see whether the kit finds out which."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling, State
+from sg_bench.methods.configs import MethodConfig
+from sg_bench.recipes import CropRule, Shape, Stage
+from sg_bench.transforms.base import spatial
+from sg_bench.transforms.noise import draw_seed, uniform
+
+
+class Sound(Restoration):
+    """Breaks nothing: what the others are made of."""
+
+    def sampling(self) -> Sampling:
+        return Crops(self.config.crops, self.config.per_volume)
+
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        return {"seed": draw_seed(rng)}
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        noise = 0.4 * uniform(params["seed"].to(images.device), spatial(images)) - 0.2
+        return Batch((images + noise).clamp(0, 1), images, labels)
+
+
+class TouchesGlobalRandomness(Sound):
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        torch.manual_seed(0)
+        return super().make_batch(images, labels, params)
+
+
+class ChangesItsImages(Sound):
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        batch = super().make_batch(images, labels, params)
+        images.clamp_(0.2, 0.6)
+        return batch
+
+
+class IsNotDeterministic(Sound):
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        generator = torch.Generator()
+        generator.seed()
+        batch = super().make_batch(images, labels, params)
+        return Batch(torch.rand(images.shape, generator=generator), batch.targets, labels)
+
+
+class ExportsTooLittle(Sound):
+    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+        encoder, decoder = super().initialisation(network)
+        return dict(list(encoder.items())[:-3]), decoder
+
+
+class ExportsWhatItDidNotTrain(Sound):
+    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+        return {name: torch.zeros_like(tensor) for name, tensor in super().initialisation(network)[0].items()}, {}
+
+
+class LosesItself(Sound):
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        terms = super().losses(network, batch, stage).terms
+        return Losses({name: term * float("nan") for name, term in terms.items()})
+
+
+class LearnsNothing(Sound):
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        terms = super().losses(network, batch, stage).terms
+        return Losses({name: 1 + 0 * term for name, term in terms.items()})
+
+
+class LeavesTheRange(Sound):
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        batch = super().make_batch(images, labels, params)
+        return Batch(batch.inputs - 0.5, batch.targets, labels)
+
+
+class RestoresLogits(Sound):
+    def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        return 1000 * network(inputs)
+
+
+class MixesItsSamples(Sound):
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        batch = super().make_batch(images, labels, params)
+        return Batch((batch.inputs + batch.inputs.mean(0)) / 2, batch.targets, labels)
+
+
+class IgnoresItsSeed(Sound):
+    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+        return {"seed": np.asarray(1)}
+
+
+class RemembersItsSteps(Sound):
+    """Keeps the number of its steps outside the network, so a checkpoint lacks it."""
+
+    steps = 0
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        self.steps += torch.is_grad_enabled()
+        return Losses({"restoration": super().losses(network, batch, stage).terms["restoration"] / (1 + self.steps)})
+
+
+class FailsAtWork(Sound):
+    """Is asked what it samples only where it is pretrained in earnest."""
+
+    def sampling(self) -> Sampling:
+        raise RuntimeError("nothing has been prepared")
+
+
+class HeavyConfig(MethodConfig):
+    """Stands beside what imports torch."""
+
+    crops: CropRule = CropRule()
+    per_volume: int = 32
