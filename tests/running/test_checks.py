@@ -17,7 +17,7 @@ SUITE: dict[str, Any] = {
     "name": "mine",
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["semantic_genesis"],
-    "tasks": ["ncs"],
+    "tasks": ["ncs[data=phantom]"],
 }
 
 
@@ -61,3 +61,15 @@ def test_pseudo_labels_are_held_against_chance(planned: Plan, tmp_path: Path, ac
     verdict = check("pseudo_labels_above_chance", planned, workspace)
     assert verdict.holds == holds
     assert "of 50 cubes" in verdict.detail
+
+
+def test_methods_that_use_the_cubes_but_not_their_pseudo_labels_are_held_against_nothing(tmp_path: Path) -> None:
+    found, workspace = plan(Suite.model_validate({**SUITE, "methods": ["self_restoration"]})), Workspace(tmp_path)
+    for job in found.of_kind("initialisation"):
+        rows = [{"stage": "pretrain", "train": {"loss": 1.0}, "validation": {"loss": 1.0}}]
+        write_json(workspace.path("initialisations", job.key) / "record.json", {"curves": rows})
+    (patterns,) = found.of_kind("patterns")
+    write_json(workspace.path("patterns", patterns.key) / "index.json", {"windows": [{"validation": True}]})
+    verdict = check("pseudo_labels_above_chance", found, workspace)
+    assert verdict.holds
+    assert "no pseudo-labels" in verdict.detail
