@@ -73,6 +73,8 @@ class _Table:
     rows: dict[str, NDArray[np.intp]]
     """Where the rows of each series are."""
     problems: list[Problem]
+    doubtful: frozenset[str] = frozenset()
+    """Series with a row that cannot be used: only these cannot be loaded."""
 
 
 class Luna16Source(Source):
@@ -195,7 +197,7 @@ class Luna16Source(Source):
         if self.config.candidates == "none":
             return []
         table = self._table
-        if table.problems:
+        if uid in table.doubtful or (table.problems and not table.rows):
             raise first_of(table.problems)
         rows = table.rows.get(uid, np.empty(0, np.intp))
         sized = self.config.candidates == "annotations"
@@ -296,14 +298,17 @@ def _read_table(path: Path, last: str) -> _Table:
         cause = " ".join(str(error).split())
         return _empty(Problem(str(path), f"it cannot be read as CSV ({cause[:200]}). {_RENEW}"))
     numbers = frame[[*_PLACE, last]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    problems = _wrong_cells(path, frame, numbers, last)
+    problems, wrong = _wrong_cells(path, frame, numbers, last)
+    doubtful = frozenset(frame["seriesuid"][wrong].dropna().astype(str))
     groups = frame.groupby("seriesuid", observed=True).indices
     rows = {str(uid): np.asarray(found, np.intp) for uid, found in groups.items()}
-    return _Table(numbers[:, :3] * [-1, -1, 1], numbers[:, 3], rows, problems)
+    return _Table(numbers[:, :3] * [-1, -1, 1], numbers[:, 3], rows, problems, doubtful)
 
 
-def _wrong_cells(path: Path, frame: pd.DataFrame, numbers: NDArray[np.float64], last: str) -> list[Problem]:
-    """Return a problem a column that holds what it must not, each with its first such cell."""
+def _wrong_cells(
+    path: Path, frame: pd.DataFrame, numbers: NDArray[np.float64], last: str
+) -> tuple[list[Problem], NDArray[np.bool_]]:
+    """Return a problem a column that holds what it must not, with its first such cell, and which rows are wrong."""
     fits = np.isfinite(numbers)
     fits[:, 3] &= numbers[:, 3] > 0 if last == "diameter_mm" else np.isin(numbers[:, 3], (0, 1))
     named = ~frame["seriesuid"].isna().to_numpy()
@@ -319,4 +324,4 @@ def _wrong_cells(path: Path, frame: pd.DataFrame, numbers: NDArray[np.float64], 
             uid, cell = frame["seriesuid"].iloc[first], frame[column].iloc[first]
             what = f"row {first + 1} (series {uid}): {column} is '{cell}', not {wanted}; {wrong.size} such rows"
             problems.append(Problem(str(path), f"{what}. {_RENEW}"))
-    return problems
+    return problems, ~(named & fits.all(axis=1))

@@ -194,12 +194,15 @@ class TestTables:
 
 
 class TestDefects:
-    def refuse(self, root: Path, *parts: object, **config: str) -> None:
-        """Assert that `problems` and `load` both tell of a table that cannot be used."""
+    def refuse(self, root: Path, *parts: object, only: str = "", **config: str) -> None:
+        """Assert that `problems` and `load` both tell of a table that cannot be used, of one series if `only` so."""
         (problem,) = found(root, **config)
         luna = source(root, **config)
+        cases = luna.scan()
         with pytest.raises(DataError) as error:
-            luna.load(luna.scan()[0])
+            luna.load(next(case for case in cases if only in ("", case.id)))
+        if only:
+            assert all(luna.load(case).candidates for case in cases if case.id != only)
         for part in parts:
             assert str(part) in problem
         one_line(error, *parts)
@@ -224,7 +227,7 @@ class TestDefects:
         lines = table.read_text().splitlines()
         uid, _, *rest = lines[2].split(",")
         table.write_text("\n".join([*lines[:2], ",".join([uid, cell, *rest]), *lines[3:]]))
-        self.refuse(tmp_path, table, f"row 2 (series {uid}): coordX is '", "not a number of mm; 1 such rows")
+        self.refuse(tmp_path, table, f"row 2 (series {uid}): coordX is '", "not a number of mm; 1 such rows", only=uid)
 
     @pytest.mark.usefixtures("scans")
     @pytest.mark.parametrize(("name", "cell", "wanted"), [("candidates_V2", "2", "0 or 1"), ("annotations", "0", "mm")])
@@ -234,7 +237,7 @@ class TestDefects:
         table = tmp_path / f"{name}.csv"
         head, row, *rest = table.read_text().splitlines()
         table.write_text("\n".join([head, row.rpartition(",")[0] + f",{cell}", *rest]))
-        self.refuse(tmp_path, table, "row 1", f"is '{cell}", wanted, candidates=name)
+        self.refuse(tmp_path, table, "row 1", f"is '{cell}", wanted, only=row.partition(",")[0], candidates=name)
 
     @pytest.mark.usefixtures("scans")
     @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00rubbish\xff", b'seriesuid,"coordX\n1,2'])

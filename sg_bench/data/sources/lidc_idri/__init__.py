@@ -80,12 +80,15 @@ class LidcIdriSource(Source):
     def scan(self) -> list[Case]:
         """Return one case a CT series, sorted by SeriesInstanceUID, from one header a folder and the head of each XML.
 
+        A series in doubt (no XML, two of them, damaged) is left out, and `problems()` says why; an XML's annotations
+        are not read yet.
+
         Raises:
-            DataError: the first of `problems()` that is more than a warning; an XML's annotations are not read yet.
+            DataError: the first of the problems, where not one series can be used.
         """
         cases, problems = self._survey()
         errors = [problem for problem in problems if not problem.warning]
-        if errors:
+        if errors and not cases:
             more = f" ({len(errors) - 1} more problems of this kind or another)" if len(errors) > 1 else ""
             raise DataError(f"{errors[0]}{more}")
         return cases
@@ -162,12 +165,13 @@ class LidcIdriSource(Source):
 
 
 def _by_series(folders: list[Folder], problems: list[Problem]) -> dict[str, Folder]:
-    """Return folders by SeriesInstanceUID; report a series that is in two."""
+    """Return folders by SeriesInstanceUID, the first of each series; report a series that is in two."""
     found: dict[str, Folder] = {}
     for folder in folders:
         first = found.setdefault(folder.series, folder)
         if first is not folder:
-            what = f"its series {folder.series} is also in {first.files[0].parent}. Keep one of the two folders"
+            there = first.files[0].parent
+            what = f"its series {folder.series} is also in {there}, which is used. Keep one of the two folders"
             problems.append(Problem(str(folder.files[0].parent), what))
     return found
 

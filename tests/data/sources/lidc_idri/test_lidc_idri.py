@@ -206,8 +206,10 @@ class TestProblems:
     def test_one_series_in_two_folders_is_an_error(self, tree: Path) -> None:
         shutil.copytree(series_folder(tree), tree / "again")
         assert errors(tree) == [
-            f"{tree}/again: its series {SERIES} is also in {series_folder(tree)}. Keep one of the two folders"
+            f"{tree}/again: its series {SERIES} is also in {series_folder(tree)}, which is used. "
+            "Keep one of the two folders"
         ]
+        assert [case.image.parent for case in source(tree).scan()] == [series_folder(tree)]
 
     def test_two_different_xml_of_one_series_are_an_error_and_copies_are_none(self, tree: Path) -> None:
         first = series_folder(tree) / "069.xml"
@@ -247,6 +249,15 @@ class TestProblems:
         assert len(errors(tree)) == 5
         with pytest.raises(DataError, match=r"\(4 more problems of this kind or another\)"):
             source(tree).scan()
+
+    def test_a_series_in_doubt_stops_no_other(self, cohort: Path) -> None:
+        whole = source(cohort).scan()
+        series = next(path for path in sorted(cohort.rglob("*.xml")) if path.parent.glob("*.dcm"))
+        lost = next(case.id for case in whole if case.label == series)
+        series.rename(cohort / "kept.txt")
+        left = source(cohort).scan()
+        (cohort / "kept.txt").rename(series)
+        assert [case.id for case in left] == [case.id for case in whole if case.id != lost]
 
 
 class TestLoading:
