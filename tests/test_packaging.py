@@ -46,6 +46,7 @@ def test_the_wheel_holds_suites_cards_published_numbers_and_licence(wheel: Path)
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"sg_bench/suites/{path.name}" for path in resources.suites().values()} <= names
     assert {f"sg_bench/_shared/tasks/{path.name}" for path in resources.task_cards().values()} <= names
+    assert {f"sg_bench/templates/method/{path.name}" for path in resources.method_template().iterdir()} <= names
     assert {"sg_bench/_shared/results/published/README.md", "sg_bench/py.typed"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "tasks/", "results/")) for name in names)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sg_bench.testing import contract, learning
-from sg_bench.testing.subject import Subject
+from sg_bench.testing.subject import Subject, one_thread
 from sg_bench.testing.verdicts import Check, Examination, Verdict
 
 SEEDED = "one_seed_gives_one_outcome"
@@ -57,7 +57,7 @@ def examine_method(
         UsageError: no such method, dimension or check, or the method cannot be made.
     """
     subject = Subject(name, dimension, settings or {})
-    return Examination(subject, checks_of(subject, ray=ray), expected_failures)
+    return Examination(subject, checks_of(subject, ray=ray), expected_failures, one_thread)
 
 
 def check_method(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -101,6 +102,17 @@ class Subject:
         method, cubes = self.method(), phantom_cubes(self.dimension)
         few = ArrayCubes(cubes.cubes[:BATCH], cubes.labels(range(BATCH)))
         return Pretraining(method, fresh_network(method, seed), cubes, few, CPU)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as workers do: images this small gain nothing from more, and other programs lose."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def train_draws(seed: int = 0) -> list[Draw]:

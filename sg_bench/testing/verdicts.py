@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
@@ -63,15 +64,21 @@ class Examination(Generic[S]):
         subject: what is checked.
         checks: each after those that it stands on.
         expected_failures: why a check is known to fail, by its name.
+        around: makes what every check runs in.
 
     Raises:
         UsageError: no such check is made of this subject.
     """
 
     def __init__(
-        self, subject: S, checks: Iterable[Check[S]], expected_failures: Mapping[str, str] | None = None
+        self,
+        subject: S,
+        checks: Iterable[Check[S]],
+        expected_failures: Mapping[str, str] | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.subject = subject
+        self.around = around
         self.checks = {check.name: check for check in checks}
         self.expected = dict(expected_failures or {})
         self._verdicts: dict[str, Verdict] = {}
@@ -94,7 +101,9 @@ class Examination(Generic[S]):
         if failed:
             return Verdict(check.name, "skipped", f"it means nothing before {failed[0]} holds")
         started = time.perf_counter()
-        verdict = replace(_tried(check, self.subject), seconds=time.perf_counter() - started)
+        with self.around():
+            verdict = _tried(check, self.subject)
+        verdict = replace(verdict, seconds=time.perf_counter() - started)
         reason = self.expected.get(check.name)
         if reason is None:
             return verdict
