@@ -72,12 +72,16 @@ def test_what_cannot_be_checked_is_refused_in_one_line(ask, arguments, parts) ->
     assert [part for part in parts if part not in err] == []
 
 
-def test_a_broken_package_is_told_by_list_and_by_check_and_hides_no_other(ask, monkeypatch, capsys) -> None:
+def test_a_broken_package_is_told_by_every_verb_that_names_it_and_hides_no_other(ask, monkeypatch, capsys) -> None:
     from sg_bench.errors import UsageError
 
     monkeypatch.setitem(METHODS._broken, "lame", UsageError("method 'lame' of lame-package is lame", hint="Mend it"))
     code, _, err = ask("lame")
     assert (code, err) == (2, "Usage: method 'lame' of lame-package is lame. Mend it\n")
+    monkeypatch.setattr(sys, "argv", ["sg-bench", "plan", "--methods", "lame", "--tasks", "ncc"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "Usage: suite demo: method 'lame' of lame-package is lame. Mend it\n"
     monkeypatch.setattr(sys, "argv", ["sg-bench", "list", "methods"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
