@@ -7,6 +7,8 @@ import platform
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import TINY, Run, fingerprint
 
 
@@ -98,3 +100,6 @@ def test_checks_that_were_not_made_or_did_not_hold_are_made_by_the_next_run(fini
     remembered.write_text(json.dumps(told | {"hold": []}))
     assert "check deterministic: holds" in sg_bench(*command).stdout
     assert json.loads(remembered.read_text()) == told
+
+
+pytestmark = pytest.mark.xdist_group("e2e")  # they share one finished run

@@ -56,7 +56,7 @@ def test_a_traceback_names_this_packages_code_from_its_root() -> None:
     except AttributeError as error:
         failure = Failure.of(error)
     told = failed_record(STORE, failure)["error"]["traceback"]
-    assert 'File "sg_bench/planning.py"' in told
+    assert 'File "sg_bench/planning/plans.py"' in told
 
 
 @pytest.mark.parametrize("error", [DataError("no images"), DataError("no images", hint="Add some")])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sg_bench.errors import DataError
 from sg_bench.recipes import Model
 from sg_bench.workspace import file_digest
 
@@ -108,6 +109,12 @@ class About:
     counts: tuple[Count, ...] = ()
 
 
+def first_of(problems: list[Problem]) -> DataError:
+    """Return an error that tells the first of `problems` and how many follow."""
+    more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
+    return DataError(f"{problems[0]}{more}")
+
+
 def count_problems(where: str, counts: tuple[Count, ...], found: dict[str, int]) -> list[Problem]:
     """Return what differs from the published counts: an error where they were verified, a warning where not."""
     return [
@@ -191,6 +198,28 @@ class Source(ABC):
             for case in self.scan()
         ]
         return {"cases": cases, "tables": [{"sha256": file_digest(path)} for path in self.tables()]}
+
+
+class Surveyed(Source):
+    """A source that looks through its folder once for both: the cases that can be used, and what is wrong with it.
+
+    A case in doubt is left out and stops no other.
+    """
+
+    @abstractmethod
+    def _survey(self) -> tuple[list[Case], list[Problem]]:
+        """Return the usable cases, sorted by id, and every defect that scanning sees."""
+
+    def scan(self) -> list[Case]:
+        """Return all usable cases, sorted by id, without reading any image.
+
+        Raises:
+            DataError: there is none; tells the first defect, and how many more there are.
+        """
+        cases, problems = self._survey()
+        if not cases:
+            raise first_of([problem for problem in problems if not problem.warning] or problems)
+        return cases
 
 
 class SourceConfig(Model):

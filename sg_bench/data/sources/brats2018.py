@@ -11,14 +11,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from sg_bench.data.sources.base import About, Case, Count, Problem, Source, SourceConfig, Study, count_problems
+from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, Surveyed, count_problems
 from sg_bench.data.sources.volumes import (
     as_problem,
     check_affines,
     check_classes,
     check_shapes,
     files_under,
-    first_of,
     natural_key,
     no_such_folder,
     one_each,
@@ -41,7 +40,7 @@ class Brats2018Config(SourceConfig):
     modality: Literal["flair", "t1", "t1ce", "t2"] = "flair"
 
 
-class Brats2018Source(Source):
+class Brats2018Source(Surveyed):
     """One sequence of each case, in the scanner's units, labels 0, 1, 2, 4; the whole tumour is all but 0."""
 
     name: ClassVar[str] = "brats2018"
@@ -63,17 +62,6 @@ class Brats2018Source(Source):
         ),
     )
     config: Brats2018Config
-
-    def scan(self) -> list[Case]:
-        """Return all cases that have the sequence and a segmentation, by id; looks at names alone.
-
-        Raises:
-            DataError: there is none; tells the first of `problems()`.
-        """
-        cases, problems = self._survey()
-        if not cases:
-            raise first_of(problems)
-        return cases
 
     def problems(self) -> list[Problem]:
         """Return every defect of names and headers; opens the header of each image in use and each segmentation."""

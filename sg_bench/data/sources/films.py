@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
-from sg_bench.data.sources.base import Case, Problem, Source, film_affine
-from sg_bench.data.sources.volumes import first_of
+from sg_bench.data.sources.base import Case, Problem, Source, film_affine, first_of
 from sg_bench.errors import DataError
 
 Film = NDArray[np.float32]

@@ -9,14 +9,13 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study
+from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study, first_of
 from sg_bench.data.sources.volumes import (
     ENDINGS,
     case_id,
     check_affines,
     check_shapes,
     data_files,
-    first_of,
     is_clutter,
     leaves,
     natural_key,

@@ -16,14 +16,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sg_bench.data.sources.base import About, Case, Count, Problem, Source, SourceConfig, Study, count_problems
+from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, Surveyed, count_problems
 from sg_bench.data.sources.volumes import (
     AFFINE_TOLERANCE,
     Affine,
     check_classes,
     check_shapes,
     files_under,
-    first_of,
     no_such_folder,
     one_each,
     read_grids,
@@ -40,7 +39,7 @@ class LitsConfig(SourceConfig):
     """LiTS has nothing to choose."""
 
 
-class LitsSource(Source):
+class LitsSource(Surveyed):
     """Volumes in HU with labels 0 background, 1 liver, 2 lesion; one volume a patient, as far as is known."""
 
     name: ClassVar[str] = "lits"
@@ -56,17 +55,6 @@ class LitsSource(Source):
         counts=(Count("volumes", 131, "derived"),),
     )
     config: LitsConfig
-
-    def scan(self) -> list[Case]:
-        """Return all volumes that have a segmentation, by number; looks at names alone.
-
-        Raises:
-            DataError: there is none; tells the first of `problems()`.
-        """
-        cases, problems = self._survey()
-        if not cases:
-            raise first_of(problems)
-        return cases
 
     def problems(self) -> list[Problem]:
         """Return every defect of names and headers; opens each file's header, which takes a while on a slow disk."""

@@ -21,16 +21,16 @@ from sg_bench.data.sources.base import (
     Case,
     Count,
     Problem,
-    Source,
     SourceConfig,
     Study,
+    Surveyed,
     count_problems,
+    first_of,
 )
 from sg_bench.data.sources.volumes import (
     case_id,
     data_files,
     files_under,
-    first_of,
     metaimage_header,
     natural_key,
     no_such_folder,
@@ -77,7 +77,7 @@ class _Table:
     """Series with a row that cannot be used: only these cannot be loaded."""
 
 
-class Luna16Source(Source):
+class Luna16Source(Surveyed):
     """Scans in HU with candidates; case and patient are the series UID, the group is the subset.
 
     LUNA16's UID is LIDC-IDRI's SeriesInstanceUID, so both share one namespace.
@@ -105,17 +105,6 @@ class Luna16Source(Source):
         ),
     )
     config: Luna16Config
-
-    def scan(self) -> list[Case]:
-        """Return all usable scans, sorted by UID; opens their headers, which are text, and no image.
-
-        Raises:
-            DataError: not one scan is usable; tells the first of `problems()`.
-        """
-        cases, problems = self._survey()
-        if not cases:
-            raise first_of(problems)
-        return cases
 
     def problems(self) -> list[Problem]:
         """Return every defect of headers, of data files by their sizes, of the table, and counts that differ."""

@@ -85,12 +85,6 @@ def parent_named(path: Path, root: Path, pattern: str) -> str:
 # ---- problems --------------------------------------------------------------------------------------------------------
 
 
-def first_of(problems: list[Problem]) -> DataError:
-    """Return an error that tells the first of `problems` and how many follow."""
-    more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
-    return DataError(f"{problems[0]}{more}")
-
-
 def as_problem(error: DataError) -> Problem:
     """Return a reader's error as the problem of the file that it names first."""
     where, _, what = str(error).partition(": ")

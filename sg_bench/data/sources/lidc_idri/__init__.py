@@ -23,9 +23,9 @@ from sg_bench.data.sources.base import (
     Case,
     Count,
     Problem,
-    Source,
     SourceConfig,
     Study,
+    Surveyed,
     count_problems,
 )
 from sg_bench.data.sources.lidc_idri.annotations import read_annotations, series_of
@@ -54,7 +54,7 @@ class LidcIdriConfig(SourceConfig):
     """allow: where slices are missing, stack those that are there as if the series were whole."""
 
 
-class LidcIdriSource(Source):
+class LidcIdriSource(Surveyed):
     """CT series with readers' outlines of nodules; a case is a series, and a patient may have two."""
 
     name: ClassVar[str] = "lidc_idri"
@@ -76,22 +76,6 @@ class LidcIdriSource(Source):
         folders=("LIDC-IDRI",),
         counts=(Count("CT series", 1018, "recalled"), Count("patients", 1010, "recalled")),
     )
-
-    def scan(self) -> list[Case]:
-        """Return one case a CT series, sorted by SeriesInstanceUID, from one header a folder and the head of each XML.
-
-        A series in doubt (no XML, two of them, damaged) is left out, and `problems()` says why; an XML's annotations
-        are not read yet.
-
-        Raises:
-            DataError: the first of the problems, where not one series can be used.
-        """
-        cases, problems = self._survey()
-        errors = [problem for problem in problems if not problem.warning]
-        if errors and not cases:
-            more = f" ({len(errors) - 1} more problems of this kind or another)" if len(errors) > 1 else ""
-            raise DataError(f"{errors[0]}{more}")
-        return cases
 
     def problems(self) -> list[Problem]:
         """Return every defect of the folders and of the XML, which it reads to the end; it reads no slices."""
