@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from sg_bench.reporting.published import (
     publications,
     published_text,
 )
+from sg_bench.suite import load_suite
 
 TASKS = ("ncc", "ncs", "lcs", "bms")
 TABLE = """
@@ -276,3 +278,28 @@ class TestFiles:
         monkeypatch.setattr(resources, "published", lambda: tmp_path)
         with pytest.raises(UsageError, match=r"mine\.yaml"):
             load_published("mine")
+
+
+class TestFullSuite:
+    """The suite `full` is the papers' comparisons, whole."""
+
+    NOT_RUN = {"niftynet", "i3d"}
+    """Networks of other authors and frameworks, which stay rows of the published table with the reason."""
+
+    @pytest.mark.parametrize("comparison", comparisons(), ids=lambda comparison: comparison.name)
+    def test_every_row_and_column_of_a_comparison_is_paired(self, comparison: Any) -> None:
+        full = load_suite("full")
+        for method in set(comparison.methods) - self.NOT_RUN:
+            titles = [choice.title for choice in full.methods if choice.name == method]
+            absent = [t for t in comparison.tasks if not any(t in full.tasks and full.pairs(m, t) for m in titles)]
+            # ImageNet's network is flat: the papers have it on slices alone.
+            assert absent == (
+                [t for t in comparison.tasks if "slices" not in t] if self.flat(method, comparison) else []
+            )
+
+    @staticmethod
+    def flat(method: str, comparison: Any) -> bool:
+        return method == "imagenet" and comparison.name == "slices"
+
+    def test_the_ablation_has_its_controls(self) -> None:
+        assert {"random_neighbours", "random_labels"} <= {choice.title for choice in load_suite("full").methods}
