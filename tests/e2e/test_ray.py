@@ -17,6 +17,7 @@ ON_RAY = ("--backend", "ray", "--jobs", 2)
 LONGER = ("--set", "pretraining.training.epochs=40", "--set", "pretraining.training.steps_per_epoch=4")
 
 
+@pytest.mark.cluster
 def test_ray_train_and_tune_give_the_same_cells_as_local_processes(
     finished: Path, sg_bench: Run, tmp_path: Path
 ) -> None:

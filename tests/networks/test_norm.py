@@ -25,6 +25,8 @@ from sg_bench.networks.norm import (
 )
 from sg_bench.networks.unet import UNet3D
 
+pytestmark = pytest.mark.xdist_group("norm ranks")  # what several processes compute is computed once
+
 HERE = Path(__file__).parent
 train = runpy.run_path(str(HERE / "two_ranks.py"))["train"]
 Job = dict[str, Any]
