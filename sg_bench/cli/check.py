@@ -10,10 +10,10 @@ import typer
 from sg_bench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from sg_bench.testing import Verdict
-    from sg_bench.testing.verdicts import Examination
+    from sg_bench.testing import ContractResult
+    from sg_bench.testing.checks import CheckRunner
 
-WORDS = {"ok": "ok", "failed": "FAILED", "skipped": "skipped", "expected": "expected"}
+STATUS_TEXT = {"ok": "ok", "failed": "FAILED", "skipped": "skipped", "expected": "expected"}
 
 app = typer.Typer(
     help="Check a method or a source against its contract.",
@@ -56,40 +56,40 @@ def plugin(
     else:
         known = did_you_mean(name, {*METHODS.names(), *sources})
         raise UsageError(f"unknown method or source '{name}'", hint=known)
-    typer.echo(f"{name}: {sum(verdict.good for verdict in found)} of {len(found)} checks hold")
-    raise typer.Exit(0 if all(verdict.good for verdict in found) else 1)
+    typer.echo(f"{name}: {sum(result.good for result in found)} of {len(found)} checks hold")
+    raise typer.Exit(0 if all(result.good for result in found) else 1)
 
 
-def _examine_method(name: str, dimension: int | None, settings: dict[str, Any], ray: bool) -> list[Verdict]:
+def _examine_method(name: str, dimension: int | None, settings: dict[str, Any], ray: bool) -> list[ContractResult]:
     from sg_bench.registry import METHODS
 
     declared: Any = METHODS.config(name)
     METHODS.load(name)  # a class that is unfinished is told before anything runs
-    from sg_bench.testing.methods import examine_method
+    from sg_bench.testing.methods import method_check_runner
 
     found = []
     for each in [dimension] if dimension else sorted(declared.dimensions):
-        found += _said(examine_method(name, each, settings=settings, ray=ray), f"{each}D ")
+        found += _said(method_check_runner(name, each, settings=settings, ray=ray), f"{each}D ")
     return found
 
 
-def _examine_source(name: str, data: Path | None, settings: dict[str, Any]) -> list[Verdict]:
+def _examine_source(name: str, data: Path | None, settings: dict[str, Any]) -> list[ContractResult]:
     from sg_bench.registry import SOURCES
+    from sg_bench.testing.checks import CheckRunner
     from sg_bench.testing.sources import Copy, checks_of
-    from sg_bench.testing.verdicts import Examination
 
     if SOURCES.load(name).needs_root and not (data and data.is_dir()):
         raise UsageError(f"source '{name}' reads a folder, and --data names none", hint="Add --data PATH")
     copy = Copy(name, data.resolve() if data else None, settings)
-    return _said(Examination(copy, checks_of(copy)), "")
+    return _said(CheckRunner(copy, checks_of(copy)), "")
 
 
-def _said(examination: Examination[Any], prefix: str) -> list[Verdict]:
+def _said(runner: CheckRunner[Any], prefix: str) -> list[ContractResult]:
     """Run all checks, each told as soon as it has ended."""
     found = []
-    for name in examination.checks:
-        verdict = examination.verdict(name)
-        reason = f": {verdict.reason}" if verdict.reason else ""
-        typer.echo(f"{WORDS[verdict.status]:<8} {prefix}{name.replace('_', ' ')}{reason} ({verdict.seconds:.1f} s)")
-        found.append(verdict)
+    for name in runner.checks:
+        result = runner.run(name)
+        reason = f": {result.reason}" if result.reason else ""
+        typer.echo(f"{STATUS_TEXT[result.status]:<8} {prefix}{name.replace('_', ' ')}{reason} ({result.seconds:.1f} s)")
+        found.append(result)
     return found

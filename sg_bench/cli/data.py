@@ -110,7 +110,7 @@ def prepare(
     workspace = Workspace(work) if work else Workspace.default()
     codes = [0]
     for job in store_jobs(name, path, suite):
-        done = prepare_store(job, workspace, jobs=jobs, say=_note, terminal=sys.stderr.isatty())
+        done = prepare_store(job, workspace, jobs=jobs, log=_note, terminal=sys.stderr.isatty())
         if done.failure:
             typer.echo(f"{job.title}: failed. {done.failure.message}", err=True)
             codes.append(DataError.exit_code if done.failure.kind == "data" else 1)
@@ -209,7 +209,7 @@ def _counts(source: Source) -> str:
 def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
     from sg_bench.running.stores import read_cases
 
-    return read_cases(source, cases, jobs=jobs, say=_note)
+    return read_cases(source, cases, jobs=jobs, log=_note)
 
 
 def _selected(cases: list[Case], wanted: str) -> list[Case]:

@@ -84,7 +84,7 @@ def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *
         jobs=jobs,
         ray_address=ray_address,
         retry_failed=retry_failed,
-        say=_note,
+        log=_note,
         terminal=sys.stderr.isatty(),
     )
 

@@ -16,7 +16,7 @@ from sg_bench.ledger import Record
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Job, Recipe
 from sg_bench.recipes import key_of
-from sg_bench.running.environment import Stopwatch, compute_device, facts
+from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
 from sg_bench.running.parts import seen_before, task_parts
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
@@ -66,7 +66,7 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
         "leak": seen_before(recipe["initialisation"], store, task.split, parts["test"], workspace),
-        "ran": {**facts(), **watch.read(), "world_size": 1},
+        "ran": {**describe_environment(), **watch.read(), "world_size": 1},
         "outputs": {
             "predictions": file_digest(path),
             "split": file_digest(split_file),

@@ -33,7 +33,7 @@ def run(
     jobs: int | None = None,
     ray_address: str = "local",
     retry_failed: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     terminal: bool = False,
 ) -> Summary:
     """Compute all missing cells of `plan`, and what they need.
@@ -45,7 +45,7 @@ def run(
         jobs: processes at once; None takes the machine's cores.
         ray_address: for the ray backend.
         retry_failed: also compute cells again that failed by their method's own doing.
-        say: prints one line of progress.
+        log: prints one line of progress.
         terminal: draw a live view instead of plain lines.
 
     Raises:
@@ -57,7 +57,7 @@ def run(
     for digest, ids in plan.lists.items():
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
     jobs = jobs or available_cores()
-    with Progress(pending, workspace, say, terminal=terminal) as progress:
+    with Progress(pending, workspace, log, terminal=terminal) as progress:
         if (backend or plan.suite.backend) == "ray":
             failures, done = _on_ray(pending, workspace, progress, ray_address, jobs)
         else:

@@ -1,4 +1,4 @@
-"""The machine a job ran on: settings that make its numbers repeatable, and the facts that go into its record."""
+"""Settings that make a worker process reproducible, and the software and hardware that records describe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 MEGABYTE = 1 << 20
 
 
-def settle() -> None:
+def configure_torch() -> None:
     """Make this worker process compute on one thread, deterministically where the device can."""
     import torch
 
@@ -60,7 +60,7 @@ class Stopwatch:
 
 
 @functools.cache
-def facts() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Return software, hardware and git state; no host name, no user, no path."""
     import torch
 

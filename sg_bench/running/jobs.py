@@ -32,7 +32,7 @@ from sg_bench.planning import Job, Recipe, is_built, open_source, store_recipe
 from sg_bench.recipes import Preparation, key_of
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.running.cells import compute_cell
-from sg_bench.running.environment import Stopwatch, compute_device, facts, settle
+from sg_bench.running.environment import Stopwatch, compute_device, configure_torch, describe_environment
 from sg_bench.running.parts import corpus_ids
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
@@ -48,7 +48,7 @@ PACKAGE = Path(__file__).parents[2]
 
 def execute(job: Job, workspace: Workspace, report: Report, world: World | None = None) -> None:
     """Compute `job` into the workspace; return at once if it is there already."""
-    settle()
+    configure_torch()
     work = {"store": _store, "initialisation": _initialisation, "patterns": _patterns, "cell": _cell}[job.kind]
     world = world or World()
     with workspace.lock(job.key) if world.rank == 0 else nullcontext():
@@ -179,7 +179,7 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
         clear_state(folder)
         if examples:
             np.savez_compressed(folder / "examples.npz", allow_pickle=False, **examples)
-        ran = {**facts(), **watch.read(), "world_size": world.size}
+        ran = {**describe_environment(), **watch.read(), "world_size": world.size}
         outputs = {"initialisation": digest}
         write_json(
             folder / "record.json",

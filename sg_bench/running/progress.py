@@ -53,14 +53,14 @@ class Progress:
     Args:
         jobs: all that will be run.
         workspace: where workers report.
-        say: prints one line.
+        log: prints one line.
         terminal: whether a live view can be drawn.
     """
 
     def __init__(
-        self, jobs: Iterable[Job], workspace: Workspace, say: Callable[[str], None], *, terminal: bool
+        self, jobs: Iterable[Job], workspace: Workspace, log: Callable[[str], None], *, terminal: bool
     ) -> None:
-        self.workspace, self.say = workspace, say
+        self.workspace, self.log = workspace, log
         self.totals: dict[Kind, int] = {}
         for job in jobs:
             self.totals[job.kind] = self.totals.get(job.kind, 0) + 1
@@ -128,7 +128,7 @@ class Progress:
 
     def _tell(self, kind: Kind, what: str) -> None:
         self.told_at = time.monotonic()
-        self.say(f"{STAGES[kind]} {self.done[kind]:.0f}/{self.totals[kind]}: {what}")
+        self.log(f"{STAGES[kind]} {self.done[kind]:.0f}/{self.totals[kind]}: {what}")
 
     def _part(self, job: Job, part: float) -> None:
         self.parts[job.key] = part

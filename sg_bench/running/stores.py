@@ -27,7 +27,7 @@ from sg_bench.running.schedule import Scheduler
 from sg_bench.suite import Suite, data_sources, load_suite
 from sg_bench.workspace import Workspace
 
-TELL_SECONDS = 30.0
+LOG_SECONDS = 30.0
 """Longest silence while cases are read."""
 
 
@@ -74,7 +74,7 @@ def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
 
 
 def prepare_store(
-    job: Job, workspace: Workspace, *, jobs: int | None = None, say: Callable[[str], None], terminal: bool = False
+    job: Job, workspace: Workspace, *, jobs: int | None = None, log: Callable[[str], None], terminal: bool = False
 ) -> Prepared:
     """Build one store, or only try again what a finished one had to leave out."""
     final = workspace.path("stores", job.key)
@@ -86,7 +86,7 @@ def prepare_store(
     slots = min(jobs or available_cores(), max(1, len(cases) - len(before)))
     backend = InProcess(workspace) if slots == 1 else WorkerProcesses(workspace, slots)
     try:
-        with Progress([job], workspace, say, terminal=terminal) as progress:
+        with Progress([job], workspace, log, terminal=terminal) as progress:
             failure = Scheduler([job], backend, workspace, progress).run().failures.get(job.key)
     finally:
         backend.close()
@@ -98,16 +98,16 @@ def prepare_store(
     return Prepared(final, len(store), len(new), store.skipped, seconds, megabytes(new))
 
 
-def read_cases(source: Source, cases: list[Case], *, jobs: int | None, say: Callable[[str], None]) -> list[Problem]:
+def read_cases(source: Source, cases: list[Case], *, jobs: int | None, log: Callable[[str], None]) -> list[Problem]:
     """Load every case, and return what cannot be read, in the order of `cases`."""
     problems: list[Problem] = []
     told = time.monotonic()
     for done, (case, why) in enumerate(_read(source, cases, jobs or available_cores()), 1):
         if why:
             problems.append(Problem(case.id, why))
-        if time.monotonic() - told >= TELL_SECONDS:
+        if time.monotonic() - told >= LOG_SECONDS:
             told = time.monotonic()
-            say(f"read {done}/{len(cases)}, {len(problems)} damaged")
+            log(f"read {done}/{len(cases)}, {len(problems)} damaged")
     return problems
 
 

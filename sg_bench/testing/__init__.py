@@ -6,7 +6,7 @@
     def test_it_keeps_the_contract(check):
         check()
 
-`check_method("denoising", 3)` gives the same as a list of verdicts, and `sg-bench check plugin denoising` prints them.
+`check_method("denoising", 3)` gives the same as a list of results, and `sg-bench check plugin denoising` prints them.
 Importing this costs nothing: each name is fetched from its module when it is first used.
 """
 
@@ -16,15 +16,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sg_bench.testing.checks import ContractResult
     from sg_bench.testing.marks import parametrize_with_checks
     from sg_bench.testing.methods import check_method
     from sg_bench.testing.sources import check_source
-    from sg_bench.testing.verdicts import Verdict
 
-__all__ = ["Verdict", "check_method", "check_source", "parametrize_with_checks"]
+__all__ = ["ContractResult", "check_method", "check_source", "parametrize_with_checks"]
 
 _HOMES = {
-    "Verdict": "sg_bench.testing.verdicts",
+    "ContractResult": "sg_bench.testing.checks",
     "check_method": "sg_bench.testing.methods",
     "check_source": "sg_bench.testing.sources",
     "parametrize_with_checks": "sg_bench.testing.marks",

@@ -17,8 +17,8 @@ from sg_bench.networks.build import task_model
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
 from sg_bench.recipes import key_of
 from sg_bench.registry import METHODS
+from sg_bench.testing.checks import require
 from sg_bench.testing.subject import BATCH, Subject
-from sg_bench.testing.verdicts import require
 from sg_bench.training.pretraining import fresh_network
 
 HEAVY = ("monai", "ray", "torch", "torchio")
@@ -55,7 +55,7 @@ def check_its_config_needs_no_torch(subject: Subject) -> None:
 
 
 def refuse_heavy_imports(target: str) -> None:
-    """Raise BrokenPromise if the module of "module:attribute" imports anything heavy."""
+    """Raise ContractError if the module of "module:attribute" imports anything heavy."""
     module = target.partition(":")[0]
     code = IMPORT_ALONE.format(heavy=HEAVY, path=[entry for entry in sys.path if entry], module=module)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603

@@ -20,10 +20,10 @@ from sg_bench.planning import Job, Plan, plan
 from sg_bench.running.local import WorkerProcesses
 from sg_bench.running.schedule import Backend, Unit
 from sg_bench.suite import Suite
+from sg_bench.testing.checks import ContractError, require
 from sg_bench.testing.contract import same_state
 from sg_bench.testing.phantoms import PATIENTS, SHAPES, SOURCES
 from sg_bench.testing.subject import Subject, train_draws
-from sg_bench.testing.verdicts import BrokenPromise, require
 from sg_bench.training.loop import train, weighted
 from sg_bench.workspace import Workspace, read_json
 
@@ -143,11 +143,11 @@ def _pretrained(subject: Subject, backend: Backend, workspace: Workspace) -> dic
     """Pretrain on a backend, what it needs before it; return the digests of what came out."""
     planned = plan(_suite(subject))
     job = planned.jobs[planned.jobs[planned.cells[0].key].needs[-1]]
-    shutil.rmtree(workspace.path("initialisations", job.key), ignore_errors=True)  # of an earlier examination
+    shutil.rmtree(workspace.path("initialisations", job.key), ignore_errors=True)  # of an earlier runner
     for each in [*_needs(planned, job), job]:
         failure = backend.submit(Unit(each)).result(timeout=WAIT_SECONDS)
         if failure:
-            raise BrokenPromise(f"{each.title} failed: {failure.type}: {failure.message}")
+            raise ContractError(f"{each.title} failed: {failure.type}: {failure.message}")
     outputs: dict[str, Any] = read_json(workspace.path("initialisations", job.key) / "record.json")["outputs"]
     return outputs
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sg_bench.registry import METHODS
-from sg_bench.testing.methods import examine_method
-from sg_bench.testing.verdicts import BrokenPromise, Examination
+from sg_bench.testing.checks import CheckRunner, ContractError
+from sg_bench.testing.methods import method_check_runner
 
 
 def parametrize_with_checks(
@@ -36,23 +36,22 @@ def parametrize_with_checks(
     for name in names:
         declared: Any = METHODS.config(name)
         for dimension in sorted(declared.dimensions) if dimensions is None else dimensions:
-            examination = examine_method(
+            runner = method_check_runner(
                 name, dimension, settings=settings, expected_failures=expected_failures, ray=ray
             )
             which = f"{name}-" if len(names) > 1 else ""
             parameters += [
-                pytest.param(partial(_run, examination, check), id=f"{which}{dimension}D-{check}")
-                for check in examination.checks
+                pytest.param(partial(_run, runner, check), id=f"{which}{dimension}D-{check}") for check in runner.checks
             ]
     return pytest.mark.parametrize("check", parameters)
 
 
-def _run(examination: Examination[Any], name: str) -> None:
+def _run(runner: CheckRunner[Any], name: str) -> None:
     """Run one check and tell pytest what became of it."""
-    verdict = examination.verdict(name)
-    if verdict.status == "failed":
-        raise BrokenPromise(verdict.reason)
-    if verdict.status == "skipped":
-        pytest.skip(verdict.reason)
-    if verdict.status == "expected":
-        pytest.xfail(verdict.reason)
+    result = runner.run(name)
+    if result.status == "failed":
+        raise ContractError(result.reason)
+    if result.status == "skipped":
+        pytest.skip(result.reason)
+    if result.status == "expected":
+        pytest.xfail(result.reason)

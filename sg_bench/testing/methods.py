@@ -6,45 +6,45 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sg_bench.testing import contract, learning
+from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult
 from sg_bench.testing.subject import Subject, one_thread
-from sg_bench.testing.verdicts import Check, Examination, Verdict
 
 SEEDED = "one_seed_gives_one_outcome"
 LEARNS = "its_loss_falls"
 
 
-def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[Check[Subject]]:
+def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[Subject]]:
     """Yield the checks that apply to a method, each after those without which it means nothing."""
-    yield Check(contract.check_its_config_survives_json)
-    yield Check(contract.check_its_config_needs_no_torch)
-    yield Check(contract.check_it_refuses_other_dimensions)
-    yield Check(contract.check_one_seed_gives_one_outcome)
-    yield Check(contract.check_another_seed_gives_another_outcome)
-    yield Check(contract.check_its_batches_are_well_formed)
-    yield Check(contract.check_it_leaves_its_images_alone)
-    yield Check(contract.check_a_sample_does_not_depend_on_its_neighbours, after=(SEEDED,))
-    yield Check(contract.check_it_exports_every_tensor)
-    yield Check(contract.check_what_it_restores_is_an_image)
+    yield ContractCheck(contract.check_its_config_survives_json)
+    yield ContractCheck(contract.check_its_config_needs_no_torch)
+    yield ContractCheck(contract.check_it_refuses_other_dimensions)
+    yield ContractCheck(contract.check_one_seed_gives_one_outcome)
+    yield ContractCheck(contract.check_another_seed_gives_another_outcome)
+    yield ContractCheck(contract.check_its_batches_are_well_formed)
+    yield ContractCheck(contract.check_it_leaves_its_images_alone)
+    yield ContractCheck(contract.check_a_sample_does_not_depend_on_its_neighbours, after=(SEEDED,))
+    yield ContractCheck(contract.check_it_exports_every_tensor)
+    yield ContractCheck(contract.check_what_it_restores_is_an_image)
     if subject.method().stages():
-        yield Check(learning.check_its_loss_falls)
-        yield Check(learning.check_it_resumes_bit_for_bit, after=(SEEDED, LEARNS))
-    yield Check(learning.check_it_leaves_global_randomness_alone, after=(LEARNS,))
+        yield ContractCheck(learning.check_its_loss_falls)
+        yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, LEARNS))
+    yield ContractCheck(learning.check_it_leaves_global_randomness_alone, after=(LEARNS,))
     if "weights" in subject.config.needs:  # there is nothing to run before they are fetched
         return
-    yield Check(learning.check_it_runs_in_a_worker_process, after=(LEARNS,))
+    yield ContractCheck(learning.check_it_runs_in_a_worker_process, after=(LEARNS,))
     if ray:
-        yield Check(learning.check_it_runs_on_ray, after=(SEEDED, LEARNS))
+        yield ContractCheck(learning.check_it_runs_on_ray, after=(SEEDED, LEARNS))
 
 
-def examine_method(
+def method_check_runner(
     name: str,
     dimension: int,
     *,
     settings: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     ray: bool = False,
-) -> Examination[Subject]:
-    """Return the examination of one method in one dimension; nothing has been run yet.
+) -> CheckRunner[Subject]:
+    """Return the runner of one method in one dimension; nothing has been run yet.
 
     Args:
         name: as a suite names it, such as "denoising" or "rotation+semantics".
@@ -57,7 +57,7 @@ def examine_method(
         UsageError: no such method, dimension or check, or the method cannot be made.
     """
     subject = Subject(name, dimension, settings or {})
-    return Examination(subject, checks_of(subject, ray=ray), expected_failures, one_thread)
+    return CheckRunner(subject, checks_of(subject, ray=ray), expected_failures, one_thread)
 
 
 def check_method(
@@ -67,10 +67,10 @@ def check_method(
     settings: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     ray: bool = False,
-) -> list[Verdict]:
-    """Return what becomes of every check of a method; arguments and errors are those of `examine_method`.
+) -> list[ContractResult]:
+    """Return what becomes of every check of a method; arguments and errors are those of `method_check_runner`.
 
     In a script, call it under `if __name__ == "__main__"`: it starts a worker process, which imports the script.
     """
-    examination = examine_method(name, dimension, settings=settings, expected_failures=expected_failures, ray=ray)
-    return examination.verdicts()
+    runner = method_check_runner(name, dimension, settings=settings, expected_failures=expected_failures, ray=ray)
+    return runner.run_all()

@@ -20,8 +20,8 @@ from sg_bench.errors import DataError
 from sg_bench.recipes import canonical_json, key_of
 from sg_bench.registry import SOURCES
 from sg_bench.tasks import validated
+from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult, require
 from sg_bench.testing.contract import refuse_heavy_imports
-from sg_bench.testing.verdicts import Check, Examination, Verdict, require
 
 READ = 3
 """Cases that are read."""
@@ -122,16 +122,16 @@ def check_an_empty_folder_is_an_error(copy: Copy) -> None:
     require(False, "scan() of an empty folder raises no DataError")
 
 
-def checks_of(copy: Copy) -> Iterator[Check[Copy]]:
+def checks_of(copy: Copy) -> Iterator[ContractCheck[Copy]]:
     """Yield the checks that apply to a source."""
-    yield Check(check_its_config_survives_json)
-    yield Check(check_it_needs_no_torch)
-    yield Check(check_its_ids_are_unique_and_sorted)
-    yield Check(check_its_scan_does_not_depend_on_directory_order, after=("its_ids_are_unique_and_sorted",))
-    yield Check(check_its_manifest_is_json, after=("its_ids_are_unique_and_sorted",))
-    yield Check(check_its_cases_load, after=("its_ids_are_unique_and_sorted",))
+    yield ContractCheck(check_its_config_survives_json)
+    yield ContractCheck(check_it_needs_no_torch)
+    yield ContractCheck(check_its_ids_are_unique_and_sorted)
+    yield ContractCheck(check_its_scan_does_not_depend_on_directory_order, after=("its_ids_are_unique_and_sorted",))
+    yield ContractCheck(check_its_manifest_is_json, after=("its_ids_are_unique_and_sorted",))
+    yield ContractCheck(check_its_cases_load, after=("its_ids_are_unique_and_sorted",))
     if copy.needs_root:
-        yield Check(check_an_empty_folder_is_an_error)
+        yield ContractCheck(check_an_empty_folder_is_an_error)
 
 
 def check_source(
@@ -140,7 +140,7 @@ def check_source(
     *,
     settings: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
-) -> list[Verdict]:
+) -> list[ContractResult]:
     """Return what becomes of every check of a source.
 
     Args:
@@ -153,7 +153,7 @@ def check_source(
         UsageError: no such source, setting or check.
     """
     copy = Copy(name, root, settings or {})
-    return Examination(copy, checks_of(copy), expected_failures).verdicts()
+    return CheckRunner(copy, checks_of(copy), expected_failures).run_all()
 
 
 def _problems(source: Source) -> list[Problem]:

@@ -58,7 +58,7 @@ def silent(line: str) -> None:
 def test_a_damaged_case_is_left_out_with_its_reason_and_the_others_are_prepared(scans: Path, tmp_path: Path) -> None:
     harm(scans, "1")
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (done.cases, done.new, done.failure) == (4, 4, None)
     store = Store.open(done.path)
     assert store.ids == ["0", "2", "3", "4"]
@@ -71,12 +71,12 @@ def test_what_was_left_out_is_tried_again_and_nothing_else(scans: Path, tmp_path
     whole = (scans / "images/1.nii").read_bytes()
     harm(scans, "1", "3")
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    first = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    first = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     before = {path.name: path.stat().st_mtime_ns for path in first.path.glob("*.npy")}
-    again = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    again = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (again.cases, again.new, len(again.skipped)) == (3, 0, 2)
     (scans / "images/1.nii").write_bytes(whole)
-    mended = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    mended = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (mended.cases, mended.new, [skipped.id for skipped in mended.skipped]) == (4, 1, ["3"])
     assert Store.open(mended.path).image("1").shape == (9, 8, 7)
     after = {path.name: path.stat().st_mtime_ns for path in first.path.glob("*.npy")}
@@ -85,9 +85,9 @@ def test_what_was_left_out_is_tried_again_and_nothing_else(scans: Path, tmp_path
 
 def test_a_whole_store_is_left_alone(scans: Path, tmp_path: Path) -> None:
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    first = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    first = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
-    second = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    second = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (second.cases, second.new, second.seconds) == (5, 0, 0)
     assert {path: path.stat().st_mtime_ns for path in first.path.iterdir()} == before
 
@@ -95,7 +95,7 @@ def test_a_whole_store_is_left_alone(scans: Path, tmp_path: Path) -> None:
 def test_a_store_of_which_nothing_is_left_fails_with_the_first_reason(scans: Path, tmp_path: Path) -> None:
     harm(scans, *"01234")
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    failure = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent).failure
+    failure = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent).failure
     assert failure is not None
     assert failure.kind == "data"
     assert "none of 5 cases can be used, first 0: images/0.nii: it cannot be read" in failure.message
@@ -107,7 +107,7 @@ def test_what_was_skipped_before_a_kill_is_tried_again_after_it(scans: Path, tmp
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
     partial = Workspace(tmp_path / "work").path("stores", f"{job.key}.partial")
     skip_case(partial, Case("2", "2"), "it was damaged then")
-    done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, say=silent)
+    done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (done.cases, done.skipped) == (5, [])
     assert json.loads((done.path / "index.json").read_text())["skipped"] == []
 
@@ -116,7 +116,7 @@ def test_reading_reports_each_damaged_case_and_goes_on(scans: Path) -> None:
     harm(scans, "1", "4")
     source = FolderSource(FolderConfig(labels="labels/{id}.nii"), scans)
     for jobs in (1, 2):
-        problems = read_cases(source, source.scan(), jobs=jobs, say=silent)
+        problems = read_cases(source, source.scan(), jobs=jobs, log=silent)
         assert [problem.where for problem in problems] == ["1", "4"]
         assert "cannot be read as NIfTI" in problems[0].what
 

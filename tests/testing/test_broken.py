@@ -18,13 +18,13 @@ QUICK = ("TouchesGlobalRandomness", "ChangesItsImages", "IsNotDeterministic", "E
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FINDINGS]
 )
 def test_a_broken_promise_is_found_by_the_check_that_is_meant_to(name: str) -> None:
-    verdicts = check_method(name, 3)
-    failed = [verdict for verdict in verdicts if verdict.status == "failed"]
-    assert [verdict.check for verdict in failed] == [FINDINGS[name]], failed
+    results = check_method(name, 3)
+    failed = [result for result in results if result.status == "failed"]
+    assert [result.check for result in failed] == [FINDINGS[name]], failed
     assert "\n" not in failed[0].reason
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("broken_package")
 def test_what_the_broken_methods_are_made_of_is_sound() -> None:
-    assert {verdict.status for dimension in (2, 3) for verdict in check_method("Sound", dimension)} == {"ok"}
+    assert {result.status for dimension in (2, 3) for result in check_method("Sound", dimension)} == {"ok"}

@@ -43,13 +43,13 @@ def make_folder(root: Path) -> Path:
 @pytest.mark.parametrize("name", TREES)
 def test_every_built_in_source_keeps_the_contract_on_its_official_layout(name: str, tmp_path: Path) -> None:
     TREES[name](tmp_path)
-    verdicts = check_source(name, tmp_path)
-    assert [verdict for verdict in verdicts if verdict.status != "ok"] == []
+    results = check_source(name, tmp_path)
+    assert [result for result in results if result.status != "ok"] == []
 
 
 def test_the_folder_and_the_phantom_keep_the_contract(tmp_path: Path) -> None:
-    verdicts = check_source("folder", make_folder(tmp_path)) + check_source("phantom", settings={"patients": 2})
-    assert [verdict for verdict in verdicts if verdict.status != "ok"] == []
+    results = check_source("folder", make_folder(tmp_path)) + check_source("phantom", settings={"patients": 2})
+    assert [result for result in results if result.status != "ok"] == []
 
 
 class Unsorted(FolderSource):
@@ -116,7 +116,7 @@ def test_a_broken_promise_is_found_by_the_check_that_is_meant_to(
     monkeypatch.setitem(SOURCES._entries, "broken", entry)
     monkeypatch.setitem(SOURCES._owners, "broken", "this test")
     monkeypatch.setattr(SOURCES, "load", lambda name: kind)
-    verdicts = check_source("broken", make_folder(tmp_path))
+    results = check_source("broken", make_folder(tmp_path))
     heavy = "it_needs_no_torch"  # which this file of tests is not, and no source's module either
-    failed = [verdict for verdict in verdicts if verdict.status == "failed" and verdict.check != heavy]
-    assert [verdict.check for verdict in failed] == [check], failed
+    failed = [result for result in results if result.status == "failed" and result.check != heavy]
+    assert [result.check for result in failed] == [check], failed

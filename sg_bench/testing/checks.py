@@ -1,4 +1,4 @@
-"""What a check is, and what became of it."""
+"""A check of the conformance kit, its result, and the runner of several."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ S = TypeVar("S")
 Status = Literal["ok", "failed", "skipped", "expected"]
 
 
-class BrokenPromise(AssertionError):
+class ContractError(AssertionError):
     """A check's finding: one line that says what was promised and what was found."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ContractResult:
     """What became of one check."""
 
     check: str
@@ -38,7 +38,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Check(Generic[S]):
+class ContractCheck(Generic[S]):
     """One promise, made checkable."""
 
     run: Callable[[S], None]
@@ -57,7 +57,7 @@ class Check(Generic[S]):
         return (self.run.__doc__ or "").partition("\n")[0]
 
 
-class Examination(Generic[S]):
+class CheckRunner(Generic[S]):
     """Runs checks on one subject, each once, however often and in whatever order it is asked for.
 
     Args:
@@ -73,7 +73,7 @@ class Examination(Generic[S]):
     def __init__(
         self,
         subject: S,
-        checks: Iterable[Check[S]],
+        checks: Iterable[ContractCheck[S]],
         expected_failures: Mapping[str, str] | None = None,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -81,57 +81,57 @@ class Examination(Generic[S]):
         self.around = around
         self.checks = {check.name: check for check in checks}
         self.expected = dict(expected_failures or {})
-        self._verdicts: dict[str, Verdict] = {}
+        self._results: dict[str, ContractResult] = {}
         for name in self.expected:
             if name not in self.checks:
                 raise UsageError(f"no check '{name}' is made here", hint=did_you_mean(name, self.checks))
 
-    def verdicts(self) -> list[Verdict]:
+    def run_all(self) -> list[ContractResult]:
         """Return what becomes of every check."""
-        return [self.verdict(name) for name in self.checks]
+        return [self.run(name) for name in self.checks]
 
-    def verdict(self, name: str) -> Verdict:
+    def run(self, name: str) -> ContractResult:
         """Return what becomes of one check; those that it stands on are run before."""
-        if name not in self._verdicts:
-            self._verdicts[name] = self._judged(self.checks[name])
-        return self._verdicts[name]
+        if name not in self._results:
+            self._results[name] = self._run_check(self.checks[name])
+        return self._results[name]
 
-    def _judged(self, check: Check[S]) -> Verdict:
+    def _run_check(self, check: ContractCheck[S]) -> ContractResult:
         failed = [name for name in check.after if name in self.checks and not self._holds(name)]
         if failed:
-            return Verdict(check.name, "skipped", f"it means nothing before {failed[0]} holds")
+            return ContractResult(check.name, "skipped", f"it means nothing before {failed[0]} holds")
         started = time.perf_counter()
         with self.around():
-            verdict = _tried(check, self.subject)
-        verdict = replace(verdict, seconds=time.perf_counter() - started)
+            result = _tried(check, self.subject)
+        result = replace(result, seconds=time.perf_counter() - started)
         reason = self.expected.get(check.name)
         if reason is None:
-            return verdict
-        if verdict.status == "failed":
-            return replace(verdict, status="expected", reason=f"{reason} ({verdict.reason})")
-        return replace(verdict, status="failed", reason=f"it holds, though it was expected to fail: {reason}")
+            return result
+        if result.status == "failed":
+            return replace(result, status="expected", reason=f"{reason} ({result.reason})")
+        return replace(result, status="failed", reason=f"it holds, though it was expected to fail: {reason}")
 
     def _holds(self, name: str) -> bool:
-        return self.verdict(name).status == "ok"
+        return self.run(name).status == "ok"
 
 
 def require(promise_kept: bool, otherwise: str) -> None:
-    """Raise BrokenPromise, saying `otherwise`, unless the promise is kept."""
+    """Raise ContractError, saying `otherwise`, unless the promise is kept."""
     if not promise_kept:
-        raise BrokenPromise(otherwise)
+        raise ContractError(otherwise)
 
 
-def _tried(check: Check[S], subject: S) -> Verdict:
+def _tried(check: ContractCheck[S], subject: S) -> ContractResult:
     try:
         check.run(subject)
-    except Exception as error:  # the code under examination may raise anything
-        return Verdict(check.name, "failed", _told(error))
-    return Verdict(check.name, "ok")
+    except Exception as error:  # the code under runner may raise anything
+        return ContractResult(check.name, "failed", _told(error))
+    return ContractResult(check.name, "ok")
 
 
 def _told(error: Exception) -> str:
     """Return one line: what the kit or sg-bench found, or else what was raised, and where in the examined code."""
-    if isinstance(error, (BrokenPromise, SgBenchError)):
+    if isinstance(error, (ContractError, SgBenchError)):
         return " ".join(str(error).split())
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{'/'.join(last.filename.split('/')[-2:])}:{last.lineno}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.testing.verdicts import Check, Examination, require
+from sg_bench.testing.checks import CheckRunner, ContractCheck, require
 
 
 def check_it_holds(ran: list[str]) -> None:
@@ -34,50 +34,50 @@ def check_it_stands_on_others(ran: list[str]) -> None:
     ran.append("stands")
 
 
-def examine(*checks: Check[list[str]], **expected: str) -> Examination[list[str]]:
-    return Examination([], checks, expected)
+def examine(*checks: ContractCheck[list[str]], **expected: str) -> CheckRunner[list[str]]:
+    return CheckRunner([], checks, expected)
 
 
 def test_a_check_is_run_once_however_often_it_is_asked_for() -> None:
-    found = examine(Check(check_it_holds))
-    assert found.verdict("it_holds") is found.verdict("it_holds") is found.verdicts()[0]
+    found = examine(ContractCheck(check_it_holds))
+    assert found.run("it_holds") is found.run("it_holds") is found.run_all()[0]
     assert found.subject == ["holds"]
-    assert found.verdict("it_holds").good
+    assert found.run("it_holds").good
 
 
 @pytest.mark.parametrize(
     ("check", "reason"),
     [
         (check_it_fails, "it was said to be 3, and is 4"),
-        (check_it_raises, "KeyError: 'absent' (in testing/test_verdicts.py:"),
+        (check_it_raises, "KeyError: 'absent' (in testing/test_checks.py:"),
         (check_it_is_refused, "nothing is there. Look elsewhere"),
     ],
 )
 def test_a_failure_is_one_line_whatever_was_raised(check, reason: str) -> None:
-    (verdict,) = examine(Check(check)).verdicts()
-    assert (verdict.status, verdict.good) == ("failed", False)
-    assert verdict.reason.startswith(reason)
-    assert "\n" not in verdict.reason
+    (result,) = examine(ContractCheck(check)).run_all()
+    assert (result.status, result.good) == ("failed", False)
+    assert result.reason.startswith(reason)
+    assert "\n" not in result.reason
 
 
 @pytest.mark.parametrize("first", ["it_fails", "it_stands_on_others"])
 def test_a_check_whose_ground_has_failed_is_skipped_in_whatever_order_they_are_asked(first: str) -> None:
-    found = examine(Check(check_it_fails), Check(check_it_stands_on_others, after=("it_fails",)))
-    found.verdict(first)
-    assert [verdict.status for verdict in found.verdicts()] == ["failed", "skipped"]
+    found = examine(ContractCheck(check_it_fails), ContractCheck(check_it_stands_on_others, after=("it_fails",)))
+    found.run(first)
+    assert [result.status for result in found.run_all()] == ["failed", "skipped"]
     assert found.subject == ["fails"]
-    assert "it_fails" in found.verdict("it_stands_on_others").reason
+    assert "it_fails" in found.run("it_stands_on_others").reason
 
 
 def test_an_expected_failure_is_good_and_keeps_both_reasons() -> None:
-    (verdict,) = examine(Check(check_it_fails), it_fails="known since long").verdicts()
-    assert (verdict.status, verdict.good) == ("expected", True)
-    assert verdict.reason == "known since long (it was said to be 3, and is 4)"
+    (result,) = examine(ContractCheck(check_it_fails), it_fails="known since long").run_all()
+    assert (result.status, result.good) == ("expected", True)
+    assert result.reason == "known since long (it was said to be 3, and is 4)"
 
 
 def test_an_expected_failure_that_holds_is_a_failure() -> None:
-    (verdict,) = examine(Check(check_it_holds), it_holds="known since long").verdicts()
-    assert (verdict.status, verdict.reason) == (
+    (result,) = examine(ContractCheck(check_it_holds), it_holds="known since long").run_all()
+    assert (result.status, result.reason) == (
         "failed",
         "it holds, though it was expected to fail: known since long",
     )
@@ -85,4 +85,4 @@ def test_an_expected_failure_that_holds_is_a_failure() -> None:
 
 def test_an_expected_failure_of_no_check_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no check 'it_hold' is made here\. Did you mean 'it_holds'"):
-        examine(Check(check_it_holds), it_hold="known")
+        examine(ContractCheck(check_it_holds), it_hold="known")
