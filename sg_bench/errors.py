@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor
 from typing import ClassVar, Literal
 
 FailureKind = Literal["method", "data", "infrastructure"]
@@ -57,7 +58,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def failure_kind(error: BaseException) -> FailureKind:
-    """Return who is to blame for `error`: the method, the data, or the machine it ran on."""
+    """Return whether the method, the data or the infrastructure caused `error`.
+
+    Knows the errors of Python and of this package; `running.failures` adds PyTorch's and `running.on_ray` Ray's.
+    """
     if isinstance(error, SgBenchError):
         return error.kind
-    return "infrastructure" if isinstance(error, (OSError, MemoryError)) else "method"
+    return "infrastructure" if isinstance(error, (OSError, MemoryError, BrokenExecutor)) else "method"

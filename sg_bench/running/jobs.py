@@ -5,11 +5,8 @@ Every job leaves its whole result in the workspace under its key, or nothing but
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,8 @@ from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case,
 from sg_bench.discovery.patterns import Reference, at_random, draw_references, draw_windows, nearest
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import write_patterns
-from sg_bench.errors import DataError, FailureKind, SgBenchError, failure_kind
-from sg_bench.ledger import Ledger, Record
+from sg_bench.errors import DataError
+from sg_bench.ledger import Ledger
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.methods.published import Published
@@ -33,6 +30,7 @@ from sg_bench.recipes import Preparation, key_of
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.running.cells import compute_cell
 from sg_bench.running.environment import Stopwatch, compute_device, configure_torch, describe_environment
+from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.parts import corpus_ids
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
@@ -42,8 +40,6 @@ from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace, write_json
 
 Report = Callable[[int, int | None], None]
-PACKAGE = Path(__file__).parents[2]
-"""Where this package is: records name code from there."""
 
 
 def execute(job: Job, workspace: Workspace, report: Report, world: World | None = None) -> None:
@@ -54,23 +50,6 @@ def execute(job: Job, workspace: Workspace, report: Report, world: World | None 
     with workspace.lock(job.key) if world.rank == 0 else nullcontext():
         world.barrier()  # every rank must see the same: done by another run meanwhile, or not
         work(job, workspace, report, world)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a job came to nothing; crosses process borders as plain text."""
-
-    kind: FailureKind
-    type: str
-    message: str
-    traceback: str
-
-    @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """Describe an exception; those meant for people need no traceback."""
-        told = isinstance(error, SgBenchError)
-        text = "" if told else "".join(traceback.format_exception(error))
-        return cls(failure_kind(error), type(error).__name__, str(error) or type(error).__name__, text)
 
 
 def attempt(job: Job, workspace: Workspace, report: Report, cases: Sequence[Case] = ()) -> Failure | None:
@@ -87,15 +66,6 @@ def attempt(job: Job, workspace: Workspace, report: Report, cases: Sequence[Case
             Ledger(workspace).put(failed_record(job, failure, [workspace.root]))
         return failure
     return None
-
-
-def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Record:
-    """Return the ledger record of a cell that could not be computed; what lies under `roots` is named from there."""
-    places = sorted({str(root) for root in (*roots, PACKAGE, *sysconfig.get_paths().values())}, key=len, reverse=True)
-    error = asdict(failure)
-    for place in places:
-        error = {name: text.replace(f"{place}/", "") for name, text in error.items()}
-    return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": error}
 
 
 def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case], *, retry: bool = True) -> None:

@@ -29,7 +29,8 @@ from sg_bench.errors import SgBenchError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
 from sg_bench.running.environment import single_threaded
-from sg_bench.running.jobs import Failure, attempt, execute, failed_record
+from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.jobs import attempt, execute
 from sg_bench.running.local import work
 from sg_bench.running.progress import Progress, reporter
 from sg_bench.running.schedule import Unit

@@ -15,7 +15,8 @@ from sg_bench.data.sources.base import Case
 from sg_bench.data.store import skipped_cases
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, is_built
-from sg_bench.running.jobs import Failure, cases_of, failed_record
+from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.jobs import cases_of
 from sg_bench.running.progress import Progress
 from sg_bench.workspace import Workspace
 

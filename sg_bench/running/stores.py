@@ -20,7 +20,8 @@ from sg_bench.planning import Job, is_built, plan
 from sg_bench.registry import SOURCES
 from sg_bench.running.driver import available_cores
 from sg_bench.running.environment import single_threaded
-from sg_bench.running.jobs import Failure, cases_of
+from sg_bench.running.failures import Failure
+from sg_bench.running.jobs import cases_of
 from sg_bench.running.local import InProcess, WorkerProcesses, end_with_parent
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
