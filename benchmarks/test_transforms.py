@@ -1,4 +1,4 @@
-"""How long spoiling takes: the presets for each batch, and the vectorised shuffle against a plain loop over blocks."""
+"""How long corruption takes: the presets for each batch, and the vectorised shuffle against a plain loop over blocks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PAPER, SMALL = (64, 64, 32), (16, 16, 8)
 @pytest.mark.parametrize(("shape", "batch"), [(PAPER, 6), (SMALL, 16)], ids=["64x64x32", "16x16x8"])
 @pytest.mark.parametrize("name", ["models_genesis", "semantic_genesis_keras", "semantic_genesis_pytorch"])
 def test_preset(benchmark: BenchmarkFixture, name: str, shape: Shape, batch: int) -> None:
-    spoiler = preset(name)
+    corruption = preset(name)
     images = torch.rand((batch, 1, *shape), generator=torch.Generator().manual_seed(0))
-    draws = [sample_batch(spoiler, np.random.default_rng(seed).spawn(batch), shape) for seed in range(5)]
-    benchmark(lambda: [spoiler.spoil(images, params) for params in draws])
+    draws = [sample_batch(corruption, np.random.default_rng(seed).spawn(batch), shape) for seed in range(5)]
+    benchmark(lambda: [corruption.corrupt(images, params) for params in draws])
     benchmark.extra_info["batches_a_round"] = len(draws)
 
 
 def test_sampling(benchmark: BenchmarkFixture) -> None:
-    spoiler, rngs = preset("models_genesis"), np.random.default_rng(0).spawn(64)
-    benchmark(sample_batch, spoiler, rngs, PAPER)
+    corruption, rngs = preset("models_genesis"), np.random.default_rng(0).spawn(64)
+    benchmark(sample_batch, corruption, rngs, PAPER)
 
 
 def test_vectorised_shuffle_against_a_loop_over_blocks(benchmark: BenchmarkFixture) -> None:
@@ -48,10 +48,10 @@ def test_vectorised_shuffle_against_a_loop_over_blocks(benchmark: BenchmarkFixtu
 
 
 def _loop(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    spoiled = image.copy()
+    corrupted = image.copy()
     for _ in range(10_000):
         sides = rng.integers(1, [6, 6, 3], endpoint=True)
         starts = rng.integers(0, image.shape - sides, endpoint=True)
         box = tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
-        spoiled[box] = rng.permutation(image[box].ravel()).reshape(sides)
-    return spoiled
+        corrupted[box] = rng.permutation(image[box].ravel()).reshape(sides)
+    return corrupted

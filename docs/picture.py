@@ -27,7 +27,7 @@ PATIENTS = 8
 
 
 def main(work: str, out: str) -> None:
-    """Draw two patterns in eight patients each, and below them what Semantic Genesis makes of spoiled cubes."""
+    """Draw two patterns in eight patients each, and below them what Semantic Genesis makes of corrupted cubes."""
     workspace = Workspace(work)
     folder = next(path for path in sorted(workspace.path("patterns").iterdir()) if path.is_dir())
     figure, axes = plt.subplots(5, PATIENTS, figsize=(PATIENTS * 1.25, 5 * 1.3), squeeze=False)
@@ -36,7 +36,7 @@ def main(work: str, out: str) -> None:
             show(axis, cube)
         axes[row, 0].set_ylabel(f"pattern {label + 1}\n8 patients", fontsize=7)
     inputs, targets, restored = restoration(workspace, folder)
-    for row, (name, images) in enumerate((("spoiled", inputs), ("restored", restored), ("target", targets)), start=2):
+    for row, (name, images) in enumerate((("corrupted", inputs), ("restored", restored), ("target", targets)), start=2):
         for axis, image in zip(axes[row], images, strict=False):
             show(axis, image)
         axes[row, 0].set_ylabel(name, fontsize=7)

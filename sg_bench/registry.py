@@ -291,7 +291,7 @@ METHODS = Registry(
         "models_genesis": Entry(
             "sg_bench.methods.configs:ModelsGenesisConfig",
             "sg_bench.methods.models_genesis:ModelsGenesis",
-            "restores spoiled random crops (Zhou et al. 2019)",
+            "restores corrupted random crops (Zhou et al. 2019)",
         ),
         "models_genesis_published": Entry(
             "sg_bench.methods.published_config:ModelsGenesisPublishedConfig",
@@ -322,7 +322,7 @@ METHODS = Registry(
         "semantic_genesis": Entry(
             "sg_bench.methods.configs:SemanticGenesisConfig",
             "sg_bench.methods.semantic_genesis:SemanticGenesis",
-            "classifies self-discovered patterns and restores them when spoiled (Haghighi et al. 2020)",
+            "classifies self-discovered patterns and restores them when corrupted (Haghighi et al. 2020)",
         ),
         "semantic_genesis_published": Entry(
             "sg_bench.methods.published_config:SemanticGenesisPublishedConfig",
@@ -342,7 +342,7 @@ METHODS = Registry(
         "self_restoration": Entry(
             "sg_bench.methods.configs:SelfRestorationConfig",
             "sg_bench.methods.self_restoration:SelfRestoration",
-            "restores self-discovered patterns when spoiled: semantic_genesis without classification",
+            "restores self-discovered patterns when corrupted: semantic_genesis without classification",
         ),
     },
     group="sg_bench.methods",

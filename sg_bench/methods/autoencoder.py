@@ -20,7 +20,7 @@ from sg_bench.networks.build import encoder, unet
 
 
 class Autoencoder(Restoration):
-    """Restores what it is given, unspoiled; mean squared error."""
+    """Restores what it is given, uncorrupted; mean squared error."""
 
     config: AutoencoderConfig
 

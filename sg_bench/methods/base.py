@@ -1,6 +1,6 @@
 """What a method is: a way to obtain an initialisation. It knows nothing of Ray, files, tasks or tables.
 
-A plugin subclasses `Method`, or `Restoration` if it spoils images and restores them, and states its batch and loss.
+A plugin subclasses `Method`, or `Restoration` if it corrupts images and restores them, and states its batch and loss.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Method(ABC):
 
 
 class Restoration(Method):
-    """A method that spoils images and learns to restore them: mean squared error to the target."""
+    """A method that corrupts images and learns to restore them: mean squared error to the target."""
 
     def network(self) -> nn.Module:
         """Return the papers' U-Net, in two or three dimensions."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from sg_bench.errors import UsageError
 from sg_bench.recipes import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
-from sg_bench.transforms import settings as spoiling
+from sg_bench.transforms import settings as corruptions
 
 Ingredient = Literal["corpus", "patterns", "weights"]
 FILM = (224, 224, 1)
@@ -82,7 +82,7 @@ class ModelsGenesisConfig(CropsConfig):
         # Blocks of 1 to 22 pixels a side: 700 of them change as large a part of a film as 10 000 do of a cube.
         "transforms": {"shuffle": {"blocks": 700}},
     }
-    transforms: spoiling.ModelsGenesis = spoiling.ModelsGenesis()
+    transforms: corruptions.ModelsGenesis = corruptions.ModelsGenesis()
     training: Training = Training(
         optimiser=Optimiser(name="sgd", lr=1.0), schedule=Schedule(name="step"), batch_size=6, norm_eval="running"
     )
@@ -91,20 +91,20 @@ class ModelsGenesisConfig(CropsConfig):
 class InpaintingConfig(CropsConfig):
     """Models Genesis' in-painting alone, with Adam (protocol C.6 [C]: the papers' own settings are unpublished)."""
 
-    in_painting: spoiling.Painting = spoiling.ModelsGenesis().in_painting
+    in_painting: corruptions.Painting = corruptions.ModelsGenesis().in_painting
 
 
 class PatchShufflingConfig(CropsConfig):
     """Context restoration: 10 swaps of 8x8x4 patches (protocol C.7 [C]), of 8x8 in films."""
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "patch_swap": {"patch": (8, 8, 1)}}
-    patch_swap: spoiling.PatchSwap = spoiling.PatchSwap()
+    patch_swap: corruptions.PatchSwap = corruptions.PatchSwap()
 
 
 class RotationConfig(CropsConfig):
     """Four turns in the plane (protocol C.8 [C]), or ten about all axes of cubic crops (C.8 [V code])."""
 
-    turns: spoiling.QuarterTurns = spoiling.QuarterTurns()
+    turns: corruptions.QuarterTurns = corruptions.QuarterTurns()
 
     @model_validator(mode="after")
     def _has_turns(self) -> RotationConfig:
@@ -118,7 +118,7 @@ class RubiksCubeConfig(CropsConfig):
 
     dimensions: ClassVar[frozenset[int]] = frozenset({3})
     crops: CropRule = CropRule(cube=(128, 128, 64))
-    cube: spoiling.RubiksCube = spoiling.RubiksCube()
+    cube: corruptions.RubiksCube = corruptions.RubiksCube()
     weight_order: float = Field(default=0.5, ge=0)
     """Of the permutation's cross-entropy (C.9 [R])."""
     weight_turned: float = Field(default=0.5, ge=0)
@@ -129,7 +129,7 @@ class MaskedAutoencoderConfig(CropsConfig):
     """60 % of the patches blanked (arXiv:2301.03580, section 4); a patch is as large as the encoder's total stride."""
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "mask": {"patch": 32}}
-    mask: spoiling.PatchMask = spoiling.PatchMask()
+    mask: corruptions.PatchMask = corruptions.PatchMask()
 
 
 class SemanticsConfig(Model):
@@ -159,7 +159,7 @@ class SemanticGenesisConfig(MethodConfig):
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus", "patterns"})
     preset: Literal["semantic_genesis_keras", "semantic_genesis_pytorch"] = "semantic_genesis_keras"
     """The two official ports paint differently; the papers' numbers most likely come from Keras."""
-    transforms: spoiling.SemanticGenesisPyTorch = spoiling.SemanticGenesisKeras()
+    transforms: corruptions.SemanticGenesisPyTorch = corruptions.SemanticGenesisKeras()
     """Settings of the chosen preset."""
     semantics: SemanticsConfig = SemanticsConfig()
     training: Training = Training(batch_size=8, schedule=Schedule(every=20))
@@ -172,7 +172,7 @@ class SemanticGenesisConfig(MethodConfig):
         if not isinstance(given, dict) or isinstance(given.get("transforms"), Model):
             return given
         torch_port = given.get("preset") == "semantic_genesis_pytorch"
-        preset = spoiling.SemanticGenesisPyTorch if torch_port else spoiling.SemanticGenesisKeras
+        preset = corruptions.SemanticGenesisPyTorch if torch_port else corruptions.SemanticGenesisKeras
         overlay = given.get("transforms", {})
         return {**given, "transforms": merged(preset().model_dump(), overlay) if isinstance(overlay, dict) else overlay}
 

@@ -21,7 +21,7 @@ class ModelsGenesis(Restoration):
 
     def __init__(self, config: ModelsGenesisConfig, classes: int = 0) -> None:
         super().__init__(config, classes)
-        self.spoiler = preset("models_genesis", config.transforms)
+        self.corruption = preset("models_genesis", config.transforms)
 
     def sampling(self) -> Sampling:
         """Return random cubes of every volume."""
@@ -29,9 +29,9 @@ class ModelsGenesis(Restoration):
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
         """Return what is done to one cube."""
-        return self.spoiler.sample(rng, shape)
+        return self.corruption.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the spoiled cubes and their clean originals (flipped alike)."""
-        inputs, targets = self.spoiler.spoil(images, params)
+        """Return the corrupted cubes and their clean originals (flipped alike)."""
+        inputs, targets = self.corruption.corrupt(images, params)
         return Batch(inputs, targets, labels)

@@ -1,4 +1,4 @@
-"""Self-classification: Semantic Genesis without restoration. The papers' ablation, on the same cubes, spoiled alike.
+"""Self-classification: Semantic Genesis without restoration. The papers' ablation, on the same cubes, corrupted alike.
 
 Source: Haghighi et al., arXiv:2007.06959, section 4 (ablation); settings in protocol C.3 and C.4.
 """

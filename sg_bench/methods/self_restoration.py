@@ -1,4 +1,4 @@
-"""Self-restoration: Semantic Genesis without its classes. The papers' ablation, on the same cubes, spoiled alike.
+"""Self-restoration: Semantic Genesis without its classes. The papers' ablation, on the same cubes, corrupted alike.
 
 Source: Haghighi et al., arXiv:2007.06959, section 4 (ablation); settings in protocol C.3 and C.4. In the published
 tables the row of this name is Models Genesis, which differs in crops, transforms and optimiser.

@@ -1,4 +1,4 @@
-"""Semantic Genesis: classify self-discovered anatomical patterns and restore them when spoiled.
+"""Semantic Genesis: classify self-discovered anatomical patterns and restore them when corrupted.
 
 Source: Haghighi et al., "Learning Semantics-enriched Representation via Self-discovery, Self-classification, and
 Self-restoration", MICCAI 2020, arXiv:2007.06959; settings in protocol C.2 to C.4.
@@ -24,7 +24,7 @@ class SemanticGenesis(Method):
 
     def __init__(self, config: SemanticGenesisConfig, classes: int) -> None:
         super().__init__(config, classes)
-        self.spoiler = preset(config.preset, config.transforms.model_dump())
+        self.corruption = preset(config.preset, config.transforms.model_dump())
 
     def network(self) -> nn.Module:
         """Return the U-Net with a pattern head at its bottleneck."""
@@ -40,11 +40,11 @@ class SemanticGenesis(Method):
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
         """Return what is done to one cube."""
-        return self.spoiler.sample(rng, shape)
+        return self.corruption.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the spoiled cubes, their clean originals and their pseudo-labels."""
-        inputs, targets = self.spoiler.spoil(images, params)
+        """Return the corrupted cubes, their clean originals and their pseudo-labels."""
+        inputs, targets = self.corruption.corrupt(images, params)
         return Batch(inputs, targets, labels)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:

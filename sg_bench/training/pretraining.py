@@ -50,7 +50,7 @@ class Pretraining:
         method: what to learn.
         network: its network, with fresh weights.
         train: the cubes to learn from.
-        validation: the cubes that early stopping looks at, spoiled alike every time.
+        validation: the cubes that early stopping looks at, corrupted alike every time.
         device: where to compute.
     """
 
@@ -70,7 +70,7 @@ class Pretraining:
         """Change nothing: a corpus is the same in every epoch."""
 
     def batch(self, part: Part, draws: list[Draw]) -> Batch:
-        """Return the spoiled cubes of `draws`, their targets and labels."""
+        """Return the corrupted cubes of `draws`, their targets and labels."""
         indices = [draw.index for draw in draws]
         images = on_device(self.cubes[part].images(indices), self.device)
         labels = torch.from_numpy(self.cubes[part].labels(indices)).to(self.device)

@@ -1,6 +1,6 @@
 """The contract of a transform: random parameters and their pure application are two functions.
 
-So every spoiled image can be replayed from its parameters, and a batch equals its samples spoiled one by one, bit for
+So every corrupted image can be replayed from its parameters, and a batch equals its samples corrupted one by one, bit for
 bit. Whatever is random for each voxel grows from an integer seed among the parameters (`noise.py`).
 """
 
@@ -22,7 +22,7 @@ Params = dict[str, NDArray[Any]]
 
 
 class Transform(ABC):
-    """One way to spoil images, or a composition of several."""
+    """One way to corrupt images, or a composition of several."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
@@ -30,7 +30,7 @@ class Transform(ABC):
 
     @abstractmethod
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the spoiled `images`, without chance and without changing `images`.
+        """Return the corrupted `images`, without chance and without changing `images`.
 
         Args:
             images: (B, C, X, Y, Z), floating, in [0, 1], on any device; an X-ray is an image with Z = 1.
@@ -42,7 +42,7 @@ class Transform(ABC):
 
 
 class Sampler(Protocol):
-    """Whatever draws parameters: a transform or a spoiler."""
+    """Whatever draws parameters: a transform or a corruption."""
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
         """Draw the parameters of one image of `shape` (x, y, z)."""

@@ -41,7 +41,7 @@ class Sometimes(Transform):
         return {"on": np.asarray(rng.random() < self.probability), **self.part.sample(rng, shape)}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return `images`, those with `on` (B,) spoiled."""
+        """Return `images`, those with `on` (B,) corrupted."""
         inner = {key: value for key, value in params.items() if key != "on"}
         return _applied_where(params["on"], self.part, images, inner)
 
@@ -60,32 +60,32 @@ class OneOf(Transform):
         return {"choice": choice, **_sampled(self.parts, rng, shape)}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return `images`, each spoiled by the part that `choice` (B,) names."""
+        """Return `images`, each corrupted by the part that `choice` (B,) names."""
         for number, (name, part) in enumerate(self.parts.items()):
             images = _applied_where(params["choice"] == number, part, images, part_of(params, name))
         return images
 
 
 @dataclass(frozen=True)
-class Spoiler:
+class Corruption:
     """Turns images into pairs: what the network sees, and what it shall restore."""
 
     name: str
     pose: Transform
     """Changes input and target alike."""
-    damage: Transform
+    corruption: Transform
     """Changes the input alone."""
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
         """Draw the parameters of one image of `shape` (x, y, z), from `rng` alone."""
-        return _sampled({"pose": self.pose, "damage": self.damage}, rng, shape)
+        return _sampled({"pose": self.pose, "corruption": self.corruption}, rng, shape)
 
-    def spoil(self, images: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def corrupt(self, images: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return (inputs, targets), each like `images`, without changing `images` (which may itself be the targets).
 
         Args:
             images: (B, C, X, Y, Z), floating, in [0, 1], on any device.
-            params: as `sample_batch` draws them from this spoiler: one for each image.
+            params: as `sample_batch` draws them from this corruption: one for each image.
 
         Raises:
             ValueError: `images` has another number of axes, or `params` belongs to a batch of another size.
@@ -97,7 +97,7 @@ class Spoiler:
                 f"and there are parameters for {sorted(sizes)}"
             )
         targets = self.pose.apply(images, part_of(params, "pose"))
-        return self.damage.apply(targets, part_of(params, "damage")), targets
+        return self.corruption.apply(targets, part_of(params, "corruption")), targets
 
 
 def _sampled(parts: Mapping[str, Transform], rng: np.random.Generator, shape: Shape) -> Params:
@@ -108,10 +108,10 @@ def _sampled(parts: Mapping[str, Transform], rng: np.random.Generator, shape: Sh
 
 
 def _applied_where(chosen: Tensor, part: Transform, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    """Return a copy of `images` in which `part` has spoiled those with `chosen` (B,), and `images` if none is."""
+    """Return a copy of `images` in which `part` has corrupted those with `chosen` (B,), and `images` if none is."""
     rows = chosen.nonzero()[:, 0]
     if not len(rows):
         return images
     place = rows.to(images.device)
-    spoiled = part.apply(images[place], {key: value[rows.to(value.device)] for key, value in params.items()})
-    return images.index_copy(0, place, spoiled)
+    corrupted = part.apply(images[place], {key: value[rows.to(value.device)] for key, value in params.items()})
+    return images.index_copy(0, place, corrupted)

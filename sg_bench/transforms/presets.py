@@ -1,4 +1,4 @@
-"""The papers' whole recipes for spoiling, by name."""
+"""The papers' whole recipes for corruption, by name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.transforms import settings
 from sg_bench.transforms.bezier import BezierIntensity
-from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Spoiler
+from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Corruption
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.painting import InPainting, OutPainting
 from sg_bench.transforms.shuffle import LocalShuffle
 
 
-def preset(name: str, config: settings.PresetSettings | Mapping[str, Any] | None = None) -> Spoiler:
-    """Return the spoiler called `name`.
+def preset(name: str, config: settings.PresetSettings | Mapping[str, Any] | None = None) -> Corruption:
+    """Return the corruption called `name`.
 
     Args:
         name: models_genesis, semantic_genesis_keras or semantic_genesis_pytorch.
@@ -37,21 +37,21 @@ def preset(name: str, config: settings.PresetSettings | Mapping[str, Any] | None
     return build(name, config)
 
 
-def _models_genesis(name: str, config: settings.ModelsGenesis) -> Spoiler:
+def _models_genesis(name: str, config: settings.ModelsGenesis) -> Corruption:
     """Zhou et al. 2019 (arXiv:1908.06912), section 2 and official code."""
     paint = OneOf(
         {"in_painting": InPainting(config.in_painting), "out_painting": OutPainting(config.out_painting)},
         {"in_painting": config.in_painting_share, "out_painting": 1 - config.in_painting_share},
     )
-    damage = {
+    corruption = {
         "shuffle": Sometimes(LocalShuffle(config.shuffle), config.shuffle_probability),
         "bezier": Sometimes(BezierIntensity(config.bezier), config.bezier_probability),
         "painting": Sometimes(paint, config.painting_probability),
     }
-    return Spoiler(name, pose=Chain({"flip": Flip(config.flip)}), damage=Chain(damage))
+    return Corruption(name, pose=Chain({"flip": Flip(config.flip)}), corruption=Chain(corruption))
 
 
-def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Spoiler:
+def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Corruption:
     """Haghighi et al. 2020 (arXiv:2007.06959), official code in both editions: the settings make the difference."""
     one = OneOf(
         {
@@ -61,10 +61,10 @@ def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Spo
             "out_painting": OutPainting(config.out_painting),
         }
     )
-    return Spoiler(name, pose=Chain({}), damage=Chain({"elastic": ElasticDeformation(config.elastic), "one": one}))
+    return Corruption(name, pose=Chain({}), corruption=Chain({"elastic": ElasticDeformation(config.elastic), "one": one}))
 
 
-_PRESETS: dict[str, tuple[type[settings.PresetSettings], Callable[[str, Any], Spoiler]]] = {
+_PRESETS: dict[str, tuple[type[settings.PresetSettings], Callable[[str, Any], Corruption]]] = {
     "models_genesis": (settings.ModelsGenesis, _models_genesis),
     "semantic_genesis_keras": (settings.SemanticGenesisKeras, _semantic_genesis),
     "semantic_genesis_pytorch": (settings.SemanticGenesisPyTorch, _semantic_genesis),

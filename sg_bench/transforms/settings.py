@@ -1,7 +1,7 @@
-"""What can be set about spoiling: every official constant, with its default. Imports no torch.
+"""What can be set about corruption: every official constant, with its default. Imports no torch.
 
-Lengths are shares of the image's own sides wherever the official code allows it, so that the same settings spoil a
-16x16x8 patch as they spoil the papers' 64x64x32, where they give exactly the official numbers.
+Lengths are shares of the image's own sides wherever the official code allows it, so that the same settings corrupt a
+16x16x8 patch as they corrupt the papers' 64x64x32, where they give exactly the official numbers.
 
 Source: the official code of Models Genesis (Zhou et al. 2019, arXiv:1908.06912) and of Semantic Genesis (Haghighi et
 al. 2020, arXiv:2007.06959), the latter in its Keras and its PyTorch edition, which differ in painting. What belongs to
@@ -42,7 +42,7 @@ class Bezier(Model):
 
 
 class Shuffle(Model):
-    """Small blocks whose voxels change places; each block reads the unspoilt image, later blocks overwrite."""
+    """Small blocks whose voxels change places; each block reads the uncorrupted image, later blocks overwrite."""
 
     blocks: Positive = 10_000
     """10 000 change 82 % of a 64x64x32 cube (Models Genesis), 5 change 0.1 % (Semantic Genesis)."""

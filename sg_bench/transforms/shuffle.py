@@ -19,7 +19,7 @@ class LocalShuffle(Transform):
     """Permute the voxels inside small blocks at random places.
 
     Each side of a block is 1 to max(side // divisor, floor) voxels, each start is uniform over the places where the
-    block fits. Every block reads the unspoilt image; where blocks overlap, the last one stands.
+    block fits. Every block reads the uncorrupted image; where blocks overlap, the last one stands.
 
     Source: Models Genesis (arXiv:1908.06912), section 2, with 10 000 blocks; Semantic Genesis' official code, with 5.
     """

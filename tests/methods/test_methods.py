@@ -177,7 +177,7 @@ class TestTraining:
 
 
 class TestSampling:
-    def test_the_auto_encoder_sees_whole_volumes_unspoiled(self) -> None:
+    def test_the_auto_encoder_sees_whole_volumes_uncorrupted(self) -> None:
         method = small("autoencoder", shape=(32, 32, 16))
         assert method.sampling() == WholeVolumes((32, 32, 16))
         batch = made(method)

@@ -51,7 +51,7 @@ def test_a_batch_is_made_of_its_draws_and_nothing_else(semantic: Make) -> None:
     assert not torch.equal(learner.batch("train", draws([2, 0, 7], seed=1)).inputs, one.inputs)
 
 
-def test_a_samples_spoiling_does_not_depend_on_its_neighbours_in_the_batch(semantic: Make) -> None:
+def test_a_samples_corruption_does_not_depend_on_its_neighbours_in_the_batch(semantic: Make) -> None:
     learner = semantic()
     whole = learner.batch("train", draws([2, 0, 7])).inputs
     alone = learner.batch("train", [draws([2, 0, 7])[1]]).inputs

@@ -18,7 +18,7 @@ from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Transform, sample_batch
 from sg_bench.transforms.bezier import BezierIntensity
-from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Spoiler
+from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Corruption
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.masking import PatchMask
@@ -43,7 +43,7 @@ TRANSFORMS: dict[str, Transform] = {
     "one_of": OneOf({"bezier": BezierIntensity(_MODELS.bezier), "painting": InPainting(_KERAS.in_painting)}),
 }
 for _name in ("models_genesis", "semantic_genesis_keras", "semantic_genesis_pytorch"):
-    TRANSFORMS[_name] = preset(_name, {"shuffle": {"blocks": 300}}).damage
+    TRANSFORMS[_name] = preset(_name, {"shuffle": {"blocks": 300}}).corruption
 
 every = pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
 shapes = st.tuples(st.integers(8, 20), st.integers(8, 20), st.integers(1, 10))
@@ -73,15 +73,15 @@ def two_threads() -> Iterator[None]:
 @every
 @examples(max_examples=15, deadline=None)
 @given(shape=shapes, seed=st.integers(0, 2**32), channels=st.integers(1, 2))
-def test_spoiling_keeps_shape_type_and_range_and_leaves_the_input_alone(
+def test_corruption_keeps_shape_type_and_range_and_leaves_the_input_alone(
     transform: Transform, shape: Shape, seed: int, channels: int
 ) -> None:
     images = random_images(3, shape, seed, channels)
     params = sample_batch(transform, generators(3, seed), shape)
     before, params_before = images.clone(), {key: value.clone() for key, value in params.items()}
-    spoiled = transform.apply(images, params)
-    assert (spoiled.shape, spoiled.dtype, spoiled.device) == (images.shape, images.dtype, images.device)
-    assert 0 <= float(spoiled.min()) <= float(spoiled.max()) <= 1
+    corrupted = transform.apply(images, params)
+    assert (corrupted.shape, corrupted.dtype, corrupted.device) == (images.shape, images.dtype, images.device)
+    assert 0 <= float(corrupted.min()) <= float(corrupted.max()) <= 1
     assert torch.equal(images, before)
     assert all(torch.equal(params[key], params_before[key]) for key in params)
 
@@ -89,7 +89,7 @@ def test_spoiling_keeps_shape_type_and_range_and_leaves_the_input_alone(
 @every
 @examples(max_examples=15, deadline=None)
 @given(shape=shapes, seed=st.integers(0, 2**32))
-def test_a_batch_equals_its_samples_spoiled_alone_bit_for_bit(transform: Transform, shape: Shape, seed: int) -> None:
+def test_a_batch_equals_its_samples_corrupted_alone_bit_for_bit(transform: Transform, shape: Shape, seed: int) -> None:
     images = random_images(5, shape, seed)
     params = sample_batch(transform, generators(5, seed), shape)
     together = transform.apply(images, params)
@@ -130,9 +130,9 @@ def test_no_global_generator_is_touched(transform: Transform) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floating_types_stay_what_they_are(transform: Transform, dtype: torch.dtype) -> None:
     images = random_images(4, (16, 16, 8)).to(dtype)
-    spoiled = transform.apply(images, sample_batch(transform, generators(4), (16, 16, 8)))
-    assert spoiled.dtype == dtype
-    assert 0 <= float(spoiled.min()) <= float(spoiled.max()) <= 1
+    corrupted = transform.apply(images, sample_batch(transform, generators(4), (16, 16, 8)))
+    assert corrupted.dtype == dtype
+    assert 0 <= float(corrupted.min()) <= float(corrupted.max()) <= 1
 
 
 @every
@@ -150,17 +150,17 @@ def test_an_empty_batch_is_refused_with_its_reason() -> None:
         sample_batch(TRANSFORMS["flip"], [], (16, 16, 8))
 
 
-def test_a_spoiler_refuses_parameters_of_another_batch() -> None:
-    spoiler = preset("models_genesis")
-    params = sample_batch(spoiler, generators(3), (16, 16, 8))
+def test_a_corruption_refuses_parameters_of_another_batch() -> None:
+    corruption = preset("models_genesis")
+    params = sample_batch(corruption, generators(3), (16, 16, 8))
     with pytest.raises(ValueError, match=r"parameters for \[3\]"):
-        spoiler.spoil(random_images(4, (16, 16, 8)), params)
+        corruption.corrupt(random_images(4, (16, 16, 8)), params)
     with pytest.raises(ValueError, match=r"must be \(B, C, X, Y, Z\)"):
-        spoiler.spoil(random_images(3, (16, 16, 8))[0], params)
+        corruption.corrupt(random_images(3, (16, 16, 8))[0], params)
 
 
 def test_an_empty_chain_returns_the_images_themselves() -> None:
     images = random_images(2, (8, 8, 8))
-    nothing = Spoiler("nothing", pose=Chain({}), damage=Chain({}))
-    inputs, targets = nothing.spoil(images, sample_batch(nothing, generators(2), (8, 8, 8)))
+    nothing = Corruption("nothing", pose=Chain({}), corruption=Chain({}))
+    inputs, targets = nothing.corrupt(images, sample_batch(nothing, generators(2), (8, 8, 8)))
     assert inputs is targets is images

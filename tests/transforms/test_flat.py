@@ -12,7 +12,7 @@ from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.bezier import BezierIntensity
-from sg_bench.transforms.compose import Spoiler
+from sg_bench.transforms.compose import Corruption
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.painting import InPainting, OutPainting
 from sg_bench.transforms.presets import preset
@@ -36,7 +36,7 @@ def films(shape: Shape, count: int = 4) -> Tensor:
     return torch.from_numpy((smooth + noise).astype(np.float32))
 
 
-def presets() -> dict[str, Spoiler]:
+def presets() -> dict[str, Corruption]:
     models, semantic = ModelsGenesisConfig(dimension=2), SemanticGenesisConfig(dimension=2)
     return {
         "models_genesis": preset("models_genesis", models.transforms),
@@ -47,14 +47,14 @@ def presets() -> dict[str, Spoiler]:
 
 @both
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_spoils_films_within_range_and_each_as_it_would_alone(name: str, shape: Shape) -> None:
-    spoiler, images = presets()[name], films(shape)
-    params = sample_batch(spoiler, generators(4), shape)
-    inputs, targets = spoiler.spoil(images, params)
+def test_every_preset_corrupts_films_within_range_and_each_as_it_would_alone(name: str, shape: Shape) -> None:
+    corruption, images = presets()[name], films(shape)
+    params = sample_batch(corruption, generators(4), shape)
+    inputs, targets = corruption.corrupt(images, params)
     assert inputs.shape == targets.shape == images.shape
     assert 0 <= inputs.min() <= inputs.max() <= 1
     assert (inputs != targets).flatten(1).any(1).sum() >= 3
-    alone = spoiler.spoil(images[1:2], {key: value[1:2] for key, value in params.items()})[0]
+    alone = corruption.corrupt(images[1:2], {key: value[1:2] for key, value in params.items()})[0]
     assert torch.equal(alone, inputs[1:2])
 
 

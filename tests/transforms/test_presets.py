@@ -12,7 +12,7 @@ from torch import Tensor
 from sg_bench.errors import UsageError
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import part_of, sample_batch
-from sg_bench.transforms.compose import Spoiler
+from sg_bench.transforms.compose import Corruption
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.presets import preset
 
@@ -20,8 +20,8 @@ SMALL = (16, 16, 8)
 NAMES = ["models_genesis", "semantic_genesis_keras", "semantic_genesis_pytorch"]
 
 
-def drawn(spoiler: Spoiler, count: int, seed: int = 0) -> dict[str, Tensor]:
-    return sample_batch(spoiler, np.random.default_rng(seed).spawn(count), SMALL)
+def drawn(corruption: Corruption, count: int, seed: int = 0) -> dict[str, Tensor]:
+    return sample_batch(corruption, np.random.default_rng(seed).spawn(count), SMALL)
 
 
 def ramps(count: int) -> Tensor:
@@ -30,7 +30,7 @@ def ramps(count: int) -> Tensor:
 
 
 def test_models_genesis_applies_each_part_with_its_own_chance() -> None:
-    params = part_of(drawn(preset("models_genesis"), 4000), "damage")
+    params = part_of(drawn(preset("models_genesis"), 4000), "corruption")
     shares = {name: float(params[f"{name}.on"].double().mean()) for name in ("shuffle", "bezier", "painting")}
     assert shares == pytest.approx({"shuffle": 0.5, "bezier": 0.9, "painting": 0.9}, abs=0.025)
     assert float((params["painting.choice"] == 0).double().mean()) == pytest.approx(0.2, abs=0.025)
@@ -39,19 +39,19 @@ def test_models_genesis_applies_each_part_with_its_own_chance() -> None:
 
 
 def test_models_genesis_parameters_that_say_nothing_change_nothing() -> None:
-    spoiler = preset("models_genesis", {"shuffle": {"blocks": 50}})
-    params = drawn(spoiler, 1500)
-    inputs, targets = spoiler.spoil(ramps(1500), params)
+    corruption = preset("models_genesis", {"shuffle": {"blocks": 50}})
+    params = drawn(corruption, 1500)
+    inputs, targets = corruption.corrupt(ramps(1500), params)
     same = (inputs == targets).flatten(1).all(1)
-    idle = ~torch.stack([params[f"damage.{name}.on"] for name in ("shuffle", "bezier", "painting")]).any(0)
+    idle = ~torch.stack([params[f"corruption.{name}.on"] for name in ("shuffle", "bezier", "painting")]).any(0)
     assert same[idle].all()
     assert float(same.double().mean()) == pytest.approx(0.0055, abs=0.005)
 
 
 def test_flips_mirror_x_and_y_of_input_and_target_and_never_z() -> None:
-    spoiler = preset("models_genesis", {"shuffle_probability": 0, "bezier_probability": 0, "painting_probability": 0})
-    params, images = drawn(spoiler, 400), ramps(400)
-    inputs, targets = spoiler.spoil(images, params)
+    corruption = preset("models_genesis", {"shuffle_probability": 0, "bezier_probability": 0, "painting_probability": 0})
+    params, images = drawn(corruption, 400), ramps(400)
+    inputs, targets = corruption.corrupt(images, params)
     assert torch.equal(inputs, targets)
     for image, target, (x, y) in zip(images, targets, params["pose.flip.flipped"].tolist(), strict=True):
         assert torch.equal(target, image.flip([axis for axis, chosen in ((1, x), (2, y)) if chosen]))
@@ -66,21 +66,21 @@ def test_flips_happen_as_often_as_up_to_three_draws_make_them() -> None:
 
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_semantic_genesis_deforms_the_input_only_then_does_one_of_four(name: str) -> None:
-    spoiler = preset(name)
-    params, images = drawn(spoiler, 2000), ramps(2000)
-    shares = torch.bincount(params["damage.one.choice"]).double() / 2000
+    corruption = preset(name)
+    params, images = drawn(corruption, 2000), ramps(2000)
+    shares = torch.bincount(params["corruption.one.choice"]).double() / 2000
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.04)
     few = {key: value[:200] for key, value in params.items()}
-    inputs, targets = spoiler.spoil(images[:200], few)
+    inputs, targets = corruption.corrupt(images[:200], few)
     assert torch.equal(targets, images[:200])
     assert (inputs != targets).flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_small_patch_needs_no_settings_of_its_own(name: str) -> None:
-    spoiler = preset(name)
+    corruption = preset(name)
     images = ramps(24)
-    inputs, _ = spoiler.spoil(images, drawn(spoiler, 24))
+    inputs, _ = corruption.corrupt(images, drawn(corruption, 24))
     changed = (inputs != images).flatten(1).double().mean(1)
     assert inputs.shape == images.shape
     assert float(changed.median()) > 0.3

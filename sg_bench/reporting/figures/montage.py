@@ -1,4 +1,4 @@
-"""What a method sees: segmentations beside the truth, and images spoiled and restored in pretraining.
+"""What a method sees: segmentations beside the truth, and images corrupted and restored in pretraining.
 
 Cases are picked by the order of their ids alone, never by how well they came out.
 """
@@ -30,13 +30,13 @@ TRIPLETS = 2
 """Restored examples of each method."""
 DASHES = (0, (2.2, 1.4))
 PARTS = ("inputs", "outputs", "targets")
-CALLED = ("spoiled", "restored", "target")
+CALLED = ("corrupted", "restored", "target")
 PICKED = "Cases stand at even distances in the order of their ids; none was chosen by its result."
 SHOWN = "Middle slice of the target, the patient's right on the left; Dice is that of the whole test image."
 BLIND = "Grey: the predicted probability, black 0 to white 1, since the images are not at hand."
 KEPT = (
-    "Middle slices of cubes that pretraining kept for validation (of its own, where it kept none), spoiled as the "
-    "method spoils them; black 0, white 1."
+    "Middle slices of cubes that pretraining kept for validation (of its own, where it kept none), corrupted as the "
+    "method corrupts them; black 0, white 1."
 )
 
 

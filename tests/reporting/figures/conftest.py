@@ -184,8 +184,8 @@ def fill(workspace: Workspace, make_store: Callable[..., Any]) -> tuple[Evidence
         targets = np.stack([blob((32, 32), rng.uniform(8, 24, 2).tolist(), (9, 6)) for _ in range(8)]).astype(
             np.float32
         )
-        spoiled = np.where(np.kron(rng.random((8, 8, 8)) < 0.3, np.ones((4, 4))), 0, targets)
-        np.savez(folder / "examples.npz", inputs=spoiled, outputs=(targets + spoiled) / 2, targets=targets)
+        corrupted = np.where(np.kron(rng.random((8, 8, 8)) < 0.3, np.ones((4, 4))), 0, targets)
+        np.savez(folder / "examples.npz", inputs=corrupted, outputs=(targets + corrupted) / 2, targets=targets)
     return evidence, workspace
 
 
