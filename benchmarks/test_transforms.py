@@ -1,4 +1,4 @@
-"""How long corruption takes: the presets for each batch, and the vectorised shuffle against a plain loop over blocks."""
+"""How long corrupting takes: the presets for each batch, and the vectorised shuffle against a loop over blocks."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SpatialDims = Literal[2, 3]
+"""2: films, or slices of volumes; 3: volumes."""
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Shape = tuple[Positive, Positive, Positive]
@@ -48,7 +50,7 @@ class Dimensional(Model):
     flat: ClassVar[dict[str, Any]] = {}
     """Where `dimension` is 2, this lies over the defaults and beneath whatever is given, key by key."""
 
-    dimension: Literal[2, 3] = 3
+    dimension: SpatialDims = 3
     """3: volumes (x, y, z); 2: films, or slices of volumes, (x, y, 1)."""
 
     @model_validator(mode="before")

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Border, Fraction, Model, Positive, Preparation, Shape, Split, Training, merged
+from sg_bench.recipes import Border, Fraction, Model, Positive, Preparation, Shape, SpatialDims, Split, Training, merged
 
 Kind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)
@@ -129,7 +129,7 @@ class Task(Model):
     """Changes whenever a result would."""
     title: str
     kind: Kind
-    dimension: Literal[2, 3] = 3
+    dimension: SpatialDims = 3
     """Of the network: 2 for films, and for volumes slice by slice."""
     data: DataChoice
     preparation: Preparation = Preparation()

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import unet
-from sg_bench.networks.weights import split_state
+from sg_bench.networks.weights import StateDict, split_state
 from sg_bench.recipes import CropRule, Shape, Stage
 
 Params = dict[str, np.ndarray[Any, Any]]
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class Method(ABC):
         """
         return self.backbone(network).features(batch.inputs)[-1]
 
-    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+    def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return the encoder's and the decoder's tensors; the decoder's are empty if it was not trained."""
         return split_state(self.backbone(network).state_dict())
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Sampling, State
+from sg_bench.methods.base import Batch, Losses, Method, Sampling
 from sg_bench.methods.published_config import PublishedConfig
 from sg_bench.networks.published.files import find
 from sg_bench.networks.published.fitting import FileReport, network_of, read_into
-from sg_bench.networks.weights import split_state
+from sg_bench.networks.weights import StateDict, split_state
 from sg_bench.recipes import Stage
 from sg_bench.workspace import Workspace
 
@@ -39,7 +39,7 @@ class Published(Method):
         shown = f"{config.weights} ({path.relative_to(workspace.root)})"
         return read_into(network, path, config.architecture, decoder=config.decoder, sha256=config.sha256, shown=shown)
 
-    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+    def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return the encoder's and the decoder's tensors; the decoder's are empty if none was read."""
         encoder, decoder = split_state(network.state_dict())
         return encoder, decoder if self.config.decoder else {}

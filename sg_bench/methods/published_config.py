@@ -13,7 +13,7 @@ from sg_bench.errors import DataError
 from sg_bench.methods.configs import Ingredient, MethodConfig
 from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, Weights
 from sg_bench.networks.published.files import find
-from sg_bench.recipes import Model, Training
+from sg_bench.recipes import Model, SpatialDims, Training
 from sg_bench.workspace import Workspace
 
 
@@ -112,7 +112,7 @@ class ImageNetConfig(PublishedConfig):
     """ResNet-18 trained on ImageNet with labels; for films and slices."""
 
     dimensions: ClassVar[frozenset[int]] = frozenset({2})
-    dimension: Literal[2, 3] = 2
+    dimension: SpatialDims = 2
 
     named: ClassVar[str] = "imagenet"
 

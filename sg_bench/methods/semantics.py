@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling, State
+from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
 from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
+from sg_bench.networks.weights import StateDict
 from sg_bench.recipes import Shape, Stage, Training
 
 WARM_UP = "warm-up"
@@ -115,7 +116,7 @@ class WithSemantics(Method):
         """Return what the method restores."""
         return self.base.restored(_own(network), inputs)
 
-    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+    def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return what the method hands over; the head is left out."""
         return self.base.initialisation(_own(network))
 

@@ -7,12 +7,12 @@ maps are (B, C, X, Y), and puts it back on what it restores or segments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Dimension = Literal[2, 3]
+from sg_bench.recipes import SpatialDims
+
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -20,7 +20,7 @@ NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm
 class Backbone(nn.Module, ABC):
     """An encoder that says what it yields; our U-Nets are one, published networks are wrapped into one."""
 
-    dimension: Dimension = 3
+    dimension: SpatialDims = 3
     """Of its maps."""
     channels: tuple[int, ...]
     """Channels of each map, fine to coarse."""
@@ -51,7 +51,7 @@ class UNet(SegmentationBackbone):
 class PatternHead(nn.Module):
     """Which pattern a patch shows: convolution, batch norm, ReLU, global average pooling, one linear layer."""
 
-    def __init__(self, channels: int, classes: int, dimension: Dimension) -> None:
+    def __init__(self, channels: int, classes: int, dimension: SpatialDims) -> None:
         """Build the head for maps of `channels`; its hidden layer has twice as many."""
         super().__init__()
         self.conv1 = CONVOLUTIONS[dimension](channels, 2 * channels, kernel_size=3, padding=1)

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sg_bench.networks.backbone import Backbone, Dimension, UNet, YNet
+from sg_bench.networks.backbone import Backbone, UNet, YNet
 from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
 from sg_bench.networks.published.resnet3d import MedicalNet, MedicalNetUNet
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
+from sg_bench.recipes import SpatialDims
 
 MEDICALNET = "medicalnet"
 """How an architecture begins that is MedicalNet's; its depth follows."""
 
 
-def encoder(dimension: Dimension, width: int) -> Backbone:
+def encoder(dimension: SpatialDims, width: int) -> Backbone:
     """Return the papers' encoder alone: of the 3D U-Net, or ResNet-18."""
     return Encoder3D(width) if dimension == 3 else Encoder2D(width)
 
 
-def unet(dimension: Dimension, width: int, out_channels: int = 1, *, skips: bool = True) -> UNet:
+def unet(dimension: SpatialDims, width: int, out_channels: int = 1, *, skips: bool = True) -> UNet:
     """Return the papers' encoder with its decoder."""
     if dimension == 3:
         return UNet3D(width, out_channels=out_channels, skips=skips)
     return UNet2D(width, out_channels, skips=skips)
 
 
-def ynet(dimension: Dimension, width: int, classes: int) -> YNet:
+def ynet(dimension: SpatialDims, width: int, classes: int) -> YNet:
     """Return the U-Net with a head that tells `classes` patterns apart."""
     return YNet3D(width, classes) if dimension == 3 else YNet2D(width, classes)
 
 
 def task_model(
-    dimension: Dimension,
+    dimension: SpatialDims,
     kind: Literal["classification", "segmentation"],
     width: int,
     outputs: int = 1,

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from sg_bench.errors import DataError, MethodError
 from sg_bench.workspace import file_digest, write_atomic
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
+"""Tensors by name, as `nn.Module.state_dict` returns them."""
 
 ENCODER = ("down_tr", "encoder.")
 """How names begin in the 3D and in the 2D U-Net."""
@@ -53,7 +54,7 @@ class LoadReport:
         return f"{counts}; decoder: {self.decoder}"
 
 
-def split_state(state: Mapping[str, Tensor]) -> tuple[State, State]:
+def split_state(state: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
     """Return the encoder's and the decoder's tensors of a U-Net's state; heads and anything else are left out.
 
     Raises:
@@ -89,7 +90,7 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
     return total.hexdigest()
 
 
-def load_initialisation(folder: Path) -> tuple[State, State]:
+def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:
     """Return the encoder's and the decoder's tensors of `folder`; the decoder's may be empty.
 
     Raises:
@@ -169,7 +170,7 @@ def _storable(name: str, tensor: Tensor) -> Tensor:
     return plain
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> StateDict:
     hint = "Delete its folder and run again: the initialisation is then trained anew"
     try:
         return load(path.read_bytes())

@@ -29,15 +29,13 @@ from sg_bench.evaluation.inference import middle_slices
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
 from sg_bench.networks.heads import TaskModel
-from sg_bench.networks.weights import LoadReport, load_into
+from sg_bench.networks.weights import LoadReport, StateDict, load_into
 from sg_bench.recipes import Stage
 from sg_bench.tasks import Task
 from sg_bench.training.augmentation import draw_variation, varied
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
 from sg_bench.training.pretraining import drawn, on_device
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class TaskBatch:
 
 
 def task_network(
-    task: Task, width: int, encoder: State, decoder: State, seed: int, *, architecture: str = ""
+    task: Task, width: int, encoder: StateDict, decoder: StateDict, seed: int, *, architecture: str = ""
 ) -> tuple[TaskModel, LoadReport]:
     """Return the task's network from an initialisation; what it lacks (head, decoder) is drawn from `seed`.
 

@@ -1,7 +1,7 @@
 """The contract of a transform: random parameters and their pure application are two functions.
 
-So every corrupted image can be replayed from its parameters, and a batch equals its samples corrupted one by one, bit for
-bit. Whatever is random for each voxel grows from an integer seed among the parameters (`noise.py`).
+So every corrupted image can be replayed from its parameters, and a batch equals its samples corrupted one by one,
+bit for bit. Whatever is random for each voxel grows from an integer seed among the parameters (`noise.py`).
 """
 
 from __future__ import annotations

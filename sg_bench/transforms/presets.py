@@ -8,7 +8,7 @@ from typing import Any
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.transforms import settings
 from sg_bench.transforms.bezier import BezierIntensity
-from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Corruption
+from sg_bench.transforms.compose import Chain, Corruption, OneOf, Sometimes
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.painting import InPainting, OutPainting
@@ -61,7 +61,9 @@ def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Cor
             "out_painting": OutPainting(config.out_painting),
         }
     )
-    return Corruption(name, pose=Chain({}), corruption=Chain({"elastic": ElasticDeformation(config.elastic), "one": one}))
+    return Corruption(
+        name, pose=Chain({}), corruption=Chain({"elastic": ElasticDeformation(config.elastic), "one": one})
+    )
 
 
 _PRESETS: dict[str, tuple[type[settings.PresetSettings], Callable[[str, Any], Corruption]]] = {

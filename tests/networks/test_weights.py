@@ -11,10 +11,9 @@ from sg_bench.errors import DataError, MethodError
 from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
-from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation, split_state
+from sg_bench.networks.weights import StateDict, load_initialisation, load_into, save_initialisation, split_state
 
-State = dict[str, torch.Tensor]
-Parts = tuple[State, State]
+Parts = tuple[StateDict, StateDict]
 
 
 def network(seed: int = 0, out_channels: int = 1) -> UNet3D:
@@ -26,7 +25,7 @@ def parts() -> Parts:
     return split_state(network(1).state_dict())
 
 
-def same(a: State, b: State) -> bool:
+def same(a: StateDict, b: StateDict) -> bool:
     return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a)
 
 

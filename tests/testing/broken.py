@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling, State
+from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling
 from sg_bench.methods.configs import MethodConfig
+from sg_bench.networks.weights import StateDict
 from sg_bench.recipes import CropRule, Shape, Stage
 from sg_bench.transforms.base import spatial
 from sg_bench.transforms.noise import draw_seed, uniform
@@ -49,13 +50,13 @@ class IsNotDeterministic(Sound):
 
 
 class ExportsTooLittle(Sound):
-    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+    def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         encoder, decoder = super().initialisation(network)
         return dict(list(encoder.items())[:-3]), decoder
 
 
 class ExportsWhatItDidNotTrain(Sound):
-    def initialisation(self, network: nn.Module) -> tuple[State, State]:
+    def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         return {name: torch.zeros_like(tensor) for name, tensor in super().initialisation(network)[0].items()}, {}
 
 

@@ -18,7 +18,7 @@ from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Transform, sample_batch
 from sg_bench.transforms.bezier import BezierIntensity
-from sg_bench.transforms.compose import Chain, OneOf, Sometimes, Corruption
+from sg_bench.transforms.compose import Chain, Corruption, OneOf, Sometimes
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.masking import PatchMask

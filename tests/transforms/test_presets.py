@@ -49,7 +49,9 @@ def test_models_genesis_parameters_that_say_nothing_change_nothing() -> None:
 
 
 def test_flips_mirror_x_and_y_of_input_and_target_and_never_z() -> None:
-    corruption = preset("models_genesis", {"shuffle_probability": 0, "bezier_probability": 0, "painting_probability": 0})
+    corruption = preset(
+        "models_genesis", {"shuffle_probability": 0, "bezier_probability": 0, "painting_probability": 0}
+    )
     params, images = drawn(corruption, 400), ramps(400)
     inputs, targets = corruption.corrupt(images, params)
     assert torch.equal(inputs, targets)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sg_bench.errors import UsageError, did_you_mean
+from sg_bench.recipes import SpatialDims
 
 Architecture = Literal["unet3d", "resnet18", "medicalnet10", "medicalnet18", "medicalnet34", "medicalnet50"]
 WIDTH = 32
@@ -28,7 +29,7 @@ class Weights:
     """What `sg-bench weights` calls it."""
     title: str
     architecture: Architecture
-    dimension: Literal[2, 3]
+    dimension: SpatialDims
     parameters: int
     """Of the part that is used; a file may hold more, such as an optimiser's state."""
     file: str

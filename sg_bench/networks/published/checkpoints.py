@@ -22,9 +22,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sg_bench.errors import DataError
+from sg_bench.networks.weights import StateDict
 from sg_bench.workspace import file_digest
-
-State = dict[str, Tensor]
 
 WRAPPERS = ("module.", "classficationNet.")
 """What official files have before every name, the second misspelt as here; taken off at the start, once each."""
@@ -37,7 +36,7 @@ DAMAGE = (RuntimeError, EOFError, LookupError, OSError, ValueError, TypeError, A
 """What reading a broken file may raise."""
 
 
-def read_checkpoint(path: Path, *, sha256: str = "", shown: str = "") -> State:
+def read_checkpoint(path: Path, *, sha256: str = "", shown: str = "") -> StateDict:
     """Return the tensors of a torch or safetensors file by name, on the CPU; nothing that it asks for is run.
 
     Wrappers' prefixes are taken off the names; all tensors are as the file has them otherwise.
@@ -142,7 +141,7 @@ def _damaged(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: it is cut short or damaged ({_short(error)})", hint=AGAIN)
 
 
-def _tensors(content: Any, name: str) -> State:
+def _tensors(content: Any, name: str) -> StateDict:
     """Return the tensors of a file: of its `state_dict`, or the file itself is one."""
     inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if isinstance(inner, Mapping) and inner and all(isinstance(each, Tensor) for each in inner.values()):
@@ -155,8 +154,8 @@ def _tensors(content: Any, name: str) -> State:
     )
 
 
-def _unwrapped(state: State, name: str) -> State:
-    out: State = {}
+def _unwrapped(state: StateDict, name: str) -> StateDict:
+    out: StateDict = {}
     for key, tensor in state.items():
         plain = key
         for wrapper in WRAPPERS:
@@ -167,7 +166,7 @@ def _unwrapped(state: State, name: str) -> State:
     return out
 
 
-def _plain(state: State, name: str) -> State:
+def _plain(state: StateDict, name: str) -> StateDict:
     """Refuse tensors that are no plain finite numbers."""
     for key, tensor in state.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_complex():

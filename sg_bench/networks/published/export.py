@@ -17,8 +17,7 @@ from safetensors.torch import save
 
 from sg_bench.errors import DataError, UsageError
 from sg_bench.networks.published.card import card
-from sg_bench.networks.published.checkpoints import State
-from sg_bench.networks.weights import load_initialisation
+from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.workspace import Workspace, read_json, write_atomic
 
 Form = Literal["safetensors", "official", "monai"]
@@ -38,8 +37,8 @@ class Initialisation:
 
     key: str
     record: dict[str, Any]
-    encoder: State
-    decoder: State
+    encoder: StateDict
+    decoder: StateDict
     """Empty if the method has none."""
 
     @property
@@ -105,7 +104,7 @@ def export(initialisation: Initialisation, form: Form, out: Path, cells: Iterabl
     return told
 
 
-def tensors(initialisation: Initialisation, form: Form) -> State:
+def tensors(initialisation: Initialisation, form: Form) -> StateDict:
     """Return an initialisation's tensors under the names that a form has.
 
     monai: of a 2D network only the encoder, as MONAI's own ResNet-18 names it; MONAI has no network equal to the 3D
@@ -124,7 +123,7 @@ def tensors(initialisation: Initialisation, form: Form) -> State:
     return both
 
 
-def _packed(state: State, form: Form, key: str) -> bytes:
+def _packed(state: StateDict, form: Form, key: str) -> bytes:
     if form == "safetensors":
         return save(state, metadata={"format": "pt", "sg_bench_initialisation": key})
     buffer = io.BytesIO()

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from sg_bench.errors import DataError
 from sg_bench.networks.backbone import SegmentationBackbone
 from sg_bench.networks.published.catalogue import WIDTH, Architecture, Weights
-from sg_bench.networks.published.checkpoints import State, read_checkpoint
+from sg_bench.networks.published.checkpoints import read_checkpoint
 from sg_bench.networks.published.resnet3d import DEPTHS, MedicalNetUNet
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D
-from sg_bench.networks.weights import COUNTER, DECODER
+from sg_bench.networks.weights import COUNTER, DECODER, StateDict
 
 HEADS = ("projection_head", "prototypes", "clc_out", "fc.")
 """Parts of a pretraining that no target task uses."""
@@ -145,7 +145,7 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], architecture: Archit
     )
 
 
-def renamed(state: Mapping[str, Tensor], architecture: Architecture) -> State:
+def renamed(state: Mapping[str, Tensor], architecture: Architecture) -> StateDict:
     """Return a file's tensors under the names of our network: those of a bare ResNet get `encoder.` before them."""
     if architecture == "unet3d":
         return dict(state)

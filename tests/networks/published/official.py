@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-State = dict[str, Tensor]
+from sg_bench.networks.weights import StateDict
+
 Shapes = dict[str, tuple[int, ...]]
 DOWN = {
     "down_tr64": (1, 32, 64),
@@ -81,10 +82,10 @@ def medicalnet(depth: int) -> Shapes:
     return shapes
 
 
-def filled(shapes: Shapes, seed: int = 0) -> State:
+def filled(shapes: Shapes, seed: int = 0) -> StateDict:
     """Return tensors of these shapes, such that maps neither vanish nor explode."""
     draw = torch.Generator().manual_seed(seed)
-    state: State = {}
+    state: StateDict = {}
     for name, shape in shapes.items():
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(7)
@@ -98,14 +99,14 @@ def filled(shapes: Shapes, seed: int = 0) -> State:
     return state
 
 
-def write(path: Path, state: State, prefix: str = "", **extra: Any) -> Path:
+def write(path: Path, state: StateDict, prefix: str = "", **extra: Any) -> Path:
     """Write a torch file as the authors do: state dict, epoch, and the best loss as a numpy number."""
     named = OrderedDict((f"{prefix}{name}", tensor) for name, tensor in state.items())
     torch.save({"epoch": 12, "state_dict": named, "best_loss": np.float64(0.25), **extra}, path)
     return path
 
 
-def unet3d_forward(w: State, x: Tensor) -> Tensor:
+def unet3d_forward(w: StateDict, x: Tensor) -> Tensor:
     """Return the restored image, in evaluation, by the published names alone."""
     maps: list[Tensor] = []
     for name in DOWN:
@@ -117,7 +118,7 @@ def unet3d_forward(w: State, x: Tensor) -> Tensor:
     return torch.sigmoid(F.conv3d(x, w["out_tr.final_conv.weight"], w["out_tr.final_conv.bias"]))
 
 
-def resnet18_forward(w: State, x: Tensor) -> list[Tensor]:
+def resnet18_forward(w: StateDict, x: Tensor) -> list[Tensor]:
     """Return the stem's and the four levels' maps of (B, 3, H, W), in evaluation."""
     x = F.relu(_norm(w, "bn1", F.conv2d(x, w["conv1.weight"], stride=2, padding=3)))
     maps, x = [x], F.max_pool2d(x, 3, stride=2, padding=1)
@@ -133,7 +134,7 @@ def resnet18_forward(w: State, x: Tensor) -> list[Tensor]:
     return maps
 
 
-def medicalnet_forward(w: State, depth: int, x: Tensor) -> list[Tensor]:
+def medicalnet_forward(w: StateDict, depth: int, x: Tensor) -> list[Tensor]:
     """Return the stem's and the four levels' maps of (B, 1, X, Y, Z), in evaluation."""
     x = F.relu(_norm(w, "bn1", F.conv3d(x, w["conv1.weight"], stride=2, padding=3)))
     maps, x = [x], F.max_pool3d(x, 3, stride=2, padding=1)
@@ -153,7 +154,7 @@ def medicalnet_forward(w: State, depth: int, x: Tensor) -> list[Tensor]:
     return maps
 
 
-def _shortcut(w: State, name: str, x: Tensor, out: Tensor) -> Tensor:
+def _shortcut(w: StateDict, name: str, x: Tensor, out: Tensor) -> Tensor:
     stride = x.shape[-1] // out.shape[-1]
     if f"{name}.downsample.0.weight" in w:
         return _norm(w, f"{name}.downsample.1", F.conv3d(x, w[f"{name}.downsample.0.weight"], stride=stride))
@@ -170,7 +171,7 @@ def _pair(name: str, first: int, middle: int, last: int) -> Shapes:
     return shapes
 
 
-def _twice(w: State, name: str, x: Tensor) -> Tensor:
+def _twice(w: StateDict, name: str, x: Tensor) -> Tensor:
     for place in (0, 1):
         unit = f"{name}.ops.{place}"
         x = F.conv3d(x, w[f"{unit}.conv1.weight"], w[f"{unit}.conv1.bias"], padding=1)
@@ -178,6 +179,6 @@ def _twice(w: State, name: str, x: Tensor) -> Tensor:
     return x
 
 
-def _norm(w: State, name: str, x: Tensor) -> Tensor:
+def _norm(w: StateDict, name: str, x: Tensor) -> Tensor:
     mean, variance = w[f"{name}.running_mean"], w[f"{name}.running_var"]
     return F.batch_norm(x, mean, variance, w[f"{name}.weight"], w[f"{name}.bias"])

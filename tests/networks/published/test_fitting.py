@@ -12,16 +12,16 @@ from sg_bench.networks.published.catalogue import CATALOGUE, Architecture
 from sg_bench.networks.published.fitting import FileReport, examine, network_of, read_into
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D, YNet3D
-from sg_bench.networks.weights import DECODER
+from sg_bench.networks.weights import DECODER, StateDict
 from tests.fixtures import one_line
 from tests.networks.published import official
-from tests.networks.published.official import State, write
+from tests.networks.published.official import write
 
 FIRST = "down_tr64.ops.0.conv1.weight"
 
 
 @pytest.fixture
-def state() -> State:
+def state() -> StateDict:
     torch.manual_seed(3)
     return {name: tensor.clone() for name, tensor in UNet3D(2).state_dict().items()}
 
@@ -43,7 +43,7 @@ def refused(path: Path, *parts: object, decoder: bool = True) -> None:
 
 
 class TestReading:
-    def test_a_whole_file_is_read_to_the_last_tensor(self, tmp_path: Path, state: State) -> None:
+    def test_a_whole_file_is_read_to_the_last_tensor(self, tmp_path: Path, state: StateDict) -> None:
         network, report = read(write(tmp_path / "a.pt", state, "module."))
         assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
         assert (len(report.matched), report.encoder, report.decoder, report.coverage) == (106, (48, 48), (44, 44), 1.0)
@@ -52,14 +52,14 @@ class TestReading:
             "0 missing, 0 of another shape, 0 ignored, 0 unused"
         )
 
-    def test_half_precision_becomes_single(self, tmp_path: Path, state: State) -> None:
+    def test_half_precision_becomes_single(self, tmp_path: Path, state: StateDict) -> None:
         half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         network, _ = read(write(tmp_path / "a.pt", half))
         assert network.state_dict()[FIRST].dtype == torch.float32
         torch.testing.assert_close(network.state_dict()[FIRST], half[FIRST].float())
 
     def test_heads_of_the_pretraining_are_ignored_and_what_is_not_known_is_unused(
-        self, tmp_path: Path, state: State
+        self, tmp_path: Path, state: StateDict
     ) -> None:
         state |= {
             name: torch.zeros(1) for name in ("projection_head.0.weight", "prototypes.weight", "clc_out.fc1.bias")
@@ -68,7 +68,7 @@ class TestReading:
         assert report.ignored == ("clc_out.fc1.bias", "projection_head.0.weight", "prototypes.weight")
         assert report.unused == ("surprise",)
 
-    def test_counters_may_be_missing(self, tmp_path: Path, state: State) -> None:
+    def test_counters_may_be_missing(self, tmp_path: Path, state: StateDict) -> None:
         without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
         _, report = read(write(tmp_path / "a.pt", without))
         assert (len(report.matched), report.missing, report.coverage) == (92, (), 1.0)
@@ -81,12 +81,12 @@ class TestReading:
 
 
 class TestRefusals:
-    def test_a_missing_encoder_tensor_is_named_with_the_coverage(self, tmp_path: Path, state: State) -> None:
+    def test_a_missing_encoder_tensor_is_named_with_the_coverage(self, tmp_path: Path, state: StateDict) -> None:
         del state["down_tr512.ops.1.bn1.running_var"]
         path = write(tmp_path / "a.pt", state)
         refused(path, "it covers 47 of 48 tensors of the encoder (98%)", "1 missing (down_tr512.ops.1.bn1.running_var)")
 
-    def test_a_transposed_kernel_is_recognised(self, tmp_path: Path, state: State) -> None:
+    def test_a_transposed_kernel_is_recognised(self, tmp_path: Path, state: StateDict) -> None:
         state[FIRST] = state[FIRST].transpose(0, 1).contiguous()
         path = write(tmp_path / "a.pt", state)
         refused(path, f"{FIRST} is (1, 2, 3, 3, 3) where the network has (2, 1, 3, 3, 3)", "axes are in another order")
@@ -95,13 +95,15 @@ class TestRefusals:
         path = write(tmp_path / "a.pt", UNet3D(4).state_dict())
         refused(path, "is (8,) where the network has (4,)", "of another shape", decoder=False)
 
-    def test_a_missing_decoder_is_refused_where_it_is_wanted_and_only_there(self, tmp_path: Path, state: State) -> None:
+    def test_a_missing_decoder_is_refused_where_it_is_wanted_and_only_there(
+        self, tmp_path: Path, state: StateDict
+    ) -> None:
         path = write(tmp_path / "a.pt", {name: each for name, each in state.items() if not name.startswith(DECODER)})
         refused(path, "it brings no decoder", "config: {decoder: false}")
         network, _ = read(path, decoder=False)
         assert torch.equal(network.state_dict()[FIRST], state[FIRST])
 
-    def test_a_part_of_a_decoder_is_refused_where_it_is_wanted(self, tmp_path: Path, state: State) -> None:
+    def test_a_part_of_a_decoder_is_refused_where_it_is_wanted(self, tmp_path: Path, state: StateDict) -> None:
         del state["up_tr64.up_conv.bias"]
         path = write(tmp_path / "a.pt", state)
         refused(path, "it covers 43 of 44 tensors of the decoder (98%)", "1 missing (up_tr64.up_conv.bias)")
@@ -109,7 +111,7 @@ class TestRefusals:
             "48 of 48 tensors of the encoder and 43 of 44 of the decoder"
         )
 
-    def test_a_decoder_that_is_not_wanted_stays_random(self, tmp_path: Path, state: State) -> None:
+    def test_a_decoder_that_is_not_wanted_stays_random(self, tmp_path: Path, state: StateDict) -> None:
         network, _ = read(write(tmp_path / "a.pt", state), decoder=False)
         torch.manual_seed(4)
         assert torch.equal(network.up_tr64.up_conv.weight, UNet3D(2).up_tr64.up_conv.weight)
