@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-Room = Literal[
+Namespace = Literal[
     "stores", "lists", "splits", "patterns", "weights", "initialisations", "predictions", "cells", "progress", "ray"
 ]
+"""Folders of the workspace, one a kind of result."""
+PARTIAL = ".partial"
+"""Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
 
 
 class Workspace:
@@ -32,9 +35,13 @@ class Workspace:
         """Return the workspace of SG_BENCH_HOME, else ./.sg-bench."""
         return cls(os.environ.get("SG_BENCH_HOME") or ".sg-bench")
 
-    def path(self, room: Room, name: str = "") -> Path:
-        """Return the path of `name` in `room`; neither need exist."""
-        return self.root / room / name
+    def path(self, namespace: Namespace, name: str = "") -> Path:
+        """Return the path of `name` in a folder of the workspace; neither need exist."""
+        return self.root / namespace / name
+
+    def partial(self, namespace: Namespace, key: str) -> Path:
+        """Return the folder in which the result `key` is built; it stays after a crash, to be resumed."""
+        return self.path(namespace, key + PARTIAL)
 
     @contextmanager
     def lock(self, key: str, *, shared: bool = False) -> Iterator[None]:
@@ -49,16 +56,16 @@ class Workspace:
             yield
 
     @contextmanager
-    def building(self, room: Room, key: str) -> Iterator[Path]:
-        """Yield a folder to fill; on success it becomes `room/key` in one step, on failure it stays to be resumed.
+    def building(self, namespace: Namespace, key: str) -> Iterator[Path]:
+        """Yield a folder to fill; on success it becomes `namespace/key` in one step, on failure it stays to be resumed.
 
         The same partial folder is handed out again after a crash, so what an earlier try finished is still there.
         Hold `lock(key)` around it when several processes may build one key.
         """
-        partial = self.path(room, f"{key}.partial")
+        partial = self.partial(namespace, key)
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
-        final = self.path(room, key)
+        final = self.path(namespace, key)
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)

@@ -19,7 +19,7 @@ from sg_bench.reporting.significance import significance_document
 from sg_bench.reporting.tables import Cell, Record, Records, Table, main_table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
-from sg_bench.workspace import Workspace, read_json, write_atomic
+from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic
 
 FORMS = {"md": markdown.document, "tex": latex.document, "html": html.document}
 """Each document's forms beside its CSV, by the ending of their files."""
@@ -115,6 +115,6 @@ def _holds(path: Path, record: Record) -> bool:
 
 def _write_copy(path: Path, record: Record) -> None:
     """Write a record as the ledger does, but without waiting for the disk: a lost copy is written again."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     partial.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
     partial.replace(path)

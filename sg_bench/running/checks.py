@@ -14,7 +14,7 @@ from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
 from sg_bench.running.local import work
 from sg_bench.suite import Check
-from sg_bench.workspace import Room, Workspace, read_json
+from sg_bench.workspace import Namespace, Workspace, read_json
 
 CHANCE = 0.01
 """Greatest p of the binomial test that pseudo-labels are told apart no better than by chance."""
@@ -99,9 +99,9 @@ def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 
 def _computed_again(job: Job, workspace: Workspace, folder: Path) -> dict[str, Any]:
     """Return the record of a cell computed in a workspace that borrows only stores and initialisations."""
-    borrowed: tuple[Room, ...] = ("stores", "initialisations")
-    for room in borrowed:
-        (folder / room).symlink_to(workspace.path(room))
+    borrowed: tuple[Namespace, ...] = ("stores", "initialisations")
+    for namespace in borrowed:
+        (folder / namespace).symlink_to(workspace.path(namespace))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(work, job, folder).result()
     return Ledger(Workspace(folder)).get(job.key) or {}

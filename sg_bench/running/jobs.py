@@ -77,7 +77,7 @@ def prepare_cases(job: Job, workspace: Workspace, cases: Sequence[Case], *, retr
     from sg_bench.data.prepare import prepare
 
     built = is_built(workspace, job)
-    folder = workspace.path("stores", job.key if built else f"{job.key}.partial")
+    folder = workspace.path("stores", job.key) if built else workspace.partial("stores", job.key)
     folder.mkdir(parents=True, exist_ok=True)
     passed = set() if retry else noted_skips(folder).keys()
     left = {skipped.id for skipped in skipped_cases(folder)} if built else {case.id for case in cases}
@@ -134,7 +134,7 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
     method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
     network = fresh_network(method, job.recipe["seed"])
     read = {"loaded": str(method.read(network, workspace))} if isinstance(method, Published) else {}
-    folder = workspace.path("initialisations", f"{job.key}.partial")
+    folder = workspace.partial("initialisations", job.key)
     curves, examples = [], {}
     if method.stages():
         train_cubes, validation_cubes = _cubes(method, job, workspace)

@@ -82,7 +82,7 @@ def prepare_store(
     if is_built(workspace, job) and not skipped_cases(final):
         return Prepared(final, len(Store.open(final)), 0, [], 0.0, 0.0)
     started, cases = time.monotonic(), cases_of(job)
-    folder = final if is_built(workspace, job) else workspace.path("stores", f"{job.key}.partial")
+    folder = final if is_built(workspace, job) else workspace.partial("stores", job.key)
     before = {case.id for case in cases if has_case(folder, case.id)}
     slots = min(jobs or available_cores(), max(1, len(cases) - len(before)))
     backend = InProcess(workspace) if slots == 1 else WorkerProcesses(workspace, slots)

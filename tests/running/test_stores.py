@@ -105,7 +105,7 @@ def test_a_store_of_which_nothing_is_left_fails_with_the_first_reason(scans: Pat
 def test_what_was_skipped_before_a_kill_is_tried_again_after_it(scans: Path, tmp_path: Path) -> None:
     """Here the kill came after one case was noted and none was done."""
     (job,) = store_jobs("scans", scans, str(tmp_path / "mine.yaml"))
-    partial = Workspace(tmp_path / "work").path("stores", f"{job.key}.partial")
+    partial = Workspace(tmp_path / "work").partial("stores", job.key)
     skip_case(partial, Case("2", "2"), "it was damaged then")
     done = prepare_store(job, Workspace(tmp_path / "work"), jobs=1, log=silent)
     assert (done.cases, done.skipped) == (5, [])

@@ -1,0 +1,175 @@
+"""One ledger from those of several people or machines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from sg_bench.errors import FailureKind, SgBenchError, UsageError
+from sg_bench.ledger.records import Ledger, agree, damaged, read_record
+from sg_bench.ledger.schema import Record
+from sg_bench.recipes import canonical_json, key_of
+from sg_bench.workspace import Workspace, file_digest, read_json
+
+KEY = r"[0-9a-f]{64}"
+WEIGHTS = ("encoder.safetensors", "decoder.safetensors")
+"""Files that an initialisation's digest is taken over, in this order; the second may be absent."""
+
+
+@dataclass
+class Merged:
+    """What became of merging."""
+
+    added: int = 0
+    """Records that the ledger lacked, or had only as failed."""
+    known: int = 0
+    """Records that it had already, with the same outcome, or finished where these had failed."""
+    predictions: int = 0
+    """Files that were copied."""
+    initialisations: int = 0
+    """Folders that were copied."""
+    conflicts: list[str] = field(default_factory=list)
+    """What has two outcomes under one key: the first stays, a record's second is kept beside it."""
+    damaged: list[str] = field(default_factory=list)
+    """What was skipped: each with its path and what is wrong."""
+
+
+def merge(sources: Sequence[Path], into: Workspace) -> Merged:
+    """Bring the records of workspaces and results folders, and what stands behind them, into one workspace.
+
+    What is there counts before what comes, and what comes first before what comes later. Merging again changes
+    nothing. Predictions and initialisations are copied where they are missing; only workspaces have them.
+
+    Raises:
+        UsageError: a source holds no cells, or is the workspace itself.
+    """
+    for source in sources:
+        if not (source / "cells").is_dir():
+            raise UsageError(f"{source}: no cells here", hint="Name workspaces or results folders: both hold cells/")
+        if source.resolve() == into.root:
+            raise UsageError(f"{source} is the workspace to merge into", hint="Leave it out")
+    merged = Merged()
+    for source in sources:
+        _merge_cells(source, into, merged)
+        _merge_initialisations(source / "initialisations", into, merged)
+    return merged
+
+
+def _merge_cells(source: Path, into: Workspace, merged: Merged) -> None:
+    ledger = Ledger(into)
+    paths = sorted((source / "cells").glob("*.json"), key=lambda path: (".conflict-" in path.name, path.name))
+    for path in paths:
+        key = path.name.partition(".")[0]
+        if not re.fullmatch(KEY, key):
+            continue
+        try:
+            record = _checked(read_record(path, key), path)
+            outcome = ledger.take(record)
+            merged.added += outcome == "added"
+            merged.known += outcome == "known"
+            if outcome == "conflict":
+                merged.conflicts.append(f"{path}: another outcome of cells/{key}.json")
+            _merge_predictions(source, ledger, record, merged)
+        except (SgBenchError, OSError) as error:
+            merged.damaged.append(error.problem if isinstance(error, SgBenchError) else f"{path}: {error.strerror}")
+
+
+def _checked(record: Record, path: Path) -> Record:
+    """Return a record that came from elsewhere.
+
+    Raises:
+        SgBenchError: it is not what a ledger may hold.
+    """
+    try:
+        canonical_json(record)
+        recipe = key_of(record["recipe"])
+    except (KeyError, ValueError) as error:
+        raise damaged(path, str(error)) from error
+    if recipe != record["key"]:
+        raise damaged(path, f"its recipe has the key {recipe}")
+    if not (_is_finished(record) or _is_failure(record)):
+        raise damaged(path, "it holds no finished cell and no failure")
+    return record
+
+
+def _is_finished(record: Record) -> bool:
+    metrics, outputs = record.get("metrics"), record.get("outputs")
+    if record.get("status") != "done" or not isinstance(metrics, dict) or not isinstance(outputs, dict):
+        return False
+    numbers = all(score is None or isinstance(score, (int, float)) for score in metrics.values())
+    return numbers and isinstance(record.get("headline"), str) and isinstance(record.get("cases"), list)
+
+
+def _is_failure(record: Record) -> bool:
+    error = record.get("error")
+    return record.get("status") == "failed" and isinstance(error, dict) and error.get("kind") in get_args(FailureKind)
+
+
+def _merge_predictions(source: Path, ledger: Ledger, record: Record, merged: Merged) -> None:
+    name = f"{record['key']}.npz"
+    theirs, ours = source / "predictions" / name, ledger.workspace.path("predictions", name)
+    if record["status"] != "done" or ours.exists() or not theirs.is_file():
+        return
+    if not agree(ledger.get(record["key"]) or record, record):
+        return
+    digest = record["outputs"].get("predictions")
+    if digest and file_digest(theirs) != digest:
+        raise damaged(theirs, "its content is not what the record says")
+    with _appearing(ours) as unfinished:
+        shutil.copyfile(theirs, unfinished)
+    merged.predictions += 1
+
+
+def _merge_initialisations(rooms: Path, into: Workspace, merged: Merged) -> None:
+    complete = (path.parent for path in rooms.glob("*/record.json"))
+    for folder in sorted(path for path in complete if re.fullmatch(KEY, path.name)):
+        try:
+            digest, ours = _weights(folder), into.path("initialisations", folder.name)
+            with into.lock(folder.name):
+                if not (ours / "record.json").is_file():
+                    with _appearing(ours) as unfinished:
+                        shutil.copytree(folder, unfinished)
+                    merged.initialisations += 1
+                elif read_json(ours / "record.json")["outputs"]["initialisation"] != digest:
+                    merged.conflicts.append(f"{folder}: other weights than in initialisations/{folder.name}")
+        except (SgBenchError, OSError) as error:
+            merged.damaged.append(error.problem if isinstance(error, SgBenchError) else f"{folder}: {error.strerror}")
+
+
+def _weights(folder: Path) -> str:
+    """Return the digest of an initialisation.
+
+    Raises:
+        SgBenchError: its record or its weights are not what they were.
+    """
+    total = hashlib.sha256()
+    for path in (folder / name for name in WEIGHTS):
+        if path.is_file():
+            total.update(f"{path.name} {file_digest(path)}\n".encode())
+    try:
+        record = read_json(folder / "record.json")
+        key, said = key_of(record["recipe"]), record["outputs"]["initialisation"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder / "record.json", str(error)) from error
+    if key != folder.name or said != total.hexdigest():
+        raise damaged(folder, "its content is not what its record says")
+    return total.hexdigest()
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write a file or folder to; it then becomes `path` in one step, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".merging-") as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        if path.is_dir():
+            shutil.rmtree(path)
+        unfinished.rename(path)
