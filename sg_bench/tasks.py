@@ -151,8 +151,8 @@ class Task(Model):
     """The honest metric."""
     parity: str | None = None
     """The metric that published tables print, for comparison with them alone."""
-    beside: tuple[str, ...] = ()
-    """Metrics without which the headline would mislead; tables print them next to it."""
+    secondary: tuple[str, ...] = ()
+    """Further metrics without which the headline would mislead; tables print them next to it."""
     follows: str = ""
     """The published protocol, and how certain each choice is: verified, derived, recalled, or our choice."""
     note: str = ""

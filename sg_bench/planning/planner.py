@@ -274,7 +274,11 @@ class _Planner:
                 hint = "Remove one, give its card another `name`, or choose a variant such as name[steps=80]"
                 raise UsageError(f"the suite has two tasks '{task.label}'", hint=hint)
             metrics = [metric.name for metric in METRICS.values() if metric.kind == task.kind]
-            roles = [("headline", task.headline), ("parity", task.parity), *(("beside", each) for each in task.beside)]
+            roles = [
+                ("headline", task.headline),
+                ("parity", task.parity),
+                *(("secondary", each) for each in task.secondary),
+            ]
             for role, metric in roles:
                 if metric is not None and metric not in metrics:
                     hint = did_you_mean(metric, metrics)

@@ -94,7 +94,7 @@ def case_document(table: Table, drawn: Redraws | None = None) -> Document:
     found = [
         each for index, column in enumerate(table.columns) if column.metric for each in _drawn(table, index, drawn)
     ]
-    printed = [i for i, column in enumerate(table.columns) if column.role in ("headline", "beside")]
+    printed = [i for i, column in enumerate(table.columns) if column.role in ("headline", "secondary")]
     sheets = [_sheet(table, index, [each for each in found if each.index == index]) for index in printed]
     lines = [_csv_line(table, each) for each in found]
     kept = tuple(sheet for sheet in sheets if sheet.lines)

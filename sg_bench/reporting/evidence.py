@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sg_bench.reporting.tables import Cell, Record, Records
+from sg_bench.reporting.tables import Cell, Record, Records, secondary_metrics
 from sg_bench.statistics.units import Seeds, Units, units_of
 
 
@@ -59,9 +59,9 @@ class Evidence:
         """Return the metric that published tables print, if it is another one."""
         return next((run.record["parity"] for run in self._of_task(task)), None)
 
-    def beside(self, task: str) -> list[str]:
+    def secondary(self, task: str) -> list[str]:
         """Return the metrics without which the headline would mislead; records of older versions name none."""
-        return list(dict.fromkeys(name for run in self._of_task(task) for name in run.record.get("beside") or ()))
+        return list(dict.fromkeys(name for run in self._of_task(task) for name in secondary_metrics(run.record)))
 
     def scores(self, method: str, task: str, metric: str) -> dict[Seeds, float]:
         """Return the defined scores, fractions in [0, 1], of a method on a task by seeds."""

@@ -17,7 +17,7 @@ from sg_bench.errors import SgBenchError, UsageError, did_you_mean
 from sg_bench.ledger import Ledger
 from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.tables import Cell, Record
+from sg_bench.reporting.tables import Cell, Record, secondary_metrics
 from sg_bench.workspace import Workspace, file_digest, read_json
 
 LEAST_DIGITS = 6
@@ -177,7 +177,7 @@ def _cell(cell: Cell, record: Record) -> Iterator[Line]:
 
 
 def _scores(record: Record) -> Iterator[Line]:
-    roles = dict.fromkeys(record.get("beside") or (), "beside the headline")
+    roles = dict.fromkeys(secondary_metrics(record), "secondary")
     roles |= {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
     for name, score in sorted((record.get("metrics") or {}).items()):
         value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
@@ -258,7 +258,7 @@ def _run(record: Record) -> str:
     """Return "1a2b3c4d5e6f  auc 57.50 %  1.1 s" of one run."""
     if record["status"] != "done":
         return f"{record['key'][:12]}  failed ({record['error']['kind']}): {record['error']['message']}"
-    named = (record.get("headline"), *(record.get("beside") or ()), record.get("parity"))
+    named = (record.get("headline"), *secondary_metrics(record), record.get("parity"))
     shown = dict.fromkeys(name for name in named if name)
     scores = [f"{name} {_percent(record['metrics'].get(name))}" for name in shown]
     seconds = (record.get("ran") or {}).get("wall_seconds")
@@ -266,7 +266,7 @@ def _run(record: Record) -> str:
 
 
 def _means(evidence: Evidence, cell: Cell) -> Iterator[Line]:
-    metrics = (evidence.headline(cell.task), *evidence.beside(cell.task), evidence.parity(cell.task))
+    metrics = (evidence.headline(cell.task), *evidence.secondary(cell.task), evidence.parity(cell.task))
     for metric in dict.fromkeys(name for name in metrics if name):
         scores = evidence.scores(cell.method, cell.task, metric)
         units = evidence.units(cell.method, cell.task, metric)

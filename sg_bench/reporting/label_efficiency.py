@@ -78,10 +78,10 @@ def _narrowed(table: Table, found: list[Share]) -> Iterator[Table]:
     tasks = [share.task for share in found]
     own = [index for index in table.printed if table.columns[index].task in tasks]
     shown = sorted(own, key=lambda index: tasks.index(table.columns[index].task))
-    beside = {table.columns[index].metric: None for index in shown if table.columns[index].role == "beside"}
+    secondary = {table.columns[index].metric: None for index in shown if table.columns[index].role == "secondary"}
     wanted: list[tuple[Role, str | None]] = [
         ("headline", None),
-        *(("beside", name) for name in beside),
+        *(("secondary", name) for name in secondary),
         ("parity", None),
     ]
     for role, metric in wanted:

@@ -146,19 +146,21 @@ def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
         (_any(summaries, lambda cell: cell.pending), "not run: no record in the ledger yet."),
         (_any(summaries, lambda cell: not cell.planned), "Blank: not part of the suite."),
         (_any(summaries, lambda cell: cell.leaks), f"{LEAK_MARK}: the method may have seen the test data."),
-        *((True, sentence) for sentence in beside_sentences(table)),
+        *((True, sentence) for sentence in secondary_sentences(table)),
         ("parity" in roles, f"{PARITY.capitalize()}: of its task the only column to set beside published numbers."),
         *((True, sentence) for sentence in (*tie_sentences(tied), *unit_sentences(table))),
     ]
     return [sentence for applies, sentence in sentences if applies]
 
 
-def beside_sentences(table: Table) -> Iterator[str]:
+def secondary_sentences(table: Table) -> Iterator[str]:
     """Yield what each metric is that stands next to a headline for not being told by it."""
     from sg_bench.evaluation.metrics import METRICS
 
-    beside = {table.columns[index].metric: None for index in table.printed if table.columns[index].role == "beside"}
-    for name in beside:
+    secondary = {
+        table.columns[index].metric: None for index in table.printed if table.columns[index].role == "secondary"
+    }
+    for name in secondary:
         told = f"{METRICS[name].definition}. " if name in METRICS else ""
         yield f"{name}: {told}Without it the headline next to it would mislead."
 

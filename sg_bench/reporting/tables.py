@@ -17,8 +17,8 @@ from sg_bench.statistics.units import Seeds, Units, units_of
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
 """Ledger records by cell key."""
-Role = Literal["headline", "beside", "parity", "other"]
-"""beside: printed next to the headline, which would mislead without it; other: in the CSV alone."""
+Role = Literal["headline", "secondary", "parity", "other"]
+"""secondary: printed next to the headline, which would mislead without it; other: in the CSV only."""
 
 
 class Cell(Protocol):
@@ -147,6 +147,11 @@ class Table:
         return max((percent(summary) for summary in summaries if summary.complete), default=None)
 
 
+def secondary_metrics(record: Record) -> Sequence[str]:
+    """Return the names of a record's secondary metrics; early records call them `beside`, the first ones had none."""
+    return record.get("secondary") or record.get("beside") or ()
+
+
 def percent(summary: Summary) -> float:
     """Return the mean in percent as it is printed, so that what looks like a tie is one."""
     return round(100 * (summary.mean or 0.0), 2)
@@ -186,13 +191,13 @@ def _columns(cells: Sequence[Cell], records: Records) -> Iterator[Column]:
         found = [records[cell.key] for cell in cells if cell.task == task and cell.key in records]
         headline = next((record["headline"] for record in found if record.get("headline")), "")
         parity = next((record["parity"] for record in found if record.get("parity")), "")
-        beside = dict.fromkeys(name for record in found for name in record.get("beside") or ())
+        secondary = dict.fromkeys(name for record in found for name in secondary_metrics(record))
         yield Column(task, headline, "headline")
-        yield from (Column(task, name, "beside") for name in beside if name not in (headline, parity))
+        yield from (Column(task, name, "secondary") for name in secondary if name not in (headline, parity))
         if parity and parity != headline:
             yield Column(task, parity, "parity")
         names = {name for record in found if _is_done(record) for name in record["metrics"]}
-        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity, *beside}))
+        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity, *secondary}))
 
 
 def _summary(cells: Sequence[Cell], records: Records, metric: str) -> Summary:

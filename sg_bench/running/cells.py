@@ -57,7 +57,7 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "recipe": recipe,
         "headline": task.headline,
         "parity": task.parity,
-        "beside": list(task.beside),
+        "secondary": list(task.secondary),
         "metrics": metrics,
         "cases": [{**row, "patient": _patient(store, row["case"])} for row in cases],
         "curves": curves,

@@ -32,7 +32,7 @@ def films(ledger: Any, method: str, seeds: int = 2, positives: int = 15, patient
         owned = [{**row, **({"patient": f"p{i // 2}"} if patients else {})} for i, row in enumerate(rows)]
         recipe = {"task": {"name": "dxc", "findings": list(FINDINGS), **task}, "fine_tuning_seed": seed}
         ledger.records[key] = {
-            "key": key, "status": "done", "metrics": metrics, "headline": "auc", "parity": None, "beside": [],
+            "key": key, "status": "done", "metrics": metrics, "headline": "auc", "parity": None, "secondary": [],
             "error": None, "cases": owned, "recipe": recipe,
         }  # fmt: skip
 
@@ -116,10 +116,10 @@ def test_a_metric_that_needs_voxels_has_no_interval_and_says_why(empty: Any) -> 
     assert "no interval" in markdown.document(document)
 
 
-def test_a_metric_beside_the_headline_is_printed_with_its_own_interval(empty: Any) -> None:
+def test_a_secondary_metric_is_printed_with_its_own_interval(empty: Any) -> None:
     empty.done("scratch", "pxs", [{"dice_case": 0.8, "dice_positive": 0.3}])
     (record,) = empty.records.values()
-    record["beside"] = ["dice_positive"]
+    record["secondary"] = ["dice_positive"]
     values = [(0.9, None), (0.7, 0.2), (1.0, None), (0.6, 0.4), (0.8, 0.3)]
     record["cases"] = [{"case": f"p{i}", "dice_case": a, "dice_positive": b} for i, (a, b) in enumerate(values)]
     written = markdown.document(case_document(table_of(empty)))

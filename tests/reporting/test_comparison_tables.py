@@ -176,7 +176,7 @@ def test_published_numbers_stand_beside_the_papers_metric_or_the_headline_and_ne
 ) -> None:
     empty.done("scratch", "ncc", [{"auc": 0.9, "auc_Mass": 0.8}])
     for record in empty.records.values():
-        record["beside"] = ["auc_Mass"]
+        record["secondary"] = ["auc_Mass"]
     lines = csv_lines(documents(main_table(empty.cells, empty.records), "methods-3d")[0])
     found = {line["metric"]: line["published"] for line in lines if line["method"] == "scratch" and line["mean"]}
     assert found == {"auc": "0.9425", "auc_Mass": ""}

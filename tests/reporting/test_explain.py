@@ -54,11 +54,11 @@ class TestCell:
         assert lines(sections, "Scores")["mean_iou_keras"].endswith("papers' metric")
         assert lines(sections, "Scores")["iou_bin"].startswith("12.10 %")
 
-    def test_a_metric_beside_the_headline_is_called_so_wherever_scores_are_told(self, tmp_path: Path) -> None:
+    def test_a_secondary_metric_is_marked_wherever_scores_are_listed(self, tmp_path: Path) -> None:
         for seed in (0, 1):
-            Ledger(Workspace(tmp_path)).put({**record(fine_tuning=seed), "beside": ["dice_positive"]})
+            Ledger(Workspace(tmp_path)).put({**record(fine_tuning=seed), "secondary": ["dice_positive"]})
         told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
-        assert told["dice_positive"].endswith("beside the headline")
+        assert told["dice_positive"].endswith("secondary")
         group = read_and_explain(tmp_path, "semantic_genesis/ncs")
         assert "mean 19.75 % of 2 runs" in lines(group, "semantic_genesis on ncs")["dice_positive"]
         assert "iou_bin 12.10 %  dice_positive 19.75 %  mean_iou_keras" in lines(group, "Runs")["0/0"]

@@ -31,11 +31,11 @@ def test_the_csv_has_a_line_a_share(study_table: Table, line: str) -> None:
     assert f"\n{line}" in label_efficiency_document(study_table).csv
 
 
-def test_a_metric_beside_the_headline_has_a_table_of_its_own_after_it(empty: Any) -> None:
+def test_a_secondary_metric_has_a_table_of_its_own_after_the_headline(empty: Any) -> None:
     for share in ("[fraction=0.1]", "[fraction=0.5]", ""):
         empty.done("a", f"pxs{share}", [{"dice_case": 0.8, "dice_positive": 0.3}])
     for record in empty.records.values():
-        record["beside"] = ["dice_positive"]
+        record["secondary"] = ["dice_positive"]
     document = label_efficiency_document(main_table(empty.cells, empty.records))
     titles = [sheet.title for sheet in document.sheets]
     assert titles == ["Label efficiency: pxs · dice_case", "Label efficiency: pxs · dice_positive"]
@@ -43,4 +43,4 @@ def test_a_metric_beside_the_headline_has_a_table_of_its_own_after_it(empty: Any
         [head.text for head in sheet.heads[1:]] == [f"{n} % of labels" for n in (10, 50, 100)]
         for sheet in document.sheets
     )
-    assert "\npxs,0.1,,dice_positive,beside,a,0.3," in document.csv
+    assert "\npxs,0.1,,dice_positive,secondary,a,0.3," in document.csv

@@ -112,7 +112,7 @@ def test_an_empty_plan_still_has_a_table() -> None:
     assert "| method |" in markdown("nothing", main_table([], {}), [])
 
 
-class TestBeside:
+class TestSecondaryMetrics:
     """Where most cases are negative, the Dice of the positive ones stands next to the headline."""
 
     @pytest.fixture
@@ -123,14 +123,14 @@ class TestBeside:
             ]
             empty.done(method, "pxs", runs, "mean_iou_keras")
         for record in empty.records.values():
-            record["beside"] = ["dice_positive"]
+            record["secondary"] = ["dice_positive"]
         return empty
 
     def test_it_is_printed_between_the_headline_and_the_papers_metric(self, films: Any) -> None:
         table = main_table(films.cells, films.records)
         assert [(table.columns[i].metric, table.columns[i].role) for i in table.printed] == [
             ("dice_case", "headline"),
-            ("dice_positive", "beside"),
+            ("dice_positive", "secondary"),
             ("mean_iou_keras", "parity"),
         ]
 
@@ -159,7 +159,7 @@ class TestBeside:
 
     def test_a_metric_that_is_both_stands_once(self, films: Any) -> None:
         for record in films.records.values():
-            record["beside"] = ["dice_case", "mean_iou_keras"]
+            record["secondary"] = ["dice_case", "mean_iou_keras"]
         table = main_table(films.cells, films.records)
         assert [table.columns[i].role for i in table.printed] == ["headline", "parity"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.content import Content, state_of
-from sg_bench.reporting.render import beside_sentences
+from sg_bench.reporting.render import secondary_sentences
 from sg_bench.reporting.sheets import LEAK_MARK
 
 NAMED = 8
@@ -18,7 +18,7 @@ def limits_of(content: Content) -> list[tuple[str, str]]:
     """Return (what it is about, what must be known about it) pairs, the weightiest first."""
     evidence = content.evidence
     found = [*_checkpoints(evidence), *_leaks(content), *_tests(content), *_incomplete(content), *_spread(evidence)]
-    found += [("Beside the headline", sentence) for sentence in beside_sentences(content.table)]
+    found += [("Secondary metric", sentence) for sentence in secondary_sentences(content.table)]
     if any(shown.column.role == "parity" for shown in content.columns):
         text = "A column so marked is the papers' own metric: of its task the only one to set beside published numbers."
         found.append(("Papers’ metric", text))

@@ -173,14 +173,14 @@ def _places(seen: Any) -> list[list[str]]:
     return [place.split("-") for place in seen.all("data-place")]
 
 
-def test_a_metric_beside_the_headline_is_called_so_and_explained(made: Callable[..., Evidence], parsed: Any) -> None:
+def test_a_secondary_metric_is_named_and_explained(made: Callable[..., Evidence], parsed: Any) -> None:
     found = made(["a", "b"], ["pxs"], [(0, 0), (0, 1)], metric="dice_case")
     for record in found.records.values():
-        record["metrics"]["dice_positive"], record["beside"] = 0.25, ["dice_positive"]  # type: ignore[index]
+        record["metrics"]["dice_positive"], record["secondary"] = 0.25, ["dice_positive"]  # type: ignore[index]
     text = page(TITLE, found)
     seen = parsed(text)
     assert [column["metric"] for column in seen.data["columns"]] == ["dice_case", "dice_positive"]
-    assert "beside the headline" in seen.inside["small"]
+    assert "secondary metric" in seen.inside["small"]
     assert "Without it the headline next to it would mislead." in text
 
 
