@@ -11,10 +11,10 @@ import pytest
 import SimpleITK as sitk
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from sg_bench.config import Preparation
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import write_case
-from sg_bench.recipes import Preparation
 
 GRIDS: dict[str, dict[str, Any]] = {"native": {}, "1mm": {"spacing": (1, 1, 1)}, "256": {"shape": (256, 256, None)}}
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, NoReturn
 
+from sg_bench.config import Model
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Model
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 """What a method or source may be called."""

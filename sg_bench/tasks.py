@@ -14,8 +14,8 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
+from sg_bench.config import Border, Fraction, Model, Positive, Preparation, Shape, SpatialDims, Split, Training, merged
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Border, Fraction, Model, Positive, Preparation, Shape, SpatialDims, Split, Training, merged
 
 Kind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)

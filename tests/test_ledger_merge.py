@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger, merge
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace, file_digest, write_json
 
 

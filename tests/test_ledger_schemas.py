@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sg_bench.config import key_of
 from sg_bench.ledger import MIGRATIONS, SCHEMA, Ledger, merge
-from sg_bench.recipes import key_of
 from sg_bench.reporting.folders import read_evidence
 from sg_bench.workspace import Workspace
 

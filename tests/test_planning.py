@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sg_bench.config import differences, merged
 from sg_bench.data.sources.base import Source
 from sg_bench.data.splits import assign
 from sg_bench.errors import UsageError
@@ -24,7 +25,6 @@ from sg_bench.planning import (
     plan,
     why_missing,
 )
-from sg_bench.recipes import differences, merged
 from sg_bench.suite import Suite, load_suite
 from sg_bench.workspace import Workspace
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sg_bench.config import AirRule, CropRule, Optimiser, Preparation, Split, Training, canonical_json, key_of, merged
 from sg_bench.methods.configs import ModelsGenesisConfig, SemanticGenesisConfig
-from sg_bench.recipes import AirRule, CropRule, Optimiser, Preparation, Split, Training, canonical_json, key_of, merged
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 trees = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
@@ -50,7 +50,7 @@ class TestKeys:
         assert int(key_of(recipe), 16) >= 0
 
     def test_a_key_is_the_same_in_another_process(self) -> None:
-        code = "from sg_bench.recipes import Training, key_of; print(key_of({'b': Training(), 'a': 'ä'}))"
+        code = "from sg_bench.config import Training, key_of; print(key_of({'b': Training(), 'a': 'ä'}))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == key_of({"a": "ä", "b": Training()})
 

@@ -43,7 +43,7 @@ def plugin(
 
     Examples: sg-bench check plugin denoising; sg-bench check plugin my_archive --data /data/my_archive
     """
-    from sg_bench.recipes import merged
+    from sg_bench.config import merged
     from sg_bench.registry import METHODS, SOURCES
     from sg_bench.suite import parse_setting
 

@@ -157,8 +157,8 @@ def show(
 
 
 def _chosen(name: str, settings: list[str] | None = None) -> Chosen:
+    from sg_bench.config import merged
     from sg_bench.data.catalogue import choose
-    from sg_bench.recipes import merged
     from sg_bench.suite import parse_setting
 
     return choose(name, merged({}, *(parse_setting(setting) for setting in settings or [])))
@@ -234,8 +234,8 @@ def _selected(cases: list[Case], wanted: str) -> list[Case]:
 
 def _picture(source: Source, case: Case, chosen: Chosen) -> Picture:
     """Return a case on its own grid, windowed as its first user prepares it, with its axes along RAS."""
+    from sg_bench.config import Preparation
     from sg_bench.data.prepare import prepare
-    from sg_bench.recipes import Preparation
     from sg_bench.reporting.figures.cases import Picture
 
     study = source.load(case)

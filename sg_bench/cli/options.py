@@ -11,7 +11,7 @@ from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
-from sg_bench.suite import Corpus, Dimension, MethodChoice, Suite, data_sources, load_suite, parse_seeds
+from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, data_sources, load_suite, parse_seeds
 from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import Workspace
 
@@ -121,7 +121,7 @@ def _tasks(suite: Suite, names: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _corpora(suite: Suite) -> dict[Dimension, Corpus]:
+def _corpora(suite: Suite) -> dict[CorpusKey, Corpus]:
     """Return the suite's corpora, a task's corpus by the file of its card: `--tasks` may leave that task out."""
     folder, found = Path(suite.folder), {}
     for name, corpus in suite.corpora.items():

@@ -9,8 +9,8 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.cli.report import print_report
+from sg_bench.config import key_of
 from sg_bench.errors import DataError
-from sg_bench.recipes import key_of
 from sg_bench.workspace import read_json, write_json
 
 CHECKS = "checks.json"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sg_bench.config import Preparation, merged
 from sg_bench.data.sources.base import About, Case, Problem, Source
 from sg_bench.errors import DataError, UsageError, did_you_mean
-from sg_bench.recipes import Preparation, merged
 from sg_bench.registry import SOURCES
 from sg_bench.resources import suites, task_cards
 from sg_bench.suite import load_suite

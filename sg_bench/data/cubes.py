@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.config import CropRule, Shape
 from sg_bench.data.sampling import Start, cut, draw_places
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.recipes import CropRule, Shape
 from sg_bench.workspace import read_json
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.recipes import Preparation
+from sg_bench.config import Preparation
 
 Affine = NDArray[np.float64]
 

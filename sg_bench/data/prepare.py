@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.config import Preparation
 from sg_bench.data.grids import Affine, filled, native_axes, new_axes, picked, placed_on
 from sg_bench.data.sources.base import Study
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import Preparation
 
 
 class VoxelCandidate(NamedTuple):

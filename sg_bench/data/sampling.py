@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.recipes import AirRule, CropRule
+from sg_bench.config import AirRule, CropRule
 
 Start = tuple[int, int, int]
 Volume = NDArray[np.floating[Any]]

@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from sg_bench.config import PARTS, Part, Split
 from sg_bench.data.dealing import Hand, deal, shares
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import PARTS, Part, Split
 from sg_bench.workspace import write_atomic
 
 Parts = dict[Part, list[str]]

@@ -20,11 +20,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.config import Shape, canonical_json
 from sg_bench.data.fingerprint import fingerprint
 from sg_bench.data.prepare import Prepared, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import Shape, canonical_json
 from sg_bench.workspace import file_digest, read_json, write_atomic
 
 Kind = Literal["image", "label"]

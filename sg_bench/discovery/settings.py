@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import CropRule, Dimensional, Positive
+from sg_bench.config import CropRule, Dimensional, Positive
 
 
 class DiscoverySettings(Dimensional):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sg_bench.config import Shape
 from sg_bench.data.cubes import resized
 from sg_bench.discovery.patterns import Reference, Volume, Window, cut_window
-from sg_bench.recipes import Shape
 from sg_bench.workspace import write_json
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from sg_bench.config import canonical_json, key_of
 from sg_bench.errors import FailureKind, SgBenchError, UsageError
 from sg_bench.ledger.records import Ledger, agree, damaged, read_record
 from sg_bench.ledger.schema import Record
-from sg_bench.recipes import canonical_json, key_of
 from sg_bench.workspace import Workspace, file_digest, read_json
 
 KEY = r"[0-9a-f]{64}"

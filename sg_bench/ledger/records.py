@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.ledger.schema import MIGRATIONS, SCHEMA, Record, schema_of
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace, read_json, write_json
 
 Outcome = Literal["added", "known", "conflict"]

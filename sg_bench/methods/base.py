@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import unet
 from sg_bench.networks.weights import StateDict, split_state
-from sg_bench.recipes import CropRule, Shape, Stage
 
 Params = dict[str, np.ndarray[Any, Any]]
 

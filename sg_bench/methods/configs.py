@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from sg_bench.config import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
 from sg_bench.errors import UsageError
-from sg_bench.recipes import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
 from sg_bench.transforms import settings as corruptions
 
 Ingredient = Literal["corpus", "patterns", "weights"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from sg_bench.config import Shape
 from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
 from sg_bench.methods.configs import InpaintingConfig
-from sg_bench.recipes import Shape
 from sg_bench.transforms.painting import InPainting
 
 

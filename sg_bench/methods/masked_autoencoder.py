@@ -25,11 +25,11 @@ from torch.nn.functional import adaptive_max_pool2d, adaptive_max_pool3d
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.pooling import _MaxPoolNd
 
+from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
 from sg_bench.methods.configs import MaskedAutoencoderConfig
 from sg_bench.networks.backbone import UNet
 from sg_bench.networks.build import unet
-from sg_bench.recipes import Shape, Stage
 from sg_bench.transforms.base import spatial
 from sg_bench.transforms.masking import PatchMask
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from sg_bench.config import Stage
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Losses, Method, Sampling
 from sg_bench.methods.published_config import PublishedConfig
 from sg_bench.networks.published.files import find
 from sg_bench.networks.published.fitting import FileReport, network_of, read_into
 from sg_bench.networks.weights import StateDict, split_state
-from sg_bench.recipes import Stage
 from sg_bench.workspace import Workspace
 
 

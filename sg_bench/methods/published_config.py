@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from sg_bench.config import Model, SpatialDims, Training
 from sg_bench.errors import DataError
 from sg_bench.methods.configs import Ingredient, MethodConfig
 from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, Weights
 from sg_bench.networks.published.files import find
-from sg_bench.recipes import Model, SpatialDims, Training
 from sg_bench.workspace import Workspace
 
 

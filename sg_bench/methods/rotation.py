@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
 from sg_bench.methods.configs import RotationConfig
 from sg_bench.networks.build import encoder
 from sg_bench.networks.heads import Classifier
-from sg_bench.recipes import Shape, Stage
 from sg_bench.transforms.turns import QuarterTurns
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
 from sg_bench.methods.configs import RubiksCubeConfig
 from sg_bench.networks.backbone import Backbone, global_average
 from sg_bench.networks.build import encoder
-from sg_bench.recipes import Shape, Stage
 from sg_bench.transforms.rubik import PIECES, RubiksCube, taken_apart
 
 

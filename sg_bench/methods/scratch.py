@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sg_bench.config import Stage
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Restoration, Sampling
-from sg_bench.recipes import Stage
 
 
 class Scratch(Restoration):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses
 from sg_bench.methods.configs import SelfClassificationConfig
 from sg_bench.methods.semantic_genesis import SemanticGenesis
 from sg_bench.methods.semantics import WithPatternHead, classification_losses
 from sg_bench.networks.build import encoder
-from sg_bench.recipes import Stage
 
 
 class SelfClassification(SemanticGenesis):

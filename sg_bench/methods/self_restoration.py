@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses, Restoration
 from sg_bench.methods.configs import SelfRestorationConfig
 from sg_bench.methods.semantic_genesis import SemanticGenesis
-from sg_bench.recipes import Stage
 
 
 class SelfRestoration(SemanticGenesis, Restoration):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.build import ynet
-from sg_bench.recipes import Shape, Stage
 from sg_bench.transforms.presets import preset
 
 

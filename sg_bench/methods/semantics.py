@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage, Training
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
 from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
 from sg_bench.networks.weights import StateDict
-from sg_bench.recipes import Shape, Stage, Training
 
 WARM_UP = "warm-up"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sg_bench.config import SpatialDims
 from sg_bench.networks.backbone import Backbone, UNet, YNet
 from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
 from sg_bench.networks.published.resnet3d import MedicalNet, MedicalNetUNet
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
-from sg_bench.recipes import SpatialDims
 
 MEDICALNET = "medicalnet"
 """How an architecture begins that is MedicalNet's; its depth follows."""

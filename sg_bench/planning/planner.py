@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sg_bench.config import Preparation, Split, key_of, merged
 from sg_bench.data.splits import read_list
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.planning.plans import Job, Kind, Plan, PlannedCell, Recipe
 from sg_bench.planning.stores import open_source, store_recipe
-from sg_bench.recipes import Preparation, Split, key_of, merged
 from sg_bench.registry import METHODS, SOURCES
-from sg_bench.suite import Corpus, Dimension, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
+from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
 from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
@@ -191,7 +191,7 @@ class _Planner:
 
     def _feeding(self, dimension: int) -> Corpus:
         """Return the corpus of 2D or of 3D networks."""
-        name: Dimension = "2d" if dimension == 2 else "3d"
+        name: CorpusKey = "2d" if dimension == 2 else "3d"
         if name not in self.suite.corpora:
             raise UsageError(f"the suite names no {name} corpus", hint=f"Add `corpora: {{{name}: {{...}}}}`")
         return self.suite.corpora[name]

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from sg_bench.config import differences
 from sg_bench.ledger import Ledger, Record
-from sg_bench.recipes import differences
 from sg_bench.suite import Suite
 from sg_bench.tasks import Task
 from sg_bench.workspace import Workspace

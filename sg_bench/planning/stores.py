@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sg_bench.config import Preparation, Split, key_of
 from sg_bench.data.sources.base import Source
 from sg_bench.errors import DataError
 from sg_bench.planning.plans import Recipe
-from sg_bench.recipes import Preparation, Split, key_of
 from sg_bench.registry import SOURCES
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, did_you_mean
 from sg_bench.evaluation.metrics import METRICS
-from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.tables import Cell, Record
 from sg_bench.statistics.claims import Argument, Verdict, judge

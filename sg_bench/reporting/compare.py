@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from sg_bench.recipes import differences, key_of
+from sg_bench.config import differences, key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.published import Entry, Published, published_task
 from sg_bench.statistics.samples import finite, variance

@@ -12,7 +12,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from sg_bench.recipes import key_of
+from sg_bench.config import key_of
 from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text
 from sg_bench.reporting.tables import Record, Table
 from sg_bench.workspace import Workspace, read_json

@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, UsageError, did_you_mean
 from sg_bench.ledger import Ledger
-from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.tables import Cell, Record, secondary_metrics
 from sg_bench.workspace import Workspace, file_digest, read_json

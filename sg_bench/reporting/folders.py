@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger, Record
-from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.workspace import Workspace
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sg_bench.config import Part, Split, key_of
 from sg_bench.data.leakage import Named, Overlap, overlap, same_names
 from sg_bench.data.splits import Divisible, assign
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.planning import Job, Plan, Recipe, corpus_parts, is_built, open_source
-from sg_bench.recipes import Part, Split, key_of
 from sg_bench.registry import SOURCES
 from sg_bench.reporting.sheets import Document, Entry, Footnotes, Head, Line, Sheet, csv_text
 from sg_bench.workspace import Workspace

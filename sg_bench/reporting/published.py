@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from sg_bench import resources
+from sg_bench.config import Model
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Model
 from sg_bench.tasks import read_yaml, validated
 
 Status = Literal["verified", "digitised", "unknown"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sg_bench.config import key_of
 from sg_bench.data.splits import nested_subset
 from sg_bench.data.store import Store
 from sg_bench.evaluation.checking import check_two_classes
@@ -15,7 +16,6 @@ from sg_bench.evaluation.metrics import score
 from sg_bench.ledger import Record
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Job, Recipe
-from sg_bench.recipes import key_of
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
 from sg_bench.running.parts import seen_before, task_parts
 from sg_bench.tasks import Task

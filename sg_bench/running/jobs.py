@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sg_bench.config import Preparation, key_of
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
@@ -26,7 +27,6 @@ from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.methods.published import Published
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
 from sg_bench.planning import Job, Recipe, is_built, open_source, store_recipe
-from sg_bench.recipes import Preparation, key_of
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.running.cells import compute_cell
 from sg_bench.running.environment import Stopwatch, compute_device, configure_torch, describe_environment

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sg_bench.config import Split, key_of
 from sg_bench.data.leakage import overlap, same_names
 from sg_bench.data.splits import Member, Parts, assign, read_list, write_split
 from sg_bench.data.store import Skipped, Store, StoredCase
 from sg_bench.planning import Recipe, corpus_parts
-from sg_bench.recipes import Split, key_of
 from sg_bench.registry import SOURCES
 from sg_bench.workspace import Workspace, read_json, write_json
 

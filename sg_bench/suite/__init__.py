@@ -3,7 +3,7 @@
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.reading import load_suite, parse_setting
 from sg_bench.suite.seeds import MAX_SEED, parse_seeds
-from sg_bench.suite.settings import Check, Corpus, Dimension, MethodChoice, Suite
+from sg_bench.suite.settings import Check, Corpus, CorpusKey, MethodChoice, Suite
 from sg_bench.suite.targets import claims_digest, corpus_task, data_sources, suite_digest, suite_tasks
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Check",
     "Claim",
     "Corpus",
-    "Dimension",
+    "CorpusKey",
     "MethodChoice",
     "Suite",
     "claims_digest",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import Model
+from sg_bench.config import Model
 from sg_bench.suite.seeds import Seeds
 
 

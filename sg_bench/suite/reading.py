@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from sg_bench import resources
+from sg_bench.config import merged
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import merged
 from sg_bench.suite.settings import Suite
 from sg_bench.tasks import DERIVED, is_path, read_task, read_yaml, validated
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from sg_bench.config import Fraction, Model, Positive, Preparation, Split
 from sg_bench.errors import did_you_mean
-from sg_bench.recipes import Fraction, Model, Positive, Preparation, Split
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.seeds import Seeds
 
 Check = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
-Dimension = Literal["3d", "2d"]
+CorpusKey = Literal["3d", "2d"]
 
 
 class Corpus(Model):
@@ -87,7 +87,7 @@ class Suite(Model):
     backend: Literal["local", "ray"] = "local"
     width: Positive = 32
     """Channels of the first convolution of the 3D U-Net, half of those of the 2D ResNet: 32 gives the papers' two."""
-    corpora: dict[Dimension, Corpus]
+    corpora: dict[CorpusKey, Corpus]
     """What feeds 3D networks, and what feeds 2D ones."""
     methods: list[Annotated[MethodChoice, BeforeValidator(_named)]] = Field(min_length=1)
     tasks: list[str] = Field(min_length=1)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sg_bench import resources
+from sg_bench.config import Split, key_of, merged
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import Split, key_of, merged
 from sg_bench.suite.settings import Corpus, Suite
 from sg_bench.tasks import Task, is_path, parse_reference, read_task, validated
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import key_of
 from sg_bench.methods.base import Batch
 from sg_bench.networks.build import task_model
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
-from sg_bench.recipes import key_of
 from sg_bench.registry import METHODS
 from sg_bench.testing.checks import require
 from sg_bench.testing.subject import BATCH, Subject

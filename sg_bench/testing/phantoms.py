@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.config import Shape
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.data.sources.phantom import PhantomConfig, PhantomSource
-from sg_bench.recipes import Shape
 
 SHAPES: dict[int, Shape] = {3: (16, 16, 16), 2: (32, 32, 1)}
 """Voxels of each cube, or of each piece of a film."""

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from sg_bench.config import canonical_json, key_of
 from sg_bench.data.sources.base import Case, Problem, Source, Study
 from sg_bench.errors import DataError
-from sg_bench.recipes import canonical_json, key_of
 from sg_bench.registry import SOURCES
 from sg_bench.tasks import validated
 from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult, require

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sg_bench.config import Model, merged
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.errors import UsageError
 from sg_bench.methods.base import Batch, Method
-from sg_bench.recipes import Model, merged
 from sg_bench.registry import METHODS
 from sg_bench.tasks import validated
 from sg_bench.testing.phantoms import CLASSES, SHAPES, phantom_cubes

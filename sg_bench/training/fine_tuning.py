@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sg_bench.config import Stage
 from sg_bench.data.cubes import resized
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
@@ -30,7 +31,6 @@ from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
 from sg_bench.networks.heads import TaskModel
 from sg_bench.networks.weights import LoadReport, StateDict, load_into
-from sg_bench.recipes import Stage
 from sg_bench.tasks import Task
 from sg_bench.training.augmentation import draw_variation, varied
 from sg_bench.training.draws import Draw, Purpose, generator

@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Stage, Training
 from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
-from sg_bench.recipes import Stage, Training
 from sg_bench.training.checkpoints import State, load_state, save_state
 from sg_bench.training.draws import Draw, Purpose, calibration_batches, epoch_batches, fixed_batches
 from sg_bench.training.ranks import World

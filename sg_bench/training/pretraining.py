@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Stage
 from sg_bench.data.cubes import Cubes
 from sg_bench.methods.base import Batch, Losses, Method
 from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert
-from sg_bench.recipes import Stage
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import Part
 from sg_bench.transforms.base import stacked

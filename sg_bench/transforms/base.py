@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 
 Params = dict[str, NDArray[Any]]
 """One sample's random parameters; keys and shapes are the same for every sample of a transform and image shape."""

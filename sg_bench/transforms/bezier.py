@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Params, Transform
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms.base import Params, Transform, part_of, prefixed
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 
 _WORD = 0xFFFFFFFF
 _FIRST, _SECOND = 0x21F0AAAD, 0xD35A2D97 - 2**32  # the second as a signed word, so that a product fits into 64 bits

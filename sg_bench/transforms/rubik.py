@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sg_bench.config import Shape
 from sg_bench.errors import MethodError
-from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Params
 

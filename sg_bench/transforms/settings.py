@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.recipes import Border, Fraction, Model, Positive, Shape
+from sg_bench.config import Border, Fraction, Model, Positive, Shape
 
 Share = Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$")]
 """A part of an image's side, such as "1/6"; what it comes to is rounded down to whole voxels."""

@@ -13,8 +13,8 @@ import pytest
 
 from sg_bench import cli
 from sg_bench.cli import options
+from sg_bench.config import key_of
 from sg_bench.ledger import Ledger
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace
 
 Ask = Callable[..., tuple[int, str, str]]

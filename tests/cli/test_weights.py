@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from sg_bench import cli
+from sg_bench.config import key_of
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace, file_digest, write_json
 from tests.networks.published import official
 

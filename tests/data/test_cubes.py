@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg_bench.config import CropRule
 from sg_bench.data.cubes import ArrayCubes, CropCubes, pattern_cubes, random_crops, resized, whole_volumes
 from sg_bench.data.sampling import Start
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.recipes import CropRule
 
 MakeStore = Callable[..., Store]
 RULE = CropRule(cube=(8, 8, 4), border=(1, 1, 1), air=None)

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sg_bench.config import Preparation
 from sg_bench.data.fingerprint import SMALLEST, THRESHOLD, difference, fingerprint, matches
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.base import Study
 from sg_bench.data.sources.volumes import read_volume
 from sg_bench.errors import DataError
-from sg_bench.recipes import Preparation
 
 PLAIN = np.eye(4)
 Film = np.ndarray[Any, np.dtype[np.uint8]]

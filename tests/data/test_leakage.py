@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from sg_bench.config import Preparation
 from sg_bench.data.fingerprint import fingerprint
 from sg_bench.data.leakage import overlap, same_names
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.base import Case
-from sg_bench.recipes import Preparation
 from sg_bench.registry import SOURCES
 
 

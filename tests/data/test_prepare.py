@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from sg_bench.config import Preparation
 from sg_bench.data.grids import _SLAB
 from sg_bench.data.prepare import Prepared, prepare, scaled
 from sg_bench.data.sources.base import Candidate, Study, film_affine
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import Preparation
 
 SHAPE = (5, 6, 7)
 RAS = np.array([[1.5, 0, 0, -20], [0, 2, 0, 15], [0, 0, 2.5, 40], [0, 0, 0, 1]])

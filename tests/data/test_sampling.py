@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sg_bench.config import AirRule, CropRule
 from sg_bench.data.sampling import Places, centred_start, cut, draw_places
-from sg_bench.recipes import AirRule, CropRule
 
 HALF = np.float16(0.5)
 

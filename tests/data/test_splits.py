@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sg_bench.config import PARTS, Outside, Split
 from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import Member, Parts, assign, nested_subset, read_list, read_split, write_split
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import PARTS, Outside, Split
 
 EIGHTHS = [(8, 0, 0), (6, 1, 1), (4, 2, 2), (1, 1, 6), (7, 0, 1), (7, 1, 0), (2, 5, 1)]
 patients = st.lists(st.integers(1, 4), min_size=3, max_size=40)

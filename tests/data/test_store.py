@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from sg_bench.config import Preparation
 from sg_bench.data import store as store_module
 from sg_bench.data.prepare import Prepared, VoxelCandidate
 from sg_bench.data.sources.base import Case
@@ -27,7 +28,6 @@ from sg_bench.data.store import (
     write_case,
 )
 from sg_bench.errors import DataError, UsageError
-from sg_bench.recipes import Preparation
 
 NAMES = ["scan/1", "../escape", "scan 10", "Ä\n'\"", "x" * 300, "."]
 RECIPE = {"preparation": Preparation(), "source": "folder"}
@@ -251,7 +251,7 @@ from pathlib import Path
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import finish, has_case, write_case
-from sg_bench.recipes import Preparation
+from sg_bench.config import Preparation
 
 source, folder = FolderSource(FolderConfig(), Path(sys.argv[1])), Path(sys.argv[2])
 preparation = Preparation(spacing=(2, 2, 2))

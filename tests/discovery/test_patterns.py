@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from sg_bench.config import CropRule
 from sg_bench.discovery.patterns import (
     Reference,
     Window,
@@ -20,7 +21,6 @@ from sg_bench.discovery.patterns import (
 )
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
-from sg_bench.recipes import CropRule
 
 OFFICIAL = DiscoverySettings()
 Shape = tuple[int, int, int]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg_bench.config import CropRule
 from sg_bench.data.cubes import pattern_cubes, resized
 from sg_bench.discovery.patterns import Reference, Window, cut_window, draw_references, draw_windows, nearest
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import write_patterns
-from sg_bench.recipes import CropRule
 from sg_bench.workspace import read_json
 
 CUBE = (16, 16, 8)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from sg_bench.config import key_of
 from sg_bench.evaluation.metrics import score
 from sg_bench.evaluation.predictions import Predictions
 from sg_bench.ledger import Ledger, Record
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace, file_digest
 
 FINDINGS = ("Mass", "Nodule", "Hernia")

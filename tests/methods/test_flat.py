@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sg_bench.config import CropRule, Shape, canonical_json
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Crops, Method, WholeVolumes
@@ -19,7 +20,6 @@ from sg_bench.methods.configs import AutoencoderConfig, MethodConfig, ModelsGene
 from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D
 from sg_bench.networks.weights import load_into
-from sg_bench.recipes import CropRule, Shape, canonical_json
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage, Training
 from sg_bench.methods.configs import MaskedAutoencoderConfig
 from sg_bench.methods.masked_autoencoder import MaskedAutoencoder, MaskedUNet, normalised, on_grid, patches
-from sg_bench.recipes import Shape, Stage, Training
 from sg_bench.training.pretraining import fresh_network
 from sg_bench.transforms.base import sample_batch
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage, Training, canonical_json
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.errors import MethodError
 from sg_bench.methods.autoencoder import Autoencoder, latent
@@ -19,7 +20,6 @@ from sg_bench.methods.base import Batch, Crops, Method, Patterns, WholeVolumes
 from sg_bench.methods.configs import MethodConfig, ModelsGenesisConfig, SemanticGenesisConfig, SemanticsConfig
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.unet import UNet3D, YNet3D
-from sg_bench.recipes import Shape, Stage, Training, canonical_json
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sg_bench.config import CropRule, Shape
 from sg_bench.methods.base import Batch, Crops, Method, Patterns
 from sg_bench.networks.build import encoder, unet
 from sg_bench.networks.weights import load_into
-from sg_bench.recipes import CropRule, Shape
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import weighted

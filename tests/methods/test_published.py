@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from sg_bench.config import canonical_json, merged
 from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.published import Published
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig, PublishedConfig, TransVWPublishedConfig
 from sg_bench.networks.published.catalogue import CATALOGUE, Weights
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Plan, plan
-from sg_bench.recipes import canonical_json, merged
 from sg_bench.registry import METHODS
 from sg_bench.running.jobs import attempt
 from sg_bench.statistics.units import units_of

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from sg_bench.config import Stage, Training
 from sg_bench.errors import MethodError
 from sg_bench.methods.configs import RotationConfig
 from sg_bench.methods.rotation import Rotation
-from sg_bench.recipes import Stage, Training
 from sg_bench.training.pretraining import fresh_network
 
 STAGE = Stage(name="pretrain", training=Training(), weights={"rotation": 1.0})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from sg_bench.config import Stage, Training
 from sg_bench.methods.configs import RubiksCubeConfig
 from sg_bench.methods.rubiks_cube import RubiksCubeMethod, RubiksNetwork
-from sg_bench.recipes import Stage, Training
 from sg_bench.training.pretraining import fresh_network
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.rubik import joined, taken_apart

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Shape, Stage
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Losses, Method, Patterns, Restoration
@@ -17,7 +18,6 @@ from sg_bench.methods.models_genesis import ModelsGenesis
 from sg_bench.methods.semantics import WithPatternHead, coarsest_maps
 from sg_bench.methods.semantics import with_semantics as method_with_semantics
 from sg_bench.networks.build import unet
-from sg_bench.recipes import Shape, Stage
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted

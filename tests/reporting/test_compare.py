@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sg_bench.recipes import key_of, merged
+from sg_bench.config import key_of, merged
 from sg_bench.reporting.compare import CHECKPOINT, Compared, Line, compare_runs, compare_with_published
 from sg_bench.reporting.compare_text import compared_markdown
 from sg_bench.reporting.evidence import Evidence

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sg_bench.recipes import key_of
+from sg_bench.config import key_of
 from sg_bench.reporting import Table, main_table, markdown
 from sg_bench.reporting.cost import DISCOVERY, NO_RECORD, cost_document
 from sg_bench.workspace import Workspace, write_json

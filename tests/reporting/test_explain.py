@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from sg_bench.config import key_of, merged
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger
-from sg_bench.recipes import key_of, merged
 from sg_bench.reporting.explain import Section, as_text, find_cells, read_and_explain
 from sg_bench.reporting.folders import read_evidence
 from sg_bench.workspace import Workspace, file_digest, write_json

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sg_bench.config import Outside, Split, key_of
 from sg_bench.data.prepare import Prepared
 from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import read_split
 from sg_bench.data.store import Store, finish, skip_case, write_case
-from sg_bench.recipes import Outside, Split, key_of
 from sg_bench.running.parts import corpus_ids, seen_before, task_parts
 from sg_bench.workspace import Workspace, write_atomic
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.networks.weights import StateDict
-from sg_bench.recipes import CropRule, Shape, Stage
 from sg_bench.transforms.base import spatial
 from sg_bench.transforms.noise import draw_seed, uniform
 

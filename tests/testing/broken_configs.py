@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sg_bench.config import CropRule, Positive
 from sg_bench.methods.configs import MethodConfig
-from sg_bench.recipes import CropRule, Positive
 from sg_bench.registry import Entry
 
 

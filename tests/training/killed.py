@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sg_bench.config import Training
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantic_genesis import SemanticGenesis
-from sg_bench.recipes import Training
 from sg_bench.training.checkpoints import load_state
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import Pretraining, fresh_network

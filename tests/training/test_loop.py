@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import Schedule, Stage, Training
 from sg_bench.errors import DataError, MethodError, UsageError
 from sg_bench.methods.base import Losses
-from sg_bench.recipes import Schedule, Stage, Training
 from sg_bench.training.checkpoints import clear_state, load_state, save_state
 from sg_bench.training.draws import Draw
 from sg_bench.training.fine_tuning import FineTuning

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.elastic import ElasticDeformation
 from sg_bench.transforms.noise import words

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from sg_bench.config import Shape
 from sg_bench.methods.configs import ModelsGenesisConfig, SemanticGenesisConfig
-from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.bezier import BezierIntensity

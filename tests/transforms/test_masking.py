@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.masking import PatchMask
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from sg_bench.config import Shape
 from sg_bench.errors import MethodError
-from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.rubik import RubiksCube, joined, permutations, taken_apart

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.shuffle import LocalShuffle
 

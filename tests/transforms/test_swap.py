@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.swap import PatchSwap

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sg_bench.config import Shape
 from sg_bench.errors import MethodError
-from sg_bench.recipes import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.turns import QuarterTurns

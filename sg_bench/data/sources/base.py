@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sg_bench.config import Model
 from sg_bench.errors import DataError
-from sg_bench.recipes import Model
 from sg_bench.workspace import file_digest
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from sg_bench.config import key_of
 from sg_bench.networks.published.catalogue import CATALOGUE
-from sg_bench.recipes import key_of
 from sg_bench.registry import SOURCES
 
 Recipe = Mapping[str, Any]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sg_bench.config import SpatialDims
 from sg_bench.errors import UsageError, did_you_mean
-from sg_bench.recipes import SpatialDims
 
 Architecture = Literal["unet3d", "resnet18", "medicalnet10", "medicalnet18", "medicalnet34", "medicalnet50"]
 WIDTH = 32

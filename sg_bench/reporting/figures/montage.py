@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sg_bench.recipes import key_of
+from sg_bench.config import key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.figures.sheet import Plot, Sheet
 from sg_bench.reporting.figures.slices import Array, Slice, arrays, axial, images_of, orientation_of, slices_of

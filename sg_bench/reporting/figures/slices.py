@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from sg_bench.config import key_of
 from sg_bench.data.store import Store
 from sg_bench.errors import SgBenchError
 from sg_bench.evaluation.crops import cut_crop, fixed_crops
-from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Run
 from sg_bench.tasks import Task
 from sg_bench.workspace import Workspace

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sg_bench.recipes import key_of
+from sg_bench.config import key_of
 from sg_bench.reporting.page.content import Content, Entry, Shown, state_of
 from sg_bench.reporting.tables import Cell, Record
 from sg_bench.statistics.intervals import t_interval

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.methods.configs import ModelsGenesisConfig, ScratchConfig
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig
@@ -20,7 +21,6 @@ from sg_bench.networks.published.fitting import examine, network_of
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
-from sg_bench.recipes import key_of
 from sg_bench.workspace import Workspace, write_json
 
 ENDINGS: dict[Form, str] = {"safetensors": "safetensors", "official": "pt", "monai": "pt"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sg_bench.config import key_of
 from sg_bench.planning import PRINTED
-from sg_bench.recipes import key_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.tasks import DataChoice, Inference, Sampling, Task
 from sg_bench.workspace import Workspace

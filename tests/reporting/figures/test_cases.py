@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sg_bench.config import Preparation
 from sg_bench.data.prepare import Prepared, VoxelCandidate, prepare
 from sg_bench.data.sources.base import Study, film_affine
-from sg_bench.recipes import Preparation
 from sg_bench.reporting.figures.cases import NODULE, OTHER, Picture, montage, near, place, seen, slice_of
 
 RIGHT_FRONT_UP = (39, 39, 5)

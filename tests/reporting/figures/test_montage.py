@@ -88,7 +88,7 @@ def test_classification_has_no_montage_and_restorations_have_one(pictured):
 
 
 def test_a_method_that_keeps_no_restoration_is_named(pictured):
-    from sg_bench.recipes import key_of
+    from sg_bench.config import key_of
 
     evidence, workspace = pictured
     recipe = evidence.runs["inpainting", "lcs"][0].record["recipe"]["initialisation"]

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sg_bench.recipes import key_of
+from sg_bench.config import key_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.content import content_of
 from sg_bench.reporting.page.runs import POINTS, Branches, curve_of, data_of

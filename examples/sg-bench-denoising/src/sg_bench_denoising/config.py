@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from sg_bench.config import CropRule, Positive
 from sg_bench.methods.configs import FILM, MethodConfig
-from sg_bench.recipes import CropRule, Positive
 
 
 class DenoisingConfig(MethodConfig):

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sg_bench.config import Shape
 from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
-from sg_bench.recipes import Shape
 from sg_bench.transforms.base import spatial
 from sg_bench.transforms.noise import draw_seed, uniform
 from sg_bench_denoising.config import DenoisingConfig

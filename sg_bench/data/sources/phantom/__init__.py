@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from sg_bench.config import Shape
 from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study
 from sg_bench.data.sources.phantom.organs import FINDINGS, Organ
 from sg_bench.errors import DataError
-from sg_bench.recipes import Shape
 
 if TYPE_CHECKING:
     from sg_bench.data.sources.phantom.streams import Identity

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.config import Shape
 from sg_bench.data.sources.phantom.geometry import Canvas, Grid, Labels, Volume
 from sg_bench.data.sources.phantom.organs import Organ
-from sg_bench.recipes import Shape
 
 Film = NDArray[np.float32]
 """(columns, rows, 1): from the patient's right to the left, from head to feet; grey values in [0, 255]."""

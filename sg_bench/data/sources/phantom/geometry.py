@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.recipes import Shape
+from sg_bench.config import Shape
 
 Volume = NDArray[np.float32]
 """(x, y, z), or anything that broadcasts to it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sg_bench.config import Shape
 from sg_bench.data.sources.phantom.geometry import Grid, Volume
-from sg_bench.recipes import Shape
 
 
 def smooth_noise(rng: np.random.Generator, grid: Grid, length: float) -> Volume:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sg_bench.config import Shape
 from sg_bench.data.sources.phantom.geometry import Volume
-from sg_bench.recipes import Shape
 
 
 @dataclass(frozen=True)

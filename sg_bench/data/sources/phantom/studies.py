@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sg_bench.config import Shape
 from sg_bench.data.sources.base import Candidate, Study, film_affine
 from sg_bench.data.sources.phantom import film, mri
 from sg_bench.data.sources.phantom.anatomy import make_chest
@@ -20,7 +21,6 @@ from sg_bench.data.sources.phantom.nuisance import apply_nuisance, draw_nuisance
 from sg_bench.data.sources.phantom.patient import draw_patient
 from sg_bench.data.sources.phantom.streams import Identity, Stream
 from sg_bench.data.sources.phantom.tumours import draw_spots, draw_tumour
-from sg_bench.recipes import Shape
 
 HU_RANGE = (-1024, 3071)
 """What 12 bits of a CT scanner can say."""

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from sg_bench.config import Preparation
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.lidc_idri import LidcIdriConfig, LidcIdriSource
 from sg_bench.data.sources.lidc_idri.annotations import read_annotations
 from sg_bench.errors import DataError
-from sg_bench.recipes import Preparation
 from sg_bench.registry import SOURCES
 from tests.fixtures.lidc_idri import LONE, SERIES, UID, Mark, Roi, make_lidc_idri, ramp, rectangle, write_xml
 
