@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+WEIGHT_FILES = ("encoder.safetensors", "decoder.safetensors")
+"""Files of an initialisation; one without a trained decoder lacks the second."""
 Namespace = Literal[
     "stores", "lists", "splits", "patterns", "weights", "initialisations", "predictions", "cells", "progress", "ray"
 ]

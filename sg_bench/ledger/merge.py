@@ -16,10 +16,9 @@ from sg_bench.config import canonical_json, key_of
 from sg_bench.errors import FailureKind, SgBenchError, UsageError
 from sg_bench.ledger.records import Ledger, agree, damaged, read_record
 from sg_bench.ledger.schema import Record
-from sg_bench.workspace import Workspace, file_digest, read_json
+from sg_bench.workspace import WEIGHT_FILES, Workspace, file_digest, read_json
 
 KEY = r"[0-9a-f]{64}"
-WEIGHTS = ("encoder.safetensors", "decoder.safetensors")
 """Files that an initialisation's digest is taken over, in this order; the second may be absent."""
 
 
@@ -150,7 +149,7 @@ def _weights(folder: Path) -> str:
         SgBenchError: its record or its weights are not what they were.
     """
     total = hashlib.sha256()
-    for path in (folder / name for name in WEIGHTS):
+    for path in (folder / name for name in WEIGHT_FILES):
         if path.is_file():
             total.update(f"{path.name} {file_digest(path)}\n".encode())
     try:

@@ -6,6 +6,7 @@ A plugin subclasses `Method`, or `Restoration` if it corrupts images and restore
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from sg_bench.networks.build import unet
 from sg_bench.networks.weights import StateDict, split_state
 
 Params = dict[str, np.ndarray[Any, Any]]
+ReadWeights = Callable[[str, str], StateDict]
+"""Returns the tensors of published weights, given their name in the catalogue and the SHA-256 of their file."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,18 @@ class Method(ABC):
     @abstractmethod
     def network(self) -> nn.Module:
         """Return the network to pretrain; its weights are drawn afterwards, from the pretraining seed."""
+
+    def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
+        """Change the weights of a freshly drawn `network` before any training; most methods change nothing.
+
+        Args:
+            network: as `network` returns it, with random weights.
+            read_weights: reads published weights.
+
+        Returns:
+            What was loaded, in one line for the record; "" if nothing was.
+        """
+        return ""
 
     @abstractmethod
     def sampling(self) -> Sampling:

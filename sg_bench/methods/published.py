@@ -5,18 +5,14 @@ Source: protocol part E; each file's own publication stands in networks/publishe
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from sg_bench.config import Stage
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Sampling
+from sg_bench.methods.base import Batch, Losses, Method, ReadWeights, Sampling
 from sg_bench.methods.published_config import PublishedConfig
-from sg_bench.networks.published.files import find
-from sg_bench.networks.published.fitting import FileReport, network_of, read_into
+from sg_bench.networks.published.fitting import load_published, network_of
 from sg_bench.networks.weights import StateDict, split_state
-from sg_bench.workspace import Workspace
 
 
 class Published(Method):
@@ -28,16 +24,15 @@ class Published(Method):
         """Return the network that the file is for, its weights still random."""
         return network_of(self.config.architecture, self.config.width)
 
-    def read(self, network: nn.Module, workspace: Workspace) -> FileReport:
-        """Copy the file into `network`, all that is wanted of it or nothing.
+    def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
+        """Copy the file's tensors into `network`, all that are wanted or none, and return how many fit.
 
         Raises:
-            DataError: it is absent, no longer what it was, hostile, or does not fit.
+            DataError: the file is absent, no longer the same or hostile, or does not fit the network.
         """
         config = self.config
-        path: Path = find(config.entry, workspace, config.sha256).path
-        shown = f"{config.weights} ({path.relative_to(workspace.root)})"
-        return read_into(network, path, config.architecture, decoder=config.decoder, sha256=config.sha256, shown=shown)
+        state = read_weights(config.weights, config.sha256)
+        return str(load_published(network, state, config.architecture, decoder=config.decoder, shown=config.weights))
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return the encoder's and the decoder's tensors; the decoder's are empty if none was read."""

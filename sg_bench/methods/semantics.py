@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage, Training
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
+from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, ReadWeights, Sampling
 from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
 from sg_bench.networks.weights import StateDict
@@ -77,6 +77,10 @@ class WithSemantics(Method):
     def network(self) -> nn.Module:
         """Return the method's network with a pattern head."""
         return WithPatternHead(self.base.network(), self.base.backbone, self.classes)
+
+    def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
+        """Prepare the method's own network."""
+        return self.base.prepare_network(_own(network), read_weights)
 
     def backbone(self, network: nn.Module) -> Backbone:
         """Return the method's own backbone."""

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from sg_bench.errors import DataError, MethodError
-from sg_bench.workspace import file_digest, write_atomic
+from sg_bench.workspace import WEIGHT_FILES, file_digest, write_atomic
 
 StateDict = dict[str, Tensor]
 """Tensors by name, as `nn.Module.state_dict` returns them."""
@@ -31,7 +31,6 @@ OUTPUT = ("out_tr", "segmentation_head.")
 HEAD = ("clc_out",)
 COUNTER = ("num_batches_tracked",)
 """Ends the name of a tensor that older files lack and that no output depends on."""
-FILES = ("encoder.safetensors", "decoder.safetensors")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
     if not encoder:
         raise MethodError("the initialisation has no encoder tensors", hint="Check the method's initialisation()")
     total = hashlib.sha256()
-    for name, tensors in zip(FILES, (encoder, decoder), strict=True):
+    for name, tensors in zip(WEIGHT_FILES, (encoder, decoder), strict=True):
         path = folder / name
         if tensors:
             write_atomic(path, save({key: _storable(key, tensor) for key, tensor in tensors.items()}))
@@ -96,7 +95,7 @@ def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:
     Raises:
         DataError: the encoder's file is absent, or a file is damaged.
     """
-    encoder, decoder = (folder / name for name in FILES)
+    encoder, decoder = (folder / name for name in WEIGHT_FILES)
     return _read(encoder), _read(decoder) if decoder.exists() else {}
 
 

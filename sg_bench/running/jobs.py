@@ -24,7 +24,7 @@ from sg_bench.errors import DataError
 from sg_bench.ledger import Ledger
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
-from sg_bench.methods.published import Published
+from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import load_initialisation, load_into, save_initialisation
 from sg_bench.planning import Job, Recipe, is_built, open_source, store_recipe
 from sg_bench.registry import METHODS, SOURCES
@@ -133,7 +133,7 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
     name, device = job.recipe["method"], compute_device()
     method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
     network = fresh_network(method, job.recipe["seed"])
-    read = {"loaded": str(method.read(network, workspace))} if isinstance(method, Published) else {}
+    loaded = method.prepare_network(network, partial(read_weights, workspace))
     folder = workspace.partial("initialisations", job.key)
     curves, examples = [], {}
     if method.stages():
@@ -160,7 +160,7 @@ def _initialisation(job: Job, workspace: Workspace, report: Report, world: World
                 "curves": curves,
                 "ran": ran,
                 "outputs": outputs,
-                **read,
+                **({"loaded": loaded} if loaded else {}),
             },
         )
 

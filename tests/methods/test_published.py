@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.published import Published
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig, PublishedConfig, TransVWPublishedConfig
 from sg_bench.networks.published.catalogue import CATALOGUE, Weights
+from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS
@@ -273,7 +275,7 @@ class TestReading:
         for decoder in (True, False):
             method = Published(TransVWPublishedConfig(sha256=sha256, decoder=decoder))
             network = method.network()
-            method.read(network, workspace)
+            method.prepare_network(network, partial(read_weights, workspace))
             encoder, rest = method.initialisation(network)
             assert (len(encoder), len(rest)) == (56, 50 if decoder else 0)
             assert (

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.networks.published.catalogue import CATALOGUE, Weights
+from sg_bench.networks.published.catalogue import CATALOGUE, Weights, known
 from sg_bench.workspace import Workspace, file_digest, read_json, write_json
+
+if TYPE_CHECKING:
+    from sg_bench.networks.weights import StateDict
 
 Agreed = Literal["--yes", "typed"]
 """How a person accepted a licence."""
@@ -76,6 +79,18 @@ def find(weights: Weights, workspace: Workspace, sha256: str = "") -> Held:
         )
     what = f"the weights '{weights.name}' are not here" + (f" with the SHA-256 {sha256}" if sha256 else "")
     raise DataError(what, hint=how_to_get(weights))
+
+
+def read_weights(workspace: Workspace, name: str, sha256: str) -> StateDict:
+    """Return the tensors of the published weights `name` that the workspace holds under `sha256`.
+
+    Raises:
+        DataError: the file is absent, no longer the same, damaged or hostile.
+    """
+    from sg_bench.networks.published.checkpoints import read_checkpoint
+
+    path = find(known(name), workspace, sha256).path
+    return read_checkpoint(path, sha256=sha256, shown=f"{name} ({path.relative_to(workspace.root)})")
 
 
 def how_to_get(weights: Weights) -> str:

@@ -185,9 +185,28 @@ def read_into(
     Raises:
         DataError: as `read_checkpoint`, or a tensor is missing or has another shape.
     """
-    state = renamed(read_checkpoint(path, sha256=sha256, shown=shown), architecture)
+    state = read_checkpoint(path, sha256=sha256, shown=shown)
+    return load_published(network, state, architecture, decoder=decoder, shown=shown or str(path))
+
+
+def load_published(
+    network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, *, decoder: bool, shown: str
+) -> FileReport:
+    """Copy the tensors of a published file into `network`: the whole encoder and, if wanted, the decoder, or nothing.
+
+    Args:
+        network: as `network_of` returns it, or one with a pattern head.
+        state: as `read_checkpoint` returns it.
+        architecture: of the network.
+        decoder: whether the decoder is copied, and must be complete.
+        shown: name of the file in messages.
+
+    Raises:
+        DataError: a tensor is missing or has another shape.
+    """
+    state = renamed(state, architecture)
     report = fitted(network, state, architecture, WIDTH)
-    check_complete(report, decoder=decoder, shown=shown or str(path))
+    check_complete(report, decoder=decoder, shown=shown)
     own = network.state_dict()
     taken = [name for name in report.matched if decoder or not name.startswith(DECODER)]
     network.load_state_dict({**own, **{name: state[name].to(own[name].dtype) for name in taken}})
