@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import platform
 import resource
 import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +20,7 @@ MEGABYTE = 1 << 20
 
 
 def configure_torch() -> None:
-    """Make this worker process compute on one thread, deterministically where the device can."""
+    """Let this process compute on one thread, deterministically where the device can."""
     import torch
 
     torch.set_num_threads(1)
@@ -27,16 +29,24 @@ def configure_torch() -> None:
 
 
 def single_threaded() -> dict[str, str]:
-    """Return the environment that a worker process must be born with."""
+    """Return the environment variables that a worker process must be started with."""
     memory = {"MALLOC_ARENA_MAX": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     return {**dict.fromkeys(THREAD_VARIABLES, "1"), **memory}
 
 
 def compute_device() -> Any:
-    """Return the GPU that this process was given, else the CPU."""
+    """Return the first visible GPU, else the CPU."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def free_memory() -> None:
+    """Return cached memory to the system and the GPU, for the next attempt of a job that lacked it."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 class Stopwatch:
@@ -46,7 +56,7 @@ class Stopwatch:
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
     def read(self) -> dict[str, float]:
-        """Return seconds so far and the process's peak memory in MiB (all its jobs together)."""
+        """Return the seconds so far, and the peak memory of this process in MiB, over all its jobs."""
         import torch
 
         peak = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
@@ -61,7 +71,7 @@ class Stopwatch:
 
 @functools.cache
 def describe_environment() -> dict[str, Any]:
-    """Return software, hardware and git state; no host name, no user, no path."""
+    """Return versions of software, the hardware and the git commit; no host name, user or path."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -98,7 +108,7 @@ def _processor() -> str:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Return the commit of the checkout that this package runs from, and whether it was changed; None in a wheel."""
+    """Return the commit of this package's checkout and whether files were changed since; None outside a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

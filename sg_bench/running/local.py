@@ -1,4 +1,4 @@
-"""The local backend: N single-threaded worker processes on this machine, or this process itself."""
+"""The local backend: single-threaded worker processes on this machine, or this process itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sg_bench.data.sources.base import Case
 from sg_bench.planning import Job
-from sg_bench.running.environment import single_threaded
+from sg_bench.running.environment import free_memory, single_threaded
 from sg_bench.running.failures import Failure
 from sg_bench.running.jobs import attempt
 from sg_bench.running.progress import reporter
@@ -21,12 +21,14 @@ from sg_bench.running.schedule import Unit
 from sg_bench.workspace import Workspace
 
 ORPHAN_SECONDS = 1.0
+"""How often a worker process looks whether its parent is still there."""
 
 
 class InProcess:
-    """Runs every unit at once, here: for debugging, tests and machines of one core."""
+    """Runs every unit in this process, at once: for debugging, tests and machines of one core."""
 
     slots = 1
+    one_machine = True
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -36,6 +38,10 @@ class InProcess:
         future: Future[Failure | None] = Future()
         future.set_result(work(unit.job, self.workspace.root, unit.cases))
         return future
+
+    def failure(self, error: Exception) -> Failure:
+        """Describe an error."""
+        return Failure.of(error)
 
     def close(self) -> None:
         """Do nothing."""
@@ -49,17 +55,26 @@ class WorkerProcesses:
         jobs: how many processes.
     """
 
+    one_machine = True
+
     def __init__(self, workspace: Workspace, jobs: int) -> None:
         self.workspace, self.slots = workspace, jobs
         self.pool = self._started()
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
-        """Hand a unit to a free process; after one of them died, all are replaced first."""
+        """Start a unit in a free process; after one of them was killed, all are replaced first."""
         try:
             return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
         except BrokenProcessPool:
             self.pool = self._started()
             return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
+
+    def failure(self, error: Exception) -> Failure:
+        """Describe an error; that of a killed process is raised for all units that ran, whichever it was."""
+        if isinstance(error, BrokenProcessPool):
+            message = "a worker process was killed, most likely for lack of memory. Free memory, or use fewer --jobs"
+            return Failure("infrastructure", "WorkerDied", message, "", transient=True)
+        return Failure.of(error)
 
     def close(self) -> None:
         """End the processes, also in the middle of a unit."""
@@ -78,13 +93,16 @@ class WorkerProcesses:
 
 
 def work(job: Job, root: Path, cases: tuple[Case, ...] = ()) -> Failure | None:
-    """Do one unit in this process."""
+    """Run one unit in this process."""
     workspace = Workspace(root)
-    return attempt(job, workspace, reporter(workspace, job.key), cases)
+    failure = attempt(job, workspace, reporter(workspace, job.key), cases)
+    if failure and failure.transient:
+        free_memory()
+    return failure
 
 
 def end_with_parent(parent: int) -> None:
-    """Make this process end soon after its parent, even one that was killed and could not say so."""
+    """Let this process end soon after its parent, even if that was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

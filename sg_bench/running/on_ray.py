@@ -1,7 +1,7 @@
-"""The ray backend: pretraining on Ray Train, fine-tuning on Ray Tune, the rest as plain tasks.
+"""The ray backend: pretraining on Ray Train, fine-tuning on Ray Tune, everything else as plain tasks.
 
-Ray only executes. What is done stands in the workspace, which all nodes must share, and a training keeps its own
-checkpoint there, so neither Ray's snapshots nor its restore are used.
+Results and the checkpoints of trainings are kept in the workspace, which all nodes must share, so neither Ray's
+snapshots nor its restore are used.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray import train, tune
+from ray.exceptions import RayError, RayTaskError
 from ray.train.torch import TorchTrainer
 
-from sg_bench.errors import SgBenchError
+from sg_bench.errors import FailureKind, SgBenchError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
+from sg_bench.running import failures
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure, failed_record
-from sg_bench.running.jobs import attempt, execute
+from sg_bench.running.jobs import execute
 from sg_bench.running.local import work
 from sg_bench.running.progress import Progress, reporter
-from sg_bench.running.schedule import Unit
+from sg_bench.running.schedule import ATTEMPTS, Unit
 from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace
 
-KNOCK_SECONDS = 10.0
-"""How long to wait for somebody to answer at HOST:PORT."""
-RESTARTS = 3
-"""How often Ray starts a training again whose worker or node was lost."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a connection to HOST:PORT."""
+RESTARTS = ATTEMPTS - 1
+"""How often Ray starts a training or a trial again whose worker or node was lost, or whose memory did not suffice."""
 
 
 class RayBackend:
@@ -55,6 +57,8 @@ class RayBackend:
         SgBenchError: the cluster cannot be reached.
     """
 
+    one_machine = False
+
     def __init__(self, workspace: Workspace, address: str, jobs: int) -> None:
         self.workspace = workspace
         self.runs: list[str] = []
@@ -64,8 +68,9 @@ class RayBackend:
         self.gpu = min(1, int(resources.get("GPU", 0)))
         self.threads = ThreadPoolExecutor(self.slots)
         environment = {"env_vars": single_threaded()}
-        self.task: Any = ray.remote(num_cpus=1, runtime_env=environment)(work)
-        self.device_task: Any = ray.remote(num_cpus=1, num_gpus=self.gpu, runtime_env=environment)(work)
+        # The scheduler retries, so Ray does not: max_retries=0.
+        self.task: Any = ray.remote(num_cpus=1, max_retries=0, runtime_env=environment)(work)
+        self.device_task: Any = ray.remote(num_cpus=1, num_gpus=self.gpu, max_retries=0, runtime_env=environment)(work)
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
@@ -75,6 +80,10 @@ class RayBackend:
         future: Future[Failure | None] = task.remote(unit.job, self.workspace.root, unit.cases).future()
         return future
 
+    def failure(self, error: Exception) -> Failure:
+        """Describe an error that Ray raised for a task."""
+        return Failure.of(error, failure_kind(error))
+
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.threads.shutdown(wait=False, cancel_futures=True)
@@ -83,7 +92,7 @@ class RayBackend:
             shutil.rmtree(self.workspace.path("ray", name), ignore_errors=True)
 
     def _new_run(self, what: str) -> str:
-        """Return a name that no earlier run has: Ray would resume a run of the same name by its own snapshot."""
+        """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
         name = f"{what[:16]}-{uuid.uuid4().hex[:8]}"
         self.runs.append(name)
         return name
@@ -103,11 +112,18 @@ class RayBackend:
                 worker_runtime_env={"env_vars": single_threaded()},
             ),
         )
-        failure: Failure | None = trainer.fit().return_value  # type: ignore[attr-defined] # likewise
+        try:
+            failure: Failure | None = trainer.fit().return_value  # type: ignore[attr-defined] # likewise
+        except (train.TrainingFailedError, RayError) as error:  # after RESTARTS restarts
+            return training_failure(error, job)
         return failure
 
     def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> None:
-        """Run cells as the trials of one Tune experiment; workers are reused from trial to trial."""
+        """Run cells as the trials of one Tune experiment; workers are reused from trial to trial.
+
+        Raises:
+            SgBenchError: Ray itself stopped, as when the cluster is lost.
+        """
         by_key = {job.key: job for job in jobs}
         trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=str(self.workspace.root))
         tuner = tune.Tuner(
@@ -117,16 +133,21 @@ class RayBackend:
             run_config=tune.RunConfig(
                 name=self._new_run("cells"),
                 storage_path=str(self.workspace.path("ray")),
-                failure_config=tune.FailureConfig(max_failures=2),
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
                 verbose=0,
-                callbacks=[_Watch(by_key, progress, self.workspace)],
+                callbacks=[_ProgressCallback(by_key, progress, self.workspace)],
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (RayError, tune.TuneError) as error:
+            cause = str(error).strip().partition("\n")[0]
+            hint = "What is finished is kept: run the same command again"
+            raise SgBenchError(f"Ray stopped: {cause}", hint=hint) from error
         self._record_lost(jobs)
 
     def _record_lost(self, jobs: Sequence[Job]) -> None:
-        """Record the cells whose trial ended without a word: Tune counts a stopped trial as finished."""
+        """Record the cells whose trial ended without a result: Tune counts a stopped trial as finished."""
         ledger = Ledger(self.workspace)
         for job in jobs:
             if ledger.get(job.key) is None:
@@ -138,33 +159,75 @@ class RayBackend:
 
 
 def on_train(job: Job) -> bool:
-    """Return whether a job is a training for Ray Train: not scratch, nor an auto-encoder of one worker."""
-    if job.kind != "initialisation" or not job.recipe["corpus"]:
-        return False
-    return job.recipe["method"] != "autoencoder" or job.workers > 1
+    """Return whether a job is a training, which Ray Train runs; an initialisation without a corpus is not."""
+    return job.kind == "initialisation" and bool(job.recipe["corpus"])
 
 
 def pretrain_worker(config: dict[str, Any]) -> Failure | None:
-    """Do one rank's part of a pretraining; what only a restart can mend is raised, so that Ray restarts it."""
+    """Do one rank's part of a pretraining; what a restart may mend is raised, so that Ray restarts all ranks.
+
+    What no restart can mend is returned. Where there are other ranks, an unexpected error must be raised nevertheless:
+    they would wait for this one for ever.
+    """
     context = train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     workspace, job = Workspace(config["root"]), config["job"]
     try:
         execute(job, workspace, reporter(workspace, job.key), world)
-    except SgBenchError as error:
-        return Failure.of(error)
+    except Exception as error:
+        failure = Failure.of(error)
+        if failure.transient or (world.size > 1 and not isinstance(error, SgBenchError)):
+            raise
+        return failure
     return None
 
 
+class TransientError(Exception):
+    """A cell failed by its infrastructure; raised so that Tune starts its trial again."""
+
+
 def fine_tune_trial(config: dict[str, Any], jobs: dict[str, Job], root: str) -> None:
-    """Compute one cell; its result is in the ledger, Tune only learns that it ended."""
-    workspace, job = Workspace(root), jobs[config["key"]]
-    failure = attempt(job, workspace, reporter(workspace, job.key))
+    """Compute one cell into the ledger; Tune only learns that it ended."""
+    job = jobs[config["key"]]
+    failure = work(job, Path(root))
+    if failure and failure.transient:
+        raise TransientError(failure.message)
     tune.report({"failed": failure is not None})
 
 
-class _Watch(tune.Callback):
-    """Tells progress of trials; runs in the driver."""
+def failure_kind(error: BaseException) -> FailureKind:
+    """Return whether the method, the data or the infrastructure caused `error`, with Ray's own errors known.
+
+    Ray wraps what a job raised: then the wrapped error counts. Where several ranks failed, one that did not fail by
+    the infrastructure counts, since the others lose their connection when it ends.
+    """
+    if isinstance(error, train.TrainingFailedError):
+        kinds = [failure_kind(each) for each in _rank_errors(error)]
+        return next((kind for kind in kinds if kind != "infrastructure"), "infrastructure")
+    if isinstance(error, RayTaskError):
+        return failure_kind(error.cause) if isinstance(error.cause, Exception) else "method"
+    return "infrastructure" if isinstance(error, RayError) else failures.failure_kind(error)
+
+
+def training_failure(error: Exception, job: Job) -> Failure:
+    """Describe why Ray Train gave a training up: by the rank that failed first of itself, if any did."""
+    kind = failure_kind(error)
+    cause = next((each for each in _rank_errors(error) if failure_kind(each) == kind), error)
+    if kind != "infrastructure":
+        return Failure.of(cause, kind)
+    reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]
+    message = f"{job.title}: its workers were lost {RESTARTS + 1} times: {reason}"
+    return Failure(kind, type(cause).__name__, message, str(error))
+
+
+def _rank_errors(error: Exception) -> list[Exception]:
+    """Return what each rank of a training raised, unwrapped; empty if the training did not get so far."""
+    found = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else []
+    return [getattr(each, "_base_exc", each) for each in found]
+
+
+class _ProgressCallback(tune.Callback):
+    """Passes the starts and ends of trials to the progress of the run; lives in the driver."""
 
     def __init__(self, jobs: dict[str, Job], progress: Progress, workspace: Workspace) -> None:
         self.jobs, self.progress, self.ledger = jobs, progress, Ledger(workspace)
@@ -174,23 +237,26 @@ class _Watch(tune.Callback):
         self.progress.started(self.jobs[trial.config["key"]])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note an end, and why it failed if it did."""
+        """Note an end, and the reason of a failure."""
         job = self.jobs[trial.config["key"]]
-        record = self.ledger.get(job.key)
-        failure = Failure(**record["error"]) if record and record["status"] == "failed" else None
-        self.progress.finished(job, failure)
+        self.progress.finished(job, self._recorded(job))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that was given up."""
         job = self.jobs[trial.config["key"]]
-        self.progress.finished(job, Failure("infrastructure", "WorkerDied", f"{job.title}: its worker was lost", ""))
+        lost = Failure("infrastructure", "WorkerDied", f"{job.title}: its worker was lost", "")
+        self.progress.finished(job, self._recorded(job) or lost)
+
+    def _recorded(self, job: Job) -> Failure | None:
+        record = self.ledger.get(job.key)
+        return Failure(**record["error"]) if record and record["status"] == "failed" else None
 
 
-def _knock(address: str) -> None:
-    """Raise OSError if nobody listens at HOST:PORT: Ray itself would wait for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray itself would wait for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
 
 
 def _connect(address: str, jobs: int) -> None:
@@ -199,7 +265,7 @@ def _connect(address: str, jobs: int) -> None:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]

@@ -1,6 +1,6 @@
-"""How far the work has come: a live view on a terminal, plain lines elsewhere.
+"""Progress of a run: a live view on a terminal, plain lines elsewhere.
 
-Workers say how far they are in a small file each, so that one mechanism serves all backends.
+Each worker writes its progress to a small file, so that one mechanism serves all backends.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ STAGES: dict[Kind, str] = {
 }
 REPORT_SECONDS = 1.0
 LINE_SECONDS = 60.0
-"""Without a terminal: longest silence while something runs of which it is known how far it is."""
+"""Without a terminal: a running job's progress is printed after so long without any other line."""
 
 
-class Why(Protocol):
-    """A failure, as far as progress shows it."""
+class HasMessage(Protocol):
+    """A failure, as far as progress prints it."""
 
     @property
     def message(self) -> str:
-        """One line for a person."""
+        """Return one line of text."""
 
 
 def reporter(workspace: Workspace, key: str) -> Callable[[int, int | None], None]:
-    """Return what a worker calls with (steps done, steps in all); writes progress/<key>.json once a second."""
+    """Return a callback for (steps done, steps in all) that writes progress/<key>.json at most once a second."""
     last = 0.0
 
     def report(done: int, total: int | None) -> None:
@@ -48,11 +48,11 @@ def reporter(workspace: Workspace, key: str) -> Callable[[int, int | None], None
 
 
 class Progress:
-    """Stages with jobs done, jobs in all and time left.
+    """Counts the jobs of each stage that are done, and estimates the time left.
 
     Args:
         jobs: all that will be run.
-        workspace: where workers report.
+        workspace: holds the workers' progress files.
         log: prints one line.
         terminal: whether a live view can be drawn.
     """
@@ -69,7 +69,7 @@ class Progress:
         self.kinds: dict[str, Kind] = {}
         self.since: dict[Kind, float] = {}
         self.begun: dict[str, float] = {}
-        self.told_at = time.monotonic()
+        self.printed_at = time.monotonic()
         self.live = _Live(self.totals) if terminal else None
 
     def __enter__(self) -> Progress:
@@ -84,7 +84,7 @@ class Progress:
             self.live.stop()
 
     def started(self, job: Job) -> None:
-        """Note that a job runs."""
+        """Note that a job has started."""
         self.begun.setdefault(job.key, time.monotonic())
         self.since.setdefault(job.kind, time.monotonic())
 
@@ -93,10 +93,10 @@ class Progress:
         self.started(job)
         share = cases / job.recipe["manifest"]["cases"]
         self._part(job, min(self.parts.get(job.key, 0.0) + share, 0.999))
-        self._heard([job])
+        self._break_silence([job])
 
     def poll(self, running: Iterable[Job]) -> None:
-        """Read how far the running jobs are."""
+        """Read the progress of the running jobs."""
         running = list(running)
         for job in running:
             try:
@@ -105,29 +105,33 @@ class Progress:
                 continue
             if total:
                 self._part(job, min(done / total, 0.999))
-        self._heard(running)
+        self._break_silence(running)
 
-    def _heard(self, running: Iterable[Job]) -> None:
-        """Break a long silence, where no live view is drawn."""
-        if not self.live and time.monotonic() - self.told_at >= LINE_SECONDS:
+    def _break_silence(self, running: Iterable[Job]) -> None:
+        """Print how far the running jobs are after a long silence, where no live view is drawn."""
+        if not self.live and time.monotonic() - self.printed_at >= LINE_SECONDS:
             for job in running:
                 if job.key in self.parts:
-                    self._tell(job.kind, f"{job.title}, {self.parts[job.key]:.0%} done{self._time_left(job.kind)}")
+                    self._print(job.kind, f"{job.title}, {self.parts[job.key]:.0%} done{self._time_left(job.kind)}")
 
-    def finished(self, job: Job, failure: Why | None, *, told: bool = False) -> None:
-        """Note that a job is done, or failed; `told` if the same failure was already reported for what it stands on."""
+    def retried(self, job: Job, failure: HasMessage, attempt: int, attempts: int) -> None:
+        """Note that a job failed and will be started again."""
+        self._print(job.kind, f"{job.title}, attempt {attempt} of {attempts} after: {failure.message}")
+
+    def finished(self, job: Job, failure: HasMessage | None, *, inherited: bool = False) -> None:
+        """Note that a job is done or has failed; `inherited` failures were printed for a job that this one needs."""
         self.workspace.path("progress", f"{job.key}.json").unlink(missing_ok=True)
         self.parts.pop(job.key, None)
         self.done[job.kind] += 1
         seconds = time.monotonic() - self.begun.get(job.key, time.monotonic())
-        if failure and not told:
-            self._tell(job.kind, f"FAILED {job.title}: {failure.message}")
+        if failure and not inherited:
+            self._print(job.kind, f"FAILED {job.title}: {failure.message}")
         elif not failure and not self.live:
-            self._tell(job.kind, f"{job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
+            self._print(job.kind, f"{job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
         self._draw(job.kind)
 
-    def _tell(self, kind: Kind, what: str) -> None:
-        self.told_at = time.monotonic()
+    def _print(self, kind: Kind, what: str) -> None:
+        self.printed_at = time.monotonic()
         self.log(f"{STAGES[kind]} {self.done[kind]:.0f}/{self.totals[kind]}: {what}")
 
     def _part(self, job: Job, part: float) -> None:
@@ -144,7 +148,7 @@ class Progress:
         return (self.done[kind] + running) / self.totals[kind]
 
     def _time_left(self, kind: Kind) -> str:
-        """Return ", about 2 min left" at the stage's pace so far."""
+        """Return ", about 2 min left in this stage" at its pace so far, "" if that is unknown."""
         fraction = self._fraction(kind)
         if not 0 < fraction < 1:
             return ""
@@ -153,7 +157,7 @@ class Progress:
 
 
 class _Live:
-    """One bar a stage, drawn by rich on standard error."""
+    """One progress bar for each stage, drawn by rich on standard error."""
 
     def __init__(self, totals: dict[Kind, int]) -> None:
         from rich.console import Console

@@ -1,14 +1,13 @@
-"""Which job runs next: each as soon as what it needs is done, on as many workers as there are.
+"""The scheduler: starts each job as soon as what it needs is done, on as many workers as there are.
 
-One failed job never stops the others: what stands on it is recorded as failed, the rest goes on.
+One failed job never stops the others: the jobs that need it fail with it, the rest goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sg_bench.data.sources.base import Case
@@ -21,59 +20,58 @@ from sg_bench.running.progress import Progress
 from sg_bench.workspace import Workspace
 
 ATTEMPTS = 3
-"""How often a job is started whose worker died: all that ran beside it die too, without fault."""
-MOST_CASES = 32
-"""Cases of a store that one process prepares before it asks for more."""
+"""How often a unit is started that fails by its infrastructure: a lost worker, lack of memory, a lost connection."""
+MAX_CASES = 32
+"""Most cases of a store that one process prepares before it takes more."""
 POLL_SECONDS = 0.5
-URGENCY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
+PRIORITY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
+"""Lower numbers start first."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A job, or some cases of a store that are prepared by themselves."""
+    """A job, or the preparation of some cases of a store."""
 
     job: Job
     cases: tuple[Case, ...] = ()
 
     @property
     def name(self) -> str:
-        """Return what other units call it that need it."""
+        """Return the name by which other units wait for this one."""
         return f"{self.job.key}/{self.cases[0].id}" if self.cases else self.job.key
-
-    @property
-    def urgency(self) -> int:
-        """Return what to start first: whatever most others wait for."""
-        encoder = self.job.kind == "initialisation" and self.job.recipe["method"] == "autoencoder"
-        return 1 if encoder else URGENCY[self.job.kind]
 
 
 class Backend(Protocol):
-    """Where units run."""
+    """The place where units run."""
 
     slots: int
     """Processes that may compute at once."""
+    one_machine: bool
+    """Whether all units share this machine's memory: the last attempt of a unit then runs alone."""
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit."""
 
+    def failure(self, error: Exception) -> Failure:
+        """Describe and classify what a unit's future raised."""
+
 
 @dataclass
 class Outcome:
-    """What became of the jobs."""
+    """Keys of the jobs that were done, and the failures of the others."""
 
     done: set[str] = field(default_factory=set)
     failures: dict[str, Failure] = field(default_factory=dict)
-    """By job key; a cell that failed by itself stands in the ledger only."""
 
 
 class Scheduler:
     """Runs jobs on a backend.
 
     Args:
-        jobs: each after the jobs that it needs; what they need besides is in the workspace already.
-        backend: where.
+        jobs: each after the jobs that it needs; needs that are not among them must be in the workspace already.
+        backend: where the jobs run.
         workspace: of the results.
-        progress: told of every start, step and end.
+        progress: is notified of every start, step and end.
         hold_cells: run no cell, but leave those that could run in `held`.
     """
 
@@ -93,12 +91,13 @@ class Scheduler:
         self.running: dict[Future[Failure | None], Unit] = {}
         self.attempts: dict[Unit, int] = {}
         self.hold_cells = hold_cells
+        self._discovery_needs = {key for job in self.jobs.values() if job.kind == "patterns" for key in job.needs}
 
     @property
     def held(self) -> list[Job]:
         """Return the cells that were not run and for which everything is ready."""
-        over = {*self.outcome.done, *self.outcome.failures}
-        return [job for job in self.jobs.values() if job.kind == "cell" and job.key not in over]
+        ended = {*self.outcome.done, *self.outcome.failures}
+        return [job for job in self.jobs.values() if job.kind == "cell" and job.key not in ended]
 
     def run(self) -> Outcome:
         """Run all jobs to their end."""
@@ -114,7 +113,7 @@ class Scheduler:
         return self.outcome
 
     def _expect(self, job: Job) -> None:
-        """Add a job's units: for a store, first each of its cases."""
+        """Add a job's units; the cases of a store are units of their own, which the store waits for."""
         needs = {key for key in job.needs if key in self.jobs}
         if job.kind == "store":
             try:
@@ -130,33 +129,42 @@ class Scheduler:
     def _parts(self, job: Job) -> list[Unit]:
         """Return a store's cases in portions small enough to keep all processes busy to the end.
 
-        Of a finished store only those that it does without, to be tried again.
+        Of a finished store only the cases that were left out, to be tried again.
         """
         cases = cases_of(job)
         if is_built(self.workspace, job):
             left_out = {skipped.id for skipped in skipped_cases(self.workspace.path("stores", job.key))}
             cases = [case for case in cases if case.id in left_out]
-        size = max(1, min(MOST_CASES, len(cases) // (4 * self.backend.slots)))
+        size = max(1, min(MAX_CASES, len(cases) // (4 * self.backend.slots)))
         return [Unit(job, tuple(cases[first : first + size])) for first in range(0, len(cases), size)]
 
     def _start_ready(self) -> None:
-        ready = sorted((unit for unit, needs in self.waiting.items() if not needs), key=lambda unit: unit.urgency)
-        for unit in ready:
+        for unit in sorted((unit for unit, needs in self.waiting.items() if not needs), key=self._priority):
             taken = sum(other.job.workers for other in self.running.values())
-            if taken and taken + unit.job.workers > self.backend.slots:
+            alone = any(self._runs_alone(other) for other in (unit, *self.running.values()))
+            if taken and (alone or taken + unit.job.workers > self.backend.slots):
                 return
             del self.waiting[unit]
             self.progress.started(unit.job)
             self.running[self.backend.submit(unit)] = unit
 
+    def _priority(self, unit: Unit) -> int:
+        """Return 1 for what a discovery needs, because most other jobs wait for it, else the priority of the kind."""
+        needed_first = unit.job.kind == "initialisation" and unit.job.key in self._discovery_needs
+        return 1 if needed_first else PRIORITY[unit.job.kind]
+
+    def _runs_alone(self, unit: Unit) -> bool:
+        """Return whether this is a unit's last attempt: alone it has all memory, and no other unit can end it."""
+        return self.backend.one_machine and self.attempts.get(unit) == ATTEMPTS
+
     def _finish(self, unit: Unit, future: Future[Failure | None]) -> None:
         try:
             failure = future.result()
-        except BrokenProcessPool:
-            self._retry(unit)
-            return
         except Exception as error:
-            failure = Failure.of(error)
+            failure = self.backend.failure(error)
+        if failure and failure.transient:
+            self._retry(unit, failure)
+            return
         if failure:
             self._fail(unit.job, failure)
             return
@@ -168,24 +176,27 @@ class Scheduler:
             self.progress.finished(unit.job, None)
         self.waiting = {other: needs - {unit.name} for other, needs in self.waiting.items()}
 
-    def _retry(self, unit: Unit) -> None:
-        """Start a unit again whose worker was killed, a few times."""
+    def _retry(self, unit: Unit, failure: Failure) -> None:
+        """Let a unit be started again after a failure of the infrastructure, ATTEMPTS times in all."""
+        if unit.job.key in self.outcome.failures:
+            return
         self.attempts[unit] = self.attempts.get(unit, 1) + 1
         if self.attempts[unit] > ATTEMPTS:
-            message = f"{unit.job.title}: its worker process died {ATTEMPTS} times. Free memory, or use fewer --jobs"
-            self._fail(unit.job, Failure("infrastructure", "WorkerDied", message, ""))
+            message = f"{failure.message.rstrip('.')} (tried {ATTEMPTS} times)"
+            self._fail(unit.job, replace(failure, message=message))
         else:
+            self.progress.retried(unit.job, failure, self.attempts[unit], ATTEMPTS)
             self.waiting[unit] = frozenset()
 
     def _fail(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
-        """Record a failure, and that of everything that stands on it."""
+        """Record a failure, and that of every job that needs this one."""
         if job.key in self.outcome.failures:
             return
         self.outcome.failures[job.key] = failure
         if job.kind == "cell":
             roots = (other.root for other in self.jobs.values() if other.root)
             Ledger(self.workspace).put(failed_record(job, failure, [self.workspace.root, *roots]))
-        self.progress.finished(job, failure, told=inherited)
+        self.progress.finished(job, failure, inherited=inherited)
         self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
         for other in self.jobs.values():
             if job.key in other.needs:
