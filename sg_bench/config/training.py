@@ -20,10 +20,11 @@ class Optimiser(Model):
 
 
 class Schedule(Model):
-    """How the learning rate falls, epoch by epoch."""
+    """How the learning rate falls."""
 
     name: Literal["constant", "plateau", "step", "cosine"] = "plateau"
-    """cosine: down to `min_lr` over all epochs of the training."""
+    """cosine: down to `min_lr` over the stage's epochs, or where `steps` is given, step by step over the stage's steps;
+    step: by epochs with either budget."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     every: Positive = 40
     """step: epochs between two falls; plateau: so many stale epochs in a row bring a fall."""

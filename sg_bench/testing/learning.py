@@ -24,7 +24,7 @@ from sg_bench.testing.checks import ContractError, require
 from sg_bench.testing.contract import same_state
 from sg_bench.testing.phantoms import PATIENTS, SHAPES, SOURCES
 from sg_bench.testing.subject import Subject, train_draws
-from sg_bench.training.loop import train, weighted
+from sg_bench.training.loop import train, weighted_loss
 from sg_bench.workspace import Workspace, read_json
 
 STEPS = 20
@@ -46,7 +46,7 @@ def check_its_loss_falls(subject: Subject) -> None:
         batch, found = learner.batch("train", train_draws()), []
         for _ in range(STEPS):
             optimiser.zero_grad()
-            loss = weighted(learner.losses(batch, learner.stages[number]), stage)
+            loss = weighted_loss(learner.losses(batch, learner.stages[number]), stage)
             require(bool(torch.isfinite(loss)), f"the loss of stage '{stage.name}' is {loss.item()}")
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: one file, replaced in one step, that resumes to the same bits."""
+"""The checkpoint of a training: one file, replaced atomically, from which the training resumes to the same bits."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ import torch
 
 from sg_bench.workspace import write_atomic
 
-State = dict[str, Any]
+CheckpointState = dict[str, Any]
+"""Tensors, numbers, text, and lists and dicts of them."""
 NAME = "last.pt"
 
 
-def save_state(folder: Path, state: State) -> None:
-    """Write `state` (tensors, numbers, text, lists and dicts of them) to `folder`/last.pt, atomically."""
+def save_state(folder: Path, state: CheckpointState) -> None:
+    """Write `state` to `folder`/last.pt, atomically."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomic(folder / NAME, buffer.getvalue())
 
 
-def load_state(folder: Path) -> State | None:
-    """Return the saved state, or None if there is none that can be read: the training then starts anew."""
+def load_state(folder: Path) -> CheckpointState | None:
+    """Return the saved state, or None if there is none. An unreadable file is renamed to last.damaged and ignored."""
     path = folder / NAME
     if not path.exists():
         return None
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        state: CheckpointState = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, LookupError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
-        with contextlib.suppress(FileNotFoundError):  # another rank was faster
+        with contextlib.suppress(FileNotFoundError):  # another rank has renamed it already
             path.rename(path.with_suffix(".damaged"))
         return None
     return state
 
 
 def clear_state(folder: Path) -> None:
-    """Remove the checkpoint, also a damaged one, and the folder if nothing else is in it."""
+    """Remove the checkpoint, also a damaged one, and the folder if it is empty then."""
     for path in (folder / NAME, (folder / NAME).with_suffix(".damaged")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

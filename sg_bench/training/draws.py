@@ -1,6 +1,6 @@
-"""Who is in which batch, and each sample's own random numbers: a function of (seed, stage, epoch, position).
+"""The samples of each batch, and the random generator of each sample, as a function of (seed, stage, epoch, position).
 
-Nothing here has a state. Batches are the same at any world size, and a resumed training draws what it would have drawn.
+Nothing here has a state. Batches are the same at any world size, and a resumed training draws the same samples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sg_bench.errors import DataError
 
 
 class Purpose(IntEnum):
-    """What a draw is for; keeps the streams of one seed apart."""
+    """What random numbers are for; each purpose has its own stream under one seed."""
 
     ORDER = 0
     TRAIN = 1
@@ -30,54 +30,57 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample of a batch: which one, and its random numbers."""
+    """One sample of a batch."""
 
     index: int
-    """Into the training or validation samples."""
+    """Index into the training or validation samples."""
     rng: np.random.Generator
+    """Generator of everything random about the sample."""
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
-    """Return the random numbers of one purpose at one place (stage, epoch, position)."""
+    """Return the random generator of a purpose at one place, such as (stage, epoch, position)."""
     return np.random.default_rng([seed, int(purpose), *where])
 
 
 def epoch_batches(
     seed: int, stage: int, epoch: int, *, samples: int, batch_size: int, steps: int
 ) -> Iterator[list[Draw]]:
-    """Yield `steps` global batches: passes over `samples` in fresh random orders, one after the other.
+    """Yield `steps` global batches from repeated passes over `samples`, each in another random order.
 
     Raises:
-        DataError: there is nothing to train on.
+        DataError: there are no samples.
     """
-    order = _endless(seed, Purpose.ORDER, (stage, epoch), samples)
+    order = _shuffled_indices(seed, Purpose.ORDER, (stage, epoch), samples)
     for step in range(steps):
         positions = range(step * batch_size, (step + 1) * batch_size)
         yield [Draw(next(order), generator(seed, Purpose.TRAIN, stage, epoch, position)) for position in positions]
 
 
 def calibration_batches(seed: int, *, samples: int, batch_size: int, at_most: int) -> Iterator[list[Draw]]:
-    """Yield one pass in full batches, or `at_most` of them, with the same order and random numbers every time.
+    """Yield one pass over `samples` in full batches, `at_most` so many, the same ones every time.
 
-    The order is random because samples of a kind stand together; fewer samples than a batch holds are repeated.
+    The order is random because neighbouring samples are often of one class. If all samples are fewer than a batch,
+    they are repeated.
     """
-    order = _endless(seed, Purpose.CALIBRATION, (0,), samples)
+    order = _shuffled_indices(seed, Purpose.CALIBRATION, (0,), samples)
     for step in range(min(at_most, max(1, samples // batch_size))):
         positions = range(step * batch_size, (step + 1) * batch_size)
         yield [Draw(next(order), generator(seed, Purpose.CALIBRATION, 1, position)) for position in positions]
 
 
-def fixed_batches(seed: int, purpose: Purpose, *, samples: int, batch_size: int) -> Iterator[list[Draw]]:
-    """Yield all samples once, in order, with the same random numbers every time."""
+def validation_batches(seed: int, *, samples: int, batch_size: int) -> Iterator[list[Draw]]:
+    """Yield all samples once, in order, with the same generators every time."""
     for start in range(0, samples, batch_size):
         indices = range(start, min(start + batch_size, samples))
-        yield [Draw(index, generator(seed, purpose, index)) for index in indices]
+        yield [Draw(index, generator(seed, Purpose.VALIDATION, index)) for index in indices]
 
 
-def _endless(seed: int, purpose: Purpose, where: tuple[int, ...], samples: int) -> Iterator[int]:
+def _shuffled_indices(seed: int, purpose: Purpose, where: tuple[int, ...], samples: int) -> Iterator[int]:
+    """Yield indices without end: pass after pass, each in another random order."""
     if not samples:
-        raise DataError("there is not one training sample", hint="Check the split, and the task's sampling")
-    turn = 0
+        raise DataError("there are no training samples", hint="Check the split, and the task's sampling")
+    passes = 0
     while True:
-        yield from generator(seed, purpose, *where, turn).permutation(samples).tolist()
-        turn += 1
+        yield from generator(seed, purpose, *where, passes).permutation(samples).tolist()
+        passes += 1

@@ -34,7 +34,7 @@ from sg_bench.networks.weights import LoadReport, StateDict, load_into
 from sg_bench.tasks import Task
 from sg_bench.training.augmentation import draw_variation, varied
 from sg_bench.training.draws import Draw, Purpose, generator
-from sg_bench.training.loop import Part
+from sg_bench.training.loop import TrainingPart
 from sg_bench.training.pretraining import drawn, on_device
 
 
@@ -95,13 +95,13 @@ class FineTuning:
     ) -> None:
         self.task, self.network, self.store, self.seed, self.device = task, network, store, seed, device
         self.stages = [Stage(name="fine-tune", training=task.training, weights={task.loss: 1.0})]
-        self.ids: dict[Part, list[str]] = {"train": train, "validation": validation}
-        self.crops: dict[Part, list[Crop]] = {part: _crops(task, store, ids) for part, ids in self.ids.items()}
+        self.ids: dict[TrainingPart, list[str]] = {"train": train, "validation": validation}
+        self.crops: dict[TrainingPart, list[Crop]] = {part: _crops(task, store, ids) for part, ids in self.ids.items()}
         self.crops["validation"] = _thinned(self.crops["validation"], task)
         self.epoch_crops = self.crops["train"]
         self._voxels: dict[str, NDArray[np.int64]] = {}
 
-    def samples(self, part: Part) -> int:
+    def samples(self, part: TrainingPart) -> int:
         """Return how many crops a part has in one epoch."""
         if self.task.sampling.places == "foreground":
             return len(self.ids[part]) * self.task.sampling.crops_per_case
@@ -128,7 +128,7 @@ class FineTuning:
         chosen = sorted(rng.permutation(len(negatives))[: len(positives)].tolist())
         self.epoch_crops = positives + [negatives[index] for index in chosen]
 
-    def batch(self, part: Part, draws: list[Draw]) -> TaskBatch:
+    def batch(self, part: TrainingPart, draws: list[Draw]) -> TaskBatch:
         """Return the crops of `draws`; training crops are shifted and mirrored at random."""
         cut = [self._cut(part, draw) for draw in draws]
         images = on_device(np.stack([image for image, _ in cut]).astype(np.float32), self.device)
@@ -144,7 +144,7 @@ class FineTuning:
             return Losses({"bce": functional.binary_cross_entropy_with_logits(logits, batch.truths)})
         return Losses({"dice": soft_dice_loss(torch.sigmoid(logits), batch.truths)})
 
-    def _cut(self, part: Part, draw: Draw) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _cut(self, part: TrainingPart, draw: Draw) -> tuple[NDArray[Any], NDArray[Any]]:
         sampling = self.task.sampling
         augment = part == "train"
         if sampling.places == "foreground":

@@ -1,11 +1,11 @@
-"""The one training loop: pretraining, the auto-encoder and fine-tuning all run through `train`."""
+"""The training loop shared by pretraining, the auto-encoder of self-discovery and fine-tuning."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,36 +18,45 @@ from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
-from sg_bench.training.checkpoints import State, load_state, save_state
-from sg_bench.training.draws import Draw, Purpose, calibration_batches, epoch_batches, fixed_batches
+from sg_bench.training.checkpoints import CheckpointState, load_state, save_state
+from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
 from sg_bench.training.ranks import World
 
-Part = Literal["train", "validation"]
+TrainingPart = Literal["train", "validation"]
+"""The samples to optimise on, and those on which early stopping and schedules look."""
+ProgressCallback = Callable[[int, int | None], None]
+"""Called with the steps done, and the steps in total where they are known."""
 CALIBRATION_BATCHES = 16
 """Training batches over which running statistics are re-estimated."""
 
 
 class Learner(Protocol):
-    """What the loop trains: a method on its corpus, or a task from an initialisation."""
+    """What the loop trains: a network, its data and its losses.
+
+    `Pretraining` is a method on a corpus, `FineTuning` a task from an initialisation. A learner holds no random state:
+    whatever is random in a batch comes from the generators of its draws.
+    """
 
     network: nn.Module
+    """Moved to `device` and trained in place; it holds the best weights of the last stage in the end."""
     stages: list[Stage]
+    """The optimisations, in order; each starts from the best weights of the one before."""
     device: torch.device
 
-    def samples(self, part: Part) -> int:
-        """Return how many samples a part has."""
+    def samples(self, part: TrainingPart) -> int:
+        """Return the number of samples of a part, for "train" in the epoch that was started last.
+
+        Without validation samples, the training loss takes the place of the validation loss.
+        """
 
     def start_epoch(self, stage: int, epoch: int) -> None:
-        """Choose this epoch's training samples, where the protocol draws them anew."""
+        """Select the training samples of an epoch, as a function of (stage, epoch) alone."""
 
-    def batch(self, part: Part, draws: list[Draw]) -> Any:
-        """Return the batch of `draws`, on the device; its `inputs` are what the network sees."""
+    def batch(self, part: TrainingPart, draws: list[Draw]) -> Any:
+        """Return the samples of `draws` as one batch on the device. Its `inputs` are what the network is applied to."""
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
-        """Run the network on a batch."""
-
-
-Progress = Callable[[int, int | None], None]
+        """Apply the network to a batch and return at least the terms that `stage` gives a weight."""
 
 
 def train(
@@ -56,169 +65,188 @@ def train(
     seed: int,
     folder: Path | None = None,
     world: World | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> list[dict[str, Any]]:
     """Train through all stages and leave the best weights in the learner's network.
 
     Args:
         learner: what is trained.
-        seed: all random numbers come from it (draws.py).
-        folder: where the checkpoint is kept; a training that stopped there goes on, to the same bits on a CPU.
-        world: this process among those that share the training.
-        progress: called with (steps done, steps in all or None) as the training goes on.
+        seed: seed of all random numbers (draws.py).
+        folder: where checkpoints are written. An interrupted training resumes from there, on a CPU to the same bits.
+        world: rank of this process, and the number of processes that share the training.
+        progress: called after each step.
         checkpoint_seconds: least time between two checkpoints, which are written at the end of an epoch.
 
     Returns:
-        The curves: one row an epoch with stage, epoch, step, lr, train and validation losses.
+        The curves: one row per epoch with stage, epoch, step, lr (after the epoch's last step), training losses,
+        validation losses, and whether the epoch was the best one so far.
 
     Raises:
         MethodError: the loss became NaN or infinite.
-        DataError: there is nothing to train on.
-        UsageError: a batch cannot be divided among the processes.
+        DataError: there are no training samples.
+        UsageError: a batch cannot be divided equally among the processes.
     """
-    run = _Run(learner, seed, folder, world or World(), progress or _silent, checkpoint_seconds)
+    run = _TrainingRun(learner, seed, folder, world or World(), progress or _no_progress, checkpoint_seconds)
     run.resume()
-    while run.stage < len(learner.stages):
+    while run.stage_index < len(learner.stages):
         run.train_stage()
     return run.history
 
 
-class _Run:
-    """The state of one training; everything in `state()` is what a checkpoint holds."""
+class _TrainingRun:
+    """A training with everything that changes in its course; `state()` is what a checkpoint holds."""
 
     def __init__(
-        self, learner: Learner, seed: int, folder: Path | None, world: World, progress: Progress, every: float
+        self,
+        learner: Learner,
+        seed: int,
+        folder: Path | None,
+        world: World,
+        progress: ProgressCallback,
+        checkpoint_seconds: float,
     ) -> None:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
-        self.progress, self.every = progress, every
+        self.progress, self.checkpoint_seconds = progress, checkpoint_seconds
         self.saved_at = time.monotonic()
-        self.stage = self.epoch = self.stale = self.steps = 0
+        self.stage_index = self.epoch = self.stale_epochs = self.steps = 0
         self.history: list[dict[str, Any]] = []
-        self.best = math.inf
+        self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] | None = None
-        _check_shares(learner, world)
+        _check_batch_sizes(learner, world)
         channels_last(learner.network.to(learner.device))
-        self._new_optimiser()
+        self._start_stage()
+
+    @property
+    def stage(self) -> Stage:
+        return self.learner.stages[self.stage_index]
+
+    @property
+    def lr(self) -> float:
+        return float(self.optimiser.param_groups[0]["lr"])
 
     def train_stage(self) -> None:
-        """Train the current stage to its end, restore its best weights, and go on to the next."""
+        """Train the current stage to its end, restore its best weights, and start the next stage."""
         while not self._stage_done():
             self._train_epoch()
-            validation = self._validate()
-            self._judge(validation)
+            loss = self._validate()
+            if not _is_by_step(self.stage.training):
+                self._step_schedule(loss)
+            self._keep_best(loss)
             self._checkpoint()
         if self.best_weights is not None:
             self.learner.network.load_state_dict(self.best_weights)
-        self.stage, self.epoch, self.stale = self.stage + 1, 0, 0
-        self.best, self.best_weights = math.inf, None
-        self._new_optimiser()
+        self.stage_index, self.epoch, self.stale_epochs = self.stage_index + 1, 0, 0
+        self.best_loss, self.best_weights = math.inf, None
+        self._start_stage()
         self._checkpoint()
 
-    @property
-    def plan(self) -> Stage:
-        return self.learner.stages[self.stage]
-
-    def _new_optimiser(self) -> None:
-        if self.stage < len(self.learner.stages):
-            self.optimiser = _optimiser(self.learner.network, self.plan.training)
-            self.schedule = _schedule(self.optimiser, self.plan.training)
+    def _start_stage(self) -> None:
+        """Create the optimiser and the schedule of the current stage, if any stage is left."""
+        if self.stage_index < len(self.learner.stages):
+            training = self.stage.training
+            if _is_by_step(training):
+                self.learner.start_epoch(self.stage_index, 0)  # an epoch's samples can be fewer than all
+            self.optimiser = _optimiser(self.learner.network, training)
+            self.schedule = _schedule(self.optimiser, training, stage_steps(self.learner, training, self.steps))
 
     def _stage_done(self) -> bool:
-        training = self.plan.training
-        stale = training.patience is not None and self.stale >= training.patience
-        return self.epoch >= training.epochs or stale or (training.steps is not None and self.steps >= training.steps)
+        training = self.stage.training
+        if training.patience is not None and self.stale_epochs >= training.patience:
+            return True
+        return self.epoch >= training.epochs or (training.steps is not None and self.steps >= training.steps)
 
     def _train_epoch(self) -> None:
-        """Take one epoch's steps; append its row to the history."""
-        training, network = self.plan.training, self.learner.network
-        self.learner.start_epoch(self.stage, self.epoch)
+        """Take the steps of one epoch and append its row to the history."""
+        training, network = self.stage.training, self.learner.network
+        self.learner.start_epoch(self.stage_index, self.epoch)
         samples = self.learner.samples("train")
-        steps = epoch_steps(samples, training, self.steps)
+        steps = _steps_per_epoch(samples, training)
+        if training.steps is not None:
+            steps = min(steps, training.steps - self.steps)
         batches = epoch_batches(
-            self.seed, self.stage, self.epoch, samples=samples, batch_size=training.batch_size, steps=steps
+            self.seed, self.stage_index, self.epoch, samples=samples, batch_size=training.batch_size, steps=steps
         )
         network.train()
-        sums = _Means(self.learner.device)
+        means = _RunningMeans(self.learner.device)
         for draws in batches:
             batch = self.learner.batch("train", list(self.world.slice(draws)))
             self.optimiser.zero_grad(set_to_none=True)
-            with self._precision():
-                losses = self.learner.losses(batch, self.plan)
-                loss = weighted(losses, self.plan)
+            with autocast(self.learner.device, training):
+                losses = self.learner.losses(batch, self.stage)
+                loss = weighted_loss(losses, self.stage)
             loss.backward()  # type: ignore[no-untyped-call]
             self.world.average_gradients(network)
             self.optimiser.step()
-            sums.add(loss, losses, len(draws))
+            if _is_by_step(training):
+                self.schedule.step()
+            means.add(loss, losses, len(draws))
             self.steps += 1
             self.progress(self.steps, total_steps(self.learner))
-        row = {"stage": self.plan.name, "epoch": self.epoch, "step": self.steps, "lr": self._lr()}
-        self.history.append(row | {"train": self._finite(sums.means(self.world))})
+        row = {"stage": self.stage.name, "epoch": self.epoch, "step": self.steps, "lr": self.lr}
+        self.history.append(row | {"train": self._checked(means.compute(self.world))})
         self.epoch += 1
 
     def _validate(self) -> float:
-        """Return the validation loss (the training loss where there is nothing to validate on), and record it."""
-        samples = self.learner.samples("validation")
-        row = self.history[-1]
+        """Record and return the validation loss; without validation samples return the training loss."""
+        samples, training, row = self.learner.samples("validation"), self.stage.training, self.history[-1]
         if not samples:
             return float(row["train"]["loss"])
-        size = max(self.world.size, self.plan.training.batch_size)
-        batches = fixed_batches(self.seed, Purpose.VALIDATION, samples=samples, batch_size=size)
-        sums = _Means(self.learner.device)
-        with evaluating(self.learner, self.plan.training, self.seed, self.world), torch.no_grad():
-            for draws in batches:
+        size = max(self.world.size, training.batch_size)
+        means = _RunningMeans(self.learner.device)
+        with evaluating(self.learner, training, self.seed, self.world), torch.no_grad():
+            for draws in validation_batches(self.seed, samples=samples, batch_size=size):
                 share = draws[self.world.rank :: self.world.size]
-                batch = self.learner.batch("validation", share or draws[:1])  # without a share, a guest of no weight
-                with self._precision():
-                    losses = self.learner.losses(batch, self.plan)
-                sums.add(weighted(losses, self.plan), losses, len(share))
-        row["validation"] = self._finite(sums.means(self.world))
+                # In the last batch a rank may be left without samples. It still takes part in what ranks compute
+                # together, with one padding sample of weight 0.
+                batch = self.learner.batch("validation", share or draws[:1])
+                with autocast(self.learner.device, training):
+                    losses = self.learner.losses(batch, self.stage)
+                means.add(weighted_loss(losses, self.stage), losses, len(share))
+        row["validation"] = self._checked(means.compute(self.world))
         return float(row["validation"]["loss"])
 
-    def _judge(self, loss: float) -> None:
-        """Keep the weights if they are the best so far; let the schedule see the loss."""
+    def _step_schedule(self, loss: float) -> None:
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.schedule.step(loss)
         elif self.schedule is not None:
             self.schedule.step()
-        if loss < self.best:
-            self.best, self.stale = loss, 0
+
+    def _keep_best(self, loss: float) -> None:
+        """Copy the weights if their loss is the best of the stage so far."""
+        if loss < self.best_loss:
+            self.best_loss, self.stale_epochs = loss, 0
             state = self.learner.network.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
         else:
-            self.stale += 1
-        self.history[-1]["best"] = self.stale == 0
+            self.stale_epochs += 1
+        self.history[-1]["best"] = self.stale_epochs == 0
 
-    def _finite(self, means: dict[str, float]) -> dict[str, float]:
+    def _checked(self, means: dict[str, float]) -> dict[str, float]:
+        """Return `means`; raise a MethodError if one of them is NaN or infinite."""
         for name, value in means.items():
             if not math.isfinite(value):
                 raise MethodError(
-                    f"'{name}' became {value} in stage '{self.plan.name}' by step {self.steps} (lr {self._lr():g})",
+                    f"'{name}' became {value} in stage '{self.stage.name}' by step {self.steps} (lr {self.lr:g})",
                     hint="Lower training.optimiser.lr, or check the data's intensities",
                 )
         return means
 
-    def _lr(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return autocast(self.learner.device, self.plan.training)
-
     def _checkpoint(self) -> None:
-        due = time.monotonic() - self.saved_at >= self.every
+        due = time.monotonic() - self.saved_at >= self.checkpoint_seconds
         if self.folder and due and self.world.rank == 0:
             save_state(self.folder, self.state())
             self.saved_at = time.monotonic()
 
-    def state(self) -> State:
-        """Return all that the rest of the training depends on."""
+    def state(self) -> CheckpointState:
+        """Return everything that the rest of the training depends on."""
         return {
-            "stage": self.stage,
+            "stage": self.stage_index,
             "epoch": self.epoch,
-            "stale": self.stale,
+            "stale": self.stale_epochs,
             "steps": self.steps,
             "history": self.history,
-            "best": self.best,
+            "best": self.best_loss,
             "best_weights": self.best_weights,
             "network": self.learner.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -226,23 +254,23 @@ class _Run:
         }
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint, if there is one."""
+        """Continue from the folder's checkpoint, if there is one."""
         state = load_state(self.folder) if self.folder else None
         if state is None:
             return
-        self.stage, self.epoch, self.stale = state["stage"], state["epoch"], state["stale"]
+        self.stage_index, self.epoch, self.stale_epochs = state["stage"], state["epoch"], state["stale"]
         self.steps, self.history = state["steps"], state["history"]
-        self.best, self.best_weights = state["best"], state["best_weights"]
+        self.best_loss, self.best_weights = state["best"], state["best_weights"]
         self.learner.network.load_state_dict(state["network"])
-        self._new_optimiser()
-        if self.stage < len(self.learner.stages):
+        self._start_stage()
+        if self.stage_index < len(self.learner.stages):
             self.optimiser.load_state_dict(state["optimiser"])
             if self.schedule:
                 self.schedule.load_state_dict(state["schedule"])
 
 
-class _Means:
-    """Running means of losses, terms and measures, weighted by samples; kept on the device until asked for."""
+class _RunningMeans:
+    """Means of the loss, its terms and measures, weighted by samples; kept on the device until computed."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -250,27 +278,25 @@ class _Means:
         self.count = 0
 
     def add(self, loss: Tensor, losses: Losses, samples: int) -> None:
-        values = {"loss": loss, **losses.terms, **losses.measures}
-        for name, value in values.items():
+        """Add a batch of so many samples, over all ranks in training, of this rank in validation."""
+        for name, value in {"loss": loss, **losses.terms, **losses.measures}.items():
             term = value.detach().double() * samples
             self.sums[name] = self.sums[name] + term if name in self.sums else term
         self.count += samples
 
-    def means(self, world: World) -> dict[str, float]:
+    def compute(self, world: World) -> dict[str, float]:
         """Return the means over all ranks."""
         names = sorted(self.sums)
-        flat = torch.stack(
-            [self.sums[name] for name in names] + [torch.tensor(self.count, device=self.device).double()]
-        )
-        flat = world.total(flat)
-        return {name: float(value) for name, value in zip(names, (flat[:-1] / flat[-1]).tolist(), strict=True)}
+        count = torch.tensor(self.count, device=self.device).double()
+        sums = world.total(torch.stack([*(self.sums[name] for name in names), count]))
+        return dict(zip(names, (sums[:-1] / sums[-1]).tolist(), strict=True))
 
 
-def weighted(losses: Losses, stage: Stage) -> Tensor:
-    """Return the loss: the stage's weights over the losses' terms.
+def weighted_loss(losses: Losses, stage: Stage) -> Tensor:
+    """Return the sum of the losses' terms, weighted by the stage; terms without a weight are left out.
 
     Raises:
-        MethodError: a weight's term was not computed.
+        MethodError: the stage gives a weight to a term that was not computed.
     """
     absent = sorted(stage.weights.keys() - losses.terms.keys())
     if absent:
@@ -278,13 +304,13 @@ def weighted(losses: Losses, stage: Stage) -> Tensor:
             f"stage '{stage.name}' weighs '{absent[0]}', but the method's losses are {sorted(losses.terms)}",
             hint="Correct the method's stages() or losses()",
         )
-    parts = [stage.weights[name] * term for name, term in losses.terms.items() if name in stage.weights]
-    return torch.stack(parts).sum()
+    weighted = [stage.weights[name] * term for name, term in losses.terms.items() if name in stage.weights]
+    return torch.stack(weighted).sum()
 
 
 @contextlib.contextmanager
-def evaluating(learner: Learner, training: Training, seed: int, world: World | None = None) -> Any:
-    """Put the network into evaluation, batch norm as `training.norm_eval` says; afterwards back into training."""
+def evaluating(learner: Learner, training: Training, seed: int, world: World | None = None) -> Iterator[None]:
+    """Put the network into evaluation mode, with batch norm as in `training.norm_eval`, and afterwards back."""
     network = learner.network
     if training.norm_eval == "reestimated":
         calibrate(learner, training, seed, world)
@@ -295,12 +321,12 @@ def evaluating(learner: Learner, training: Training, seed: int, world: World | N
 
 
 def calibrate(learner: Learner, training: Training, seed: int, world: World | None = None) -> None:
-    """Re-estimate the running statistics of every batch norm on training samples, always the same ones."""
-    reestimate(learner.network, _calibration(learner, training, seed, world or World()), learner.device)
+    """Re-estimate the running statistics of every batch norm on training samples, the same ones every time."""
+    reestimate(learner.network, _calibration_inputs(learner, training, seed, world or World()), learner.device)
 
 
-def _calibration(learner: Learner, training: Training, seed: int, world: World) -> Iterable[Tensor]:
-    """Yield this rank's inputs: always of the first epoch's samples, whichever epoch this process happened to see."""
+def _calibration_inputs(learner: Learner, training: Training, seed: int, world: World) -> Iterable[Tensor]:
+    """Yield this rank's inputs. They are samples of the first epoch, so that a resumed training sees the same."""
     learner.start_epoch(0, 0)
     batches = calibration_batches(
         seed, samples=learner.samples("train"), batch_size=training.batch_size, at_most=CALIBRATION_BATCHES
@@ -309,34 +335,36 @@ def _calibration(learner: Learner, training: Training, seed: int, world: World) 
         yield learner.batch("train", list(world.slice(draws))).inputs
 
 
-def epoch_steps(samples: int, training: Training, taken: int) -> int:
-    """Return how many steps the next epoch has, after `taken` steps of all stages so far."""
-    steps = training.steps_per_epoch or max(1, samples // training.batch_size)
-    return min(steps, training.steps - taken) if training.steps is not None else steps
+def _steps_per_epoch(samples: int, training: Training) -> int:
+    return training.steps_per_epoch or max(1, samples // training.batch_size)
+
+
+def stage_steps(learner: Learner, training: Training, taken: int) -> int:
+    """Return the most steps that a stage takes, after `taken` steps of the stages before it."""
+    steps = training.epochs * _steps_per_epoch(learner.samples("train"), training)
+    return steps if training.steps is None else max(0, min(steps, training.steps - taken))
 
 
 def total_steps(learner: Learner) -> int | None:
-    """Return how many steps a training takes at most, or None where only patience ends it."""
+    """Return the most steps that a training takes, or None if only patience ends it."""
     total = 0
     for stage in learner.stages:
         training = stage.training
-        natural = training.epochs * epoch_steps(
-            learner.samples("train"), training.model_copy(update={"steps": None}), 0
-        )
-        total = max(total, min(total + natural, training.steps)) if training.steps is not None else total + natural
         if training.patience is not None and training.steps is None and training.epochs > 1000:
             return None
+        total += stage_steps(learner, training, total)
     return total
 
 
 def autocast(device: torch.device, training: Training) -> AbstractContextManager[Any]:
-    """Return bfloat16 autocast where the device computes it and the setting allows, else nothing."""
+    """Return bfloat16 autocast if the device supports it and the setting allows it, else a context without effect."""
     if device.type == "cuda" and training.precision == "auto" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
-def _check_shares(learner: Learner, world: World) -> None:
+def _check_batch_sizes(learner: Learner, world: World) -> None:
+    """Raise a UsageError if the ranks cannot divide a stage's batches equally."""
     for stage in learner.stages:
         if stage.training.batch_size % world.size:
             raise UsageError(
@@ -355,17 +383,28 @@ def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
-def _schedule(optimiser: torch.optim.Optimizer, training: Training) -> Any:
+def _is_by_step(training: Training) -> bool:
+    """Return whether the learning rate changes after every step instead of every epoch."""
+    return training.schedule.name == "cosine" and training.steps is not None
+
+
+def _schedule(optimiser: torch.optim.Optimizer, training: Training, steps: int) -> Any:
+    """Return a schedule of PyTorch, or None for a constant learning rate.
+
+    Cosine reaches `min_lr` at the end of the stage: with a budget of steps after the last of `steps`, which can lie
+    inside an epoch, else after the last of `epochs`. The other schedules count epochs with either budget.
+    """
     settings = training.schedule
     if settings.name == "step":
         return torch.optim.lr_scheduler.StepLR(optimiser, settings.every, settings.factor)
     if settings.name == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, training.epochs), settings.min_lr)
+        length = steps if _is_by_step(training) else training.epochs
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, length), settings.min_lr)
     if settings.name == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimiser,
             factor=settings.factor,
-            patience=settings.every - 1,  # Keras, whose settings these are, counts the epoch of the fall too
+            patience=settings.every - 1,  # Keras, whose settings these are, counts the epoch of the reduction too
             threshold=settings.min_delta,
             threshold_mode="abs",
             min_lr=settings.min_lr,
@@ -373,5 +412,5 @@ def _schedule(optimiser: torch.optim.Optimizer, training: Training) -> Any:
     return None
 
 
-def _silent(done: int, total: int | None) -> None:
-    """Report to no one."""
+def _no_progress(done: int, total: int | None) -> None:
+    """Ignore the progress."""

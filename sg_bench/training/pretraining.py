@@ -16,7 +16,7 @@ from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert
 from sg_bench.training.draws import Draw, Purpose, generator
-from sg_bench.training.loop import Part
+from sg_bench.training.loop import TrainingPart
 from sg_bench.transforms.base import stacked
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -60,16 +60,16 @@ class Pretraining:
         self.method, self.device = method, device
         self.network = convert(network)
         self.stages = method.stages()
-        self.cubes: dict[Part, Cubes] = {"train": train, "validation": validation}
+        self.cubes: dict[TrainingPart, Cubes] = {"train": train, "validation": validation}
 
-    def samples(self, part: Part) -> int:
+    def samples(self, part: TrainingPart) -> int:
         """Return how many cubes a part has."""
         return len(self.cubes[part])
 
     def start_epoch(self, stage: int, epoch: int) -> None:
         """Change nothing: a corpus is the same in every epoch."""
 
-    def batch(self, part: Part, draws: list[Draw]) -> Batch:
+    def batch(self, part: TrainingPart, draws: list[Draw]) -> Batch:
         """Return the corrupted cubes of `draws`, their targets and labels."""
         indices = [draw.index for draw in draws]
         images = on_device(self.cubes[part].images(indices), self.device)
@@ -88,7 +88,7 @@ def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarra
 
     They are validation cubes where there are any, evenly spaced; a method that restores nothing gives an empty result.
     """
-    part: Part = "validation" if learner.samples("validation") else "train"
+    part: TrainingPart = "validation" if learner.samples("validation") else "train"
     indices = np.linspace(0, learner.samples(part) - 1, min(EXAMPLES, learner.samples(part))).round().astype(int)
     draws = [Draw(int(index), generator(seed, Purpose.VALIDATION, int(index))) for index in indices]
     batch = learner.batch(part, draws)

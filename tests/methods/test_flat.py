@@ -22,7 +22,7 @@ from sg_bench.networks.unet import Encoder3D
 from sg_bench.networks.weights import load_into
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
-from sg_bench.training.loop import train, weighted
+from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network, restoration_examples
 from sg_bench.transforms.base import stacked
 
@@ -146,7 +146,7 @@ class TestTraining:
         for _ in range(25):
             optimiser.zero_grad()
             losses = method.losses(network, batch, stage)
-            loss = weighted(losses, stage)
+            loss = weighted_loss(losses, stage)
             loss.backward()
             optimiser.step()
             found.append({"loss": loss.item(), **{term: value.item() for term, value in losses.terms.items()}})

@@ -22,7 +22,7 @@ from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.unet import UNet3D, YNet3D
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
-from sg_bench.training.loop import train, weighted
+from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
 from sg_bench.transforms.base import stacked
 
@@ -144,7 +144,7 @@ class TestTraining:
         for _ in range(25):
             optimiser.zero_grad()
             losses = method.losses(network, batch, stage)
-            loss = weighted(losses, stage)
+            loss = weighted_loss(losses, stage)
             loss.backward()
             optimiser.step()
             found.append({"loss": loss.item(), **{term: value.item() for term, value in losses.terms.items()}})
@@ -289,7 +289,7 @@ class TestSemantics:
             network.clc_out.fc1.weight.mul_(1e6)
         for stage in method.stages():
             losses = semantic_losses(network, made(method), stage)
-            assert torch.isfinite(weighted(losses, stage))
+            assert torch.isfinite(weighted_loss(losses, stage))
             assert losses.terms["classification"] > 100
 
     def test_accuracy_is_the_share_of_patterns_told_apart(self) -> None:

@@ -17,7 +17,7 @@ from sg_bench.networks.build import encoder, unet
 from sg_bench.networks.weights import load_into
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
-from sg_bench.training.loop import weighted
+from sg_bench.training.loop import weighted_loss
 from sg_bench.training.pretraining import fresh_network
 from sg_bench.transforms.base import stacked
 
@@ -120,7 +120,7 @@ class TestTraining:
         for _ in range(30):
             optimiser.zero_grad()
             losses = method.losses(network, batch, stage)
-            weighted(losses, stage).backward()
+            weighted_loss(losses, stage).backward()
             optimiser.step()
             found.append({term: value.item() for term, value in losses.terms.items()})
         assert np.isfinite([list(terms.values()) for terms in found]).all()

@@ -20,7 +20,7 @@ from sg_bench.methods.semantics import with_semantics as method_with_semantics
 from sg_bench.networks.build import unet
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
-from sg_bench.training.loop import train, weighted
+from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
 from sg_bench.transforms.base import stacked
 
@@ -121,7 +121,7 @@ class TestLosses:
         method = composed("rotation")
         losses, joint = method.losses(method.network(), made(method), method.stages()[-1]), method.stages()[-1]
         total = losses.terms["rotation"] + 0.01 * losses.terms["classification"]
-        torch.testing.assert_close(weighted(losses, joint), total)
+        torch.testing.assert_close(weighted_loss(losses, joint), total)
 
 
 class TestStages:

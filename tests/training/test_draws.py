@@ -16,8 +16,8 @@ from sg_bench.training.draws import (
     Purpose,
     calibration_batches,
     epoch_batches,
-    fixed_batches,
     generator,
+    validation_batches,
 )
 from sg_bench.training.ranks import World
 
@@ -26,21 +26,21 @@ def batches(seed: int = 3, stage: int = 0, epoch: int = 0, samples: int = 10, si
     return list(epoch_batches(seed, stage, epoch, samples=samples, batch_size=size, steps=steps))
 
 
-def said(draws: list[Draw]) -> list[tuple[int, float]]:
+def values_of(draws: list[Draw]) -> list[tuple[int, float]]:
     return [(draw.index, draw.rng.random()) for draw in draws]
 
 
 def test_a_batch_is_a_function_of_seed_stage_epoch_and_position() -> None:
-    assert [said(batch) for batch in batches()] == [said(batch) for batch in batches()]
-    first = said(batches()[0])
+    assert [values_of(batch) for batch in batches()] == [values_of(batch) for batch in batches()]
+    first = values_of(batches()[0])
     for other in ({"seed": 4}, {"stage": 1}, {"epoch": 1}):
-        changed = said(batches(**other)[0])
+        changed = values_of(batches(**other)[0])
         assert [index for index, _ in changed] != [index for index, _ in first]
         assert not {value for _, value in changed} & {value for _, value in first}
 
 
 def test_a_batch_does_not_depend_on_how_many_come_after_it() -> None:
-    assert said(batches(steps=2)[1]) == said(batches(steps=5)[1])
+    assert values_of(batches(steps=2)[1]) == values_of(batches(steps=5)[1])
 
 
 @given(samples=st.integers(1, 30), size=st.integers(1, 12), seed=st.integers(0, 5))
@@ -52,36 +52,36 @@ def test_every_sample_comes_once_in_every_pass(samples: int, size: int, seed: in
 
 
 def test_each_position_has_random_numbers_of_its_own() -> None:
-    values = [value for batch in batches(samples=3, steps=20) for _, value in said(batch)]
+    values = [value for batch in batches(samples=3, steps=20) for _, value in values_of(batch)]
     assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 def test_the_global_batch_is_the_same_at_any_world_size(size: int) -> None:
     def shared() -> list[tuple[int, float]]:
-        return [pair for rank in range(size) for pair in said(list(World(rank, size).slice(batches(size=8)[1])))]
+        return [pair for rank in range(size) for pair in values_of(list(World(rank, size).slice(batches(size=8)[1])))]
 
-    assert shared() == said(batches(size=8)[1])
+    assert shared() == values_of(batches(size=8)[1])
 
 
-def test_fixed_batches_hold_every_sample_once_in_order_the_same_every_time() -> None:
+def test_validation_batches_hold_every_sample_once_in_order_the_same_every_time() -> None:
     def drawn() -> list[list[tuple[int, float]]]:
-        return [said(batch) for batch in fixed_batches(1, Purpose.VALIDATION, samples=7, batch_size=3)]
+        return [values_of(batch) for batch in validation_batches(1, samples=7, batch_size=3)]
 
     assert drawn() == drawn()
     assert [[index for index, _ in batch] for batch in drawn()] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_a_fixed_samples_random_numbers_do_not_depend_on_the_batch_size() -> None:
+def test_a_validation_samples_random_numbers_do_not_depend_on_the_batch_size() -> None:
     def drawn(size: int) -> list[tuple[int, float]]:
-        batches = fixed_batches(1, Purpose.VALIDATION, samples=7, batch_size=size)
-        return [pair for batch in batches for pair in said(batch)]
+        batches = validation_batches(1, samples=7, batch_size=size)
+        return [pair for batch in batches for pair in values_of(batch)]
 
     assert drawn(2) == drawn(7)
 
 
-def test_there_are_no_fixed_batches_of_nothing() -> None:
-    assert list(fixed_batches(1, Purpose.VALIDATION, samples=0, batch_size=3)) == []
+def test_there_are_no_validation_batches_without_samples() -> None:
+    assert list(validation_batches(1, samples=0, batch_size=3)) == []
 
 
 def test_calibration_takes_full_batches_from_all_over_the_samples() -> None:
@@ -90,7 +90,7 @@ def test_calibration_takes_full_batches_from_all_over_the_samples() -> None:
     assert ([len(batch) for batch in drawn], len(set(indices))) == ([5] * 16, 80)
     assert min(Counter(index // 250 for index in indices).values()) > 8
     again = list(calibration_batches(0, samples=1000, batch_size=5, at_most=16))
-    assert [said(batch) for batch in again] == [said(batch) for batch in drawn]
+    assert [values_of(batch) for batch in again] == [values_of(batch) for batch in drawn]
 
 
 @pytest.mark.parametrize(("samples", "sizes"), [(9, [4, 4]), (3, [4]), (8, [4, 4])])
@@ -100,9 +100,9 @@ def test_calibration_passes_once_over_few_samples_and_fills_its_only_batch(sampl
 
 
 def test_batches_of_no_samples_are_refused_rather_than_waited_for() -> None:
-    with pytest.raises(DataError, match="not one training sample"):
+    with pytest.raises(DataError, match="no training samples"):
         batches(samples=0)
-    with pytest.raises(DataError, match="not one training sample"):
+    with pytest.raises(DataError, match="no training samples"):
         next(calibration_batches(0, samples=0, batch_size=2, at_most=2))
 
 
@@ -118,7 +118,7 @@ def test_no_global_random_state_is_touched() -> None:
 
     before = states()
     for batch in islice(epoch_batches(0, 0, 0, samples=5, batch_size=2, steps=3), 3):
-        said(batch)
+        values_of(batch)
     for batch in calibration_batches(0, samples=5, batch_size=2, at_most=2):
-        said(batch)
+        values_of(batch)
     assert states() == before

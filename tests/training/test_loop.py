@@ -20,7 +20,7 @@ from sg_bench.methods.base import Losses
 from sg_bench.training.checkpoints import clear_state, load_state, save_state
 from sg_bench.training.draws import Draw
 from sg_bench.training.fine_tuning import FineTuning
-from sg_bench.training.loop import Part, evaluating, total_steps, train, weighted
+from sg_bench.training.loop import TrainingPart, evaluating, total_steps, train, weighted_loss
 from sg_bench.training.pretraining import Pretraining
 from sg_bench.training.ranks import World
 
@@ -59,13 +59,13 @@ class Scripted:
         self.has_validation = bool(validation)
         self.weights: list[float] = []
 
-    def samples(self, part: Part) -> int:
+    def samples(self, part: TrainingPart) -> int:
         return 1 if part == "train" or self.has_validation else 0
 
     def start_epoch(self, stage: int, epoch: int) -> None:
         pass
 
-    def batch(self, part: Part, draws: list[Draw]) -> str:
+    def batch(self, part: TrainingPart, draws: list[Draw]) -> str:
         return part
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
@@ -190,9 +190,9 @@ class TestResuming:
 
 def fresh_state(learner: Pretraining) -> dict[str, Any]:
     """Return the state of a training that has not begun, as a checkpoint before the first step would hold it."""
-    from sg_bench.training.loop import _Run
+    from sg_bench.training.loop import _TrainingRun
 
-    return _Run(learner, 7, None, World(), lambda done, total: None, 0).state()
+    return _TrainingRun(learner, 7, None, World(), lambda done, total: None, 0).state()
 
 
 class TestSteps:
@@ -234,7 +234,7 @@ class TestSteps:
         assert total_steps(autoencoder(epochs=10_000, patience=3)) is None
 
     def test_a_training_without_samples_is_an_error(self, autoencoder: Make) -> None:
-        with pytest.raises(DataError, match="not one training sample"):
+        with pytest.raises(DataError, match="no training samples"):
             train(autoencoder(samples=0), seed=0)
 
 
@@ -258,12 +258,12 @@ class TestFailures:
     def test_a_weight_without_its_term_is_an_error(self) -> None:
         stage = Stage(name="joint", training=Training(), weights={"restoraton": 1.0})
         with pytest.raises(MethodError, match=r"weighs 'restoraton', but .*\['restoration'\]"):
-            weighted(Losses({"restoration": torch.tensor(1.0)}), stage)
+            weighted_loss(Losses({"restoration": torch.tensor(1.0)}), stage)
 
     def test_a_term_without_a_weight_does_not_count(self) -> None:
         stage = Stage(name="joint", training=Training(), weights={"a": 2.0, "b": 0.5})
         terms = {"a": torch.tensor(1.0), "b": torch.tensor(4.0), "c": torch.tensor(100.0)}
-        assert weighted(Losses(terms), stage) == 4.0
+        assert weighted_loss(Losses(terms), stage) == 4.0
 
     def test_workers_that_cannot_share_a_batch_evenly_are_refused(self, autoencoder: Make) -> None:
         with pytest.raises(UsageError, match="3 workers cannot share batches of 4"):
@@ -312,8 +312,9 @@ class TestStopping:
 
 
 class TestSchedules:
-    def rates(self, validation: list[float], schedule: dict[str, Any]) -> list[float]:
-        rows = train(scripted(validation, epochs=len(validation), patience=None, schedule=schedule), seed=0)
+    def rates(self, validation: list[float], schedule: dict[str, Any], **budget: int) -> list[float]:
+        settings = {"epochs": len(validation), "patience": None, "schedule": schedule, **budget}
+        rows = train(scripted(validation, **settings), seed=0)
         return [row["lr"] for row in rows]
 
     def test_a_plateau_of_n_epochs_brings_a_fall_as_in_keras(self) -> None:
@@ -327,8 +328,55 @@ class TestSchedules:
     def test_the_rate_never_falls_below_its_least(self) -> None:
         assert self.rates([1] * 6, {"name": "plateau", "every": 1, "min_lr": 0.3})[-1] == 0.3
 
-    def test_steps_fall_every_so_many_epochs(self) -> None:
-        assert self.rates([1] * 5, {"name": "step", "every": 2, "factor": 0.1}) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    @pytest.mark.parametrize("budget", [{}, {"steps": 5}])
+    def test_steps_fall_every_so_many_epochs_whatever_the_budget(self, budget: dict[str, int]) -> None:
+        step = {"name": "step", "every": 2, "factor": 0.1}
+        assert self.rates([1] * 5, step, **budget) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+    COSINE = {"name": "cosine", "min_lr": 0.01}
+
+    def test_cosine_over_epochs_falls_by_epoch_towards_its_least(self) -> None:
+        wanted = [0.01 + 0.99 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+        assert self.rates([1] * 4, self.COSINE) == pytest.approx(wanted)
+
+    @pytest.mark.parametrize(
+        ("budget", "ends"),
+        [
+            ({"steps": 6}, [1, 2, 3, 4, 5, 6]),
+            ({"steps": 7, "steps_per_epoch": 3}, [3, 6, 7]),
+            ({"steps": 5, "steps_per_epoch": 100}, [5]),
+            ({"steps": 100, "steps_per_epoch": 2, "epochs": 3}, [2, 4, 6]),
+        ],
+        ids=["whole epochs", "inside an epoch", "inside the first epoch", "epochs end first"],
+    )
+    def test_cosine_under_a_step_budget_reaches_its_least_with_the_last_step(
+        self, budget: dict[str, int], ends: list[int]
+    ) -> None:
+        learner = scripted([], **{"epochs": 10_000, "patience": None, "schedule": self.COSINE} | budget)
+        rows = train(learner, seed=0)
+        wanted = [0.01 + 0.99 * (1 + math.cos(math.pi * step / ends[-1])) / 2 for step in ends]
+        assert [row["step"] for row in rows] == ends
+        assert [row["lr"] for row in rows] == pytest.approx(wanted)
+        assert rows[-1]["lr"] == 0.01
+
+    def test_each_stage_has_a_cosine_of_its_own_part_of_the_step_budget(self, semantic: Make) -> None:
+        schedule = {"name": "cosine", "min_lr": 1e-5}
+        rows = train(semantic(steps=9, steps_per_epoch=3, warm_up=2, patience=None, schedule=schedule), seed=0)
+        assert [(row["stage"], row["step"]) for row in rows] == [("warm-up", 3), ("warm-up", 6), ("joint", 9)]
+        assert [row["lr"] for row in rows] == pytest.approx([(1e-3 + 1e-5) / 2, 1e-5, 1e-5])
+
+    def test_a_cosine_counts_the_balanced_samples_of_an_epoch(self, tuning: Callable[..., FineTuning]) -> None:
+        budget = {"steps": 100, "epochs": 3, "patience": None, "schedule": self.COSINE}
+        rows = train(tuning("ncc", training=budget), seed=0)
+        assert (rows[-1]["step"], rows[-1]["lr"]) == (6, 0.01)
+
+    def test_an_interrupted_cosine_goes_on_inside_its_step_budget(self, semantic: Make, state_folder: Path) -> None:
+        settings: dict[str, Any] = {"steps": 11, "schedule": {"name": "cosine"}, "patience": None}
+        curves = train(semantic(**settings), seed=0)
+        with pytest.raises(StoppedError):
+            train(semantic(**settings), seed=0, folder=state_folder, progress=stop_at(9), checkpoint_seconds=0)
+        assert train(semantic(**settings), seed=0, folder=state_folder, checkpoint_seconds=0) == curves
+        assert curves[-1]["lr"] == 1e-6
 
     def test_a_constant_rate_stays(self) -> None:
         assert self.rates([1] * 3, {"name": "constant"}) == [1] * 3

@@ -16,7 +16,7 @@ from sg_bench.methods.base import Batch
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantic_genesis import SemanticGenesis
 from sg_bench.training.draws import Draw
-from sg_bench.training.loop import Part, train
+from sg_bench.training.loop import TrainingPart, train
 from sg_bench.training.pretraining import Pretraining, fresh_network
 from sg_bench.training.ranks import World
 
@@ -36,7 +36,7 @@ def cubes(count: int, dimension: int) -> ArrayCubes:
 class InDoubles(Pretraining):
     """Training in double precision: in single, rounding alone parts two 2D trainings by a thousandth in six steps."""
 
-    def batch(self, part: Part, draws: list[Draw]) -> Batch:
+    def batch(self, part: TrainingPart, draws: list[Draw]) -> Batch:
         self.network.double()
         batch = super().batch(part, draws)
         return replace(batch, inputs=batch.inputs.double(), targets=batch.targets.double())
