@@ -83,11 +83,11 @@ def power(
 
 def _of_number(n: int, comparisons: int, alpha: float, probability: float) -> str:
     from sg_bench.statistics.power import detectable
-    from sg_bench.statistics.two_sample import LEAST_N
+    from sg_bench.statistics.two_sample import MIN_UNITS
 
     least = detectable(n, n, comparisons, alpha, probability)
     shared = f" shared by {comparisons} comparisons" if comparisons > 1 else ""
-    few = f". The report makes no test below n = {LEAST_N}" if n < LEAST_N else ""
+    few = f". The report makes no test below n = {MIN_UNITS}" if n < MIN_UNITS else ""
     return (
         f"{n} seeds a side, two-sided t-test, alpha {alpha:g}{shared}: a difference of {least:.2f} standard deviations "
         f"(Cohen's d) is found with probability {probability:g}{few}"
@@ -138,7 +138,7 @@ def _advice(ours: Units, theirs: Units, asked: Question) -> str:
 
     from sg_bench.statistics.power import power_of, units_needed
     from sg_bench.statistics.samples import variance
-    from sg_bench.statistics.two_sample import LEAST_N
+    from sg_bench.statistics.two_sample import MIN_UNITS
 
     if min(ours.n, theirs.n) < 2:
         return f"n = {ours.n} and {theirs.n}: two seeds a side are needed to measure a spread"
@@ -151,7 +151,7 @@ def _advice(ours: Units, theirs: Units, asked: Question) -> str:
     n, ratio = min(ours.n, theirs.n), variances[1] / variances[0]
     effect, family, alpha = sought / spread, asked.comparisons, asked.alpha
     now = power_of(effect, n, n, comparisons=family, alpha=alpha, ratio=ratio)
-    needed = units_needed(effect, family, alpha, asked.power, ratio=ratio, least=LEAST_N)
+    needed = units_needed(effect, family, alpha, asked.power, ratio=ratio, least=MIN_UNITS)
     wanted = "" if asked.difference is None else f" (sought {100 * sought:.2f})"
     return (
         f"difference {100 * measured:+.2f}{wanted}, spread {100 * spread:.2f}, d = {effect:.2f}, "

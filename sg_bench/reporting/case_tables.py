@@ -10,14 +10,14 @@ from typing import Any
 from sg_bench.reporting.render import head
 from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, stable
 from sg_bench.reporting.tables import Row, Summary, Table
+from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.variance import (
     RESAMPLES,
     CaseInterval,
     CaseUnit,
-    Floats,
+    bootstrap_scores,
     case_interval,
-    case_units,
-    redrawn,
+    resampling_units,
 )
 
 CASE_RUNS = 5
@@ -38,7 +38,7 @@ class Redraws:
 
     def __init__(self, table: Table) -> None:
         self.records = {cell.key: record for cell, record in table.done}
-        self._scores: dict[str, dict[str, Floats]] = {}
+        self._scores: dict[str, dict[str, FloatArray]] = {}
 
     def runs(self, summary: Summary) -> list[str]:
         """Return the keys of the runs of a summary that are drawn again: its first ones that have rows."""
@@ -47,13 +47,13 @@ class Redraws:
 
     def unit(self, key: str) -> CaseUnit:
         """Return what is drawn as a whole in a run's test set."""
-        return case_units(self._rows(key))[0]
+        return resampling_units(self._rows(key))[0]
 
     def units(self, keys: Sequence[str]) -> int:
         """Return how many patients or images these runs were tested on."""
-        return len({unit for key in keys for unit in case_units(self._rows(key))[1]})
+        return len({unit for key in keys for unit in resampling_units(self._rows(key))[1]})
 
-    def scores(self, key: str) -> Mapping[str, Floats]:
+    def scores(self, key: str) -> Mapping[str, FloatArray]:
         """Return a run's scores over the test sets, by metric; runs of one task and fold have the same test sets."""
         if key not in self._scores:
             record, recipe = self.records[key], self.records[key].get("recipe", {})
@@ -61,7 +61,7 @@ class Redraws:
             folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
             findings = task.get("findings") or ()
-            self._scores[key] = redrawn(self._rows(key), sorted(record["metrics"]), findings, seed=fold)
+            self._scores[key] = bootstrap_scores(self._rows(key), sorted(record["metrics"]), findings, seed=fold)
         return self._scores[key]
 
     def _rows(self, key: str) -> Sequence[Mapping[str, Any]]:

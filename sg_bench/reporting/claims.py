@@ -14,8 +14,8 @@ from sg_bench.errors import SgBenchError, did_you_mean
 from sg_bench.evaluation.metrics import METRICS
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.tables import Cell, Record
-from sg_bench.statistics.claims import Argument, Verdict, judge
-from sg_bench.statistics.units import Seeds, units_of
+from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
+from sg_bench.statistics.units import SeedPair, units_of
 from sg_bench.suite import Claim, Suite, claims_digest, suite_digest
 from sg_bench.workspace import read_json, write_atomic, write_json
 
@@ -38,7 +38,7 @@ class ClaimRow:
     claim: Claim
     metric: str
     """The claim's, else the task's headline; "" while nothing of the task is done."""
-    verdict: Verdict
+    verdict: ClaimVerdict
     warnings: tuple[str, ...]
 
     @property
@@ -48,11 +48,11 @@ class ClaimRow:
         return f"{self.claim.better} > {than} on {self.claim.task}{f', {self.metric}' if self.metric else ''}"
 
     @property
-    def ruling(self) -> str:
+    def outcome(self) -> str:
         """Return the verdict in words, with what it is about."""
-        decided = self.verdict.ruling != "cannot be decided"
+        decided = self.verdict.outcome != "cannot be decided"
         about = ", about this checkpoint only" if decided and self.verdict.checkpoint_only else ""
-        return f"{self.verdict.ruling}{about}"
+        return f"{self.verdict.outcome}{about}"
 
 
 def claims_report(suite: Suite, evidence: Evidence, out: Path, others: Iterable[Record] = ()) -> list[str]:
@@ -83,10 +83,10 @@ def claim_rows(suite: Suite, evidence: Evidence, others: Iterable[Record] = ()) 
         return []
     seeds = _Seeds(evidence, others)
     metrics = [claim.metric or evidence.headline(claim.task) or "" for claim in suite.claims]
-    arguments = [_argument(claim, metric, evidence) for claim, metric in zip(suite.claims, metrics, strict=True)]
+    claims_data = [_argument(claim, metric, evidence) for claim, metric in zip(suite.claims, metrics, strict=True)]
     return [
         ClaimRow(claim, metric, verdict, tuple(_warnings(claim, suite, evidence, seeds)))
-        for claim, metric, verdict in zip(suite.claims, metrics, judge(arguments), strict=True)
+        for claim, metric, verdict in zip(suite.claims, metrics, evaluate_claims(claims_data), strict=True)
     ]
 
 
@@ -100,14 +100,14 @@ def claims_markdown(suite: Suite, rows: Sequence[ClaimRow], warnings: Sequence[s
     return "\n\n".join(blocks) + "\n"
 
 
-# ---- from claims to arguments ------------------------------------------------------------------------------------
+# ---- from claims to their data -------------------------------------------------------------------------------------
 
 
-def _argument(claim: Claim, metric: str, evidence: Evidence) -> Argument:
+def _argument(claim: Claim, metric: str, evidence: Evidence) -> ClaimData:
     methods = [name for name in (claim.better, claim.than) if isinstance(name, str)]
     lacking = [text for name in methods for text in _lacking(claim, name, metric, evidence)]
     sides = [units_of(_scores(claim, name, metric, evidence)) for name in methods]
-    return Argument(
+    return ClaimData(
         claim.name,
         sides[0],
         claim.than if isinstance(claim.than, float) else sides[1],
@@ -120,11 +120,11 @@ def _argument(claim: Claim, metric: str, evidence: Evidence) -> Argument:
     )
 
 
-def _fixed_seeds(claim: Claim) -> list[Seeds]:
+def _fixed_seeds(claim: Claim) -> list[SeedPair]:
     return [(first, second) for first in claim.pretraining_seeds for second in claim.fine_tuning_seeds]
 
 
-def _scores(claim: Claim, method: str, metric: str, evidence: Evidence) -> dict[Seeds, float]:
+def _scores(claim: Claim, method: str, metric: str, evidence: Evidence) -> dict[SeedPair, float]:
     fixed = set(_fixed_seeds(claim))
     found = evidence.scores(method, claim.task, metric)
     return {seeds: score for seeds, score in found.items() if seeds in fixed}
@@ -170,7 +170,7 @@ class _Seeds:
     """Seeds of the finished runs of each method and task, in the plan or not."""
 
     def __init__(self, evidence: Evidence, others: Iterable[Record]) -> None:
-        self._found: dict[tuple[str, str], set[Seeds]] = {}
+        self._found: dict[tuple[str, str], set[SeedPair]] = {}
         homes: dict[str, set[tuple[str, str]]] = {}
         for place, runs in evidence.runs.items():
             self._found[place] = {run.seeds for run in runs}
@@ -180,7 +180,7 @@ class _Seeds:
                 recipe = record["recipe"]
                 self._found[place].add((recipe["pretraining_seed"], recipe["fine_tuning_seed"]))
 
-    def of(self, method: str, task: str) -> set[Seeds]:
+    def of(self, method: str, task: str) -> set[SeedPair]:
         return self._found.get((method, task), set())
 
 
@@ -251,7 +251,7 @@ def _texts(row: ClaimRow) -> list[str]:
     verdict = row.verdict
     return [
         f"{row.claim.name}: {row.sentence}",
-        f"**{row.ruling}**",
+        f"**{row.outcome}**",
         f"{verdict.test}, {row.claim.alternative}",
         _p(verdict.p),
         f"{_p(verdict.adjusted)} ({row.claim.family}, {verdict.comparisons})",
@@ -272,7 +272,7 @@ def _line(row: ClaimRow) -> str:
         f"power {verdict.power:.2f}" if verdict.power is not None else "",
     ]
     found = ", ".join(number for number in numbers if number)
-    return f"Claim '{row.claim.name}' ({row.sentence}): {row.ruling}: {verdict.reason} ({verdict.test}, {found})"
+    return f"Claim '{row.claim.name}' ({row.sentence}): {row.outcome}: {verdict.reason} ({verdict.test}, {found})"
 
 
 def _fixed(claim: Claim) -> str:

@@ -17,7 +17,7 @@ from sg_bench.config import differences, key_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.published import Entry, Published, published_task
 from sg_bench.statistics.samples import finite, variance
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.statistics.units import Units
 
 Verdict = Literal["consistent", "higher", "lower", "not comparable"]
@@ -246,7 +246,7 @@ def _other_data(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
 
 def _too_few(units: Units) -> list[str]:
     what = "runs" if units.kind == "fine-tuning" else "pretrainings"
-    return [f"n = {units.n} {what}, below {LEAST_N}"] if units.n < LEAST_N else []
+    return [f"n = {units.n} {what}, below {MIN_UNITS}"] if units.n < MIN_UNITS else []
 
 
 def _shared(first: Sequence[Run], second: Sequence[Run]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from sg_bench.reporting.tables import Cell, Record, Records, secondary_metrics
-from sg_bench.statistics.units import Seeds, Units, units_of
+from sg_bench.statistics.units import SeedPair, Units, units_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Run:
     record: Record
 
     @property
-    def seeds(self) -> Seeds:
+    def seeds(self) -> SeedPair:
         """Return (pretraining seed, fine-tuning seed)."""
         return self.cell.pretraining_seed, self.cell.fine_tuning_seed
 
@@ -63,7 +63,7 @@ class Evidence:
         """Return the metrics without which the headline would mislead; records of older versions name none."""
         return list(dict.fromkeys(name for run in self._of_task(task) for name in secondary_metrics(run.record)))
 
-    def scores(self, method: str, task: str, metric: str) -> dict[Seeds, float]:
+    def scores(self, method: str, task: str, metric: str) -> dict[SeedPair, float]:
         """Return the defined scores, fractions in [0, 1], of a method on a task by seeds."""
         found = {run.seeds: run.record["metrics"].get(metric) for run in self.runs.get((method, task), [])}
         return {seeds: float(score) for seeds, score in found.items() if score is not None}

@@ -18,7 +18,7 @@ from sg_bench.reporting.tables import Summary, Table
 from sg_bench.statistics import two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.families import holm
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.tasks import parse_reference
 
 TITLE = "With semantics against without"
@@ -159,7 +159,7 @@ def _entries(table: Table, pair: Pair, footnotes: Footnotes) -> Iterator[Entry]:
         yield from [Entry(DASH + footnotes.mark(NOT_BOTH))] * 6
     else:
         before, after = pair.measured
-        few = min(before.units.n, after.units.n) < LEAST_N
+        few = min(before.units.n, after.units.n) < MIN_UNITS
         why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if pair.two_kinds else ""
         place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
         yield Entry(f"{before.units.n}, {after.units.n}")

@@ -22,7 +22,7 @@ from sg_bench.reporting.sheets import (
 )
 from sg_bench.reporting.tables import Column, Role, Row, Summary, Table, percent
 from sg_bench.statistics.intervals import t_interval
-from sg_bench.statistics.ties import TEST
+from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"
 ALPHA = "5 %"
@@ -168,7 +168,7 @@ def secondary_sentences(table: Table) -> Iterator[str]:
 def tie_sentences(tied: Sequence[Ties]) -> Iterator[str]:
     """Yield what the tie mark means, and why nothing could be separated where that is so."""
     if any(column.inseparable for column in tied):
-        yield f"{TIE_MARK}: not separable from the best ({TEST}, {ALPHA}; see significance)."
+        yield f"{TIE_MARK}: not separable from the best ({TIE_TEST}, {ALPHA}; see significance)."
     reasons = dict.fromkeys(column.reason for column in tied if column.reason)
     where = "" if all(column.reason for column in tied if column.best) else " in some columns"
     yield from (f"Nothing could be separated{where} ({reason})." for reason in reasons)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from sg_bench.reporting.tables import Summary, Table, percent
 from sg_bench.statistics.ties import Separation, separate
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.two_sample import MIN_UNITS
 
 Groups = tuple[tuple[str, tuple[float, ...]], ...]
 """Values of the units by method."""
@@ -62,7 +62,7 @@ def compared(table: Table, column: int) -> Groups:
         return ()
     best = max(complete, key=lambda cell: cell.mean or 0.0)
     kept = {method: cell for method, cell in valued.items() if cell.complete or _below(cell, best)}
-    least = min(LEAST_N, best.units.n)
+    least = min(MIN_UNITS, best.units.n)
     return tuple((method, cell.units.values) for method, cell in kept.items() if cell.units.n >= least)
 
 

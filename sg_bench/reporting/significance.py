@@ -18,21 +18,21 @@ from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Li
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics import families, two_sample
 from sg_bench.statistics.effects import hedges_g
-from sg_bench.statistics.intervals import Interval, t_interval
-from sg_bench.statistics.ties import TEST, Separation
-from sg_bench.statistics.two_sample import LEAST_N, Test
+from sg_bench.statistics.intervals import ConfidenceInterval, t_interval
+from sg_bench.statistics.ties import TIE_TEST, Separation
+from sg_bench.statistics.two_sample import MIN_UNITS, TestResult
 from sg_bench.statistics.units import Units
 
 Pair = tuple[float, ...]
 REFERENCE = "scratch"
 """The registered method that Dunnett's test compares all others with."""
 CONVENTION = "papers' convention, not adjusted"
-FEW = f"fewer than {LEAST_N} units on one side: no p-value"
-UNPAIRED = f"fewer than {LEAST_N} seeds that both methods share: no pairs"
+FEW = f"fewer than {MIN_UNITS} units on one side: no p-value"
+UNPAIRED = f"fewer than {MIN_UNITS} seeds that both methods share: no pairs"
 CONSTANT = "nothing varies: no p-value"
 ALONE = "no comparison: it is the best itself"
 ITSELF = "no comparison: it is the method that the others are compared with"
-ABSENT = f"takes no part: incomplete, and above the best complete cell or of fewer than {LEAST_N} units"
+ABSENT = f"takes no part: incomplete, and above the best complete cell or of fewer than {MIN_UNITS} units"
 NO_REFERENCE = f"no method '{REFERENCE}' with a value on this task"
 
 
@@ -69,7 +69,7 @@ class Standing:
     method: str
     units: Units
     mean: float
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     tier: int | None
     """1 for the tie group of the best; None for a method that takes no part."""
     best: bool
@@ -161,7 +161,7 @@ def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[
     if reference is None:
         return {}
     values = {method: own.values for method, own in units.items()}
-    dunnett, welch = families.dunnett(values, reference), families.welch_against(values, reference)
+    dunnett, welch = families.dunnett(values, reference), families.welch_holm(values, reference)
     return {
         method: AgainstScratch(dunnett.get(method), welch.get(method), hedges_g(own, values[reference]))
         for method, own in values.items()
@@ -178,7 +178,7 @@ def shared(a: Units, b: Units) -> tuple[Pair, Pair]:
     return tuple(left[seed] for seed in seeds), tuple(right[seed] for seed in seeds)
 
 
-def _p(test: Callable[[Pair, Pair], Test | None], a: Pair, b: Pair) -> float | None:
+def _p(test: Callable[[Pair, Pair], TestResult | None], a: Pair, b: Pair) -> float | None:
     found = test(a, b)
     return found.p if found else None
 
@@ -186,7 +186,7 @@ def _p(test: Callable[[Pair, Pair], Test | None], a: Pair, b: Pair) -> float | N
 def _warning(groups: Groups) -> str | None:
     if len(groups) < 2:
         return None
-    return families.reachable(min(len(values) for _, values in groups), math.comb(len(groups), 2))
+    return families.power_warning(min(len(values) for _, values in groups), math.comb(len(groups), 2))
 
 
 # ---- as printed --------------------------------------------------------------------------------------------------
@@ -206,8 +206,8 @@ LEGEND = (
     f"t test: independent two-sample t of the best against each other method, {CONVENTION}: reproduced to be compared "
     "with the papers, not to be believed, since the best was chosen from the same data.",
     "Welch, Mann-Whitney, paired t and sign flip are not adjusted either; pairs are equal seeds.",
-    f"Games-Howell and T3 are adjusted for all pairs of methods; tie groups: {TEST}, {ALPHA}. A group opens with the "
-    "best method not yet placed and takes all that are not separable from that one.",
+    f"Games-Howell and T3 are adjusted for all pairs of methods; tie groups: {TIE_TEST}, {ALPHA}. A group opens with "
+    "the best method not yet placed and takes all that are not separable from that one.",
     "Against scratch: Dunnett and Welch-Holm are adjusted for all methods; Dunnett's takes all spreads to be equal and "
     "finds too much where scratch is the noisiest, Welch-Holm does not.",
     "Hedges g: difference from scratch in standard deviations, positive where the method is better.",
@@ -254,7 +254,7 @@ def _why_no_test(standing: Standing, name: str) -> str:
         return ALONE
     if standing.tier is None:
         return ABSENT
-    if standing.units.n < LEAST_N:
+    if standing.units.n < MIN_UNITS:
         return FEW
     return UNPAIRED if name in ("paired_t", "sign_flip") else CONSTANT
 

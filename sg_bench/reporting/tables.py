@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from sg_bench.statistics.units import Seeds, Units, units_of
+from sg_bench.statistics.units import SeedPair, Units, units_of
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
@@ -73,7 +73,7 @@ class Summary:
     undefined: int = 0
     """Runs that ended well, but whose metric has no value (an AUC without positives)."""
     pending: int = 0
-    seeds: tuple[Seeds, ...] = ()
+    seeds: tuple[SeedPair, ...] = ()
     """Of each value."""
     keys: tuple[str, ...] = ()
     """The ledger record of each value."""

@@ -16,9 +16,9 @@ from sg_bench.reporting.render import head
 from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.statistics.units import Units
-from sg_bench.statistics.variance import CaseUnit, Sources, deviation_of, sources_of
+from sg_bench.statistics.variance import CaseUnit, VarianceComponents, bootstrap_std, variance_components
 from sg_bench.tasks import parse_reference
 
 SOURCES = ("pretraining", "fine_tuning", "test_cases")
@@ -36,7 +36,7 @@ ACROSS_LEGEND = (
     "100 perfect. Better than scratch: the chance that a unit of the method scores higher than one of scratch, "
     "averaged over tasks; 100 without a width says that all measured units did, not that all others would.",
 )
-FEW = f"fewer than {LEAST_N} units on some task: no interval"
+FEW = f"fewer than {MIN_UNITS} units on some task: no interval"
 
 
 def variance_document(table: Table, drawn: Redraws | None = None) -> Document:
@@ -68,21 +68,24 @@ def variance_document(table: Table, drawn: Redraws | None = None) -> Document:
     ]
     legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
     notes = () if sheets else ("Nothing is measured yet.",)
-    return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
+    return Document("variance", "VarianceComponents of variance", sheets, csv_text([header, *lines]), notes, legend)
 
 
 def _headlines(table: Table) -> list[int]:
     return [index for index, column in enumerate(table.columns) if column.role == "headline" and column.metric]
 
 
-def _sources(table: Table, index: int, drawn: Redraws) -> Iterator[tuple[Any, Sources]]:
+def _sources(table: Table, index: int, drawn: Redraws) -> Iterator[tuple[Any, VarianceComponents]]:
     column = table.columns[index]
     for row in table.rows:
         summary = row.summaries[index]
         if summary.n:
             scores = dict(zip(summary.seeds, summary.values, strict=True))
             runs = [drawn.scores(key).get(column.metric) for key in drawn.runs(summary)]
-            yield row, sources_of(scores, [deviation_of(run) for run in runs if run is not None], column.metric)
+            yield (
+                row,
+                variance_components(scores, [bootstrap_std(run) for run in runs if run is not None], column.metric),
+            )
 
 
 def _units(table: Table, drawn: Redraws) -> str:
@@ -92,7 +95,7 @@ def _units(table: Table, drawn: Redraws) -> str:
     return " or ".join(units)
 
 
-def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, Sources]]) -> Sheet:
+def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceComponents]]) -> Sheet:
     footnotes = Footnotes()
     column = table.columns[index]
     keys = {row.method: row.summaries[index].keys for row in table.rows}
@@ -173,7 +176,7 @@ def across_document(table: Table, names: Mapping[str, str]) -> Document:
             method,
             measure,
             each.value,
-            *([each.low, each.high] if found.least >= LEAST_N else [None, None]),
+            *([each.low, each.high] if found.least >= MIN_UNITS else [None, None]),
             len(found.tasks),
             found.least,
         ]
@@ -228,6 +231,6 @@ def _text(found: Aggregate | None, across_: Across, footnotes: Footnotes) -> str
     if found is None:
         return DASH
     value = signed(100 * found.value)
-    if across_.least < LEAST_N:
+    if across_.least < MIN_UNITS:
         return value + footnotes.mark(FEW)
     return f"{value} ({signed(100 * found.low)} to {signed(100 * found.high)})"

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-Matrix = Sequence[Sequence[float]]
+from sg_bench.statistics.samples import FloatArray
+
+TaskScores = Sequence[Sequence[float]]
 """Tasks x units, scores as fractions in [0, 1]; tasks may differ in their number of units."""
 RESAMPLES = 2000
 
@@ -41,7 +42,7 @@ def interquartile_mean(values: ArrayLike) -> float:
 
 
 def iqm_interval(
-    scores: Mapping[str, Matrix],
+    scores: Mapping[str, TaskScores],
     *,
     relative_to: str | None = None,
     shared_units: bool = False,
@@ -82,8 +83,8 @@ def iqm_interval(
 
 
 def probability_of_improvement(
-    better: Matrix,
-    than: Matrix,
+    better: TaskScores,
+    than: TaskScores,
     *,
     shared_units: bool = False,
     resamples: int = RESAMPLES,
@@ -105,12 +106,12 @@ def probability_of_improvement(
     return _aggregate(np.mean(chances, axis=0), level)
 
 
-def _wins(a: Sequence[float], b: Sequence[float]) -> Floats:
+def _wins(a: Sequence[float], b: Sequence[float]) -> FloatArray:
     difference = np.subtract.outer(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
     return (np.sign(difference) + 1) / 2
 
 
-def _draws(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[NDArray[np.int64]]:
+def _draws(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[NDArray[np.int64]]:
     """Return for each task which units each resample holds; the first row holds each unit once."""
     indices: list[NDArray[np.int64]] = []
     for task in matrix:
@@ -122,45 +123,45 @@ def _draws(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: boo
     return indices
 
 
-def _with_resamples(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[Floats]:
+def _with_resamples(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[FloatArray]:
     """Return for each task (1 + resamples, units) scores, the first row as they were measured."""
     drawn = _draws(matrix, resamples, rng, shared)
     return [np.asarray(task, dtype=np.float64)[places] for task, places in zip(matrix, drawn, strict=True)]
 
 
-def _with_counts(matrix: Matrix, resamples: int, rng: np.random.Generator, shared: bool) -> list[Floats]:
+def _with_counts(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[FloatArray]:
     """Return for each task (1 + resamples, units): how often each unit is drawn, once each in the first row."""
     drawn = _draws(matrix, resamples, rng, shared)
     return [(places[:, :, None] == np.arange(places.shape[1])).sum(axis=1).astype(np.float64) for places in drawn]
 
 
-def _relative(drawn: Mapping[str, list[Floats]], reference: list[Floats]) -> dict[str, list[Floats]]:
-    means: list[Floats] = [task.mean(axis=1, keepdims=True) for task in reference]
+def _relative(drawn: Mapping[str, list[FloatArray]], reference: list[FloatArray]) -> dict[str, list[FloatArray]]:
+    means: list[FloatArray] = [task.mean(axis=1, keepdims=True) for task in reference]
     if any(mean[0, 0] >= 1 for mean in means):
         raise ValueError("a method that is perfect on a task leaves nothing to improve: take the scores as they are")
     # A resample may be perfect where the whole is not; a hair's breadth below 1 keeps its ratio finite.
-    rooms: list[Floats] = [np.maximum(1 - mean, 1e-12) for mean in means]
+    rooms: list[FloatArray] = [np.maximum(1 - mean, 1e-12) for mean in means]
     return {
         method: [(task - mean) / room for task, mean, room in zip(tasks, means, rooms, strict=True)]
         for method, tasks in drawn.items()
     }
 
 
-def _trimmed(rows: Floats) -> Floats:
+def _trimmed(rows: FloatArray) -> FloatArray:
     """Return the interquartile mean of each row."""
     cut = rows.shape[1] // 4
-    kept: Floats = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut]
-    middle: Floats = kept.mean(axis=1)
+    kept: FloatArray = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut]
+    middle: FloatArray = kept.mean(axis=1)
     return middle
 
 
-def _aggregate(found: Floats, level: float) -> Aggregate:
+def _aggregate(found: FloatArray, level: float) -> Aggregate:
     """Return the first value with the percentile interval of the others."""
     low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
     return Aggregate(float(found[0]), float(low), float(high), level)
 
 
-def _check(scores: Mapping[str, Matrix], *, shared_units: bool) -> None:
+def _check(scores: Mapping[str, TaskScores], *, shared_units: bool) -> None:
     lengths: list[Any] = [[len(task) for task in matrix] for matrix in scores.values()]
     if len({len(tasks) for tasks in lengths}) > 1 or not all(lengths):
         raise ValueError("every method needs the same tasks, and at least one")

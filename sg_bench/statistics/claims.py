@@ -19,18 +19,18 @@ import numpy as np
 from sg_bench.statistics import two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.families import holm
-from sg_bench.statistics.power import POWER, Alternative, detectable, power_of, units_needed
+from sg_bench.statistics.power import POWER, PowerAlternative, detectable, power_of, units_needed
 from sg_bench.statistics.samples import variance
-from sg_bench.statistics.two_sample import LEAST_N, Test
+from sg_bench.statistics.two_sample import MIN_UNITS, TestResult
 from sg_bench.statistics.units import Units
 
 TestName = Literal["welch", "students_t", "mann_whitney", "paired_t", "sign_flip"]
-Ruling = Literal["supported", "not supported", "cannot be decided"]
+ClaimOutcome = Literal["supported", "not supported", "cannot be decided"]
 PAIRED = ("paired_t", "sign_flip")
 
 
 @dataclass(frozen=True)
-class Argument:
+class ClaimData:
     """What a claim asks, and the units that answer it. Scores are fractions in [0, 1], higher is better."""
 
     name: str
@@ -38,7 +38,7 @@ class Argument:
     than: Units | float
     test: TestName = "welch"
     """Against a number, both t-tests of two samples become the one-sample t-test."""
-    alternative: Alternative = "two-sided"
+    alternative: PowerAlternative = "two-sided"
     alpha: float = 0.05
     """Level of the family."""
     family: str = "claims"
@@ -72,14 +72,14 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """What became of one claim, and why."""
 
     name: str
-    ruling: Ruling
+    outcome: ClaimOutcome
     reason: str
     checkpoint_only: bool
-    """One pretraining: the ruling is about this checkpoint only."""
+    """One pretraining: the outcome is about this checkpoint only."""
     test: str
     n: tuple[int, int | None]
     """Units of both sides, or of differences and None."""
@@ -97,158 +97,154 @@ class Verdict:
     rank or sign-flip test, as the t-test's."""
 
 
-def judge(arguments: Sequence[Argument]) -> list[Verdict]:
-    """Return the verdict of each argument, with Holm's correction inside each family."""
-    tests = {argument.name: _tested(argument) for argument in arguments}
+def evaluate_claims(claims_data: Sequence[ClaimData]) -> list[ClaimVerdict]:
+    """Return the verdict on each claim, with Holm's correction inside each family."""
+    tests = {data.name: _tested(data) for data in claims_data}
     ps = {name: 1.0 if test is None or not math.isfinite(test.p) else test.p for name, test in tests.items()}
     verdicts = []
-    for argument in arguments:
-        family = {other.name: ps[other.name] for other in arguments if other.family == argument.family}
-        floor = holm({**family, argument.name: _least_p(argument)})[argument.name]
-        verdicts.append(_verdict(argument, tests[argument.name], holm(family)[argument.name], floor, len(family)))
+    for data in claims_data:
+        family = {other.name: ps[other.name] for other in claims_data if other.family == data.family}
+        floor = holm({**family, data.name: _least_p(data)})[data.name]
+        verdicts.append(_verdict(data, tests[data.name], holm(family)[data.name], floor, len(family)))
     return verdicts
 
 
-def _tested(argument: Argument) -> Test | None:
-    """Return the test of an argument whose units are all there and enough, else None."""
-    a, b = argument.sides
-    if argument.lacking or _smallest(argument) < LEAST_N:
+def _tested(data: ClaimData) -> TestResult | None:
+    """Return the test of a claim whose units are all there and enough, else None."""
+    a, b = data.sides
+    if data.lacking or _smallest(data) < MIN_UNITS:
         return None
     if b is None:
-        paired = two_sample.sign_flip if argument.test == "sign_flip" else two_sample.paired_t
-        return paired(a, (0.0,) * len(a), alternative=argument.alternative)
+        paired = two_sample.sign_flip if data.test == "sign_flip" else two_sample.paired_t
+        return paired(a, (0.0,) * len(a), alternative=data.alternative)
     unpaired = {
         "welch": two_sample.welch,
         "students_t": two_sample.students_t,
         "mann_whitney": two_sample.mann_whitney,
     }
-    return unpaired[argument.test](a, b, alternative=argument.alternative)
+    return unpaired[data.test](a, b, alternative=data.alternative)
 
 
-def _verdict(argument: Argument, test: Test | None, adjusted: float, floor: float, comparisons: int) -> Verdict:
+def _verdict(data: ClaimData, test: TestResult | None, adjusted: float, floor: float, comparisons: int) -> ClaimVerdict:
     """Return one verdict.
 
     Args:
-        argument: what is claimed.
+        data: what is claimed.
         test: None if there are too few units, or if it is undefined.
         adjusted: its p within the family.
         floor: the smallest adjusted p that these many units could have reached.
         comparisons: claims in the family.
     """
     tested = test is not None and math.isfinite(test.p)
-    power = None if argument.lacking else _power(argument, comparisons)
-    ruling, reason = _undecided(argument, floor, tested=tested) or _decided(argument, adjusted, power, comparisons)
-    return Verdict(
-        argument.name,
-        ruling,
+    power = None if data.lacking else _power(data, comparisons)
+    outcome, reason = _undecided(data, floor, tested=tested) or _decided(data, adjusted, power, comparisons)
+    return ClaimVerdict(
+        data.name,
+        outcome,
         reason,
-        argument.checkpoint_only,
-        _title(argument, test),
-        argument.n,
+        data.checkpoint_only,
+        _title(data, test),
+        data.n,
         comparisons,
         p=test.p if test and tested else None,
         adjusted=adjusted if tested else None,
-        difference=_difference(argument),
-        effect=None if argument.lacking else _effect(argument),
+        difference=_difference(data),
+        effect=None if data.lacking else _effect(data),
         power=power,
     )
 
 
-def _undecided(argument: Argument, floor: float, *, tested: bool) -> tuple[Ruling, str] | None:
+def _undecided(data: ClaimData, floor: float, *, tested: bool) -> tuple[ClaimOutcome, str] | None:
     """Return why the claim cannot be decided whatever the values are, or None."""
-    if argument.lacking:
-        return "cannot be decided", "; ".join(argument.lacking)
-    if _smallest(argument) < LEAST_N:
-        return "cannot be decided", f"n = {_smallest(argument)}, and no test is made below n = {LEAST_N}"
+    if data.lacking:
+        return "cannot be decided", "; ".join(data.lacking)
+    if _smallest(data) < MIN_UNITS:
+        return "cannot be decided", f"n = {_smallest(data)}, and no test is made below n = {MIN_UNITS}"
     if not tested:
         return "cannot be decided", "the test is undefined: the values do not vary"
-    if floor > argument.alpha:
-        told = f"no outcome of {argument.n[0]} units could reach {argument.alpha:g} in this family"
+    if floor > data.alpha:
+        told = f"no outcome of {data.n[0]} units could reach {data.alpha:g} in this family"
         return "cannot be decided", f"{told}: the least adjusted p is {floor:.3g}"
     return None
 
 
-def _decided(argument: Argument, adjusted: float, power: float | None, comparisons: int) -> tuple[Ruling, str]:
+def _decided(data: ClaimData, adjusted: float, power: float | None, comparisons: int) -> tuple[ClaimOutcome, str]:
     found = f"adjusted p {adjusted:.2g}"
-    if adjusted <= argument.alpha and _favours(argument):
-        return "supported", f"{found} is at most {argument.alpha:g}"
-    if adjusted <= argument.alpha:
+    if adjusted <= data.alpha and _favours(data):
+        return "supported", f"{found} is at most {data.alpha:g}"
+    if adjusted <= data.alpha:
         return "not supported", f"the difference goes the other way ({found})"
-    found = f"{found} is above {argument.alpha:g}"
-    if argument.least_difference is None or power is None:
-        return "not supported", f"{found}; {_detectable(argument, comparisons)}"
-    least = f"a difference of {100 * argument.least_difference:.2f} points"
+    found = f"{found} is above {data.alpha:g}"
+    if data.least_difference is None or power is None:
+        return "not supported", f"{found}; {_detectable(data, comparisons)}"
+    least = f"a difference of {100 * data.least_difference:.2f} points"
     if power >= POWER:
         return "not supported", f"{found}, though {least} would have been found with probability {power:.2f}"
     return "cannot be decided", f"{found}, but at this n {least} would be found with probability {power:.2f} only" + (
-        _more(argument, comparisons)
+        _more(data, comparisons)
     )
 
 
-def _detectable(argument: Argument, comparisons: int) -> str:
-    least = detectable(
-        *argument.n, comparisons, argument.alpha, alternative=argument.alternative, ratio=_spread(argument)[1]
-    )
+def _detectable(data: ClaimData, comparisons: int) -> str:
+    least = detectable(*data.n, comparisons, data.alpha, alternative=data.alternative, ratio=_spread(data)[1])
     return f"at this n an effect of {least:.2f} standard deviations is found with probability {POWER:g}"
 
 
-def _more(argument: Argument, comparisons: int) -> str:
+def _more(data: ClaimData, comparisons: int) -> str:
     """Return how many units would find the least difference."""
-    spread, ratio = _spread(argument)
+    spread, ratio = _spread(data)
     needed = units_needed(
-        (argument.least_difference or 0.0) / spread,
+        (data.least_difference or 0.0) / spread,
         comparisons,
-        argument.alpha,
-        sides=1 if argument.n[1] is None else 2,
-        alternative=argument.alternative,
+        data.alpha,
+        sides=1 if data.n[1] is None else 2,
+        alternative=data.alternative,
         ratio=ratio,
-        least=LEAST_N,
+        least=MIN_UNITS,
     )
-    return f"; {needed} {argument.better.kind} seeds would do" if needed else ""
+    return f"; {needed} {data.better.kind} seeds would do" if needed else ""
 
 
-def _power(argument: Argument, comparisons: int) -> float | None:
+def _power(data: ClaimData, comparisons: int) -> float | None:
     """Return the power for the stated least difference, else the observed one; None without a spread."""
-    spread, ratio = _spread(argument)
-    difference = _difference(argument) if argument.least_difference is None else argument.least_difference
+    spread, ratio = _spread(data)
+    difference = _difference(data) if data.least_difference is None else data.least_difference
     if not spread or difference is None:
         return None
-    n_a, n_b = argument.n
-    if ratio is not None and n_b is not None and _variances(argument)[0] < _variances(argument)[1]:
+    n_a, n_b = data.n
+    if ratio is not None and n_b is not None and _variances(data)[0] < _variances(data)[1]:
         n_a, n_b = n_b, n_a
-    effect, alternative = difference / spread, argument.alternative
-    return power_of(
-        effect, n_a, n_b, comparisons=comparisons, alpha=argument.alpha, alternative=alternative, ratio=ratio
-    )
+    effect, alternative = difference / spread, data.alternative
+    return power_of(effect, n_a, n_b, comparisons=comparisons, alpha=data.alpha, alternative=alternative, ratio=ratio)
 
 
-def _spread(argument: Argument) -> tuple[float, float | None]:
+def _spread(data: ClaimData) -> tuple[float, float | None]:
     """Return the standard deviation that effects are counted in, 0 if unknown, and Welch's ratio of variances."""
-    variances = _variances(argument)
+    variances = _variances(data)
     spread = math.sqrt(fmean(variances)) if variances else 0.0
-    welch = argument.test == "welch" and argument.n[1] is not None and spread > 0
+    welch = data.test == "welch" and data.n[1] is not None and spread > 0
     return spread, min(variances) / max(variances) if welch else None
 
 
-def _variances(argument: Argument) -> list[float]:
-    sides = [side for side in argument.sides if side is not None]
+def _variances(data: ClaimData) -> list[float]:
+    sides = [side for side in data.sides if side is not None]
     return [variance(np.asarray(side)) for side in sides] if all(len(side) > 1 for side in sides) else []
 
 
-def _difference(argument: Argument) -> float | None:
-    a, b = argument.sides
+def _difference(data: ClaimData) -> float | None:
+    a, b = data.sides
     if not a or (b is not None and not b):
         return None
     return fmean(a) - (fmean(b) if b else 0.0)
 
 
-def _effect(argument: Argument) -> float | None:
-    a, b = argument.sides
-    if len(a) < 3 or not _spread(argument)[0]:
+def _effect(data: ClaimData) -> float | None:
+    a, b = data.sides
+    if len(a) < 3 or not _spread(data)[0]:
         return None
     if b is not None:
         return hedges_g(a, b)
-    return _small_sample(len(a) - 1) * fmean(a) / math.sqrt(_variances(argument)[0])
+    return _small_sample(len(a) - 1) * fmean(a) / math.sqrt(_variances(data)[0])
 
 
 def _small_sample(freedom: int) -> float:
@@ -256,31 +252,31 @@ def _small_sample(freedom: int) -> float:
     return math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
 
 
-def _favours(argument: Argument) -> bool:
+def _favours(data: ClaimData) -> bool:
     """Return whether the values lie on the claimed side, by what the test compares: means, or who is oftener higher."""
-    a, b = argument.sides
-    if argument.test != "mann_whitney" or b is None:
-        return (_difference(argument) or 0.0) > 0
+    a, b = data.sides
+    if data.test != "mann_whitney" or b is None:
+        return (_difference(data) or 0.0) > 0
     return sum((ours > theirs) - (ours < theirs) for ours in a for theirs in b) > 0
 
 
-def _least_p(argument: Argument) -> float:
+def _least_p(data: ClaimData) -> float:
     """Return the smallest p that the test can give at this n, whatever the values."""
-    n_a, n_b = argument.n
-    tails = 2 if argument.alternative == "two-sided" else 1
-    if argument.test == "sign_flip":
+    n_a, n_b = data.n
+    tails = 2 if data.alternative == "two-sided" else 1
+    if data.test == "sign_flip":
         return min(1.0, tails / 2.0**n_a)
-    if argument.test == "mann_whitney" and n_b is not None:
+    if data.test == "mann_whitney" and n_b is not None:
         return min(1.0, tails / math.comb(n_a + n_b, n_a))
     return 0.0
 
 
-def _smallest(argument: Argument) -> int:
-    return min(n for n in argument.n if n is not None)
+def _smallest(data: ClaimData) -> int:
+    return min(n for n in data.n if n is not None)
 
 
-def _title(argument: Argument, test: Test | None) -> str:
-    if isinstance(argument.than, float) and argument.test != "sign_flip":
+def _title(data: ClaimData, test: TestResult | None) -> str:
+    if isinstance(data.than, float) and data.test != "sign_flip":
         return "one-sample t"
     titles: Mapping[TestName, str] = {
         "welch": "Welch's t",
@@ -289,4 +285,4 @@ def _title(argument: Argument, test: Test | None) -> str:
         "paired_t": "paired t",
         "sign_flip": "sign flip",
     }
-    return test.name if test else titles[argument.test]
+    return test.name if test else titles[data.test]

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from sg_bench.statistics.samples import Array
+from sg_bench.statistics.samples import FloatArray
 
 TAIL = 1e-15
 """Probability of S that is cut off on either side."""
@@ -21,7 +21,7 @@ NODES = 96
 """Of each integral."""
 
 
-def maximum_modulus_sf(t: Array, count: int, df: Array) -> Array:
+def maximum_modulus_sf(t: FloatArray, count: int, df: FloatArray) -> FloatArray:
     """Return P(max |T_i| > t) of `count` independent numerators over one S: the studentised maximum modulus.
 
     Args:
@@ -38,7 +38,7 @@ def maximum_modulus_sf(t: Array, count: int, df: Array) -> Array:
     return _probability(1 - np.sum(weight * inside, axis=-1))
 
 
-def studentised_range_sf(q: Array, groups: int, df: Array) -> Array:
+def studentised_range_sf(q: FloatArray, groups: int, df: FloatArray) -> FloatArray:
     """Return P(Q > q) of the range of `groups` means over S.
 
     Args:
@@ -57,7 +57,7 @@ def studentised_range_sf(q: Array, groups: int, df: Array) -> Array:
     return _probability(1 - np.sum(weight * below, axis=-1))
 
 
-def dunnett_sf(t: float, sizes: Array, control: int, df: float) -> float:
+def dunnett_sf(t: float, sizes: FloatArray, control: int, df: float) -> float:
     """Return P(max |T_i| > t), where T_i compares group i with one control under a common variance.
 
     Args:
@@ -79,7 +79,7 @@ def dunnett_sf(t: float, sizes: Array, control: int, df: float) -> float:
     return float(_probability(1 - np.sum(weight * np.sum(density * inside, axis=-1), axis=-1)))
 
 
-def _scale(df: Array) -> tuple[Array, Array]:
+def _scale(df: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return nodes of S and the probability that each stands for, both (..., NODES)."""
     from scipy.special import gammainccinv, gammaincinv, gammaln
 
@@ -92,7 +92,7 @@ def _scale(df: Array) -> tuple[Array, Array]:
     return s, weighted / np.sum(weighted, axis=-1, keepdims=True)
 
 
-def _normal() -> tuple[Array, Array]:
+def _normal() -> tuple[FloatArray, FloatArray]:
     """Return nodes of a standard normal and the probability that each stands for, both (NODES,)."""
     nodes, weights = _gauss(NODES)
     z = WIDTH * nodes
@@ -100,10 +100,10 @@ def _normal() -> tuple[Array, Array]:
 
 
 @cache
-def _gauss(count: int) -> tuple[Array, Array]:
+def _gauss(count: int) -> tuple[FloatArray, FloatArray]:
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return nodes, weights
 
 
-def _probability(value: Array) -> Array:
+def _probability(value: FloatArray) -> FloatArray:
     return np.clip(value, 0.0, 1.0)

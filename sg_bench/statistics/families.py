@@ -1,12 +1,12 @@
 """Several comparisons at once: p-values that hold for the whole family.
 
 Which one fits depends on how the comparisons were chosen. Named before the data were seen: `holm`. Every method against
-one control: `welch_against`, or `dunnett` where the spreads are alike. Against the best, which the data chose:
+one control: `welch_holm`, or `dunnett` where the spreads are alike. Against the best, which the data chose:
 `dunnett_t3` or `games_howell` over all pairs, because Holm over the k - 1 comparisons with the best finds a false
 winner in 10 to 15 % of cases (k = 7 to 12, n = 10). `papers_test` is the papers' convention, which corrects nothing.
 
-A group of fewer than LEAST_N values takes no part: what would name it is absent from the answer. Two groups that do not
-vary at all give p = 1 whatever their means, because there is no spread to judge the difference by.
+Groups of fewer than MIN_UNITS values are left out of the comparison and of the result. Two groups that do not vary
+give p = 1 whatever their means, because there is no spread to judge the difference by.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 
 from sg_bench.statistics.distributions import dunnett_sf, maximum_modulus_sf, studentised_range_sf
 from sg_bench.statistics.power import detectable
-from sg_bench.statistics.samples import Array, finite, variance
-from sg_bench.statistics.two_sample import LEAST_N, Test, students_t, welch
+from sg_bench.statistics.samples import FloatArray, finite, variance
+from sg_bench.statistics.two_sample import MIN_UNITS, TestResult, students_t, welch
 
 K = TypeVar("K")
-Groups = Mapping[str, Sequence[float]]
+ScoresByLabel = Mapping[str, Sequence[float]]
 """(n,) independent scores of each method, higher is better."""
-Pair = tuple[str, str]
+LabelPair = tuple[str, str]
 """Two methods in the order in which they were given."""
 
 PAPERS = "Student's t, unadjusted (the papers' convention)"
@@ -60,7 +60,7 @@ def holm(p: Mapping[K, float]) -> dict[K, float]:
     return {name: adjusted[name] for name in p}
 
 
-def games_howell(groups: Groups) -> dict[Pair, float]:
+def games_howell(groups: ScoresByLabel) -> dict[LabelPair, float]:
     """Return p-values of all pairs by Welch's t and the studentised range: variances and sizes may differ.
 
     Slightly liberal with many groups: of equal methods at n = 10 the best is separated from another in 4.8 % of cases
@@ -75,7 +75,7 @@ def games_howell(groups: Groups) -> dict[Pair, float]:
     return _keyed(pairs, studentised_range_sf(math.sqrt(2) * t, count, df))
 
 
-def dunnett_t3(groups: Groups) -> dict[Pair, float]:
+def dunnett_t3(groups: ScoresByLabel) -> dict[LabelPair, float]:
     """Return p-values of all pairs by Welch's t and the studentised maximum modulus; Raises as `games_howell`.
 
     The strict sister of `games_howell`: critical values are 3 to 7 % higher, and of equal methods at n = 10 the best is
@@ -87,11 +87,11 @@ def dunnett_t3(groups: Groups) -> dict[Pair, float]:
     return _keyed(pairs, maximum_modulus_sf(t, max(1, math.comb(count, 2)), df))
 
 
-def dunnett(groups: Groups, control: str) -> dict[str, float]:
+def dunnett(groups: ScoresByLabel, control: str) -> dict[str, float]:
     """Return two-sided p-values of every other group against `control`, by Dunnett's test with one pooled variance.
 
     Not for groups of which the control is the noisiest, as scratch tends to be: with the spreads that were published
-    for the 3D tasks it finds a difference between equal methods in 20 to 29 % of cases. `welch_against` does not.
+    for the 3D tasks it finds a difference between equal methods in 20 to 29 % of cases. `welch_holm` does not.
 
     Raises:
         ValueError: a score is not finite, or `control` is not among the groups.
@@ -114,7 +114,7 @@ def dunnett(groups: Groups, control: str) -> dict[str, float]:
     return {name: dunnett_sf(float(value), sizes, base.size, df) for name, value in zip(kept, t, strict=True)}
 
 
-def welch_against(groups: Groups, control: str) -> dict[str, float]:
+def welch_holm(groups: ScoresByLabel, control: str) -> dict[str, float]:
     """Return two-sided p-values of every other group against `control`: Welch's test with Holm's correction.
 
     Arguments and Raises as `dunnett`; the spreads may differ.
@@ -127,7 +127,7 @@ def welch_against(groups: Groups, control: str) -> dict[str, float]:
     return holm({name: test.p if test else 1.0 for name, test in tests.items()})
 
 
-def papers_test(groups: Groups) -> dict[str, Test]:
+def papers_test(groups: ScoresByLabel) -> dict[str, TestResult]:
     """Return the papers' test of the highest mean against each other group: two-sided, equal variances, unadjusted.
 
     Never to be shown alone. The best is chosen by the same data and nothing is corrected, so that among equal methods
@@ -145,7 +145,7 @@ def papers_test(groups: Groups) -> dict[str, Test]:
     return {name: replace(test, name=PAPERS) for name, test in tests.items() if test}
 
 
-def best_of(groups: Groups) -> str:
+def best_of(groups: ScoresByLabel) -> str:
     """Return the group of the highest mean; of several, the first.
 
     Raises:
@@ -157,7 +157,7 @@ def best_of(groups: Groups) -> str:
     return max(means, key=lambda name: means[name])
 
 
-def reachable(n: int, comparisons: int, alpha: float = 0.05) -> str | None:
+def power_warning(n: int, comparisons: int, alpha: float = 0.05) -> str | None:
     """Return why a family can hardly find anything, as a sentence to print; None if it can.
 
     Args:
@@ -170,8 +170,8 @@ def reachable(n: int, comparisons: int, alpha: float = 0.05) -> str | None:
     """
     if comparisons < 1 or not 0 < alpha < 1:
         raise ValueError(f"comparisons must be at least 1 and alpha in (0, 1), not {comparisons} and {alpha}")
-    if n < LEAST_N:
-        return f"n = {n} is below {LEAST_N}: no test is made"
+    if n < MIN_UNITS:
+        return f"n = {n} is below {MIN_UNITS}: no test is made"
     least = {"Wilcoxon": 2 / 2**n, "Mann-Whitney": 2 / math.comb(2 * n, n)}
     found = [
         f"the exact {name} test cannot reach {alpha:g} (least p {p:.2g}, times {comparisons} is {p * comparisons:.2g})"
@@ -185,13 +185,13 @@ def reachable(n: int, comparisons: int, alpha: float = 0.05) -> str | None:
     return said if found else None
 
 
-def _large(groups: Groups) -> dict[str, Array]:
+def _large(groups: ScoresByLabel) -> dict[str, FloatArray]:
     """Return the groups that are large enough to test, as arrays."""
     samples = {name: finite(values) for name, values in groups.items()}
-    return {name: sample for name, sample in samples.items() if sample.size >= LEAST_N}
+    return {name: sample for name, sample in samples.items() if sample.size >= MIN_UNITS}
 
 
-def _welch_pairs(groups: Groups) -> tuple[list[Pair], Array, Array, int]:
+def _welch_pairs(groups: ScoresByLabel) -> tuple[list[LabelPair], FloatArray, FloatArray, int]:
     """Return the pairs, their |t| and degrees of freedom, and the number of groups that took part."""
     kept = list(_large(groups))
     pairs = list(combinations(kept, 2))
@@ -201,10 +201,10 @@ def _welch_pairs(groups: Groups) -> tuple[list[Pair], Array, Array, int]:
     return pairs, t, df, len(kept)
 
 
-def _keyed(pairs: list[Pair], p: Array) -> dict[Pair, float]:
+def _keyed(pairs: list[LabelPair], p: FloatArray) -> dict[LabelPair, float]:
     return {pair: float(value) for pair, value in zip(pairs, p, strict=True)}
 
 
-def _check_control(groups: Groups, control: str) -> None:
+def _check_control(groups: ScoresByLabel, control: str) -> None:
     if control not in groups:
         raise ValueError(f"the control {control!r} is not among the groups: {', '.join(groups)}")

@@ -10,7 +10,7 @@ from sg_bench.statistics.samples import finite, variance
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """A confidence interval in the unit of the scores."""
 
     low: float
@@ -19,7 +19,7 @@ class Interval:
     """Share of such intervals that hold the true mean, in (0, 1)."""
 
 
-def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> ConfidenceInterval | None:
     """Return the t-interval of the mean, or None for fewer than two values.
 
     Not clipped to [0, 1], so that it stays symmetric; of zero width where the values do not vary. At n = 10 it holds
@@ -45,4 +45,4 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | 
         return None
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * math.sqrt(variance(sample) / n)
     mean = float(sample.mean())
-    return Interval(mean - half, mean + half, confidence)
+    return ConfidenceInterval(mean - half, mean + half, confidence)

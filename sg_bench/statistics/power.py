@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-Alternative = Literal["two-sided", "greater"]
+PowerAlternative = Literal["two-sided", "greater"]
 ALPHA, POWER = 0.05, 0.8
 MOST_UNITS = 100_000
 """Beyond so many units a side, `units_needed` gives up."""
@@ -26,7 +26,7 @@ def power_of(
     *,
     comparisons: int = 1,
     alpha: float = ALPHA,
-    alternative: Alternative = "two-sided",
+    alternative: PowerAlternative = "two-sided",
     ratio: float | None = None,
 ) -> float:
     """Return the probability in [0, 1] that the test rejects when the true effect is `effect`.
@@ -61,7 +61,7 @@ def detectable(
     alpha: float = ALPHA,
     power: float = POWER,
     *,
-    alternative: Alternative = "two-sided",
+    alternative: PowerAlternative = "two-sided",
     ratio: float | None = None,
 ) -> float:
     """Return the smallest Cohen's d that is found with probability `power`; arguments and Raises as `power_of`."""
@@ -86,7 +86,7 @@ def units_needed(
     power: float = POWER,
     *,
     sides: Literal[1, 2] = 2,
-    alternative: Alternative = "two-sided",
+    alternative: PowerAlternative = "two-sided",
     ratio: float | None = None,
     least: int = 2,
 ) -> int | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Scores are fractions in [0, 1]; what is smaller than this comes from adding them in another order."""
 
 
-def finite(values: Sequence[float]) -> Array:
+def finite(values: Sequence[float]) -> FloatArray:
     """Return `values` as an array (n,).
 
     Raises:
@@ -26,6 +25,6 @@ def finite(values: Sequence[float]) -> Array:
     return array
 
 
-def variance(values: Array) -> float:
+def variance(values: FloatArray) -> float:
     """Return the sample variance (ddof 1) of (n,) values, n >= 2: exactly 0 where they differ by rounding alone."""
     return 0.0 if np.ptp(values) < ROUNDING else float(np.var(values, ddof=1))

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from sg_bench.statistics.families import Pair, best_of, dunnett_t3
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.families import LabelPair, best_of, dunnett_t3
+from sg_bench.statistics.two_sample import MIN_UNITS
 
-TEST = "Dunnett's T3 over all pairs"
+TIE_TEST = "Dunnett's T3 over all pairs"
 """What a caption calls the test behind `separate`."""
 
 
@@ -69,12 +69,12 @@ def separate(groups: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Sepa
 
 def _no_test(groups: Mapping[str, Sequence[float]]) -> str | None:
     least = min(len(values) for values in groups.values())
-    if least < LEAST_N:
-        return f"n = {least} is below {LEAST_N}: no test was made"
+    if least < MIN_UNITS:
+        return f"n = {least} is below {MIN_UNITS}: no test was made"
     return "one method alone has nothing to be told from: no test was made" if len(groups) == 1 else None
 
 
-def _tiers(ranking: list[str], p: Mapping[Pair, float], alpha: float) -> tuple[tuple[str, ...], ...]:
+def _tiers(ranking: list[str], p: Mapping[LabelPair, float], alpha: float) -> tuple[tuple[str, ...], ...]:
     tiers = []
     left = ranking
     while left:
@@ -85,6 +85,6 @@ def _tiers(ranking: list[str], p: Mapping[Pair, float], alpha: float) -> tuple[t
     return tuple(tiers)
 
 
-def _against(head: str, names: Sequence[str], p: Mapping[Pair, float]) -> dict[str, float]:
+def _against(head: str, names: Sequence[str], p: Mapping[LabelPair, float]) -> dict[str, float]:
     """Return the p-values of `head` against the others, whichever way round their pair is named."""
     return {name: p[head, name] if (head, name) in p else p[name, head] for name in names if name != head}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-Seeds = tuple[int, int]
+SeedPair = tuple[int, int]
 """(pretraining seed, fine-tuning seed)."""
 
 
@@ -32,7 +32,7 @@ class Units:
         return len(self.values)
 
 
-def units_of(scores: Mapping[Seeds, float]) -> Units:
+def units_of(scores: Mapping[SeedPair, float]) -> Units:
     """Return the units of `scores`: a mean for each pretraining seed, or each run where there is but one."""
     pretrainings = sorted({pretraining for pretraining, _ in scores})
     if len(pretrainings) <= 1:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.statistics.units import Seeds
+from sg_bench.statistics.samples import FloatArray
+from sg_bench.statistics.units import SeedPair
 
-Floats = NDArray[np.float64]
 CaseRow = Mapping[str, Any]
 """One row of a record's `cases`: a case's own metrics and counts, or its scores and truths; and whose case it is."""
 CaseUnit = Literal["patients", "images"]
@@ -28,7 +28,7 @@ LEAST_DRAWS = 100
 CONFIDENCE = 0.95
 AT_ONCE = 2_000_000
 """Weights, resamples x cases, that are held in memory at one time."""
-POOLED: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
+POOLED: dict[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]] = {
     "iou_bin": lambda both, predicted, true: both / (predicted + true - both),
     "dice_bin": lambda both, predicted, true: 2 * both / (predicted + true),
 }
@@ -46,7 +46,7 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
-class Sources:
+class VarianceComponents:
     """The sources of one method's spread on one task, as standard deviations in score units."""
 
     pretraining: float | None
@@ -73,8 +73,8 @@ class CaseInterval:
 
 
 def variance_sources(
-    scores: Mapping[Seeds, float], cases: Mapping[Seeds, Sequence[CaseRow]], metric: str, *, seed: int = 0
-) -> Sources:
+    scores: Mapping[SeedPair, float], cases: Mapping[SeedPair, Sequence[CaseRow]], metric: str, *, seed: int = 0
+) -> VarianceComponents:
     """Return how far a method's scores on a task spread, source by source.
 
     Args:
@@ -84,15 +84,17 @@ def variance_sources(
         seed: of the draws of test cases.
     """
     deviations = [case_deviation(rows, metric, seed=seed) for _, rows in sorted(cases.items())]
-    return sources_of(scores, deviations, metric)
+    return variance_components(scores, deviations, metric)
 
 
-def sources_of(scores: Mapping[Seeds, float], deviations: Sequence[float | None], metric: str) -> Sources:
+def variance_components(
+    scores: Mapping[SeedPair, float], deviations: Sequence[float | None], metric: str
+) -> VarianceComponents:
     """Return the same from the runs' own deviations over test cases, where these are known already."""
     spread = seed_spread(scores)
     known = [deviation for deviation in deviations if deviation is not None]
     notes = spread.notes if known else (*spread.notes, f"test cases: {metric} cannot be computed from the cases' rows")
-    return Sources(
+    return VarianceComponents(
         spread.pretraining,
         spread.fine_tuning,
         math.sqrt(fmean(deviation**2 for deviation in known)) if known else None,
@@ -102,7 +104,7 @@ def sources_of(scores: Mapping[Seeds, float], deviations: Sequence[float | None]
     )
 
 
-def seed_spread(scores: Mapping[Seeds, float]) -> SeedSpread:
+def seed_spread(scores: Mapping[SeedPair, float]) -> SeedSpread:
     """Return the standard deviations between pretrainings and within them, by the one-way random-effects model.
 
     Method of moments: the mean square within estimates the fine-tuning variance; what the mean square between exceeds
@@ -126,7 +128,7 @@ def seed_spread(scores: Mapping[Seeds, float]) -> SeedSpread:
     return SeedSpread(math.sqrt(max(0.0, variance)), math.sqrt(within), notes)
 
 
-def case_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
+def resampling_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
     """Return what is drawn as a whole, and each row's: its patient where all rows know theirs, else its image.
 
     An image's crops ("patient-3#0", "patient-3#1") are no independent cases, nor are a patient's images.
@@ -136,17 +138,17 @@ def case_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
     return "images", tuple(str(row["case"]).rpartition("#")[0] or str(row["case"]) for row in rows)
 
 
-def redrawn(
+def bootstrap_scores(
     rows: Sequence[CaseRow],
     metrics: Sequence[str],
     outputs: Sequence[str] = (),
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Floats]:
+) -> dict[str, FloatArray]:
     """Return one run's scores over bootstrapped test sets, by metric: (resamples,), NaN where undefined.
 
-    Patients (or images, see `case_units`) are drawn with replacement, each with all of its rows.
+    Patients (or images, see `resampling_units`) are drawn with replacement, each with all of its rows.
 
     Args:
         rows: one a case, as a record holds them.
@@ -159,7 +161,7 @@ def redrawn(
         Nothing of a metric that the rows do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
         units.
     """
-    _, units = case_units(rows)
+    _, units = resampling_units(rows)
     scorers = _scorers(rows, metrics, outputs) if len(set(units)) > 1 else []
     if not scorers:
         return {}
@@ -174,25 +176,25 @@ def redrawn(
 def case_deviation(rows: Sequence[CaseRow], metric: str, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
     """Return the standard deviation (ddof 1) of one run's score over bootstrapped test sets, or None.
 
-    Arguments as `redrawn`, which says too when there is none.
+    Arguments as `bootstrap_scores`, which says too when there is none.
     """
-    drawn = redrawn(rows, [metric], resamples=resamples, seed=seed)
-    return deviation_of(drawn[metric]) if metric in drawn else None
+    drawn = bootstrap_scores(rows, [metric], resamples=resamples, seed=seed)
+    return bootstrap_std(drawn[metric]) if metric in drawn else None
 
 
-def deviation_of(scores: Floats) -> float | None:
+def bootstrap_std(scores: FloatArray) -> float | None:
     """Return the standard deviation (ddof 1) of a run's scores over test sets; those without a value are left out."""
     found = scores[np.isfinite(scores)]
     return float(np.std(found, ddof=1)) if len(found) > 1 else None
 
 
-def case_interval(runs: Sequence[Floats]) -> CaseInterval | None:
+def case_interval(runs: Sequence[FloatArray]) -> CaseInterval | None:
     """Return the 95 % percentile interval of the mean of some runs' scores over test sets, or None.
 
     With few patients it is too short; it says nothing of other seeds.
 
     Args:
-        runs: of each run the scores of `redrawn`; runs of one test set must have been drawn with one seed.
+        runs: of each run the scores of `bootstrap_scores`; runs of one test set must have been drawn with one seed.
 
     Returns:
         None without a run, and where fewer than 100 test sets have a value.
@@ -207,7 +209,7 @@ def case_interval(runs: Sequence[Floats]) -> CaseInterval | None:
     return CaseInterval(float(low), float(high), len(means), len(means) - len(found))
 
 
-def _groups(scores: Mapping[Seeds, float]) -> Iterator[list[float]]:
+def _groups(scores: Mapping[SeedPair, float]) -> Iterator[list[float]]:
     for seed in sorted({pretraining for pretraining, _ in scores}):
         yield [score for (pretraining, _), score in sorted(scores.items()) if pretraining == seed]
 
@@ -218,14 +220,14 @@ def _single(runs: int) -> tuple[str, ...]:
 
 def _scorers(
     rows: Sequence[CaseRow], metrics: Sequence[str], outputs: Sequence[str]
-) -> list[Callable[[Floats], dict[str, Floats]]]:
+) -> list[Callable[[FloatArray], dict[str, FloatArray]]]:
     """Return functions from (resamples, cases) weights to (resamples,) scores by metric, where the rows suffice."""
     areas = {"auc", *(f"auc_{name}" for name in outputs)}.intersection(metrics)
     found = [_auc_scorer(rows, outputs)] if areas and all("score" in row for row in rows) else []
     return found + [scorer for name in metrics if name not in areas and (scorer := _scorer(rows, name))]
 
 
-def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[Floats], dict[str, Floats]] | None:
+def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[FloatArray], dict[str, FloatArray]] | None:
     if metric in POOLED and all("both" in row for row in rows):
         counts = np.array([[row["both"], row["predicted"], row["true"]] for row in rows], dtype=np.float64)
         return lambda weights: {metric: POOLED[metric](*(weights @ counts).T)}
@@ -236,14 +238,14 @@ def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[Floats], dict[str
     return None
 
 
-def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[Floats], dict[str, Floats]]:
+def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[FloatArray], dict[str, FloatArray]]:
     """Return the function that scores every output once, and takes their plain mean."""
     scores, truths = (
         np.array([row[name] for row in rows], dtype=np.float64).reshape(len(rows), -1).T for name in ("score", "truth")
     )
     named = outputs if len(scores) > 1 and len(outputs) == len(scores) else ()
 
-    def score(weights: Floats) -> dict[str, Floats]:
+    def score(weights: FloatArray) -> dict[str, FloatArray]:
         single = weights.astype(np.float32)  # counts are as exact, and there is half the memory to go through
         areas = [_weighted_auc(*column, single) for column in zip(scores, truths, strict=True)]
         each = {f"auc_{name}": area for name, area in zip(named, areas, strict=False)}
@@ -252,7 +254,7 @@ def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[Fl
     return score
 
 
-def _weighted_auc(scores: Floats, truths: Floats, weights: NDArray[np.float32]) -> Floats:
+def _weighted_auc(scores: FloatArray, truths: FloatArray, weights: NDArray[np.float32]) -> FloatArray:
     """Return each resample's area under the ROC curve; ties count one half.
 
     Args:
@@ -267,11 +269,11 @@ def _weighted_auc(scores: Floats, truths: Floats, weights: NDArray[np.float32]) 
     negative = np.add.reduceat(drawn, starts, axis=1) - positive
     below = np.cumsum(negative, axis=1) - negative / 2
     totals = (part.sum(axis=1, dtype=np.float64) for part in (positive, negative))
-    area: Floats = (positive * below).sum(axis=1, dtype=np.float64) / math.prod(totals)
+    area: FloatArray = (positive * below).sum(axis=1, dtype=np.float64) / math.prod(totals)
     return area
 
 
-def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[Floats]:
+def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[FloatArray]:
     """Yield (some resamples, cases) weights: how often each case's patient or image is drawn."""
     counts, place = _unit_draws(units, resamples, seed)
     step = max(1, AT_ONCE // len(units))

@@ -14,7 +14,7 @@ from sg_bench.reporting import html, latex, main_table, markdown
 from sg_bench.reporting.case_tables import CASE_RUNS, Redraws, case_document
 from sg_bench.reporting.sheets import Document
 from sg_bench.reporting.variance_tables import variance_document
-from sg_bench.statistics.variance import redrawn
+from sg_bench.statistics.variance import bootstrap_scores
 
 FINDINGS = ("Mass", "Hernia")
 
@@ -49,7 +49,7 @@ def test_the_macro_auc_has_a_patient_bootstrap_interval(empty: Any) -> None:
     films(empty, "scratch")
     document = case_document(table_of(empty))
     (line,) = [each for each in lines(document) if each["metric"] == "auc"]
-    drawn = [redrawn(record["cases"], ["auc"], FINDINGS)["auc"] for record in empty.records.values()]
+    drawn = [bootstrap_scores(record["cases"], ["auc"], FINDINGS)["auc"] for record in empty.records.values()]
     low, high = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
     assert (line["unit"], line["units"], line["runs"], line["test_sets"]) == ("patients", "30", "2", "1000")
     assert (float(line["low"]), float(line["high"])) == pytest.approx((low, high))

@@ -77,7 +77,7 @@ def row_of(evidence: Evidence, **claim: Any) -> ClaimRow:
 class TestVerdicts:
     def test_the_unit_of_a_claim_is_the_pretraining(self) -> None:
         row = row_of(evidence_of())
-        assert (row.ruling, row.metric, row.verdict.n) == ("supported", "auc", (5, 5))
+        assert (row.outcome, row.metric, row.verdict.n) == ("supported", "auc", (5, 5))
         assert row.sentence == "semantic_genesis > scratch on ncc, auc"
         assert row.warnings == ()
 
@@ -86,13 +86,13 @@ class TestVerdicts:
         suite = suite_of(fixed, **fixed)
         row = claim_rows(suite, evidence_of([0], range(6)))[0]
         assert row.verdict.n == (6, 6)
-        assert row.ruling == "supported, about this checkpoint only"
+        assert row.outcome == "supported, about this checkpoint only"
 
     def test_a_number_and_another_metric_can_be_claimed(self) -> None:
         row = row_of(evidence_of(), than=0.55, metric="other")
         assert "there is no metric 'other'" in row.verdict.reason
         row = row_of(evidence_of(), than=0.55)
-        assert (row.ruling, row.sentence) == ("supported", "semantic_genesis > 55 % on ncc, auc")
+        assert (row.outcome, row.sentence) == ("supported", "semantic_genesis > 55 % on ncc, auc")
 
     @pytest.mark.parametrize(
         ("break_", "told"),
@@ -120,12 +120,12 @@ class TestVerdicts:
         cells, records = list(evidence.cells), dict(evidence.records)
         break_(cells, records)
         row = row_of(Evidence(cells, records))
-        assert (row.ruling, row.verdict.p) == ("cannot be decided", None)
+        assert (row.outcome, row.verdict.p) == ("cannot be decided", None)
         assert row.verdict.reason == told
 
     def test_before_anything_is_done_nothing_is_decided(self) -> None:
         row = row_of(Evidence(evidence_of().cells, {}))
-        assert (row.ruling, row.metric, row.sentence) == ("cannot be decided", "", "semantic_genesis > scratch on ncc")
+        assert (row.outcome, row.metric, row.sentence) == ("cannot be decided", "", "semantic_genesis > scratch on ncc")
 
 
 class TestLooks:

@@ -8,7 +8,7 @@ from scipy import optimize, stats
 from scipy.special import stdtr
 
 from sg_bench.statistics.distributions import dunnett_sf, maximum_modulus_sf, studentised_range_sf
-from sg_bench.statistics.families import dunnett, welch_against
+from sg_bench.statistics.families import dunnett, welch_holm
 from sg_bench.statistics.ties import separate
 
 RUNS, N, ALPHA = 20_000, 10, 0.05
@@ -170,7 +170,7 @@ def against_scratch(scores, level):
     for run in range(40):
         groups = {str(name): values for name, values in enumerate(scores[run])}
         assert (min(dunnett(groups, "0").values()) < ALPHA) == pooled[run]
-        assert (min(welch_against(groups, "0").values()) < ALPHA) == welch[run]
+        assert (min(welch_holm(groups, "0").values()) < ALPHA) == welch[run]
     return pooled, welch
 
 

@@ -14,14 +14,14 @@ from sg_bench.statistics.families import (
     games_howell,
     holm,
     papers_test,
-    reachable,
-    welch_against,
+    power_warning,
+    welch_holm,
 )
 from sg_bench.statistics.two_sample import students_t, welch
 from tests.statistics.test_distributions import slow_maximum_modulus_sf
 
 ALL_PAIRS = [games_howell, dunnett_t3]
-AGAINST = [dunnett, welch_against]
+AGAINST = [dunnett, welch_holm]
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_dunnett_is_that_of_scipy(groups):
 
 def test_welch_against_is_holm_over_welch(groups):
     tests = {name: welch(groups[name], groups["scratch"]) for name in ("rotation", "genesis", "ours")}
-    assert welch_against(groups, "scratch") == holm({name: test.p for name, test in tests.items() if test})
+    assert welch_holm(groups, "scratch") == holm({name: test.p for name, test in tests.items() if test})
 
 
 @pytest.mark.parametrize("against", AGAINST)
@@ -169,11 +169,11 @@ def test_there_is_no_best_without_scores(groups):
 
 @pytest.mark.parametrize(("n", "comparisons"), [(10, 1), (10, 9), (20, 54)])
 def test_a_family_that_can_find_something_is_not_warned_of(n, comparisons):
-    assert reachable(n, comparisons) is None
+    assert power_warning(n, comparisons) is None
 
 
 def test_54_comparisons_at_ten_units_are_out_of_reach():
-    found = reachable(10, 54)
+    found = power_warning(10, 54)
     assert found is not None
     assert found.startswith("n = 10 and 54 comparisons: the exact Wilcoxon test cannot reach 0.05 (least p 0.002, ")
     assert "times 54 is 0.11" in found
@@ -182,15 +182,15 @@ def test_54_comparisons_at_ten_units_are_out_of_reach():
 
 
 def test_25_comparisons_are_the_most_that_wilcoxon_can_decide_at_ten_units():
-    assert "Wilcoxon" not in (reachable(10, 25) or "")
-    assert "Wilcoxon" in (reachable(10, 26) or "")
+    assert "Wilcoxon" not in (power_warning(10, 25) or "")
+    assert "Wilcoxon" in (power_warning(10, 26) or "")
 
 
 def test_below_five_units_no_test_is_made():
-    assert reachable(3, 1) == "n = 3 is below 5: no test is made"
+    assert power_warning(3, 1) == "n = 3 is below 5: no test is made"
 
 
 @pytest.mark.parametrize(("comparisons", "alpha"), [(0, 0.05), (3, 0.0), (3, 5.0)])
 def test_a_family_that_makes_no_sense_is_refused(comparisons, alpha):
     with pytest.raises(ValueError, match="must be at least 1"):
-        reachable(10, comparisons, alpha)
+        power_warning(10, comparisons, alpha)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sg_bench.statistics.intervals import Interval, t_interval
+from sg_bench.statistics.intervals import ConfidenceInterval, t_interval
 
 RUNS, N = 20_000, 10
 
@@ -31,7 +31,7 @@ def test_fewer_than_two_values_have_no_interval(values):
 
 
 def test_values_that_do_not_vary_have_an_interval_of_no_width():
-    assert t_interval([0.5, 0.5, 0.5]) == Interval(0.5, 0.5, 0.95)
+    assert t_interval([0.5, 0.5, 0.5]) == ConfidenceInterval(0.5, 0.5, 0.95)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])

@@ -10,7 +10,7 @@ from scipy import stats
 
 from sg_bench.statistics import two_sample
 from sg_bench.statistics.two_sample import (
-    LEAST_N,
+    MIN_UNITS,
     mann_whitney,
     paired_t,
     sign_flip,
@@ -147,7 +147,7 @@ def test_the_sign_flip_test_of_many_pairs_draws_from_a_fixed_seed():
 
 @pytest.mark.parametrize("test", ALL)
 def test_below_five_units_there_is_no_test(test):
-    rising = [0.1 * step for step in range(LEAST_N)]
+    rising = [0.1 * step for step in range(MIN_UNITS)]
     assert test(rising[1:], rising[:-1]) is None
     assert test(rising, rising[::-1]) is not None
 
@@ -203,4 +203,4 @@ def test_swapping_the_samples_leaves_the_two_sided_p_and_swaps_the_one_sided(tes
 
 
 def test_the_module_exports_the_least_number_of_units():
-    assert two_sample.LEAST_N == 5
+    assert two_sample.MIN_UNITS == 5

@@ -12,10 +12,10 @@ from sg_bench.evaluation.metrics import METRICS, Overlap, auc, score
 from sg_bench.statistics import variance
 from sg_bench.statistics.variance import (
     CaseInterval,
+    bootstrap_scores,
     case_deviation,
     case_interval,
-    case_units,
-    redrawn,
+    resampling_units,
     seed_spread,
     variance_sources,
 )
@@ -162,10 +162,10 @@ class TestPatients:
         assert by_patient > 1.5 * by_image
 
     def test_the_unit_is_the_patient_only_where_every_row_knows_its_own(self) -> None:
-        assert case_units(self.ROWS) == ("patients", tuple(f"p{i // 4}" for i in range(32)))
-        unit, names = case_units([*self.ROWS, {"case": "image-99#2"}])
+        assert resampling_units(self.ROWS) == ("patients", tuple(f"p{i // 4}" for i in range(32)))
+        unit, names = resampling_units([*self.ROWS, {"case": "image-99#2"}])
         assert (unit, names[-1]) == ("images", "image-99")
-        assert case_units([]) == ("images", ())
+        assert resampling_units([]) == ("images", ())
 
     def test_one_patient_with_many_images_is_unknown(self) -> None:
         assert case_deviation([{**row, "patient": "p0"} for row in self.ROWS], "iou_bin") is None
@@ -188,8 +188,8 @@ class TestSeveralOutputs:
         self, rows: list[dict]
     ) -> None:
         names = ["auc", *(f"auc_{name}" for name in self.NAMES)]
-        drawn = redrawn(rows, names, self.NAMES, resamples=30)
-        counts, place = variance._unit_draws(case_units(rows)[1], 30, 0)
+        drawn = bootstrap_scores(rows, names, self.NAMES, resamples=30)
+        counts, place = variance._unit_draws(resampling_units(rows)[1], 30, 0)
         scores, truths = (np.array([row[part] for row in rows]) for part in ("score", "truth"))
         chosen = [np.repeat(np.arange(40), each[place]) for each in counts]
         for output, name in enumerate(self.NAMES):
@@ -198,11 +198,11 @@ class TestSeveralOutputs:
         assert drawn["auc"] == pytest.approx(np.mean([drawn[name] for name in names[1:]], axis=0))
 
     def test_without_names_there_is_the_mean_alone(self, rows: list[dict]) -> None:
-        assert redrawn(rows, ["auc", "auc_Mass"], resamples=5).keys() == {"auc"}
+        assert bootstrap_scores(rows, ["auc", "auc_Mass"], resamples=5).keys() == {"auc"}
 
     def test_a_test_set_without_a_positive_of_one_output_has_no_mean(self, rows: list[dict]) -> None:
         rare = [{**row, "truth": [*row["truth"][:2], int(i == 7)]} for i, row in enumerate(rows)]
-        drawn = redrawn(rare, ["auc", "auc_Mass", "auc_Hernia"], self.NAMES)
+        drawn = bootstrap_scores(rare, ["auc", "auc_Mass", "auc_Hernia"], self.NAMES)
         without = np.isnan(drawn["auc_Hernia"])
         assert without.mean() == pytest.approx(math.exp(-1), abs=0.06)  # the one patient is not drawn
         assert np.array_equal(np.isnan(drawn["auc"]), without | np.isnan(drawn["auc_Mass"]))
@@ -216,13 +216,13 @@ class TestCaseInterval:
         rng, held = np.random.default_rng(5), 0
         for trial in range(200):
             rows = [{"case": f"p{i}", "iou_case": float(value)} for i, value in enumerate(rng.uniform(size=60))]
-            found = case_interval([redrawn(rows, ["iou_case"], seed=trial)["iou_case"]])
+            found = case_interval([bootstrap_scores(rows, ["iou_case"], seed=trial)["iou_case"]])
             assert found is not None
             held += found.low <= 0.5 <= found.high
         assert held / 200 == pytest.approx(0.95, abs=0.04)
 
     def test_runs_of_one_test_set_are_drawn_alike_so_their_mean_is_no_narrower_for_being_two(self) -> None:
-        one = redrawn(rows_of_counts(COUNTS), ["iou_bin"])["iou_bin"]
+        one = bootstrap_scores(rows_of_counts(COUNTS), ["iou_bin"])["iou_bin"]
         assert case_interval([one, one]) == case_interval([one])
 
     def test_too_few_test_sets_with_a_value_and_no_run_have_none(self) -> None:

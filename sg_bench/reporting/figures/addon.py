@@ -27,7 +27,7 @@ from sg_bench.reporting.figures.summaries import (
     sentences,
 )
 from sg_bench.statistics.families import holm
-from sg_bench.statistics.two_sample import LEAST_N
+from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.statistics.units import Units
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _about_tests(drawn: Sequence[Panel], pairs: Sequence[Pair], p_values: Sequen
     rule = "Brackets: Welch's t-test on units, Holm-adjusted over the pairs of a task; n.s.: p ≥ 0.05." if count else ""
     if count == len(comparisons):
         return rule
-    few = any(panel.units[label].n < LEAST_N for panel, pair in comparisons for label in (pair.base, pair.added))
-    why = f"fewer than {LEAST_N} units" if few else "units of two kinds, or no spread"
+    few = any(panel.units[label].n < MIN_UNITS for panel, pair in comparisons for label in (pair.base, pair.added))
+    why = f"fewer than {MIN_UNITS} units" if few else "units of two kinds, or no spread"
     return f"{rule} No bracket, no test: {why}." if count else f"No test was made: {why}."
 
 

@@ -23,7 +23,7 @@ from sg_bench.reporting.figures.summaries import (
     sentences,
     view,
 )
-from sg_bench.statistics.units import Seeds, Units, units_of
+from sg_bench.statistics.units import SeedPair, Units, units_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -37,7 +37,7 @@ LANES = "Each pretraining seed has a lane, a marker and a colour of its own; its
 class Strip:
     """One method on one task."""
 
-    scores: dict[Seeds, float]
+    scores: dict[SeedPair, float]
     units: Units
 
     @cached_property

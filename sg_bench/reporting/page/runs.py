@@ -14,7 +14,7 @@ from sg_bench.config import key_of
 from sg_bench.reporting.page.content import Content, Entry, Shown, state_of
 from sg_bench.reporting.tables import Cell, Record
 from sg_bench.statistics.intervals import t_interval
-from sg_bench.statistics.ties import TEST
+from sg_bench.statistics.ties import TIE_TEST
 
 POINTS = 40
 """Most epochs of a curve that are drawn."""
@@ -174,4 +174,4 @@ def _against(entry: Entry) -> str:
         return "takes no part: incomplete, and above the best complete cell"
     found = "not separable" if entry.standing == "inseparable" else "separable"
     p = ranking.p[entry.method]
-    return f"{found} ({TEST}, {f'p = {p:.3f}' if p >= LEAST_P else f'p < {LEAST_P}'})"
+    return f"{found} ({TIE_TEST}, {f'p = {p:.3f}' if p >= LEAST_P else f'p < {LEAST_P}'})"

@@ -16,7 +16,7 @@ from sg_bench.reporting.page.content import content_of
 from sg_bench.reporting.page.limits import limits_of
 from sg_bench.reporting.page.runs import data_of
 from sg_bench.reporting.sheets import LEAK_MARK, TIE_MARK
-from sg_bench.statistics.ties import TEST
+from sg_bench.statistics.ties import TIE_TEST
 from sg_bench.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def page(
         script=Markup(script),  # noqa: S704 - likewise
         data=Markup(embedded(data_of(content))),  # noqa: S704 - no character in it can end the element
         marks={"tie": TIE_MARK, "leak": LEAK_MARK},
-        test=TEST,
+        test=TIE_TEST,
         hashes={"css": _hash(css), "script": _hash(script)},
     )
 

@@ -69,7 +69,7 @@ def test_no_text_of_the_ledger_becomes_an_element(
 ) -> None:
     label = hostile.methods[0].removeprefix("a ")
     claim = SimpleNamespace(
-        ruling=label,
+        outcome=label,
         sentence=label,
         claim=SimpleNamespace(name=label),
         verdict=SimpleNamespace(reason=label),
