@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sg_bench.config import PARTS, Part, Split
-from sg_bench.data.dealing import Hand, deal, shares
+from sg_bench.data.assignment import SplitUnit, assign_units, part_sizes
 from sg_bench.errors import DataError, UsageError
 from sg_bench.workspace import write_atomic
 
@@ -243,10 +243,10 @@ def _tested(rest: Patients, split: Split, fold: int, lists: Lists) -> dict[str, 
     if not split.folds:
         return {}
     _refuse_too_few(len(rest), [f"fold {number}" for number in range(split.folds)])
-    hands = _hands(rest, split)
-    sizes = shares(sum(hand.weight for hand in hands), {str(number): 1.0 for number in range(split.folds)})
-    dealt = deal(hands, list(sizes.values()), np.random.default_rng([split.seed]), stratify=split.stratify)
-    return {patient: "test" for patient, number in zip(rest, dealt, strict=True) if number == fold % split.folds}
+    units = _units(rest, split)
+    sizes = part_sizes(sum(unit.weight for unit in units), {str(number): 1.0 for number in range(split.folds)})
+    assigned = assign_units(units, list(sizes.values()), np.random.default_rng([split.seed]), stratify=split.stratify)
+    return {patient: "test" for patient, number in zip(rest, assigned, strict=True) if number == fold % split.folds}
 
 
 def _drawn(rest: Patients, split: Split, fold: int) -> dict[str, Part]:
@@ -255,17 +255,17 @@ def _drawn(rest: Patients, split: Split, fold: int) -> dict[str, Part]:
     if not fractions:
         return {}
     _refuse_too_few(len(rest), list(fractions))
-    hands = _hands(rest, split)
-    sizes = shares(sum(hand.weight for hand in hands), fractions)
+    units = _units(rest, split)
+    sizes = part_sizes(sum(unit.weight for unit in units), fractions)
     stream = [split.seed, 1 + fold % split.folds] if split.folds else [split.seed]
-    dealt = deal(hands, list(sizes.values()), np.random.default_rng(stream), stratify=split.stratify)
+    assigned = assign_units(units, list(sizes.values()), np.random.default_rng(stream), stratify=split.stratify)
     parts = list(sizes)
-    return {patient: parts[to] for patient, to in zip(rest, dealt, strict=True)}
+    return {patient: parts[to] for patient, to in zip(rest, assigned, strict=True)}
 
 
-def _hands(patients: Patients, split: Split) -> list[Hand]:
+def _units(patients: Patients, split: Split) -> list[SplitUnit]:
     return [
-        Hand(
+        SplitUnit(
             weight=len(members) if split.unit == "cases" else 1,
             labels=frozenset(
                 label
