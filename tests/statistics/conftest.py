@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def say(capsys):
+def report(capsys):
     """Return a function that prints a line past pytest's capture."""
 
     def line(text: str) -> None:

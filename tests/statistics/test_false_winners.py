@@ -102,13 +102,13 @@ def lines(title, shares):
 
 
 @pytest.mark.slow
-def test_of_equal_methods_the_best_is_separated_from_another_in_at_most_five_percent_of_runs(say):
+def test_of_equal_methods_the_best_is_separated_from_another_in_at_most_five_percent_of_runs(report):
     rng = np.random.default_rng(0)
-    say(f"share of {RUNS} runs with a false winner, n = {N} (2 standard errors at .05: {ERROR:.4f})")
+    report(f"share of {RUNS} runs with a false winner, n = {N} (2 standard errors at .05: {ERROR:.4f})")
     for name, spread in SPREADS.items():
         for k in METHODS:
             shares = figures(Runs(rng.normal(0, 1, (RUNS, k, N)) * spread(k)[:, None]))
-            say(lines(f"k = {k:2d}, {name}", shares))
+            report(lines(f"k = {k:2d}, {name}", shares))
             assert shares["T3"] <= ALPHA + ERROR
             if name == "equal variances":
                 assert shares["papers"] > 0.1
@@ -116,7 +116,7 @@ def test_of_equal_methods_the_best_is_separated_from_another_in_at_most_five_per
 
 
 @pytest.mark.slow
-def test_neither_skew_nor_lost_runs_nor_many_methods_make_more_false_winners(say):
+def test_neither_skew_nor_lost_runs_nor_many_methods_make_more_false_winners(report):
     rng = np.random.default_rng(1)
     lost = rng.normal(0, 1, (RUNS, 12, N))
     lost[:, ::2, 5:] = np.nan  # every other method has only five values
@@ -126,35 +126,35 @@ def test_neither_skew_nor_lost_runs_nor_many_methods_make_more_false_winners(say
         "k = 20, equal variances": rng.normal(0, 1, (RUNS, 20, N)),
         "k = 12, n = 5": rng.normal(0, 1, (RUNS, 12, 5)),
     }
-    say(f"the same, harder cases ({RUNS} runs; Hsu is meant for equal n = {N} only)")
+    report(f"the same, harder cases ({RUNS} runs; Hsu is meant for equal n = {N} only)")
     for name, scores in cases.items():
         shares = figures(Runs(scores))
-        say(lines(name, {rule: share for rule, share in shares.items() if rule != "Hsu"}))
+        report(lines(name, {rule: share for rule, share in shares.items() if rule != "Hsu"}))
         assert shares["T3"] <= ALPHA + ERROR
 
 
 @pytest.mark.slow
-def test_t3_finds_a_true_best_almost_as_often_as_games_howell(say):
+def test_t3_finds_a_true_best_almost_as_often_as_games_howell(report):
     rng = np.random.default_rng(3)
-    say(f"share of {RUNS} runs in which a best is separated from one given other, k = 9, n = {N}")
+    report(f"share of {RUNS} runs in which a best is separated from one given other, k = 9, n = {N}")
     for gap in (1.5, 2.0, 2.5):
         runs = Runs(rng.normal(0, 1, (RUNS, 9, N)) + np.array([gap] + [0.0] * 8)[:, None])
         strict = runs.beyond(lambda t, df: maximum_modulus_sf(t, 36, np.array(df)))
         loose = runs.beyond(lambda t, df: studentised_range_sf(t * 2**0.5, 9, np.array(df)))
         found = [(separable & runs.other & ~runs.other[:, :1])[:, -1].mean() for separable in (strict, loose)]
-        say(f"  d = {gap}: T3 {found[0]:.4f}  Games-Howell {found[1]:.4f}")
+        report(f"  d = {gap}: T3 {found[0]:.4f}  Games-Howell {found[1]:.4f}")
         assert found[1] - 0.08 < found[0] <= found[1]
 
 
 @pytest.mark.slow
-def test_against_scratch_dunnett_fails_with_the_published_spreads_and_welch_with_holm_does_not(say):
+def test_against_scratch_dunnett_fails_with_the_published_spreads_and_welch_with_holm_does_not(report):
     rng = np.random.default_rng(2)
-    say(f"share of {RUNS} runs in which any of 10 equal methods differs from scratch, n = {N}")
+    report(f"share of {RUNS} runs in which any of 10 equal methods differs from scratch, n = {N}")
     level = critical(lambda t: dunnett_sf(float(t), np.full(10, float(N)), N, 11 * (N - 1)))
     for name, spread in {"equal variances": [1.0] * 11, **PUBLISHED}.items():
         scores = rng.normal(0, 1, (RUNS, 11, N)) * np.array(spread)[:, None]
         pooled, holm = against_scratch(scores, level)
-        say(f"  {name:32s}Dunnett {pooled.mean():.4f}  Holm over Welch {holm.mean():.4f}")
+        report(f"  {name:32s}Dunnett {pooled.mean():.4f}  Holm over Welch {holm.mean():.4f}")
         assert holm.mean() <= ALPHA + ERROR
         assert (pooled.mean() <= ALPHA + ERROR) == (name == "equal variances")
 
