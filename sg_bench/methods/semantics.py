@@ -1,4 +1,4 @@
-"""The papers' add-on: tell self-discovered patterns apart, beside whatever the method does already.
+"""The papers' add-on "+ semantics": classify self-discovered patterns in addition to a method's own losses.
 
 Source: Haghighi et al., arXiv:2007.06959, section 2.2 (self-classification) and 3.2 ("+ semantics"); weights and stages
 in protocol C.3 and C.12.
@@ -30,8 +30,8 @@ class WithPatternHead(nn.Module):
 
     Args:
         base: the method's network.
-        backbone_of: finds the backbone in it.
-        classes: patterns to tell apart.
+        backbone_of: returns the backbone in it.
+        classes: number of patterns.
     """
 
     def __init__(self, base: nn.Module, backbone_of: Callable[[nn.Module], Backbone], classes: int) -> None:
@@ -41,38 +41,39 @@ class WithPatternHead(nn.Module):
         self.clc_out = PatternHead(backbone.channels[-1], classes, backbone.dimension)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all of the network on what it sees, and return the pattern logits."""
+        """Run the complete network on images (B, 1, X, Y, Z) and return the pattern logits (B, classes)."""
         with coarsest_maps(self.backbone_of(self.base)) as maps:
             self.base(x)
         return self.classify(maps, len(x))
 
     def classify(self, maps: Sequence[Tensor], images: int) -> Tensor:
-        """Return the logits (images, classes) of the first of `maps`; pieces of one image are averaged.
+        """Return the logits (images, classes) of the first of `maps`, averaged over the pieces of each image.
 
         Raises:
-            MethodError: there is no map, or its rows are not a multiple of the images.
+            MethodError: there is no map, or its rows are not a multiple of the number of images.
         """
         if not maps or len(maps[0]) % images:
             rows = len(maps[0]) if maps else 0
             raise MethodError(
-                f"semantics: the encoder gave {rows} maps for {images} images",
-                hint="Let the method run features() of its backbone once, on as many pieces of every image",
+                f"semantics: the encoder returned {rows} maps for {images} images",
+                hint="In losses(), run features() of the backbone once, on the same number of pieces of every image",
             )
         logits: Tensor = self.clc_out(maps[0])
         return logits.view(images, -1, logits.shape[1]).mean(1)
 
 
 class WithSemantics(Method):
-    """A method on the self-discovered cubes that tells them apart besides; subclasses say which method.
+    """A method that is trained on the self-discovered cubes and also classifies their patterns.
 
-    Its terms keep their own weights, times `weight_restoration`, and its optimiser.
+    The method's terms keep their weights, times `weight_restoration`, and its optimiser.
     """
 
-    kind: ClassVar[type[Method]]
+    base_class: ClassVar[type[Method]]
+    """The method, set by each subclass."""
 
     def __init__(self, config: Any, classes: int) -> None:
         super().__init__(config, classes)
-        self.base = self.kind(config, 0)
+        self.base = self.base_class(config, 0)
 
     def network(self) -> nn.Module:
         """Return the method's network with a pattern head."""
@@ -91,7 +92,7 @@ class WithSemantics(Method):
         return Patterns(permuted=self.config.semantics.labels == "random")
 
     def stages(self) -> list[Stage]:
-        """Return the classification's warm-up, then the method's own stages with the classification beside them."""
+        """Return the classification's warm-up, then the method's own stages with the classification added."""
         return with_warm_up(self.base.stages(), self.config.semantics)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
@@ -99,7 +100,7 @@ class WithSemantics(Method):
         return self.base.sample_params(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the method's own batch, with the cubes' pseudo-labels among its answers."""
+        """Return the method's own batch, with the cubes' pseudo-labels as the answer "patterns"."""
         batch = self.base.make_batch(images, labels, params)
         answers = {**batch.answers, "patterns": labels}
         return Batch(batch.inputs, batch.targets, batch.labels, answers)
@@ -113,53 +114,43 @@ class WithSemantics(Method):
         else:
             with coarsest_maps(self.backbone(network)) as maps:
                 own = self.base.losses(network.base, batch, stage)
-        told = classification_losses(network.classify(maps, len(labels)), labels)
-        return Losses({**own.terms, **told.terms}, {**own.measures, **told.measures})
+        classified = classification_losses(network.classify(maps, len(labels)), labels)
+        return Losses({**own.terms, **classified.terms}, {**own.measures, **classified.measures})
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
-        """Return what the method restores."""
+        """Return what the method itself restores."""
         return self.base.restored(_own(network), inputs)
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
-        """Return what the method hands over; the head is left out."""
+        """Return the method's own tensors, without the head."""
         return self.base.initialisation(_own(network))
 
 
 @cache
 def with_semantics(base: type[Method]) -> type[Method]:
     """Return the method `base` with the add-on."""
-    attributes = {"kind": base, "__doc__": base.__doc__, "__module__": base.__module__}
+    attributes = {"base_class": base, "__doc__": base.__doc__, "__module__": base.__module__}
     return type(f"{base.__name__}WithSemantics", (WithSemantics,), attributes)
 
 
 @contextmanager
 def coarsest_maps(backbone: Backbone) -> Iterator[list[Tensor]]:
-    """Note the coarsest map of each run of `backbone.features` inside the block."""
-    noted: list[Tensor] = []
-    run = backbone.features
-
-    def features(x: Tensor) -> list[Tensor]:
-        maps = run(x)
-        noted.append(maps[-1])
-        return maps
-
-    backbone.features = features  # type: ignore[method-assign]
-    try:
-        yield noted
-    finally:
-        del backbone.features
+    """Collect the coarsest map of each run of `backbone.features` in the block."""
+    collected: list[Tensor] = []
+    with backbone.register_features_hook(lambda maps: collected.append(maps[-1])):
+        yield collected
 
 
 def semantic_stages(training: Training, semantics: SemanticsConfig) -> list[Stage]:
-    """Return the warm-up, in which encoder and head learn to classify, and the joint training after it."""
+    """Return the warm-up, which trains encoder and head to classify, and the joint training after it."""
     return with_warm_up([Stage(name="joint", training=training, weights={"restoration": 1.0})], semantics)
 
 
 def with_warm_up(stages: Sequence[Stage], semantics: SemanticsConfig) -> list[Stage]:
-    """Return a method's stages with the classification beside them, after a warm-up in which it is alone.
+    """Return a method's stages with the classification added, after a warm-up that trains the classification alone.
 
-    The warm-up's epochs are taken from the first stage, so that a method with it is given no longer than one without.
-    A single stage is then called the joint one.
+    The warm-up's epochs are taken from the first stage, so that the total number of epochs does not change. If there is
+    a single stage, it is called "joint".
     """
     out: list[Stage] = []
     for stage in stages:
@@ -176,9 +167,9 @@ def with_warm_up(stages: Sequence[Stage], semantics: SemanticsConfig) -> list[St
 
 
 def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-    """Return restoration (mean squared error) and classification (cross-entropy of logits) as the stage weighs them.
+    """Return the stage's losses: restoration (mean squared error) and classification (cross-entropy of logits).
 
-    `network` is a `YNet`; without restoration its decoder does not run.
+    `network` is a `YNet`; its decoder runs only if the stage weights restoration.
     """
     assert isinstance(network, YNet)
     terms = {}
@@ -187,8 +178,8 @@ def semantic_losses(network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         terms["restoration"] = nn.functional.mse_loss(restored.float(), batch.targets)
     else:
         logits = network.classify(batch.inputs)
-    told = classification_losses(logits, batch.labels)
-    return Losses({**terms, **told.terms}, told.measures)
+    classified = classification_losses(logits, batch.labels)
+    return Losses({**terms, **classified.terms}, classified.measures)
 
 
 def classification_losses(logits: Tensor, labels: Tensor) -> Losses:

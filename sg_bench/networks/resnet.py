@@ -45,7 +45,7 @@ class Encoder2D(Backbone):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor) -> list[Tensor]:
         """Return five maps, fine to coarse: (B, 2w, X/2, Y/2), (B, 2w, X/4, Y/4) ... (B, 16w, X/32, Y/32).
 
         Args:

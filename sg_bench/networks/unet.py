@@ -86,7 +86,7 @@ class Encoder3D(Backbone):
         self.down_tr512 = DownTransition(8 * width, 8 * width)
         self.pool = nn.MaxPool3d(2)
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor) -> list[Tensor]:
         """Return the four levels' maps, fine to coarse: (B, 2w, X, Y, Z) ... (B, 16w, X/8, Y/8, Z/8).
 
         Args:

@@ -20,7 +20,7 @@ class Flat(Backbone):
         super().__init__()
         self.conv = nn.Conv2d(3, 6, 4, stride=4)
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor) -> list[Tensor]:
         return [self.conv(x)]
 
 

@@ -127,7 +127,7 @@ class MedicalNet(Backbone):
         self.channels = (64, *(width * _block(depth).expansion for width in WIDTHS))
         self.encoder = ResNet3D(depth)
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor) -> list[Tensor]:
         """Return five maps, fine to coarse: (B, 64, X/2, Y/2, Z/2), (B, 64e, X/4, ...), then three of X/8.
 
         Args:
