@@ -13,6 +13,7 @@ import numpy as np
 
 from sg_bench.config import PARTS, Part, Split
 from sg_bench.data.assignment import SplitUnit, assign_units, part_sizes
+from sg_bench.data.identity import stable_hash
 from sg_bench.errors import DataError, UsageError
 from sg_bench.workspace import write_atomic
 
@@ -102,6 +103,8 @@ def assign(
 def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
     """Return `fraction` of `ids` (at least one), sorted; for one seed, a smaller subset lies inside a larger one.
 
+    Ids are ranked by a hash of the seed and the id, so an additional id displaces at most one other.
+
     Raises:
         UsageError: `fraction` is not in (0, 1].
         DataError: `ids` is empty or holds an id twice.
@@ -111,10 +114,8 @@ def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
     if not ids:
         raise DataError("no case to take a fraction of", hint="Check the split: its training part is empty")
     _refuse_duplicates(ids)
-    ordered = sorted(ids)
-    order = np.random.default_rng([seed]).permutation(len(ordered))
-    count = max(1, round(fraction * len(ordered)))
-    return sorted(ordered[index] for index in order[:count])
+    ranked = sorted(ids, key=lambda id_: stable_hash(f"{seed} {id_}"))
+    return sorted(ranked[: max(1, round(fraction * len(ids)))])
 
 
 def read_list(path: Path) -> list[str]:

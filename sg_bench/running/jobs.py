@@ -15,6 +15,7 @@ import numpy as np
 
 from sg_bench.config import Preparation, key_of
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, resized, whole_volumes
+from sg_bench.data.identity import stable_hash
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
 from sg_bench.discovery.patterns import Reference, at_random, draw_references, draw_windows, nearest
@@ -182,7 +183,7 @@ def _cubes(method: Method, job: Job, workspace: Workspace) -> tuple[Cubes, Cubes
     if isinstance(sampling, WholeVolumes):
         return whole_volumes(store, train_ids, sampling.shape), whole_volumes(store, validation_ids, sampling.shape)
     seed = job.recipe["seed"]
-    rngs = {id_: generator(seed, Purpose.PLACES, number) for number, id_ in enumerate(train_ids + validation_ids)}
+    rngs = {id_: generator(seed, Purpose.PLACES, stable_hash(id_)) for id_ in train_ids + validation_ids}
     cut = partial(random_crops, store, rule=sampling.rule, per_volume=sampling.per_volume, rngs=rngs)
     return cut(ids=train_ids), cut(ids=validation_ids)
 

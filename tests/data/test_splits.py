@@ -114,6 +114,13 @@ def test_a_subset_has_its_share() -> None:
     assert nested_subset(ids, 0.1, 0) != nested_subset(ids, 0.1, 1)
 
 
+def test_an_additional_case_displaces_at_most_one_other_from_a_subset() -> None:
+    ids = [f"{i:03}" for i in range(40)]
+    for missing in ids:
+        others = nested_subset([id_ for id_ in ids if id_ != missing], 0.25, 0)
+        assert len(set(others) - set(nested_subset(ids, 0.25, 0))) <= 1
+
+
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
 def test_a_fraction_outside_0_to_1_is_a_usage_error(fraction: float) -> None:
     with pytest.raises(UsageError, match="fraction must be above 0"):

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from sg_bench.config import CropRule
+from sg_bench.data.cubes import CropCubes
+from sg_bench.data.store import Store
+from sg_bench.methods.base import Crops
 from sg_bench.planning import Job
 from sg_bench.running import jobs
 from sg_bench.running.jobs import attempt
@@ -34,3 +42,28 @@ def test_nobody_can_finish_a_store_while_a_case_is_written_to_it(tmp_path: Path,
     monkeypatch.setattr(jobs, "prepare_cases", write_a_case)
     assert attempt(STORE, workspace, silent, ["a case"]) is None  # type: ignore[list-item]
     assert waited == [True]
+
+
+def test_a_case_that_becomes_readable_leaves_the_crops_of_all_others_as_they_were(
+    tmp_path: Path, make_store: Callable[..., Store], monkeypatch: Any
+) -> None:
+    draw = np.random.default_rng(0)
+    store = make_store(tmp_path, {f"p{number}": {"image": draw.random((24, 20, 16))} for number in range(4)})
+    rule = CropRule(cube=(8, 8, 4), border=(1, 1, 1), air=None)
+    method: Any = SimpleNamespace(sampling=lambda: Crops(rule, 3))
+    job = Job("initialisation", "ab" * 32, {"corpus": {}, "seed": 5}, (), "pretrain")
+
+    def places(unreadable: str | None) -> dict[str, list[Any]]:
+        ids = [id_ for id_ in store.ids if id_ != unreadable]
+        monkeypatch.setattr(jobs, "corpus_ids", lambda *_: (store, ids[:-1], ids[-1:]))
+        found: dict[str, list[Any]] = {}
+        for cubes in jobs._cubes(method, job, Workspace(tmp_path)):
+            assert isinstance(cubes, CropCubes)
+            for id_, start in cubes.places:
+                found.setdefault(id_, []).append(start)
+        return found
+
+    complete = places(None)
+    assert len({tuple(starts) for starts in complete.values()}) == 4
+    for id_ in store.ids:
+        assert places(id_) == {other: starts for other, starts in complete.items() if other != id_}
