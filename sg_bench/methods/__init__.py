@@ -1,0 +1,56 @@
+"""The pretraining methods, and the base classes of a new one. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sg_bench.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from sg_bench.methods.base import (
+        Batch,
+        Crops,
+        Losses,
+        Method,
+        Patterns,
+        ReadWeights,
+        Restoration,
+        Sampling,
+        WholeVolumes,
+    )
+    from sg_bench.methods.configs import CropsConfig, MethodConfig
+
+__all__ = [
+    "Batch",
+    "Crops",
+    "CropsConfig",
+    "Losses",
+    "Method",
+    "MethodConfig",
+    "Patterns",
+    "ReadWeights",
+    "Restoration",
+    "Sampling",
+    "WholeVolumes",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        **dict.fromkeys(
+            (
+                "Batch",
+                "Crops",
+                "Losses",
+                "Method",
+                "Patterns",
+                "ReadWeights",
+                "Restoration",
+                "Sampling",
+                "WholeVolumes",
+            ),
+            "base",
+        ),
+        **dict.fromkeys(("CropsConfig", "MethodConfig"), "configs"),
+    },
+)
