@@ -58,7 +58,7 @@ def test_the_public_names_are_fetched_when_first_used() -> None:
     assert run_python(f"{REFUSE}\n{code}").split() == [
         "sg_bench.suite.reading",
         "sg_bench.planning.planner",
-        "sg_bench.reporting.whole",
+        "sg_bench.reporting.writing",
     ]
 
 

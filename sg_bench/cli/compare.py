@@ -11,7 +11,7 @@ from sg_bench.cli import options
 from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from sg_bench.reporting.compare import Compared
+    from sg_bench.reporting.compare import RunComparison
 
 PLAIN_WIDTH = 180
 """Characters a line of a table that is printed into a file or a pipe."""
@@ -67,7 +67,7 @@ def compare(
         raise UsageError("compare takes two folders, or --published NAME and at most one folder", hint=known)
 
 
-def _with_published(selection: options.Selection, published: str) -> Compared:
+def _with_published(selection: options.Selection, published: str) -> RunComparison:
     from sg_bench.cli.report import records
     from sg_bench.reporting.compare import compare_with_published
     from sg_bench.reporting.evidence import Evidence
@@ -78,7 +78,7 @@ def _with_published(selection: options.Selection, published: str) -> Compared:
     return compare_with_published(evidence, numbers, selection.plan.suite.name)
 
 
-def _folder_with_published(run: Path, published: str) -> Compared:
+def _folder_with_published(run: Path, published: str) -> RunComparison:
     from sg_bench.reporting.compare import compare_with_published
     from sg_bench.reporting.folders import read_evidence
     from sg_bench.reporting.published import load_published
@@ -86,14 +86,14 @@ def _folder_with_published(run: Path, published: str) -> Compared:
     return compare_with_published(read_evidence(run), load_published(published), str(run))
 
 
-def _two_runs(first: Path, second: Path) -> Compared:
+def _two_runs(first: Path, second: Path) -> RunComparison:
     from sg_bench.reporting.compare import compare_runs
     from sg_bench.reporting.folders import read_evidence
 
     return compare_runs(read_evidence(first), read_evidence(second), (str(first), str(second)))
 
 
-def _finish(compared: Compared, path: Path) -> None:
+def _finish(compared: RunComparison, path: Path) -> None:
     from rich.console import Console
 
     from sg_bench.reporting.compare_text import compared_console, compared_markdown

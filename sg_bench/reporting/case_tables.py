@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from sg_bench.reporting.render import head
-from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, stable
-from sg_bench.reporting.tables import Row, Summary, Table
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+    stable,
+)
+from sg_bench.reporting.render import column_heading
+from sg_bench.reporting.tables import MethodRow, RunSummary, Table
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.variance import (
     RESAMPLES,
@@ -33,14 +43,14 @@ NONE = "its test cases' rows do not hold enough to score them again, or too few 
 HEADER = "task,metric,role,method,runs,score,low,high,unit,units,test_sets,left_out"
 
 
-class Redraws:
+class CaseResamples:
     """The test cases of a table's runs, drawn again: once a run, for all of its metrics."""
 
     def __init__(self, table: Table) -> None:
         self.records = {cell.key: record for cell, record in table.done}
         self._scores: dict[str, dict[str, FloatArray]] = {}
 
-    def runs(self, summary: Summary) -> list[str]:
+    def runs(self, summary: RunSummary) -> list[str]:
         """Return the keys of the runs of a summary that are drawn again: its first ones that have rows."""
         ordered = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
         return [key for _, key in ordered if self._rows(key)]
@@ -69,10 +79,10 @@ class Redraws:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ResampledScore:
     """One method on one task, under one metric."""
 
-    row: Row
+    row: MethodRow
     index: int
     """Of the table's column."""
     score: float
@@ -83,14 +93,14 @@ class Drawn:
     interval: CaseInterval | None
 
 
-def case_document(table: Table, drawn: Redraws | None = None) -> Document:
+def case_document(table: Table, drawn: CaseResamples | None = None) -> Document:
     """Return the interval over test sets of each score: headline and beside as tables, every metric in the CSV.
 
     Args:
         table: the main table.
         drawn: its test cases, drawn again for another document already.
     """
-    drawn = drawn or Redraws(table)
+    drawn = drawn or CaseResamples(table)
     found = [
         each for index, column in enumerate(table.columns) if column.metric for each in _drawn(table, index, drawn)
     ]
@@ -103,7 +113,7 @@ def case_document(table: Table, drawn: Redraws | None = None) -> Document:
     return Document("test-cases", "Intervals over test cases", kept, text, notes, LEGEND if kept else ())
 
 
-def _drawn(table: Table, index: int, drawn: Redraws) -> Iterator[Drawn]:
+def _drawn(table: Table, index: int, drawn: CaseResamples) -> Iterator[ResampledScore]:
     for row in table.rows:
         summary, metric = row.summaries[index], table.columns[index].metric
         keys = drawn.runs(summary)
@@ -113,23 +123,23 @@ def _drawn(table: Table, index: int, drawn: Redraws) -> Iterator[Drawn]:
             interval = case_interval(known) if len(known) == len(keys) else None
             values = dict(zip(summary.keys, summary.values, strict=True))
             mean = fmean(values[key] for key in keys)
-            yield Drawn(row, index, mean, tuple(keys), drawn.unit(keys[0]), drawn.units(keys), interval)
+            yield ResampledScore(row, index, mean, tuple(keys), drawn.unit(keys[0]), drawn.units(keys), interval)
 
 
-def _sheet(table: Table, index: int, found: Sequence[Drawn]) -> Sheet:
+def _sheet(table: Table, index: int, found: Sequence[ResampledScore]) -> PrintedTable:
     footnotes, column = Footnotes(), table.columns[index]
-    heads = tuple(Head(text) for text in ("method", "runs", "score", "95 % interval", "test set"))
+    heads = tuple(Heading(text) for text in ("method", "runs", "score", "95 % interval", "test set"))
     lines = []
     for each in found:
-        score = Entry(f"{100 * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
+        score = PrintedCell(f"{100 * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
         size = f"{each.units} {each.unit if each.units > 1 else each.unit[:-1]}"
         texts = (str(len(each.runs)), score, _interval(each, footnotes), size)
-        entries = (text if isinstance(text, Entry) else Entry(text) for text in texts)
-        lines.append(Line((Entry(each.row.method), *entries)))
-    return Sheet(f"Test cases: {head(column).joined}", heads, tuple(lines), (), footnotes.lines())
+        entries = (text if isinstance(text, PrintedCell) else PrintedCell(text) for text in texts)
+        lines.append(PrintedRow((PrintedCell(each.row.method), *entries)))
+    return PrintedTable(f"Test cases: {column_heading(column).joined}", heads, tuple(lines), (), footnotes.lines())
 
 
-def _interval(each: Drawn, footnotes: Footnotes) -> str:
+def _interval(each: ResampledScore, footnotes: Footnotes) -> str:
     found = each.interval
     if found is None:
         return DASH + footnotes.mark(NONE)
@@ -137,7 +147,7 @@ def _interval(each: Drawn, footnotes: Footnotes) -> str:
     return f"{100 * found.low:.2f} to {100 * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
 
 
-def _csv_line(table: Table, each: Drawn) -> list[object]:
+def _csv_line(table: Table, each: ResampledScore) -> list[object]:
     column, found = table.columns[each.index], each.interval
     ends = [stable(found.low), stable(found.high)] if found else [None, None]
     draws = [found.resamples, found.left_out] if found else [None, None]

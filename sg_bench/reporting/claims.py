@@ -12,8 +12,9 @@ from typing import Any
 from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, did_you_mean
 from sg_bench.evaluation.metrics import METRICS
+from sg_bench.ledger import Record
 from sg_bench.reporting.evidence import Evidence, Run
-from sg_bench.reporting.tables import Cell, Record
+from sg_bench.reporting.tables import Cell
 from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
 from sg_bench.statistics.units import SeedPair, units_of
 from sg_bench.suite import Claim, Suite, claims_digest, suite_digest
@@ -81,7 +82,7 @@ def claim_rows(suite: Suite, evidence: Evidence, others: Iterable[Record] = ()) 
     """Return the verdicts of a suite's claims, in its order; `others` as for `claims_report`."""
     if not suite.claims:
         return []
-    seeds = _Seeds(evidence, others)
+    seeds = _FinishedSeeds(evidence, others)
     metrics = [claim.metric or evidence.headline(claim.task) or "" for claim in suite.claims]
     claims_data = [_argument(claim, metric, evidence) for claim, metric in zip(suite.claims, metrics, strict=True)]
     return [
@@ -166,7 +167,7 @@ def _state(cell: Cell | None, metric: str, evidence: Evidence) -> str:
 # ---- what was decided after a look -------------------------------------------------------------------------------
 
 
-class _Seeds:
+class _FinishedSeeds:
     """Seeds of the finished runs of each method and task, in the plan or not."""
 
     def __init__(self, evidence: Evidence, others: Iterable[Record]) -> None:
@@ -194,7 +195,7 @@ def _lineage(record: Record) -> str:
     return key_of({**kept, "initialisation": initialisation})
 
 
-def _warnings(claim: Claim, suite: Suite, evidence: Evidence, seeds: _Seeds) -> Iterator[str]:
+def _warnings(claim: Claim, suite: Suite, evidence: Evidence, seeds: _FinishedSeeds) -> Iterator[str]:
     fixed = set(_fixed_seeds(claim))
     for method in (claim.better, claim.than):
         beyond = sorted(seeds.of(method, claim.task) - fixed) if isinstance(method, str) else []

@@ -15,19 +15,19 @@ from typing import Any, Literal
 
 from sg_bench.config import differences, key_of
 from sg_bench.reporting.evidence import Evidence, Run
-from sg_bench.reporting.published import Entry, Published, published_task
+from sg_bench.reporting.published import Publication, PublishedScore, published_task
 from sg_bench.statistics.samples import finite, variance
 from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.statistics.units import Units
 
-Verdict = Literal["consistent", "higher", "lower", "not comparable"]
+ComparisonVerdict = Literal["consistent", "higher", "lower", "not comparable"]
 CONFIDENCE = 0.95
 CHECKPOINT = "about this checkpoint only"
 """What holds of everything that stands on one pretraining."""
 
 
 @dataclass(frozen=True)
-class Side:
+class ScoreEstimate:
     """What one side of a comparison knows of a score."""
 
     mean: float | None
@@ -48,15 +48,15 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Line:
+class ScoreComparison:
     """One method on one task."""
 
     method: str
     task: str
     metric: str
-    first: Side
-    second: Side
-    verdict: Verdict
+    first: ScoreEstimate
+    second: ScoreEstimate
+    verdict: ComparisonVerdict
     difference: float | None = None
     """None where it would say nothing."""
     tolerance: float | None = None
@@ -70,13 +70,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Compared:
+class RunComparison:
     """All lines of a comparison, and what else sets the two sides apart."""
 
     first: str
     second: str
     """What the two sides are called."""
-    lines: tuple[Line, ...]
+    lines: tuple[ScoreComparison, ...]
     notes: tuple[str, ...] = ()
     recipes: Mapping[str, tuple[str, ...]] | None = None
     """Two runs: "field: first -> second" of equally named cells, and the "method on task" where it is so."""
@@ -87,7 +87,7 @@ class Compared:
         return any(line.verdict in ("higher", "lower") for line in self.lines)
 
 
-def compare_with_published(evidence: Evidence, published: Published, name: str = "ours") -> Compared:
+def compare_with_published(evidence: Evidence, published: Publication, name: str = "ours") -> RunComparison:
     """Return each method and task that both the run and the publication have, under the metric that was printed."""
     lines = []
     for method, task in evidence.runs:
@@ -98,18 +98,20 @@ def compare_with_published(evidence: Evidence, published: Published, name: str =
     known = "" if published.n else f" Where its n matters it is taken to be {published.n_assumed}."
     count = f"Number of runs behind {published.name}: {published.n or 'not known'}. {published.n_note}"
     notes = (f"{published.citation} {published.source}", count + (known if published.n_assumed else ""))
-    return Compared(name, published.name, tuple(lines), (*notes, *published.notes))
+    return RunComparison(name, published.name, tuple(lines), (*notes, *published.notes))
 
 
-def compare_runs(first: Evidence, second: Evidence, names: tuple[str, str] = ("first", "second")) -> Compared:
+def compare_runs(first: Evidence, second: Evidence, names: tuple[str, str] = ("first", "second")) -> RunComparison:
     """Return each method and task that both runs have, by their labels, under the first's headline metric."""
     both = [place for place in first.runs if place in second.runs]
     lines = tuple(_side_by_side(first, second, *place) for place in both)
     notes = [_only(name, one, other) for name, one, other in zip(names, (first, second), (second, first), strict=True)]
-    return Compared(*names, lines, tuple(filter(None, notes)), _recipes(first, second, both))
+    return RunComparison(*names, lines, tuple(filter(None, notes)), _recipes(first, second, both))
 
 
-def _beside(evidence: Evidence, method: str, task: str, entry: Entry, published: Published) -> Line:
+def _beside(
+    evidence: Evidence, method: str, task: str, entry: PublishedScore, published: Publication
+) -> ScoreComparison:
     units = evidence.units(method, task, entry.metric) if entry.metric else Units((), (), "fine-tuning")
     ours, theirs = _measured(units), _printed(entry, published)
     reasons = [*_other_recipe(evidence.runs[method, task], entry, published), *_other_metric(entry, units)]
@@ -125,7 +127,7 @@ def _beside(evidence: Evidence, method: str, task: str, entry: Entry, published:
     return _judged(method, task, entry.metric or entry.printed, ours, theirs, reasons, told, slack)
 
 
-def _side_by_side(first: Evidence, second: Evidence, method: str, task: str) -> Line:
+def _side_by_side(first: Evidence, second: Evidence, method: str, task: str) -> ScoreComparison:
     metric = first.headline(task) or ""
     units = [evidence.units(method, task, metric) for evidence in (first, second)]
     ours, theirs = (_measured(each) for each in units)
@@ -147,37 +149,37 @@ def _judged(
     method: str,
     task: str,
     metric: str,
-    first: Side,
-    second: Side,
+    first: ScoreEstimate,
+    second: ScoreEstimate,
     reasons: Sequence[str],
     remarks: Sequence[str],
     slack: float,
     *,
     same: bool = False,
-) -> Line:
+) -> ScoreComparison:
     """Return the verdict; `slack` is added to the tolerance (a reading error)."""
     apart = None if first.mean is None or second.mean is None else first.mean - second.mean
     who, told = (method, task, metric, first, second), tuple(remarks)
     if same:
-        return Line(*who, "consistent", apart, remarks=told)
+        return ScoreComparison(*who, "consistent", apart, remarks=told)
     error = _error(first, second)
     if not reasons and not error:
         reasons = ["no spread on either side"]
     if reasons or apart is None or not error:
-        return Line(*who, "not comparable", reasons=tuple(reasons), remarks=told)
+        return ScoreComparison(*who, "not comparable", reasons=tuple(reasons), remarks=told)
     tolerance = _quantile(first, second) * error + slack
-    verdict: Verdict = "consistent" if abs(apart) <= tolerance else "higher" if apart > 0 else "lower"
-    return Line(*who, verdict, apart, tolerance, apart / error, (), told)
+    verdict: ComparisonVerdict = "consistent" if abs(apart) <= tolerance else "higher" if apart > 0 else "lower"
+    return ScoreComparison(*who, verdict, apart, tolerance, apart / error, (), told)
 
 
-def _error(first: Side, second: Side) -> float | None:
+def _error(first: ScoreEstimate, second: ScoreEstimate) -> float | None:
     """Return the standard error of the difference of two means."""
     if first.error is None or second.error is None:
         return None
     return math.hypot(first.error, second.error)
 
 
-def _quantile(first: Side, second: Side) -> float:
+def _quantile(first: ScoreEstimate, second: ScoreEstimate) -> float:
     """Return the t quantile of the difference, with the degrees of freedom of Welch and Satterthwaite."""
     from scipy.special import stdtrit
 
@@ -186,28 +188,28 @@ def _quantile(first: Side, second: Side) -> float:
     return float(stdtrit(df, (1 + CONFIDENCE) / 2))
 
 
-def _measured(units: Units) -> Side:
+def _measured(units: Units) -> ScoreEstimate:
     if not units.n:
-        return Side(None, None, 0)
+        return ScoreEstimate(None, None, 0)
     sample = finite(units.values)
     std = math.sqrt(variance(sample)) if units.n > 1 else None
     population = None if std is None else std * math.sqrt((units.n - 1) / units.n)
-    return Side(fmean(units.values), std, units.n, population)
+    return ScoreEstimate(fmean(units.values), std, units.n, population)
 
 
-def _printed(entry: Entry, published: Published) -> Side:
+def _printed(entry: PublishedScore, published: Publication) -> ScoreEstimate:
     value = None if entry.value is None else entry.value / 100
     spread = None if entry.spread is None else entry.spread / 100
     assumed = entry.n is None and published.n_assumed is not None
     n = published.n_assumed if assumed else entry.n
-    return Side(value, spread, n, assumed=assumed, read_from_picture=_read(entry))
+    return ScoreEstimate(value, spread, n, assumed=assumed, read_from_picture=_read(entry))
 
 
-def _read(entry: Entry) -> bool:
+def _read(entry: PublishedScore) -> bool:
     return entry.status == "digitised"
 
 
-def _other_recipe(runs: Sequence[Run], entry: Entry, published: Published) -> Iterator[str]:
+def _other_recipe(runs: Sequence[Run], entry: PublishedScore, published: Publication) -> Iterator[str]:
     """Yield how a run's data and settings are other than the publication's, which its metric has nothing to do with."""
     recipes = [run.record["recipe"] for run in runs]
     data = {recipe["store"]["source"] for recipe in recipes} - set(entry.sources)
@@ -224,7 +226,7 @@ def _other_recipe(runs: Sequence[Run], entry: Entry, published: Published) -> It
         yield entry.context
 
 
-def _other_metric(entry: Entry, units: Units) -> Iterator[str]:
+def _other_metric(entry: PublishedScore, units: Units) -> Iterator[str]:
     if entry.value is None:
         yield f"the published number is unknown: {entry.note}"
     elif entry.metric is None:

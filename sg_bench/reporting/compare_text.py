@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sg_bench.reporting.compare import CONFIDENCE, Compared, Line, Side
+from sg_bench.reporting.compare import CONFIDENCE, RunComparison, ScoreComparison, ScoreEstimate
+from sg_bench.reporting.documents import DASH, superscript
 from sg_bench.reporting.markdown import escaped, paragraph
-from sg_bench.reporting.sheets import DASH, superscript
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
-def compared_markdown(title: str, compared: Compared) -> str:
+def compared_markdown(title: str, compared: RunComparison) -> str:
     """Return the whole comparison: verdicts, footnotes, how they were reached, and differing settings."""
     head, lines = _cells(compared)
     rule = [":---", ":---", ":---", *["---:"] * (len(head) - 4), ":---"]
@@ -27,7 +27,7 @@ def compared_markdown(title: str, compared: Compared) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def compared_console(title: str, compared: Compared) -> RichTable:
+def compared_console(title: str, compared: RunComparison) -> RichTable:
     """Return the verdicts as rich prints them, with footnotes beneath."""
     from rich import box
     from rich.table import Table
@@ -44,19 +44,19 @@ def compared_console(title: str, compared: Compared) -> RichTable:
     return out
 
 
-def summary(compared: Compared) -> str:
+def summary(compared: RunComparison) -> str:
     """Return "3 consistent, 1 lower, 8 not comparable"."""
     verdicts = [line.verdict for line in compared.lines]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts))]
     return f"{compared.first} beside {compared.second}: {', '.join(counts) or 'nothing in common'}."
 
 
-def footnotes(compared: Compared) -> list[str]:
+def footnotes(compared: RunComparison) -> list[str]:
     """Return "¹ reason" for each reason and remark."""
     return [f"{superscript(place)} {text}" for place, text in enumerate(_texts(compared), start=1)]
 
 
-def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
+def _cells(compared: RunComparison) -> tuple[list[str], list[list[str]]]:
     """Return the head and the lines of the table."""
     head = ["method", "task", "metric", compared.first, "n", compared.second, "n"]
     texts = _texts(compared)
@@ -64,7 +64,7 @@ def _cells(compared: Compared) -> tuple[list[str], list[list[str]]]:
     return head, [_line(line, texts) for line in compared.lines]
 
 
-def _line(line: Line, texts: Sequence[str]) -> list[str]:
+def _line(line: ScoreComparison, texts: Sequence[str]) -> list[str]:
     numbers = [_number(line.difference, signed=True), _errors(line), _number(line.tolerance)]
     z = DASH if line.z is None else f"{line.z:+.2f}"
     marks = " ".join(superscript(texts.index(text) + 1) for text in (*line.reasons, *line.remarks))
@@ -72,7 +72,7 @@ def _line(line: Line, texts: Sequence[str]) -> list[str]:
     return [line.method, line.task, line.metric, *sides, *numbers, z, f"{line.verdict} {marks}".rstrip()]
 
 
-def _side(side: Side) -> str:
+def _side(side: ScoreEstimate) -> str:
     """Return "83.12 ± 1.05 [1.00]": mean, standard deviation with ddof 1, and in brackets with ddof 0."""
     if side.mean is None:
         return DASH
@@ -81,11 +81,11 @@ def _side(side: Side) -> str:
     return f"{picture}{_number(side.mean)} ± {_number(side.std)}{population}"
 
 
-def _count(side: Side) -> str:
+def _count(side: ScoreEstimate) -> str:
     return "?" if side.n is None else f"{side.n}{'*' if side.assumed else ''}"
 
 
-def _errors(line: Line) -> str:
+def _errors(line: ScoreComparison) -> str:
     return f"{_number(line.first.error)} / {_number(line.second.error)}"
 
 
@@ -93,7 +93,7 @@ def _number(fraction: float | None, *, signed: bool = False) -> str:
     return DASH if fraction is None else f"{100 * fraction:{'+' if signed else ''}.2f}"
 
 
-def _legend(compared: Compared) -> Iterator[str]:
+def _legend(compared: RunComparison) -> Iterator[str]:
     yield "In percent; mean ± standard deviation (ddof 1) [ddof 0] over n independent units."
     yield f"Difference: {compared.first} minus {compared.second}; errors: standard errors of the two means;"
     yield f"tolerance: half-width of the {CONFIDENCE:.0%} interval of the difference (Welch), by the measured spreads;"
@@ -107,11 +107,11 @@ def _legend(compared: Compared) -> Iterator[str]:
         yield "≈: measured in a picture."
 
 
-def _settings(compared: Compared) -> str:
+def _settings(compared: RunComparison) -> str:
     if not compared.recipes:
         return "None: equally named cells have the same recipes."
     return "\n".join(f"- `{line}` ({', '.join(places)})" for line, places in compared.recipes.items())
 
 
-def _texts(compared: Compared) -> list[str]:
+def _texts(compared: RunComparison) -> list[str]:
     return list(dict.fromkeys(text for line in compared.lines for text in (*line.reasons, *line.remarks)))

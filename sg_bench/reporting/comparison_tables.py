@@ -12,23 +12,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import pstdev
 
+from sg_bench.ledger import Record
 from sg_bench.registry import METHODS
 from sg_bench.reporting.compare import compare_with_published
+from sg_bench.reporting.documents import (
+    LEAK_MARK,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+)
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.pair_tables import pair_document
 from sg_bench.reporting.published import (
-    ComparedRow,
     Comparison,
-    beside,
+    ComparisonRow,
     load_published,
     published_task,
     published_text,
+    scores_to_compare,
 )
-from sg_bench.reporting.published import Entry as Score
-from sg_bench.reporting.render import bounds, cell_text, head, legend, marks, std_text
+from sg_bench.reporting.published import PublishedScore as Score
+from sg_bench.reporting.render import cell_text, column_heading, interval_bounds, legend, marks, std_text
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.sheets import LEAK_MARK, Document, Entry, Footnotes, Head, Line, Sheet, csv_text
-from sg_bench.reporting.tables import Cell, Column, Record, Row, Table
+from sg_bench.reporting.tables import Cell, MethodRow, MetricColumn, Table
 from sg_bench.tasks import parse_reference
 
 NOT_RUN = "not run"
@@ -42,7 +52,7 @@ CSV_HEADER = (
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparisonColumn:
     """One column of a comparison."""
 
     task: str
@@ -57,7 +67,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Compared:
+class MeasuredComparison:
     """One comparison, with what the suite measured of it."""
 
     comparison: Comparison
@@ -69,7 +79,7 @@ class Compared:
     @cached_property
     def scores(self) -> dict[tuple[str, str], Score]:
         """Published scores by (method, task)."""
-        return {(str(score.method), str(score.task)): score for score in beside(self.comparison)}
+        return {(str(score.method), str(score.task)): score for score in scores_to_compare(self.comparison)}
 
     @cached_property
     def ties(self) -> list[Ties]:
@@ -77,7 +87,7 @@ class Compared:
         return [ties(self.table, index) for index in range(len(self.table.columns))]
 
     @cached_property
-    def rows(self) -> list[tuple[ComparedRow, Row | None]]:
+    def rows(self) -> list[tuple[ComparisonRow, MethodRow | None]]:
         """Each line: what the comparison asks for, and what the suite has of it."""
         by_label = {row.method: row for row in self.table.rows}
         return [
@@ -87,24 +97,24 @@ class Compared:
         ]
 
     @cached_property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ComparisonColumn]:
         """The columns: of each task what is measured, then what is published."""
         return [place for task in self.comparison.tasks for place in self._of_task(task)]
 
-    def _of_task(self, task: str) -> Iterator[Place]:
+    def _of_task(self, task: str) -> Iterator[ComparisonColumn]:
         found = {c.task: None for c in self.table.columns if base_name(c.task) == task}
         for label in found:
             own = [index for index, column in enumerate(self.table.columns) if column.task == label]
             papers = next((index for index in own if self.table.columns[index].role == "parity"), own[0])
             for index in own:
-                yield Place(task, label, index, with_published=index == papers)
-            yield Place(task, label, published=True)
+                yield ComparisonColumn(task, label, index, with_published=index == papers)
+            yield ComparisonColumn(task, label, published=True)
         if not found:
-            yield Place(task, task)
-            yield Place(task, task, published=True)
+            yield ComparisonColumn(task, task)
+            yield ComparisonColumn(task, task, published=True)
 
 
-def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> Compared:
+def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> MeasuredComparison:
     """Return what `table`, the suite's main table, has of a comparison.
 
     Args:
@@ -118,7 +128,7 @@ def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> 
     wanted = {label for method in comparison.methods for label in labels.get(method, [])}
     rows = [place for place, row in enumerate(table.rows) if row.method in wanted]
     columns = [index for index in table.printed if _belongs(table.columns[index], comparison)]
-    return Compared(comparison, table.select(rows, columns), labels)
+    return MeasuredComparison(comparison, table.select(rows, columns), labels)
 
 
 def comparison_documents(comparison: Comparison, table: Table, names: Mapping[str, str]) -> list[Document]:
@@ -138,11 +148,11 @@ def base_name(task: str) -> str:
     return published_task(name, slices=choices.get("protocol") == "slices")
 
 
-def _belongs(column: Column, comparison: Comparison) -> bool:
+def _belongs(column: MetricColumn, comparison: Comparison) -> bool:
     return base_name(column.task) in comparison.tasks and "fraction" not in parse_reference(column.task)[1]
 
 
-def _sheet(found: Compared) -> Sheet:
+def _sheet(found: MeasuredComparison) -> PrintedTable:
     footnotes = Footnotes()
     for reason in found.table.reasons:  # so numbered in the cells already
         footnotes.mark(reason)
@@ -151,9 +161,9 @@ def _sheet(found: Compared) -> Sheet:
         for place, (asked, row) in enumerate(found.rows)
     )
     leaks = dict.fromkeys(leak for row in found.table.rows for cell in row.summaries for leak in cell.leaks)
-    return Sheet(
+    return PrintedTable(
         found.comparison.title,
-        (Head("method"), *(_head(found, place) for place in found.places)),
+        (Heading("method"), *(_head(found, place) for place in found.places)),
         lines,
         tuple(_notes(found)),
         (*footnotes.lines(), *(f"{LEAK_MARK} {leak}" for leak in leaks), *_cited(found)),
@@ -161,29 +171,37 @@ def _sheet(found: Compared) -> Sheet:
     )
 
 
-def _head(found: Compared, place: Place) -> Head:
+def _head(found: MeasuredComparison, place: ComparisonColumn) -> Heading:
     if place.published:
-        return Head("published", place.label)
+        return Heading("published", place.label)
     if place.index is None or not found.table.columns[place.index].metric:
-        return Head("measured", place.label)
-    return head(found.table.columns[place.index])
+        return Heading("measured", place.label)
+    return column_heading(found.table.columns[place.index])
 
 
-def _line(found: Compared, asked: ComparedRow, row: Row | None, footnotes: Footnotes, *, opens: bool) -> Line:
+def _line(
+    found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, footnotes: Footnotes, *, opens: bool
+) -> PrintedRow:
     label = (row.method if row else asked.method) + (footnotes.mark(asked.note) if asked.note else "")
     entries = (_entry(found, asked, row, place, footnotes) for place in found.places)
-    return Line((Entry(label), *entries), opens)
+    return PrintedRow((PrintedCell(label), *entries), opens)
 
 
-def _entry(found: Compared, asked: ComparedRow, row: Row | None, place: Place, footnotes: Footnotes) -> Entry:
+def _entry(
+    found: MeasuredComparison,
+    asked: ComparisonRow,
+    row: MethodRow | None,
+    place: ComparisonColumn,
+    footnotes: Footnotes,
+) -> PrintedCell:
     if place.published:
-        return Entry(_published(found.scores.get((asked.method, place.task)), footnotes))
+        return PrintedCell(_published(found.scores.get((asked.method, place.task)), footnotes))
     if row is None or place.index is None or not row.summaries[place.index].planned:
-        return Entry(NOT_RUN + footnotes.mark(why_not_run(found, asked.method, row, place)))
+        return PrintedCell(NOT_RUN + footnotes.mark(why_not_run(found, asked.method, row, place)))
     summary, tied = row.summaries[place.index], found.ties[place.index]
     beside_published = f" [{std_text(pstdev(summary.values))}]" if place.with_published and summary.n else ""
     text = cell_text(summary, found.table, beside_published + marks(row, place.index, tied))
-    return Entry(text, row.method in tied.best, f"{row.method}/{place.label}", summary.keys)
+    return PrintedCell(text, row.method in tied.best, f"{row.method}/{place.label}", summary.keys)
 
 
 def _published(score: Score | None, footnotes: Footnotes) -> str:
@@ -194,7 +212,7 @@ def _published(score: Score | None, footnotes: Footnotes) -> str:
     return published_text(score) + (footnotes.mark(note) if note else "")
 
 
-def why_not_run(found: Compared, method: str, row: Row | None, place: Place) -> str:
+def why_not_run(found: MeasuredComparison, method: str, row: MethodRow | None, place: ComparisonColumn) -> str:
     """Return why a cell of a comparison has no run."""
     told = next((score.not_run for (name, _), score in found.scores.items() if name == method and score.not_run), "")
     if told:
@@ -205,7 +223,7 @@ def why_not_run(found: Compared, method: str, row: Row | None, place: Place) -> 
     return f"The suite does not have the task {place.label}."
 
 
-def _notes(found: Compared) -> Iterator[str]:
+def _notes(found: MeasuredComparison) -> Iterator[str]:
     measured = any(cell.n for row in found.table.rows for cell in row.summaries)
     if not measured:
         yield NOTHING
@@ -215,7 +233,7 @@ def _notes(found: Compared) -> Iterator[str]:
             yield f"Not comparable with the published numbers, {label}: {'; '.join(reasons[label])}."
 
 
-def _reasons(found: Compared) -> dict[str, list[str]]:
+def _reasons(found: MeasuredComparison) -> dict[str, list[str]]:
     """Return why measured and published numbers are not comparable, by task; a task that is comparable is absent."""
     done = [(cell, record) for cell, record in found.table.done if _whole(record) and _asked(found, cell)]
     evidence = Evidence([cell for cell, _ in done], {cell.key: record for cell, record in done})
@@ -233,23 +251,23 @@ def _whole(record: Record) -> bool:
     return bool({"task", "store", "initialisation"} <= record.get("recipe", {}).keys())
 
 
-def _asked(found: Compared, cell: Cell) -> bool:
+def _asked(found: MeasuredComparison, cell: Cell) -> bool:
     rows, tasks = {row.method for row in found.table.rows}, {column.task for column in found.table.columns}
     return cell.method in rows and cell.task in tasks
 
 
-def _publications(found: Compared) -> list[str]:
+def _publications(found: MeasuredComparison) -> list[str]:
     return list(dict.fromkeys(score.publication for score in found.scores.values()))
 
 
-def _legend(found: Compared) -> list[str]:
+def _legend(found: MeasuredComparison) -> list[str]:
     measured = any(cell.planned for row in found.table.rows for cell in row.summaries)
     own = legend(found.table, found.ties) if measured else []
     beside_ = ["[...]: standard deviation with ddof 0, for the published one beside it."] if measured else []
     return [*own, *beside_, MARKS]
 
 
-def _cited(found: Compared) -> Iterator[str]:
+def _cited(found: MeasuredComparison) -> Iterator[str]:
     """Yield where the published numbers come from, a paragraph each."""
     for name in _publications(found):
         each = load_published(name)
@@ -258,7 +276,7 @@ def _cited(found: Compared) -> Iterator[str]:
         yield " ".join(filter(None, parts))
 
 
-def _csv(found: Compared) -> str:
+def _csv(found: MeasuredComparison) -> str:
     lines = (
         _csv_line(found, asked, row, place)
         for asked, row in found.rows
@@ -268,7 +286,9 @@ def _csv(found: Compared) -> str:
     return csv_text([CSV_HEADER.split(","), *lines])
 
 
-def _csv_line(found: Compared, asked: ComparedRow, row: Row | None, place: Place) -> Sequence[object]:
+def _csv_line(
+    found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, place: ComparisonColumn
+) -> Sequence[object]:
     score = found.scores.get((asked.method, place.task))
     beside_ = place.with_published or place.index is None
     published = (
@@ -288,13 +308,20 @@ def _fraction(percent: float | None) -> float | None:
     return None if percent is None else round(percent / 100, 6)
 
 
-def _metric(found: Compared, place: Place) -> list[object]:
+def _metric(found: MeasuredComparison, place: ComparisonColumn) -> list[object]:
     column = None if place.index is None else found.table.columns[place.index]
     return [column.metric, column.role] if column else [None, None]
 
 
-def _numbers(found: Compared, row: Row, index: int) -> list[object]:
+def _numbers(found: MeasuredComparison, row: MethodRow, index: int) -> list[object]:
     summary, tied = row.summaries[index], found.ties[index]
     spreads = [summary.std, pstdev(summary.values) if summary.n else None]
     counts = [summary.n, summary.planned, sum(count for _, count in summary.failed)]
-    return [summary.mean, *spreads, *counts, *bounds(summary), tied.word(row.method), "; ".join(summary.leaks) or None]
+    return [
+        summary.mean,
+        *spreads,
+        *counts,
+        *interval_bounds(summary),
+        tied.word(row.method),
+        "; ".join(summary.leaks) or None,
+    ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sg_bench.reporting.render import PARITY, entry, footnotes, tie_sentences, unit_sentences
+from sg_bench.reporting.render import PARITY, footnotes, table_cell, tie_sentences, unit_sentences
 from sg_bench.reporting.separation import ties
-from sg_bench.reporting.tables import Column, Table
+from sg_bench.reporting.tables import MetricColumn, Table
 from sg_bench.tasks import parse_reference
 
 PARITY_MARK = "‡"
@@ -35,7 +35,7 @@ def console_table(table: Table, title: str = "") -> RichTable:
     told = [*parity, *common, *footnotes(table), *tie_sentences(list(tied.values())), *unit_sentences(table)]
     out = RichTable(title=Text(title) if title else None, caption=Text("\n".join(told)), caption_justify="left")
     out.box = box.SIMPLE_HEAD
-    cells = [[entry(table, row, index, tied[index]) for index in table.printed] for row in table.rows]
+    cells = [[table_cell(table, row, index, tied[index]) for index in table.printed] for row in table.rows]
     shown = [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in cells]
     if len(columns) > max(MOST_COLUMNS, len(shown)):
         for name in ("task", "metric"):
@@ -60,7 +60,7 @@ def shared_variant(tasks: Iterable[str]) -> dict[str, str]:
     return dict(sorted(set.intersection(*choices))) if len(names) > 1 else {}
 
 
-def _head(column: Column, shared: dict[str, str]) -> tuple[str, str]:
+def _head(column: MetricColumn, shared: dict[str, str]) -> tuple[str, str]:
     """Return a column's task, without what all tasks share, and its metric."""
     name, choices = parse_reference(column.task)
     own = ",".join(f"{axis}={value}" for axis, value in choices.items() if axis not in shared)

@@ -13,8 +13,18 @@ from statistics import fmean
 from typing import Any
 
 from sg_bench.config import key_of
-from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text
-from sg_bench.reporting.tables import Record, Table
+from sg_bench.ledger import Record
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+)
+from sg_bench.reporting.tables import Table
 from sg_bench.workspace import Workspace, read_json
 
 Recipe = Mapping[str, Any]
@@ -137,33 +147,33 @@ def _cost(runs: Iterable[tuple[str, Record | None]]) -> Cost:
     return Cost(tuple(ran for _, ran in known), tuple(key for key, _ in known))
 
 
-def _sheet(costs: Costs, notes: Sequence[str]) -> Sheet:
+def _sheet(costs: Costs, notes: Sequence[str]) -> PrintedTable:
     footnotes = Footnotes()
     methods = [row.method for row in costs.table.rows]
     shared = [DISCOVERY] if DISCOVERY in costs.pretraining else []
     lines = [_line(costs, method, footnotes) for method in [*methods, *shared]]
     names = ("runs", "wall s", "processor s", "peak MiB")
-    heads = [Head(name, stage) for stage in ("pretraining", "fine-tuning") for name in names]
-    return Sheet("Cost", (Head("method"), *heads), tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
+    heads = [Heading(name, stage) for stage in ("pretraining", "fine-tuning") for name in names]
+    return PrintedTable("Cost", (Heading("method"), *heads), tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
 
 
-def _line(costs: Costs, method: str, footnotes: Footnotes) -> Line:
+def _line(costs: Costs, method: str, footnotes: Footnotes) -> PrintedRow:
     pretraining = costs.pretraining.get(method)
     parts = [cost for (label, _), cost in costs.fine_tuning.items() if label == method]
     fine_tuning = Cost(
         tuple(ran for part in parts for ran in part.ran), tuple(key for part in parts for key in part.keys)
     )
     why = footnotes.mark(NO_RECORD) if pretraining and not pretraining.runs else ""
-    return Line((Entry(method), *_entries(method, pretraining, why), *_entries(method, fine_tuning, "")))
+    return PrintedRow((PrintedCell(method), *_entries(method, pretraining, why), *_entries(method, fine_tuning, "")))
 
 
-def _entries(method: str, cost: Cost | None, why: str) -> list[Entry]:
+def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell]:
     if cost is None or not cost.runs:
-        return [Entry(DASH + why)] * 4
+        return [PrintedCell(DASH + why)] * 4
     numbers = [cost.mean("wall_seconds"), cost.mean("processor_seconds"), cost.peak("peak_memory_mib")]
     texts = [str(cost.runs), *map(_seconds, numbers[:2]), DASH if numbers[2] is None else f"{numbers[2]:,.0f}"]
     return [
-        Entry(text, place=method if not place else "", keys=cost.keys if not place else ())
+        PrintedCell(text, place=method if not place else "", keys=cost.keys if not place else ())
         for place, text in enumerate(texts)
     ]
 

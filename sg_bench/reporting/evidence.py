@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sg_bench.reporting.tables import Cell, Record, Records, secondary_metrics
+from sg_bench.ledger import Record
+from sg_bench.reporting.tables import Cell, Records, secondary_metrics
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
 

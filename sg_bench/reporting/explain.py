@@ -15,15 +15,15 @@ from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, UsageError, did_you_mean
-from sg_bench.ledger import Ledger
+from sg_bench.ledger import Ledger, Record
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.tables import Cell, Record, secondary_metrics
+from sg_bench.reporting.tables import Cell, secondary_metrics
 from sg_bench.workspace import Workspace, file_digest, read_json
 
 LEAST_DIGITS = 6
 """Fewest digits of a key that name a cell."""
 DASH = "–"
-Line = tuple[str, str]
+NamedValue = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Section:
     """One part of an explanation: a heading, and what is said of each name."""
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[NamedValue, ...]
 
 
 def find_cells(evidence: Evidence, name: str) -> list[Cell]:
@@ -163,7 +163,7 @@ def _seeds(cell: Cell) -> str:
     return f"{cell.pretraining_seed}/{cell.fine_tuning_seed}"
 
 
-def _cell(cell: Cell, record: Record) -> Iterator[Line]:
+def _cell(cell: Cell, record: Record) -> Iterator[NamedValue]:
     yield "method", cell.method
     yield "task", cell.task
     yield "pretraining seed", str(cell.pretraining_seed)
@@ -176,8 +176,8 @@ def _cell(cell: Cell, record: Record) -> Iterator[Line]:
     yield from ((f"{part} cases", str(count)) for part, count in (record.get("counts") or {}).items())
 
 
-def _scores(record: Record) -> Iterator[Line]:
-    roles = dict.fromkeys(secondary_metrics(record), "secondary")
+def _scores(record: Record) -> Iterator[NamedValue]:
+    roles: dict[str | None, str] = dict.fromkeys(secondary_metrics(record), "secondary")
     roles |= {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
     for name, score in sorted((record.get("metrics") or {}).items()):
         value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
@@ -192,7 +192,7 @@ def _scores(record: Record) -> Iterator[Line]:
     )
 
 
-def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
+def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[NamedValue]]]:
     """Yield each part of a chained recipe once, with the key under which the workspace has its result."""
     yield "Task", _flat(recipe["task"])
     yield _keyed("Target data", recipe["store"]), _flat(recipe["store"], "kind")
@@ -210,7 +210,7 @@ def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
             yield from _corpus("Corpus of the discovery", patterns["corpus"])
 
 
-def _corpus(title: str, corpus: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[Line]]]:
+def _corpus(title: str, corpus: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[NamedValue]]]:
     rest = {name: value for name, value in corpus.items() if name != "store"}
     yield _keyed(title, corpus["store"]), iter([*_flat(corpus["store"], "kind"), *_flat(rest)])
 
@@ -219,7 +219,7 @@ def _keyed(title: str, recipe: Mapping[str, Any]) -> str:
     return f"{title} ({key_of(recipe)})"
 
 
-def _outputs(record: Record, folder: Path | None) -> Iterator[Line]:
+def _outputs(record: Record, folder: Path | None) -> Iterator[NamedValue]:
     """Yield each output's digest, and whether a workspace's file still has it."""
     path = folder / "predictions" / f"{record['key']}.npz" if folder else None
     for name, digest in sorted((record.get("outputs") or {}).items()):
@@ -233,7 +233,7 @@ def _state(path: Path, digest: str) -> str:
     return "the file here is the same" if file_digest(path) == digest else "THE FILE HERE IS ANOTHER"
 
 
-def _initialisation(record: Record, folder: Path | None) -> Iterator[Line]:
+def _initialisation(record: Record, folder: Path | None) -> Iterator[NamedValue]:
     if folder is None:
         return
     path = Workspace(folder).path("initialisations", key_of(record["recipe"]["initialisation"])) / "record.json"
@@ -265,7 +265,7 @@ def _run(record: Record) -> str:
     return "  ".join([record["key"][:12], *scores, *([] if seconds is None else [f"{seconds:g} s"])])
 
 
-def _means(evidence: Evidence, cell: Cell) -> Iterator[Line]:
+def _means(evidence: Evidence, cell: Cell) -> Iterator[NamedValue]:
     metrics = (evidence.headline(cell.task), *evidence.secondary(cell.task), evidence.parity(cell.task))
     for metric in dict.fromkeys(name for name in metrics if name):
         scores = evidence.scores(cell.method, cell.task, metric)
@@ -293,7 +293,7 @@ def _values(values: Iterable[str]) -> str:
     return ", ".join(f"{value} ({found.count(value)} x)" for value in dict.fromkeys(found))
 
 
-def _flat(tree: Mapping[str, Any], *without: str, prefix: str = "") -> Iterator[Line]:
+def _flat(tree: Mapping[str, Any], *without: str, prefix: str = "") -> Iterator[NamedValue]:
     """Yield "a.b.c", value for each leaf of nested settings."""
     for name, value in tree.items():
         if name in without:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from sg_bench.reporting.sheets import Document, Entry, Head, Sheet, groups_of, one_line
+from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedTable, groups_of, one_line
 
 
 def document(content: Document) -> str:
@@ -19,7 +19,7 @@ def escaped(text: str) -> str:
     return escape(one_line(text), quote=True)
 
 
-def _section(sheet: Sheet, identity: str) -> str:
+def _section(sheet: PrintedTable, identity: str) -> str:
     paragraphs = [f'<p class="note">{escaped(note)}</p>' for note in sheet.notes]
     below = [f'<p class="footnote">{escaped(note)}</p>' for note in sheet.footnotes]
     body = "\n".join(_row(line.entries, opens=line.opens) for line in sheet.lines)
@@ -42,7 +42,7 @@ def _legend(sentences: tuple[str, ...]) -> list[str]:
     return [f'<p class="legend">{escaped(" ".join(sentences))}</p>'] if sentences else []
 
 
-def _heads(heads: tuple[Head, ...]) -> str:
+def _heads(heads: tuple[Heading, ...]) -> str:
     """Return the rows of the head: one, or two where columns are grouped."""
     if not any(head.group for head in heads):
         return f"<tr>{''.join(_head(head.text) for head in heads)}</tr>"
@@ -62,13 +62,13 @@ def _head(text: str, *, columns: int = 1, rows: int = 1) -> str:
     return f'<th scope="{scope}"{spans}>{escaped(text)}</th>'
 
 
-def _row(entries: tuple[Entry, ...], *, opens: bool) -> str:
+def _row(entries: tuple[PrintedCell, ...], *, opens: bool) -> str:
     label, *cells = entries
     opened = ' class="opens"' if opens else ""
     return f'<tr{opened}><th scope="row">{escaped(label.text)}</th>{"".join(map(_cell, cells))}</tr>'
 
 
-def _cell(entry: Entry) -> str:
+def _cell(entry: PrintedCell) -> str:
     marked = ' class="best"' if entry.best else ""
     place = f' data-cell="{escaped(entry.place)}"' if entry.place else ""
     keys = f' data-keys="{escaped(" ".join(entry.keys))}"' if entry.keys else ""

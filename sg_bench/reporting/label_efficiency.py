@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sg_bench.reporting.render import PARITY, bounds, entry, footnotes, legend
+from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
+from sg_bench.reporting.render import PARITY, footnotes, interval_bounds, legend, table_cell
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.sheets import Document, Entry, Head, Line, Sheet, csv_text
-from sg_bench.reporting.tables import Role, Row, Table
+from sg_bench.reporting.tables import MethodRow, MetricRole, Table
 from sg_bench.tasks import parse_reference
 
 NOTHING = "The suite has no task with a share of its labels, such as ncc[fraction=0.1]."
@@ -16,7 +16,7 @@ SUBSETS = "Shares are of the training patients, nested within one fine-tuning se
 
 
 @dataclass(frozen=True)
-class Share:
+class LabelShare:
     """One share of a task's training patients."""
 
     fraction: float
@@ -24,18 +24,18 @@ class Share:
     """The suite's label of this share."""
 
 
-def shares(tasks: list[str]) -> dict[str, list[Share]]:
+def shares(tasks: list[str]) -> dict[str, list[LabelShare]]:
     """Return the shares, growing, of each task that is run with more than one or with less than all labels.
 
     Args:
         tasks: labels; the part of a label other than its fraction names the group, as "ncc[data=phantom]".
     """
-    groups: dict[str, list[Share]] = {}
+    groups: dict[str, list[LabelShare]] = {}
     for task in tasks:
         name, choices = parse_reference(task)
         fraction = float(choices.pop("fraction", 1))
         variant = ",".join(f"{axis}={value}" for axis, value in sorted(choices.items()))
-        groups.setdefault(f"{name}[{variant}]" if variant else name, []).append(Share(fraction, task))
+        groups.setdefault(f"{name}[{variant}]" if variant else name, []).append(LabelShare(fraction, task))
     growing = {name: sorted(found, key=lambda share: share.fraction) for name, found in groups.items()}
     return {name: found for name, found in growing.items() if found[0].fraction < 1}
 
@@ -70,7 +70,7 @@ def label_efficiency_document(table: Table) -> Document:
     return Document("label-efficiency", "Label efficiency", sheets, csv_text([header, *lines]), notes)
 
 
-def _narrowed(table: Table, found: list[Share]) -> Iterator[Table]:
+def _narrowed(table: Table, found: list[LabelShare]) -> Iterator[Table]:
     """Yield the columns of headline, of each metric beside it and of the papers' metric, a share each.
 
     Rows are the methods that have any of them.
@@ -79,7 +79,7 @@ def _narrowed(table: Table, found: list[Share]) -> Iterator[Table]:
     own = [index for index in table.printed if table.columns[index].task in tasks]
     shown = sorted(own, key=lambda index: tasks.index(table.columns[index].task))
     secondary = {table.columns[index].metric: None for index in shown if table.columns[index].role == "secondary"}
-    wanted: list[tuple[Role, str | None]] = [
+    wanted: list[tuple[MetricRole, str | None]] = [
         ("headline", None),
         *(("secondary", name) for name in secondary),
         ("parity", None),
@@ -94,27 +94,27 @@ def _narrowed(table: Table, found: list[Share]) -> Iterator[Table]:
         yield table.select(rows, columns)
 
 
-def _sheet(name: str, found: list[Share], table: Table) -> Sheet:
+def _sheet(name: str, found: list[LabelShare], table: Table) -> PrintedTable:
     metric = next((column.metric for column in table.columns if column.metric), "")
     label = f"{metric} ({PARITY})" if table.columns[0].role == "parity" else metric
     tied = [ties(table, index) for index in range(len(table.columns))]
     cases = training_cases(table)
     fractions = {share.task: share.fraction for share in found}
-    return Sheet(
+    return PrintedTable(
         title=" · ".join(part for part in ("Label efficiency: " + name, label) if part),
-        heads=(Head("method"), *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns)),
-        lines=tuple(Line((Entry(row.method), *_entries(table, row, tied))) for row in table.rows),
+        heads=(Heading("method"), *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns)),
+        lines=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, tied)),
     )
 
 
-def _entries(table: Table, row: Row, tied: list[Ties]) -> Iterator[Entry]:
-    return (entry(table, row, index, tied[index]) for index in range(len(table.columns)))
+def _entries(table: Table, row: MethodRow, tied: list[Ties]) -> Iterator[PrintedCell]:
+    return (table_cell(table, row, index, tied[index]) for index in range(len(table.columns)))
 
 
-def _head(fraction: float, cases: int | None) -> Head:
-    return Head(f"{100 * fraction:g} % of labels" + (f" ({cases} cases)" if cases is not None else ""))
+def _head(fraction: float, cases: int | None) -> Heading:
+    return Heading(f"{100 * fraction:g} % of labels" + (f" ({cases} cases)" if cases is not None else ""))
 
 
 def training_cases(table: Table) -> Mapping[str, int]:
@@ -126,7 +126,7 @@ def training_cases(table: Table) -> Mapping[str, int]:
     return {task: counts.pop() for task, counts in found.items() if len(counts) == 1}
 
 
-def _csv_lines(name: str, found: list[Share], table: Table) -> Iterator[list[object]]:
+def _csv_lines(name: str, found: list[LabelShare], table: Table) -> Iterator[list[object]]:
     fractions, cases = {share.task: share.fraction for share in found}, training_cases(table)
     for index, column in enumerate(table.columns):
         tied = ties(table, index)
@@ -134,4 +134,4 @@ def _csv_lines(name: str, found: list[Share], table: Table) -> Iterator[list[obj
             summary = row.summaries[index]
             where = [name, fractions[column.task], cases.get(column.task), column.metric, column.role, row.method]
             numbers = [summary.mean, summary.std, summary.n, summary.planned]
-            yield [*where, *numbers, *bounds(summary), tied.word(row.method)]
+            yield [*where, *numbers, *interval_bounds(summary), tied.word(row.method)]

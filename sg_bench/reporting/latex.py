@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sg_bench.reporting.sheets import Document, Entry, Head, Line, Sheet, groups_of, one_line
+from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, groups_of, one_line
 
 KEY_DIGITS = 12
 """Digits of a record's key in a comment: enough to name one of millions, and `explain` takes them."""
@@ -31,7 +31,7 @@ LIGATURE = re.compile("([-,'])(?=\\1)")
 
 
 @dataclass(frozen=True)
-class Block:
+class LatexBlock:
     """What no page break may part."""
 
     lines: list[str]
@@ -58,7 +58,7 @@ def _character(character: str) -> str:
     return COMMANDS.get(character, plain)
 
 
-def _tables(sheet: Sheet, label: str, legend: Sequence[str]) -> Iterator[str]:
+def _tables(sheet: PrintedTable, label: str, legend: Sequence[str]) -> Iterator[str]:
     """Yield one float, or as many as its panels and what is said below them need to stay within a page."""
     below = [*sheet.notes, *sheet.footnotes, " ".join(sheet.legend), " ".join(legend)]
     blocks = [*(_panel(sheet, columns) for columns in _panels(sheet)), *(_below(text) for text in below if text)]
@@ -73,8 +73,8 @@ def _tables(sheet: Sheet, label: str, legend: Sequence[str]) -> Iterator[str]:
         yield r"\end{table}"
 
 
-def _pages(blocks: Sequence[Block]) -> list[list[Block]]:
-    pages: list[list[Block]] = [[]]
+def _pages(blocks: Sequence[LatexBlock]) -> list[list[LatexBlock]]:
+    pages: list[list[LatexBlock]] = [[]]
     for block in blocks:
         if pages[-1] and sum(each.height for each in pages[-1]) + block.height > PAGE:
             pages.append([])
@@ -82,7 +82,7 @@ def _pages(blocks: Sequence[Block]) -> list[list[Block]]:
     return pages
 
 
-def _panels(sheet: Sheet) -> list[list[int]]:
+def _panels(sheet: PrintedTable) -> list[list[int]]:
     """Return the columns of each panel: a wide table is stacked, groups of columns kept whole where they fit."""
     texts = [[head.text, *(line.entries[place].text for line in sheet.lines)] for place, head in enumerate(sheet.heads)]
     widths = [max(map(len, column)) + GAP for column in texts]
@@ -99,7 +99,7 @@ def _panels(sheet: Sheet) -> list[list[int]]:
     return panels
 
 
-def _panel(sheet: Sheet, columns: Sequence[int]) -> Block:
+def _panel(sheet: PrintedTable, columns: Sequence[int]) -> LatexBlock:
     """Return the first column of a table with some of its others."""
     shown = [0, *columns]
     # As wide as it is, but never wider than the text.
@@ -107,16 +107,16 @@ def _panel(sheet: Sheet, columns: Sequence[int]) -> Block:
     lines = [r"\par\medskip", fitted, rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
     lines += [*_heads([sheet.heads[place] for place in shown]), r"\midrule"]
     for line in sheet.lines:
-        lines += _line(Line(tuple(line.entries[place] for place in shown), line.opens))
-    return Block([*lines, r"\bottomrule", r"\end{tabular}}"], len(sheet.lines) + HEAD_LINES)
+        lines += _line(PrintedRow(tuple(line.entries[place] for place in shown), line.opens))
+    return LatexBlock([*lines, r"\bottomrule", r"\end{tabular}}"], len(sheet.lines) + HEAD_LINES)
 
 
-def _below(text: str) -> Block:
+def _below(text: str) -> LatexBlock:
     line = rf"\par\smallskip\noindent\parbox{{\linewidth}}{{\footnotesize\raggedright {escaped(text)}}}"
-    return Block([line], len(text) / TEXT + 1)
+    return LatexBlock([line], len(text) / TEXT + 1)
 
 
-def _heads(heads: Sequence[Head]) -> Iterator[str]:
+def _heads(heads: Sequence[Heading]) -> Iterator[str]:
     if not any(head.group for head in heads):
         yield _row(escaped(head.text) for head in heads)
         return
@@ -131,7 +131,7 @@ def _heads(heads: Sequence[Head]) -> Iterator[str]:
     yield _row(escaped(head.text) for head in heads)
 
 
-def _line(line: Line) -> Iterator[str]:
+def _line(line: PrintedRow) -> Iterator[str]:
     if line.opens:
         yield r"\midrule"
     for entry in line.entries:
@@ -140,7 +140,7 @@ def _line(line: Line) -> Iterator[str]:
     yield _row(_cell(entry) for entry in line.entries)
 
 
-def _cell(entry: Entry) -> str:
+def _cell(entry: PrintedCell) -> str:
     text = escaped(entry.text)
     return rf"\textbf{{{text}}}" if entry.best and text else text
 

@@ -13,7 +13,7 @@ from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.planning import Job, Plan, Recipe, corpus_parts, is_built, open_source
 from sg_bench.registry import SOURCES
-from sg_bench.reporting.sheets import Document, Entry, Footnotes, Head, Line, Sheet, csv_text
+from sg_bench.reporting.documents import Document, Footnotes, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
 from sg_bench.workspace import Workspace
 
 CLEAN, UNKNOWN = "-", "?"
@@ -34,7 +34,7 @@ LEGEND = (
     "else how many test cases it holds by id, by patient, or by the image itself, whatever that is called.",
     "Images are found again in another resolution, window or encoding, but not mirrored, turned or cropped.",
 )
-Draws = list[tuple[Split, tuple[Part, ...], tuple[int, ...]]]
+SplitDraws = list[tuple[Split, tuple[Part, ...], tuple[int, ...]]]
 """Splits to apply one after the other: which parts of each are kept, of which folds."""
 _UNPREPARED = (
     "its images are not prepared, so names alone are compared, where they mean anything "
@@ -42,7 +42,7 @@ _UNPREPARED = (
 )
 
 
-class Side(NamedTuple):
+class AuditedSet(NamedTuple):
     """A corpus, or a task's test set."""
 
     title: str
@@ -53,14 +53,14 @@ class Side(NamedTuple):
     """Whether the store is there, and with it the fingerprints of the images."""
 
 
-class Absent(NamedTuple):
+class UnavailableSet(NamedTuple):
     """A corpus or a task of which nothing is known."""
 
     title: str
     why: str
 
 
-class Pair(NamedTuple):
+class CorpusTaskPair(NamedTuple):
     """A corpus beside a task's test set."""
 
     corpus: str
@@ -77,12 +77,12 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Audit:
+class LeakageAudit:
     """What an audit found."""
 
     corpora: tuple[str, ...]
     tasks: tuple[str, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CorpusTaskPair, ...]
     """Every corpus beside every task, corpus by corpus."""
 
     @property
@@ -96,7 +96,7 @@ class Audit:
         return all(pair.found for pair in self.pairs)
 
 
-def audit(plan: Plan, workspace: Workspace) -> Audit:
+def audit(plan: Plan, workspace: Workspace) -> LeakageAudit:
     """Compare what pretraining sees of each corpus, validation included, with the test cases of each task.
 
     Images are compared where both stores are prepared; elsewhere there are only the names that scanning finds.
@@ -104,19 +104,19 @@ def audit(plan: Plan, workspace: Workspace) -> Audit:
     auditor = _Auditor(plan, workspace)
     corpora, tasks = list(auditor.corpora()), list(auditor.tasks())
     pairs = tuple(_compared(corpus, task) for corpus in corpora for task in tasks)
-    return Audit(tuple(side.title for side in corpora), tuple(side.title for side in tasks), pairs)
+    return LeakageAudit(tuple(side.title for side in corpora), tuple(side.title for side in tasks), pairs)
 
 
-def audit_document(found: Audit, title: str) -> Document:
+def audit_document(found: LeakageAudit, title: str) -> Document:
     """Return the matrix of corpora and tasks, with a line on each leak and on whatever could not be compared."""
     footnotes, lines = Footnotes(), []
     for corpus in found.corpora:
         row = [pair for pair in found.pairs if pair.corpus == corpus]
         texts = [" ".join([_text(pair), *map(footnotes.mark, pair.why)]) for pair in row]
-        lines.append(Line(tuple(Entry(text) for text in (corpus, *texts))))
-    heads = tuple(Head(text) for text in ("corpus", *found.tasks))
+        lines.append(PrintedRow(tuple(PrintedCell(text) for text in (corpus, *texts))))
+    heads = tuple(Heading(text) for text in ("corpus", *found.tasks))
     told = tuple(f"{pair.task}: {_line(pair.found)}" for pair in found.pairs if pair.found and pair.leaks)
-    sheet = Sheet(title, heads, tuple(lines), notes=told, footnotes=footnotes.lines(), legend=LEGEND)
+    sheet = PrintedTable(title, heads, tuple(lines), notes=told, footnotes=footnotes.lines(), legend=LEGEND)
     return Document("leakage", title, (sheet,), csv_text([HEADER, *map(_numbers, found.pairs)]))
 
 
@@ -125,18 +125,18 @@ class _Auditor:
         self.plan = plan
         self.workspace = workspace
 
-    def corpora(self) -> Iterator[Side | Absent]:
+    def corpora(self) -> Iterator[AuditedSet | UnavailableSet]:
         for dimension, corpus in self.plan.suite.corpora.items():
             name = corpus.name or f"training part of {corpus.task}"
             flat = dimension == "2d"
             jobs = (job for job in self.plan.of_kind("initialisation") if job.recipe["corpus"])
             job = next((job for job in jobs if (job.recipe["config"].get("dimension") == 2) == flat), None)
             if job is None:
-                yield Absent(name, self._missing() or f"no {dimension} method of the plan pretrains on it")
+                yield UnavailableSet(name, self._missing() or f"no {dimension} method of the plan pretrains on it")
             else:
                 yield self._side(name, job.recipe["corpus"]["store"], corpus_seen(job.recipe["corpus"]))
 
-    def tasks(self) -> Iterator[Side | Absent]:
+    def tasks(self) -> Iterator[AuditedSet | UnavailableSet]:
         for task in self.plan.tasks:
             mine = [cell for cell in self.plan.cells if cell.task == task.label]
             key = next((cell.key for cell in mine if cell.key), "")
@@ -144,9 +144,9 @@ class _Auditor:
                 recipe = self.plan.jobs[key].recipe
                 yield self._side(task.label, recipe["store"], tested(Split.model_validate(recipe["task"]["split"])))
             else:
-                yield Absent(task.label, self._missing(task.label))
+                yield UnavailableSet(task.label, self._missing(task.label))
 
-    def _side(self, title: str, recipe: Recipe, draws: Draws) -> Side | Absent:
+    def _side(self, title: str, recipe: Recipe, draws: SplitDraws) -> AuditedSet | UnavailableSet:
         """Return the cases that the splits of `draws` choose, one after the other."""
         job = self.plan.jobs[key_of(recipe)]
         try:
@@ -157,8 +157,8 @@ class _Auditor:
                 chosen = {id_ for each in divided for part in parts for id_ in each[part]}
                 cases = [case for case in cases if case.id in chosen]
         except DataError as error:
-            return Absent(title, self.plan.without_paths(str(error)))
-        return Side(title, recipe, [case for case in cases if not store or case.id in store], store is not None)
+            return UnavailableSet(title, self.plan.without_paths(str(error)))
+        return AuditedSet(title, recipe, [case for case in cases if not store or case.id in store], store is not None)
 
     def _missing(self, label: str = "") -> str:
         """Return why cells (of one task) are missing, each reason once."""
@@ -172,29 +172,29 @@ def _scanned(job: Job) -> Sequence[Divisible]:
     return open_source(name, SOURCES.config(name)(**job.recipe["config"]), job.root, name).scan()
 
 
-def corpus_seen(recipe: Recipe) -> Draws:
+def corpus_seen(recipe: Recipe) -> SplitDraws:
     """Return the splits that a corpus is drawn by: what pretraining trains on, and what it validates on."""
     outer, inner = corpus_parts(recipe)
-    draws: Draws = [(inner, ("train", "validation"), (0,))]
+    draws: SplitDraws = [(inner, ("train", "validation"), (0,))]
     return [(outer, ("train",), (0,)), *draws] if outer else draws
 
 
-def tested(split: Split) -> Draws:
+def tested(split: Split) -> SplitDraws:
     """Return the split of a task's test cases, those of every fold."""
     return [(split, ("test",), tuple(range(split.folds or 1)))]
 
 
-def _compared(corpus: Side | Absent, task: Side | Absent) -> Pair:
-    if isinstance(corpus, Absent) or isinstance(task, Absent):
-        why = tuple(f"{side.title}: {side.why}" for side in (corpus, task) if isinstance(side, Absent))
-        return Pair(corpus.title, task.title, None, why)
+def _compared(corpus: AuditedSet | UnavailableSet, task: AuditedSet | UnavailableSet) -> CorpusTaskPair:
+    if isinstance(corpus, UnavailableSet) or isinstance(task, UnavailableSet):
+        why = tuple(f"{side.title}: {side.why}" for side in (corpus, task) if isinstance(side, UnavailableSet))
+        return CorpusTaskPair(corpus.title, task.title, None, why)
     named = same_names(corpus.recipe, task.recipe)
     found = overlap(corpus.cases, task.cases, named, name=corpus.title)
     raw = tuple(f"{side.title}: {_UNPREPARED}" for side in (corpus, task) if not side.prepared)
-    return Pair(corpus.title, task.title, found if named or not raw else None, raw)
+    return CorpusTaskPair(corpus.title, task.title, found if named or not raw else None, raw)
 
 
-def _text(pair: Pair) -> str:
+def _text(pair: CorpusTaskPair) -> str:
     found = pair.found
     if found is None:
         return UNKNOWN
@@ -207,7 +207,7 @@ def _line(found: Overlap) -> str:
     return f"{found.told}, such as {', '.join(found.examples)}"
 
 
-def _numbers(pair: Pair) -> list[object]:
+def _numbers(pair: CorpusTaskPair) -> list[object]:
     found = pair.found
     if found is None:
         return [pair.corpus, pair.task, *[None] * 7, "; ".join(pair.why)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sg_bench.reporting.sheets import Document, Entry, Sheet, one_line
+from sg_bench.reporting.documents import Document, PrintedCell, PrintedTable, one_line
 
 SPECIAL = re.compile(r"[\\|*`~]|(?<!\w)_|_(?!\w)|(?<=\])\(")
 ENTITY, TAG = re.compile(r"&(?=#?\w+;)"), re.compile(r"<(?=[A-Za-z/!?])")
@@ -33,7 +33,7 @@ def paragraph(text: str) -> str:
     return BLOCK.sub(r"\\", escaped(text))
 
 
-def _sheet(sheet: Sheet, heading: list[str]) -> list[str]:
+def _sheet(sheet: PrintedTable, heading: list[str]) -> list[str]:
     below = [*map(paragraph, sheet.footnotes), *_joined(sheet.legend)]
     return [*heading, *map(paragraph, sheet.notes), _grid(sheet), *below]
 
@@ -42,7 +42,7 @@ def _joined(legend: Sequence[str]) -> list[str]:
     return [paragraph(" ".join(legend))] if legend else []
 
 
-def _grid(sheet: Sheet) -> str:
+def _grid(sheet: PrintedTable) -> str:
     head = [escaped(column.joined) for column in sheet.heads]
     body = [[_cell(entry) for entry in line.entries] for line in sheet.lines]
     widths = [max(3, *(len(line[place]) for line in (head, *body))) for place in range(len(head))]
@@ -50,7 +50,7 @@ def _grid(sheet: Sheet) -> str:
     return "\n".join([_line(head, widths), f"| {' | '.join(rule)} |", *(_line(line, widths) for line in body)])
 
 
-def _cell(entry: Entry) -> str:
+def _cell(entry: PrintedCell) -> str:
     text = escaped(entry.text)
     return f"**{text}**" if entry.best and text else text
 

@@ -10,11 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+    signed,
+    stable,
+)
 from sg_bench.reporting.published import Comparison, load_published
-from sg_bench.reporting.render import head
-from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.significance import FEW, p_text, shared
-from sg_bench.reporting.tables import Summary, Table
+from sg_bench.reporting.tables import RunSummary, Table
 from sg_bench.statistics import two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.families import holm
@@ -40,19 +51,19 @@ CSV_HEADER = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class MethodPair:
     """One base and the same with semantics, on one task under one metric."""
 
     base: str
     added: str
     column: int
-    before: Summary | None
-    after: Summary | None
+    before: RunSummary | None
+    after: RunSummary | None
     published: str
     holm: float | None = None
 
     @property
-    def measured(self) -> tuple[Summary, Summary] | None:
+    def measured(self) -> tuple[RunSummary, RunSummary] | None:
         """Return both, if both have a value."""
         both = self.before, self.after
         return (both[0], both[1]) if both[0] and both[1] and both[0].n and both[1].n else None
@@ -92,7 +103,7 @@ class Pair:
         return hedges_g(self.measured[1].units.values, self.measured[0].units.values) if self.measured else None
 
 
-def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> list[Pair]:
+def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> list[MethodPair]:
     """Return all pairs of a comparison on all printed columns of `table`, adjusted column by column.
 
     Args:
@@ -102,14 +113,14 @@ def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str
     """
     rows = {row.method: row for row in table.rows}
     printed = _published(comparison)
-    found: list[Pair] = []
+    found: list[MethodPair] = []
     for column in range(len(table.columns)):
         family = []
         for base, added in comparison.pairs:
             before, after = (rows.get((labels.get(name) or [name])[0]) for name in (base, added))
             told = printed.get((base, added, _compared_task(table, column)), "")
             cells = [row.summaries[column] if row else None for row in (before, after)]
-            family.append(Pair(base, added, column, cells[0], cells[1], told))
+            family.append(MethodPair(base, added, column, cells[0], cells[1], told))
         found += _adjusted(family)
     return found
 
@@ -121,24 +132,24 @@ def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, lis
     """
     pairs, footnotes = pairs_of(comparison, table, labels), Footnotes()
     lines = tuple(
-        Line(tuple(_entries(table, pair, footnotes)), bool(place) and pair.column != pairs[place - 1].column)
+        PrintedRow(tuple(_entries(table, pair, footnotes)), bool(place) and pair.column != pairs[place - 1].column)
         for place, pair in enumerate(pairs)
     )
     names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
-    sheet = Sheet(TITLE, tuple(map(Head, names)), lines, tuple(_units(pairs)), footnotes.lines(), LEGEND)
+    sheet = PrintedTable(TITLE, tuple(map(Heading, names)), lines, tuple(_units(pairs)), footnotes.lines(), LEGEND)
     csv = csv_text([CSV_HEADER, *(_csv_line(table, pair) for pair in pairs)])
     notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
     return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)
 
 
-def _csv_line(table: Table, pair: Pair) -> list[object]:
+def _csv_line(table: Table, pair: MethodPair) -> list[object]:
     column = table.columns[pair.column]
     counts = [cell.units.n if cell else 0 for cell in (pair.before, pair.after)]
     numbers = [pair.difference, pair.welch, pair.holm, pair.paired_t, pair.hedges_g]
     return [column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published or None]
 
 
-def _units(pairs: Sequence[Pair]) -> Iterator[str]:
+def _units(pairs: Sequence[MethodPair]) -> Iterator[str]:
     kinds = {kind for pair in pairs for kind in pair.kinds}
     if "fine-tuning" in kinds:
         yield CHECKPOINTS
@@ -146,28 +157,30 @@ def _units(pairs: Sequence[Pair]) -> Iterator[str]:
         yield PRETRAININGS
 
 
-def _adjusted(family: list[Pair]) -> list[Pair]:
+def _adjusted(family: list[MethodPair]) -> list[MethodPair]:
     adjusted = holm({pair.added: p for pair in family if (p := pair.welch) is not None})
     return [replace(pair, holm=adjusted.get(pair.added)) for pair in family]
 
 
-def _entries(table: Table, pair: Pair, footnotes: Footnotes) -> Iterator[Entry]:
+def _entries(table: Table, pair: MethodPair, footnotes: Footnotes) -> Iterator[PrintedCell]:
     column = table.columns[pair.column]
-    yield Entry(f"{pair.base} → {pair.added}")
-    yield Entry(head(column).joined)
+    yield PrintedCell(f"{pair.base} → {pair.added}")
+    yield PrintedCell(column_heading(column).joined)
     if pair.measured is None:
-        yield from [Entry(DASH + footnotes.mark(NOT_BOTH))] * 6
+        yield from [PrintedCell(DASH + footnotes.mark(NOT_BOTH))] * 6
     else:
         before, after = pair.measured
         few = min(before.units.n, after.units.n) < MIN_UNITS
         why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if pair.two_kinds else ""
         place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
-        yield Entry(f"{before.units.n}, {after.units.n}")
-        yield Entry(signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys))
+        yield PrintedCell(f"{before.units.n}, {after.units.n}")
+        yield PrintedCell(
+            signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys)
+        )
         for p in (pair.welch, pair.holm, pair.paired_t):
-            yield Entry(DASH + why if p is None else p_text(p))
-        yield Entry(DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True))
-    yield Entry(pair.published)
+            yield PrintedCell(DASH + why if p is None else p_text(p))
+        yield PrintedCell(DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True))
+    yield PrintedCell(pair.published)
 
 
 def _compared_task(table: Table, column: int) -> str:

@@ -17,7 +17,7 @@ from sg_bench.config import Model
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.tasks import read_yaml, validated
 
-Status = Literal["verified", "digitised", "unknown"]
+ReadingStatus = Literal["verified", "digitised", "unknown"]
 """Printed as digits in the source; measured in its picture; or readable nowhere."""
 Certainty = Literal["verified", "derived", "unresolved"]
 """How sure it is which metric a column holds; unresolved: its numbers are shown and never compared."""
@@ -26,7 +26,7 @@ COMPARISONS = "comparisons"
 """Stem of the one file that holds no numbers."""
 
 
-class Corpus(Model):
+class PublishedCorpus(Model):
     """What the paper's methods were pretrained on."""
 
     name: str
@@ -34,7 +34,7 @@ class Corpus(Model):
     """Registered sources that read it in its official layout."""
 
 
-class Column(Model):
+class PublishedColumn(Model):
     """What stands in one column of a published table."""
 
     task: str | None
@@ -51,7 +51,7 @@ class Column(Model):
     note: str = ""
 
     @model_validator(mode="after")
-    def _resolved(self) -> Column:
+    def _resolved(self) -> PublishedColumn:
         if (self.metric is None) != (self.certainty == "unresolved"):
             raise ValueError("a column has a metric unless it is unresolved")
         return self
@@ -63,18 +63,18 @@ def _as_score(given: Any) -> Any:
     return {"value": given[0], "spread": given[1]} if isinstance(given, list) and len(given) == 2 else given
 
 
-class Score(Model):
+class TableValue(Model):
     """One number; files write it as [value, spread], or null where it is not known."""
 
     value: Percent | None = None
     spread: Annotated[float, Field(ge=0)] | None = None
     """Standard deviation; the papers do not say its ddof."""
-    status: Status | None = None
+    status: ReadingStatus | None = None
     """None: the file's."""
     note: str = ""
 
 
-class Row(Model):
+class PublishedRow(Model):
     """One method of a published table."""
 
     methods: list[str]
@@ -85,10 +85,10 @@ class Row(Model):
     not_run: str = ""
     """Why sg-bench does not run it."""
     note: str = ""
-    scores: dict[str, Annotated[Score, BeforeValidator(_as_score)]]
+    scores: dict[str, Annotated[TableValue, BeforeValidator(_as_score)]]
 
 
-class Significance(Model):
+class PublishedTest(Model):
     """What a figure prints over a base and the same with semantics."""
 
     base: str
@@ -98,7 +98,7 @@ class Significance(Model):
     """Stars, where no p-value is printed."""
 
 
-class Entry(Model):
+class PublishedScore(Model):
     """One published number with all that belongs to it."""
 
     publication: str
@@ -119,13 +119,13 @@ class Entry(Model):
     """Standard deviation, in percent."""
     n: int | None
     """Runs behind the value; None: not known."""
-    status: Status
+    status: ReadingStatus
     context: str
     """Why it is no yardstick; empty if it is one."""
     note: str
 
 
-class Published(Model):
+class Publication(Model):
     """One table or figure."""
 
     name: str
@@ -133,7 +133,7 @@ class Published(Model):
     citation: str
     source: str
     """The table, figure or file that the numbers were read from."""
-    status: Status
+    status: ReadingStatus
     """Of every number that does not say otherwise."""
     why: str = ""
     """Why unknown numbers are unknown."""
@@ -142,7 +142,7 @@ class Published(Model):
     """Greatest error of numbers measured in a picture, in percent."""
     context: str = ""
     """Why the numbers are no yardstick; empty if they are one."""
-    corpus: Corpus | None = None
+    corpus: PublishedCorpus | None = None
     n: Annotated[int, Field(ge=1)] | None
     n_assumed: Annotated[int, Field(ge=2)] | None = None
     """What n is taken to be where a comparison needs one."""
@@ -152,12 +152,12 @@ class Published(Model):
     notes: list[str] = []
     footnotes: list[str] = []
     """The table's own, word for word."""
-    columns: dict[str, Column]
-    rows: list[Row]
-    significance: list[Significance] = []
+    columns: dict[str, PublishedColumn]
+    rows: list[PublishedRow]
+    significance: list[PublishedTest] = []
 
     @model_validator(mode="after")
-    def _complete(self) -> Published:
+    def _complete(self) -> Publication:
         for row in self.rows:
             for name, score in row.scores.items():
                 if name not in self.columns:
@@ -170,11 +170,11 @@ class Published(Model):
         return self
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PublishedScore]:
         """Return all numbers, row by row; a row that stands for two of our methods gives one each."""
         return list(self._entries())
 
-    def find(self, method: str, task: str | None = None, metric: str | None = None) -> list[Entry]:
+    def find(self, method: str, task: str | None = None, metric: str | None = None) -> list[PublishedScore]:
         """Return the entries of one of our methods, on a task and under a metric if they are given."""
         return [
             entry
@@ -182,13 +182,13 @@ class Published(Model):
             if entry.method == method and task in (None, entry.task) and metric in (None, entry.metric)
         ]
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[PublishedScore]:
         for row in self.rows:
             for name, score in row.scores.items():
                 column = self.columns[name]
                 reason = self.why if score.value is None and not score.note else ""
                 yield from (
-                    Entry(
+                    PublishedScore(
                         publication=self.name,
                         method=method,
                         **row.model_dump(include={"label", "group", "not_run"}),
@@ -204,7 +204,7 @@ class Published(Model):
                 )
 
 
-class ComparedRow(Model):
+class ComparisonRow(Model):
     """One row of a comparison."""
 
     method: str
@@ -218,7 +218,7 @@ class Comparison(Model):
 
     name: str
     title: str
-    rows: list[ComparedRow]
+    rows: list[ComparisonRow]
     tasks: list[str]
     published: list[str]
     """Publications whose entries stand beside ours, the first that has one."""
@@ -244,7 +244,7 @@ def publications() -> list[str]:
 
 
 @functools.cache
-def load_published(name: str) -> Published:
+def load_published(name: str) -> Publication:
     """Return a publication by its name.
 
     Raises:
@@ -253,7 +253,7 @@ def load_published(name: str) -> Published:
     files = _files()
     if name not in files:
         raise UsageError(f"no published numbers '{name}'", hint=did_you_mean(name, files))
-    return validated(Published, {**read_yaml(files[name]), "name": name}, str(files[name]))
+    return validated(Publication, {**read_yaml(files[name]), "name": name}, str(files[name]))
 
 
 def comparisons() -> list[Comparison]:
@@ -271,9 +271,9 @@ def published_task(name: str, *, slices: bool) -> str:
     return f"{name}[protocol=slices]" if slices else name
 
 
-def beside(comparison: Comparison) -> list[Entry]:
+def scores_to_compare(comparison: Comparison) -> list[PublishedScore]:
     """Return the published entries of a comparison's methods and tasks, the first publication's of each."""
-    found: dict[tuple[str, str], Entry] = {}
+    found: dict[tuple[str, str], PublishedScore] = {}
     for name in comparison.published:
         for entry in load_published(name).entries:
             if entry.method in comparison.methods and entry.task in comparison.tasks:
@@ -283,7 +283,7 @@ def beside(comparison: Comparison) -> list[Entry]:
     return list(found.values())
 
 
-def published_text(entry: Entry) -> str:
+def published_text(entry: PublishedScore) -> str:
     """Return "98.46 ± 0.30" in percent, "≈" before what was measured in a picture, "?" for what is unknown."""
     if entry.value is None:
         return "?"
@@ -291,7 +291,7 @@ def published_text(entry: Entry) -> str:
     return f"{'≈ ' if entry.status == 'digitised' else ''}{entry.value:.2f}{spread}"
 
 
-def papers_table(published: Published) -> str:
+def papers_table(published: Publication) -> str:
     """Return a publication in Markdown as the paper prints it: its own rows, columns and names."""
     columns = list(published.columns)
     head = ["", *(published.columns[name].printed for name in columns)]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sg_bench.reporting import markdown as as_markdown
-from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.sheets import (
+from sg_bench.reporting.documents import (
     DASH,
     LEAK_MARK,
     TIE_MARK,
     Document,
-    Entry,
-    Head,
-    Line,
-    Sheet,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
     csv_text,
     one_line,
     stable,
     superscript,
 )
-from sg_bench.reporting.tables import Column, Role, Row, Summary, Table, percent
+from sg_bench.reporting.separation import Ties, ties
+from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, RunSummary, Table, percent
 from sg_bench.statistics.intervals import t_interval
 from sg_bench.statistics.ties import TIE_TEST
 
@@ -28,14 +28,14 @@ PARITY = "papers' metric"
 ALPHA = "5 %"
 
 
-def head(column: Column) -> Head:
+def column_heading(column: MetricColumn) -> Heading:
     """Return a column's task and metric, and whether it is there to be compared with the papers."""
     if not column.metric:
-        return Head(column.task)
-    return Head(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
+        return Heading(column.task)
+    return Heading(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
 
 
-def cell_text(summary: Summary, table: Table, marks: str = "") -> str:
+def cell_text(summary: RunSummary, table: Table, marks: str = "") -> str:
     """Return "83.12 ± 1.05", with its marks, and all that keeps a cell from being complete in brackets behind it."""
     if not summary.planned:
         return ""
@@ -51,7 +51,7 @@ def std_text(std: float | None) -> str:
     return DASH if std is None else f"{100 * std:.2f}"
 
 
-def marks(row: Row, column: int, tied: Ties) -> str:
+def marks(row: MethodRow, column: int, tied: Ties) -> str:
     """Return the marks behind a mean: not separable from the best, test data perhaps seen."""
     tie = TIE_MARK if row.method in tied.inseparable else ""
     return tie + (LEAK_MARK if row.summaries[column].leaks else "")
@@ -70,24 +70,24 @@ def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:
     return Document("main", title, (sheet,), main_csv(table), tuple(one_line(note) for note in notes))
 
 
-def main_sheet(title: str, table: Table) -> Sheet:
+def main_sheet(title: str, table: Table) -> PrintedTable:
     """Return the printed columns of a table with footnotes and a legend."""
     tied = {index: ties(table, index) for index in table.printed}
-    return Sheet(
+    return PrintedTable(
         title=title,
-        heads=(Head("method"), *(head(table.columns[index]) for index in table.printed)),
-        lines=tuple(Line((Entry(row.method), *_entries(table, row, tied))) for row in table.rows),
+        heads=(Heading("method"), *(column_heading(table.columns[index]) for index in table.printed)),
+        lines=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, list(tied.values()))),
     )
 
 
-def entry(table: Table, row: Row, column: int, tied: Ties) -> Entry:
+def table_cell(table: Table, row: MethodRow, column: int, tied: Ties) -> PrintedCell:
     """Return one cell of a table."""
     summary = row.summaries[column]
     text = cell_text(summary, table, marks(row, column, tied))
     place = f"{row.method}/{table.columns[column].task}"
-    return Entry(text, row.method in tied.best, place, summary.keys)
+    return PrintedCell(text, row.method in tied.best, place, summary.keys)
 
 
 def markdown(title: str, table: Table, notes: Sequence[str]) -> str:
@@ -110,7 +110,7 @@ def main_csv(table: Table) -> str:
     return csv_text([header.split(","), *lines])
 
 
-def bounds(summary: Summary) -> list[float | None]:
+def interval_bounds(summary: RunSummary) -> list[float | None]:
     """Return both ends of the 95 % t-interval of the mean over the units, None below two units."""
     interval = t_interval(summary.units.values)
     return [stable(interval.low), stable(interval.high)] if interval else [None, None]
@@ -131,7 +131,7 @@ def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
     """Return the sentences that explain what stands in the cells of a table, and no others."""
     summaries, common = _printed(table), _common_n(table)
     runs = f"n = {common} runs a cell" if common else "n runs a cell, n shown in each"
-    roles: set[Role] = {table.columns[index].role for index in table.printed}
+    roles: set[MetricRole] = {table.columns[index].role for index in table.printed}
     sentences: list[tuple[object, str]] = [
         (True, f"Mean ± standard deviation (ddof 1) in percent over {runs} (pretraining seeds × fine-tuning seeds)."),
         (
@@ -189,11 +189,11 @@ def unit_sentences(table: Table) -> Iterator[str]:
         yield f"{whose}: whatever is said of a mean is said about this checkpoint only."
 
 
-def _entries(table: Table, row: Row, tied: dict[int, Ties]) -> Iterator[Entry]:
-    return (entry(table, row, index, tied[index]) for index in table.printed)
+def _entries(table: Table, row: MethodRow, tied: dict[int, Ties]) -> Iterator[PrintedCell]:
+    return (table_cell(table, row, index, tied[index]) for index in table.printed)
 
 
-def _remarks(summary: Summary, table: Table) -> Iterable[str]:
+def _remarks(summary: RunSummary, table: Table) -> Iterable[str]:
     if summary.n and not summary.complete:
         yield f"n={summary.n}/{summary.planned}"
     elif summary.n and _common_n(table) is None:
@@ -207,7 +207,7 @@ def _remarks(summary: Summary, table: Table) -> Iterable[str]:
         yield f"{summary.pending} not run"
 
 
-def _reasons(summary: Summary, table: Table) -> str:
+def _reasons(summary: RunSummary, table: Table) -> str:
     """Return the numbers of the footnotes that say why data are absent."""
     numbers = sorted({table.reasons.index(reason) + 1 for reason in summary.missing})
     return " ".join(map(superscript, numbers))
@@ -219,15 +219,15 @@ def _common_n(table: Table) -> int | None:
     return planned.pop() if len(planned) == 1 else None
 
 
-def _printed(table: Table) -> list[Summary]:
+def _printed(table: Table) -> list[RunSummary]:
     return [row.summaries[index] for row in table.rows for index in table.printed]
 
 
-def _any(summaries: Sequence[Summary], holds: Callable[[Summary], object]) -> bool:
+def _any(summaries: Sequence[RunSummary], holds: Callable[[RunSummary], object]) -> bool:
     return any(holds(summary) for summary in summaries)
 
 
-def _main_line(row: Row, index: int, column: Column, tied: Ties | None) -> list[object]:
+def _main_line(row: MethodRow, index: int, column: MetricColumn, tied: Ties | None) -> list[object]:
     summary = row.summaries[index]
     failed = sum(count for _, count in summary.failed)
     values = ";".join(repr(value) for value in summary.values)
@@ -236,4 +236,15 @@ def _main_line(row: Row, index: int, column: Column, tied: Ties | None) -> list[
     unit = [summary.units.kind, summary.units.n] if summary.n else [None, None]
     mark = tied.word(row.method) if tied else None
     leak = "; ".join(summary.leaks) or None
-    return [row.method, column.task, column.metric, headline, *numbers, values, *unit, *bounds(summary), mark, leak]
+    return [
+        row.method,
+        column.task,
+        column.metric,
+        headline,
+        *numbers,
+        values,
+        *unit,
+        *interval_bounds(summary),
+        mark,
+        leak,
+    ]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from sg_bench.reporting.tables import Summary, Table, percent
+from sg_bench.reporting.tables import RunSummary, Table, percent
 from sg_bench.statistics.ties import Separation, separate
 from sg_bench.statistics.two_sample import MIN_UNITS
 
-Groups = tuple[tuple[str, tuple[float, ...]], ...]
+UnitGroups = tuple[tuple[str, tuple[float, ...]], ...]
 """Values of the units by method."""
 
 
@@ -50,7 +50,7 @@ def ties(table: Table, column: int) -> Ties:
     return Ties(best, frozenset(tied - best), found.reason, frozenset(valued))
 
 
-def compared(table: Table, column: int) -> Groups:
+def compared(table: Table, column: int) -> UnitGroups:
     """Return the units of the best of a column and of those that can be compared with it.
 
     Incomplete cells above the best take no part, nor do those of too few units to test, unless the best has too few
@@ -66,12 +66,12 @@ def compared(table: Table, column: int) -> Groups:
     return tuple((method, cell.units.values) for method, cell in kept.items() if cell.units.n >= least)
 
 
-def _below(cell: Summary, best: Summary) -> bool:
+def _below(cell: RunSummary, best: RunSummary) -> bool:
     """Return whether a cell is below the best by the mean over units, which is another where runs are lost."""
     return fmean(cell.units.values) < fmean(best.units.values)
 
 
 @cache
-def separation(groups: Groups) -> Separation:
+def separation(groups: UnitGroups) -> Separation:
     """Return the separation of `groups`; kept, because several tables ask for the same and it takes a while."""
     return separate(dict(groups))

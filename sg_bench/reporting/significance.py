@@ -12,9 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from sg_bench.reporting.render import ALPHA, head
-from sg_bench.reporting.separation import Groups, compared, separation
-from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+    signed,
+    stable,
+)
+from sg_bench.reporting.render import ALPHA, column_heading
+from sg_bench.reporting.separation import UnitGroups, compared, separation
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics import families, two_sample
 from sg_bench.statistics.effects import hedges_g
@@ -23,7 +34,7 @@ from sg_bench.statistics.ties import TIE_TEST, Separation
 from sg_bench.statistics.two_sample import MIN_UNITS, TestResult
 from sg_bench.statistics.units import Units
 
-Pair = tuple[float, ...]
+UnitValues = tuple[float, ...]
 REFERENCE = "scratch"
 """The registered method that Dunnett's test compares all others with."""
 CONVENTION = "papers' convention, not adjusted"
@@ -134,7 +145,7 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
     return Family(column, tuple(ordered), reference, found, _warning(groups))
 
 
-def _against_best(units: Mapping[str, Units], groups: Groups, found: Separation | None) -> dict[str, Against]:
+def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separation | None) -> dict[str, Against]:
     """Return the tests of the best against each other method that takes part."""
     if found is None:
         return {}
@@ -169,7 +180,7 @@ def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[
     }
 
 
-def shared(a: Units, b: Units) -> tuple[Pair, Pair]:
+def shared(a: Units, b: Units) -> tuple[UnitValues, UnitValues]:
     """Return the values of both methods on the seeds that they share; none if their seeds mean different things."""
     if a.kind != b.kind:
         return (), ()
@@ -178,12 +189,12 @@ def shared(a: Units, b: Units) -> tuple[Pair, Pair]:
     return tuple(left[seed] for seed in seeds), tuple(right[seed] for seed in seeds)
 
 
-def _p(test: Callable[[Pair, Pair], TestResult | None], a: Pair, b: Pair) -> float | None:
+def _p(test: Callable[[UnitValues, UnitValues], TestResult | None], a: UnitValues, b: UnitValues) -> float | None:
     found = test(a, b)
     return found.p if found else None
 
 
-def _warning(groups: Groups) -> str | None:
+def _warning(groups: UnitGroups) -> str | None:
     if len(groups) < 2:
         return None
     return families.power_warning(min(len(values) for _, values in groups), math.comb(len(groups), 2))
@@ -214,20 +225,20 @@ LEGEND = (
 )
 
 
-def _sheet(table: Table, each: Family) -> Sheet:
+def _sheet(table: Table, each: Family) -> PrintedTable:
     column = table.columns[each.column]
     footnotes = Footnotes()
     lines = tuple(_line(standing, each, column.task, footnotes) for standing in each.standings)
     heads = [
-        *(Head(text) for text in ("method", "n", "unit", "mean", "95 % interval", "tie group")),
-        *(Head(text, "against the best") for text in P_HEADS.values()),
-        *(Head(text, f"against {each.reference or REFERENCE}") for text in SCRATCH_HEADS.values()),
+        *(Heading(text) for text in ("method", "n", "unit", "mean", "95 % interval", "tie group")),
+        *(Heading(text, "against the best") for text in P_HEADS.values()),
+        *(Heading(text, f"against {each.reference or REFERENCE}") for text in SCRATCH_HEADS.values()),
     ]
-    title = f"Significance: {head(column).joined}"
-    return Sheet(title, tuple(heads), lines, tuple(_notes(each)), footnotes.lines())
+    title = f"Significance: {column_heading(column).joined}"
+    return PrintedTable(title, tuple(heads), lines, tuple(_notes(each)), footnotes.lines())
 
 
-def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> Line:
+def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> PrintedRow:
     interval = standing.interval
     texts = [
         str(standing.units.n),
@@ -238,9 +249,9 @@ def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> 
         *_best_texts(standing, footnotes),
         *_scratch_texts(standing, each, footnotes),
     ]
-    mean = Entry(texts[2], standing.best, f"{standing.method}/{task}", standing.keys)
-    entries = (mean if place == 2 else Entry(text) for place, text in enumerate(texts))
-    return Line((Entry(standing.method), *entries))
+    mean = PrintedCell(texts[2], standing.best, f"{standing.method}/{task}", standing.keys)
+    entries = (mean if place == 2 else PrintedCell(text) for place, text in enumerate(texts))
+    return PrintedRow((PrintedCell(standing.method), *entries))
 
 
 def _best_texts(standing: Standing, footnotes: Footnotes) -> Iterator[str]:

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from sg_bench.ledger import Record
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
-Record = Mapping[str, Any]
 Records = Mapping[str, Record]
 """Ledger records by cell key."""
-Role = Literal["headline", "secondary", "parity", "other"]
+MetricRole = Literal["headline", "secondary", "parity", "other"]
 """secondary: printed next to the headline, which would mislead without it; other: in the CSV only."""
 
 
@@ -50,17 +50,17 @@ class Cell(Protocol):
 
 
 @dataclass(frozen=True)
-class Column:
+class MetricColumn:
     """One metric of one task."""
 
     task: str
     metric: str
     """Empty while no record of the task exists."""
-    role: Role
+    role: MetricRole
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What the planned runs of one method on one task came to, under one metric."""
 
     planned: int
@@ -107,19 +107,19 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method; its summaries stand in the order of the table's columns."""
 
     method: str
-    summaries: tuple[Summary, ...]
+    summaries: tuple[RunSummary, ...]
 
 
 @dataclass(frozen=True)
 class Table:
     """Methods x (task, metric), and the single runs behind it."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[MetricColumn, ...]
+    rows: tuple[MethodRow, ...]
     done: tuple[tuple[Cell, Record], ...] = field(repr=False)
     """Each cell that was computed to the end, in the plan's order, with its record."""
 
@@ -152,7 +152,7 @@ def secondary_metrics(record: Record) -> Sequence[str]:
     return record.get("secondary") or record.get("beside") or ()
 
 
-def percent(summary: Summary) -> float:
+def percent(summary: RunSummary) -> float:
     """Return the mean in percent as it is printed, so that what looks like a tie is one."""
     return round(100 * (summary.mean or 0.0), 2)
 
@@ -172,7 +172,7 @@ def main_table(cells: Sequence[Cell], records: Records) -> Table:
     rows = []
     for method in dict.fromkeys(cell.method for cell in runs):
         found = (_summary(groups.get((method, column.task), []), records, column.metric) for column in columns)
-        rows.append(Row(method, tuple(found)))
+        rows.append(MethodRow(method, tuple(found)))
     done = tuple((cell, records[cell.key]) for cell in runs if _is_done(records.get(cell.key)))
     return Table(columns, tuple(rows), done)
 
@@ -186,28 +186,28 @@ def _distinct(cells: Sequence[Cell]) -> list[Cell]:
     return list(seen.values())
 
 
-def _columns(cells: Sequence[Cell], records: Records) -> Iterator[Column]:
+def _columns(cells: Sequence[Cell], records: Records) -> Iterator[MetricColumn]:
     for task in dict.fromkeys(cell.task for cell in cells):
         found = [records[cell.key] for cell in cells if cell.task == task and cell.key in records]
         headline = next((record["headline"] for record in found if record.get("headline")), "")
         parity = next((record["parity"] for record in found if record.get("parity")), "")
         secondary = dict.fromkeys(name for record in found for name in secondary_metrics(record))
-        yield Column(task, headline, "headline")
-        yield from (Column(task, name, "secondary") for name in secondary if name not in (headline, parity))
+        yield MetricColumn(task, headline, "headline")
+        yield from (MetricColumn(task, name, "secondary") for name in secondary if name not in (headline, parity))
         if parity and parity != headline:
-            yield Column(task, parity, "parity")
+            yield MetricColumn(task, parity, "parity")
         names = {name for record in found if _is_done(record) for name in record["metrics"]}
-        yield from (Column(task, name, "other") for name in sorted(names - {headline, parity, *secondary}))
+        yield from (MetricColumn(task, name, "other") for name in sorted(names - {headline, parity, *secondary}))
 
 
-def _summary(cells: Sequence[Cell], records: Records, metric: str) -> Summary:
+def _summary(cells: Sequence[Cell], records: Records, metric: str) -> RunSummary:
     found = [(cell, records[cell.key]) for cell in cells if cell.key in records]
     scored = [(cell, record, record["metrics"].get(metric)) for cell, record in found if _is_done(record)]
     valued = [(cell, record, float(score)) for cell, record, score in scored if score is not None]
     failed = Counter((record.get("error") or {}).get("kind", "unknown") for _, record in found if not _is_done(record))
     absent = [cell for cell in cells if cell.key not in records]
     missing = tuple(cell.missing for cell in absent if cell.missing)
-    return Summary(
+    return RunSummary(
         planned=len(cells),
         values=tuple(score for _, _, score in valued),
         failed=tuple(sorted(failed.items())),

@@ -11,9 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sg_bench.reporting.case_tables import CASE_RUNS, Redraws
-from sg_bench.reporting.render import head
-from sg_bench.reporting.sheets import DASH, Document, Entry, Footnotes, Head, Line, Sheet, csv_text, signed, stable
+from sg_bench.reporting.case_tables import CASE_RUNS, CaseResamples
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    csv_text,
+    signed,
+    stable,
+)
+from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
 from sg_bench.statistics.two_sample import MIN_UNITS
@@ -39,14 +50,14 @@ ACROSS_LEGEND = (
 FEW = f"fewer than {MIN_UNITS} units on some task: no interval"
 
 
-def variance_document(table: Table, drawn: Redraws | None = None) -> Document:
+def variance_document(table: Table, drawn: CaseResamples | None = None) -> Document:
     """Return the sources of variance of every method on every task, under the headline metric.
 
     Args:
         table: the main table.
         drawn: its test cases, drawn again for another document already.
     """
-    drawn = drawn or Redraws(table)
+    drawn = drawn or CaseResamples(table)
     found = [(row.method, index, each) for index in _headlines(table) for row, each in _sources(table, index, drawn)]
     sheets = tuple(_sheet(table, index, found) for index in dict.fromkeys(index for _, index, _ in found))
     header = [
@@ -75,7 +86,7 @@ def _headlines(table: Table) -> list[int]:
     return [index for index, column in enumerate(table.columns) if column.role == "headline" and column.metric]
 
 
-def _sources(table: Table, index: int, drawn: Redraws) -> Iterator[tuple[Any, VarianceComponents]]:
+def _sources(table: Table, index: int, drawn: CaseResamples) -> Iterator[tuple[Any, VarianceComponents]]:
     column = table.columns[index]
     for row in table.rows:
         summary = row.summaries[index]
@@ -88,14 +99,14 @@ def _sources(table: Table, index: int, drawn: Redraws) -> Iterator[tuple[Any, Va
             )
 
 
-def _units(table: Table, drawn: Redraws) -> str:
+def _units(table: Table, drawn: CaseResamples) -> str:
     """Return what was drawn again: images, patients, or both where tasks differ."""
     keys = (key for index in _headlines(table) for row in table.rows for key in drawn.runs(row.summaries[index]))
     units: list[CaseUnit] = sorted({drawn.unit(key) for key in keys}) or ["images"]
     return " or ".join(units)
 
 
-def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceComponents]]) -> Sheet:
+def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceComponents]]) -> PrintedTable:
     footnotes = Footnotes()
     column = table.columns[index]
     keys = {row.method: row.summaries[index].keys for row in table.rows}
@@ -103,13 +114,15 @@ def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceCom
     for method, place, sources in found:
         if place == index:
             marks = "".join(footnotes.mark(note) for note in sources.notes)
-            counts = [Entry(str(sources.pretrainings)), Entry(str(sources.runs) + marks)]
+            counts = [PrintedCell(str(sources.pretrainings)), PrintedCell(str(sources.runs) + marks)]
             spreads = [_spread(getattr(sources, source)) for source in SOURCES]
-            first = Entry(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
-            lines.append(Line((Entry(method), *counts, first, *(Entry(text) for text in spreads[1:]))))
-    heads = [Head(text) for text in ("method", "pretrainings", "runs")]
-    heads += [Head(source.replace("_", " "), "standard deviation") for source in SOURCES]
-    return Sheet(f"Variance: {head(column).joined}", tuple(heads), tuple(lines), (), footnotes.lines())
+            first = PrintedCell(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
+            lines.append(
+                PrintedRow((PrintedCell(method), *counts, first, *(PrintedCell(text) for text in spreads[1:])))
+            )
+    heads = [Heading(text) for text in ("method", "pretrainings", "runs")]
+    heads += [Heading(source.replace("_", " "), "standard deviation") for source in SOURCES]
+    return PrintedTable(f"Variance: {column_heading(column).joined}", tuple(heads), tuple(lines), (), footnotes.lines())
 
 
 def _spread(std: float | None) -> str:
@@ -120,7 +133,7 @@ def _spread(std: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class Across:
+class AcrossTasks:
     """The methods that have a value on every task, by their units on each."""
 
     tasks: tuple[str, ...]
@@ -148,7 +161,7 @@ class Across:
         )
 
 
-def across(table: Table, names: Mapping[str, str]) -> Across:
+def across(table: Table, names: Mapping[str, str]) -> AcrossTasks:
     """Return the methods that can be compared across all tasks with a value, shares of the labels left aside."""
     columns = [index for index in _headlines(table) if "fraction" not in parse_reference(table.columns[index].task)[1]]
     columns = [index for index in columns if any(row.summaries[index].n for row in table.rows)]
@@ -163,7 +176,7 @@ def across(table: Table, names: Mapping[str, str]) -> Across:
     }
     reference = next((label for label in units if names.get(label, label) == "scratch"), None)
     left_out = {method: tasks for method, tasks in lacking.items() if tasks}
-    return Across(tuple(table.columns[index].task for index in columns), units, left_out, reference)
+    return AcrossTasks(tuple(table.columns[index].task for index in columns), units, left_out, reference)
 
 
 def across_document(table: Table, names: Mapping[str, str]) -> Document:
@@ -188,7 +201,7 @@ def across_document(table: Table, names: Mapping[str, str]) -> Document:
     return Document("across-tasks", "Across tasks", sheets, csv_text([header, *lines]), notes)
 
 
-def _aggregates(found: Across) -> dict[str, dict[str, Aggregate]]:
+def _aggregates(found: AcrossTasks) -> dict[str, dict[str, Aggregate]]:
     if not found.units:
         return {}
     shared = found.shared(*found.units)
@@ -211,23 +224,23 @@ def _aggregates(found: Across) -> dict[str, dict[str, Aggregate]]:
     return numbers
 
 
-def _across_sheet(found: Across, numbers: Mapping[str, Mapping[str, Aggregate]]) -> Sheet:
+def _across_sheet(found: AcrossTasks, numbers: Mapping[str, Mapping[str, Aggregate]]) -> PrintedTable:
     footnotes = Footnotes()
     lines = []
     for method in found.units:
         texts = [_text(by_method.get(method), found, footnotes) for by_method in numbers.values()]
-        lines.append(Line((Entry(method), *(Entry(text) for text in texts))))
+        lines.append(PrintedRow((PrintedCell(method), *(PrintedCell(text) for text in texts))))
     notes = [f"Over {len(found.tasks)} tasks: {', '.join(found.tasks)}."]
     notes += [
         f"Left out: {method}, which has no value on {', '.join(tasks)}." for method, tasks in found.left_out.items()
     ]
     if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
         notes.append("Units are fine-tuning seeds of one pretraining: about this checkpoint only.")
-    heads = (Head("method"), *(Head(measure) for measure in numbers))
-    return Sheet("Across tasks", heads, tuple(lines), tuple(notes), footnotes.lines(), ACROSS_LEGEND)
+    heads = (Heading("method"), *(Heading(measure) for measure in numbers))
+    return PrintedTable("Across tasks", heads, tuple(lines), tuple(notes), footnotes.lines(), ACROSS_LEGEND)
 
 
-def _text(found: Aggregate | None, across_: Across, footnotes: Footnotes) -> str:
+def _text(found: Aggregate | None, across_: AcrossTasks, footnotes: Footnotes) -> str:
     if found is None:
         return DASH
     value = signed(100 * found.value)

@@ -1,28 +1,64 @@
-"""A report's files: tables/ and cells/, whatever was there before."""
+"""Write the report of a suite: tables, claims, figures, the page, and the records behind them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sg_bench.ledger import Record
 from sg_bench.reporting import html, latex, markdown
-from sg_bench.reporting.case_tables import Redraws, case_document
+from sg_bench.reporting.case_tables import CaseResamples, case_document
+from sg_bench.reporting.claims import claim_rows, claims_report
 from sg_bench.reporting.comparison_tables import comparison_documents
 from sg_bench.reporting.cost import cost_document
+from sg_bench.reporting.documents import Document
+from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.label_efficiency import label_efficiency_document
 from sg_bench.reporting.published import comparisons
 from sg_bench.reporting.render import main_document, scores_csv
-from sg_bench.reporting.sheets import Document
 from sg_bench.reporting.significance import significance_document
-from sg_bench.reporting.tables import Cell, Record, Records, Table, main_table
+from sg_bench.reporting.tables import Cell, Records, Table, main_table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
 from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic
 
 FORMS = {"md": markdown.document, "tex": latex.document, "html": html.document}
 """Each document's forms beside its CSV, by the ending of their files."""
+
+
+def report(
+    out: Path,
+    suite: Suite,
+    cells: Sequence[Cell],
+    records: Records,
+    *,
+    notes: Sequence[str] = (),
+    workspace: Workspace | None = None,
+    others: Iterable[Record] = (),
+) -> list[str]:
+    """Write everything that `records` support under `out` and return what is to be said of the suite's claims.
+
+    Args:
+        out: tables/, figures/, cells/ and report.html go here.
+        suite: what was asked.
+        cells: the planned cells, in the order of the suite.
+        records: ledger records by key.
+        notes: cautions above every table.
+        workspace: where predictions, stores and initialisations lie; without it there are no montages and no cost of
+            pretraining.
+        others: finished records of any suite, among which a claim looks for seeds that it did not name.
+    """
+    from sg_bench.reporting.figures import write_figures
+    from sg_bench.reporting.page import write_page
+
+    evidence, title, known = Evidence(cells, records), suite.title or suite.name, list(others)
+    write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
+    told = claims_report(suite, evidence, out, known)
+    write_figures(out, evidence, workspace=workspace)
+    write_page(out, title, evidence, notes=notes, claims=claim_rows(suite, evidence, known))
+    return told
 
 
 def write_report(
@@ -76,7 +112,7 @@ def documents(
     yield main_document(title, table, notes)
     rest = [each for comparison in comparisons() for each in comparison_documents(comparison, table, names)]
     rest += [label_efficiency_document(table), cost_document(table, workspace)]
-    drawn = Redraws(table)
+    drawn = CaseResamples(table)
     rest += [significance_document(table, names), variance_document(table, drawn), across_document(table, names)]
     rest.append(case_document(table, drawn))
     yield from (document.under(notes) for document in rest)

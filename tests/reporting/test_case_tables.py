@@ -11,8 +11,8 @@ import pytest
 
 from sg_bench.evaluation.metrics import score
 from sg_bench.reporting import html, latex, main_table, markdown
-from sg_bench.reporting.case_tables import CASE_RUNS, Redraws, case_document
-from sg_bench.reporting.sheets import Document
+from sg_bench.reporting.case_tables import CASE_RUNS, CaseResamples, case_document
+from sg_bench.reporting.documents import Document
 from sg_bench.reporting.variance_tables import variance_document
 from sg_bench.statistics.variance import bootstrap_scores
 
@@ -101,7 +101,7 @@ def test_only_the_first_runs_are_drawn_and_the_score_is_theirs(empty: Any) -> No
 def test_folds_are_other_test_sets_and_drawn_by_themselves(empty: Any) -> None:
     films(empty, "whole")
     films(empty, "folds", split={"folds": 2})
-    drawn = Redraws(table_of(empty))
+    drawn = CaseResamples(table_of(empty))
     whole, folds = ([cell.key for cell in empty.cells if cell.method == name] for name in ("whole", "folds"))
     assert np.array_equal(drawn.scores(folds[0])["auc"], drawn.scores(whole[0])["auc"])
     assert not np.array_equal(drawn.scores(folds[1])["auc"], drawn.scores(whole[1])["auc"])

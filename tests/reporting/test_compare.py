@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from sg_bench.config import key_of, merged
-from sg_bench.reporting.compare import CHECKPOINT, Compared, Line, compare_runs, compare_with_published
+from sg_bench.reporting.compare import CHECKPOINT, RunComparison, ScoreComparison, compare_runs, compare_with_published
 from sg_bench.reporting.compare_text import compared_markdown
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.folders import FoundCell
@@ -59,12 +59,12 @@ def scores(mean: float, std: float, n: int = 10) -> Any:
     return (mean + std * (raw - raw.mean()) / raw.std(ddof=1)) / 100
 
 
-def only(compared: Compared) -> Line:
+def only(compared: RunComparison) -> ScoreComparison:
     (line,) = compared.lines
     return line
 
 
-def published(*args: Any, **changes: Any) -> Line:
+def published(*args: Any, **changes: Any) -> ScoreComparison:
     return only(compare_with_published(evidence(*args, **changes), SG))
 
 

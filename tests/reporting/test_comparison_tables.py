@@ -8,8 +8,8 @@ import pytest
 
 from sg_bench.reporting import Table, html, latex, main_table, markdown
 from sg_bench.reporting.comparison_tables import NOTHING, comparison_documents
+from sg_bench.reporting.documents import Document
 from sg_bench.reporting.published import comparisons
-from sg_bench.reporting.sheets import Document
 from sg_bench.reporting.writing import method_names
 
 EMPTY = main_table([], {})

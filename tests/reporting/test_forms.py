@@ -7,14 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg_bench.reporting import html, latex, markdown
-from sg_bench.reporting.sheets import Document, Entry, Footnotes, Head, Line, Sheet, groups_of, signed
+from sg_bench.reporting.documents import (
+    Document,
+    Footnotes,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    groups_of,
+    signed,
+)
 
 NASTY = r"a_b 50% & <b>x</b> | $\alpha$ #1 {~^} `c` **d** [x](y) \ " + '"q" é 漢'
 
 
 def one_cell(text: str) -> Document:
-    entry = Entry("80.00 ± 1.00†", best=True, place="m/t", keys=("a" * 64, "b" * 64))
-    sheet = Sheet(text, (Head("method"), Head(text, "ncs")), (Line((Entry(text), entry)),), (text,), ("¹ " + text,))
+    entry = PrintedCell("80.00 ± 1.00†", best=True, place="m/t", keys=("a" * 64, "b" * 64))
+    sheet = PrintedTable(
+        text,
+        (Heading("method"), Heading(text, "ncs")),
+        (PrintedRow((PrintedCell(text), entry)),),
+        (text,),
+        ("¹ " + text,),
+    )
     return Document("stem", text, (sheet,), "", (text,))
 
 
@@ -110,31 +125,31 @@ def test_a_line_of_latex_that_begins_with_a_bracket_is_no_argument_of_the_line_b
 
 
 def test_a_wide_table_is_stacked_in_latex_and_its_groups_stay_whole() -> None:
-    heads = (Head("method"), *(Head(f"metric_{n}", f"task {n // 2}") for n in range(12)))
-    lines = (Line((Entry("m"), *(Entry("80.00 ± 1.00 (n=1/2, 1 failed: data)") for _ in range(12)))),)
-    text = latex.document(Document("wide", "Wide", (Sheet("Wide", heads, lines),), ""))
+    heads = (Heading("method"), *(Heading(f"metric_{n}", f"task {n // 2}") for n in range(12)))
+    lines = (PrintedRow((PrintedCell("m"), *(PrintedCell("80.00 ± 1.00 (n=1/2, 1 failed: data)") for _ in range(12)))),)
+    text = latex.document(Document("wide", "Wide", (PrintedTable("Wide", heads, lines),), ""))
     assert text.count(r"\begin{tabular}") == 6
     assert text.count(r"\multicolumn{2}{c}") == 6
 
 
 def test_a_long_table_is_continued_on_another_page_under_one_caption() -> None:
-    heads = (Head("method"), *(Head("metric " + "x" * 80, f"task {n}") for n in range(4)))
-    lines = tuple(Line((Entry(f"m{n}"), *[Entry("80.00")] * 4)) for n in range(30))
-    text = latex.document(Document("long", "Long", (Sheet("Long", heads, lines),), ""))
+    heads = (Heading("method"), *(Heading("metric " + "x" * 80, f"task {n}") for n in range(4)))
+    lines = tuple(PrintedRow((PrintedCell(f"m{n}"), *[PrintedCell("80.00")] * 4)) for n in range(30))
+    text = latex.document(Document("long", "Long", (PrintedTable("Long", heads, lines),), ""))
     assert text.count(r"\begin{table}") == 4
     assert text.count(r"\caption") == 1
     assert text.count("(continued)") == 3
 
 
 def test_a_document_of_several_tables_has_a_heading_for_each() -> None:
-    sheets = tuple(Sheet(name, (Head("method"),), ()) for name in ("One", "Two"))
+    sheets = tuple(PrintedTable(name, (Heading("method"),), ()) for name in ("One", "Two"))
     text = markdown.document(Document("stem", "Both", sheets, "", (), ("The legend.",)))
     assert text.startswith("# Both\n\n## One\n")
     assert text.endswith("\n\nThe legend.\n")
 
 
 def test_adjacent_columns_of_one_group_stand_under_one_head() -> None:
-    heads = [Head("method"), Head("a", "t"), Head("b", "t"), Head("a", "u"), Head("n")]
+    heads = [Heading("method"), Heading("a", "t"), Heading("b", "t"), Heading("a", "u"), Heading("n")]
     assert list(groups_of(heads)) == [("", 1), ("t", 2), ("u", 1), ("", 1)]
 
 

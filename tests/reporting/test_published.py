@@ -11,14 +11,14 @@ import yaml
 from sg_bench import resources
 from sg_bench.errors import UsageError
 from sg_bench.reporting.published import (
-    Entry,
-    Published,
-    beside,
+    Publication,
+    PublishedScore,
     comparisons,
     load_published,
     papers_table,
     publications,
     published_text,
+    scores_to_compare,
 )
 from sg_bench.suite import load_suite
 
@@ -218,20 +218,20 @@ class TestComparisons:
             assert {base for base, _ in comparison.pairs} <= set(comparison.methods)
 
     def test_published_numbers_stand_beside_the_rows_that_have_them(self) -> None:
-        found = {(entry.method, entry.task): entry for entry in beside(comparisons()[0])}
+        found = {(entry.method, entry.task): entry for entry in scores_to_compare(comparisons()[0])}
         assert found["rotation+semantics", "ncs"].value == 77.85
         assert found["rotation", "ncs"].value == 76.13
         assert ("models_genesis+semantics", "ncs") not in found
 
     def test_a_number_goes_before_an_earlier_gap(self) -> None:
-        found = {(entry.method, entry.task): entry for entry in beside(comparisons()[4])}
+        found = {(entry.method, entry.task): entry for entry in scores_to_compare(comparisons()[4])}
         slices = found["imagenet", "ncc[protocol=slices]"]
         assert (slices.value, slices.context != "") == (97.64, True)
         assert found["imagenet", "pxs"].value is None
 
 
 class TestPrinting:
-    def entry(self, name: str, method: str, task: str) -> Entry:
+    def entry(self, name: str, method: str, task: str) -> PublishedScore:
         return load_published(name).find(method, task)[0]
 
     def test_a_number_is_printed_as_the_papers_do_with_what_it_is(self) -> None:
@@ -266,12 +266,12 @@ class TestFiles:
     def test_a_number_that_cannot_be_is_refused(self, content: dict[str, object], score: object, why: str) -> None:
         row = {"methods": ["scratch"], "label": "Random", "scores": {"ncc": score}}
         with pytest.raises(ValueError, match=why):
-            Published.model_validate({**content, "rows": [row]})
+            Publication.model_validate({**content, "rows": [row]})
 
     def test_a_column_that_does_not_exist_is_refused_with_the_nearest(self, content: dict[str, object]) -> None:
         row = {"methods": ["scratch"], "label": "Random", "scores": {"nccs": [1.0, 1.0]}}
         with pytest.raises(ValueError, match="Did you mean 'ncs'"):
-            Published.model_validate({**content, "rows": [row]})
+            Publication.model_validate({**content, "rows": [row]})
 
     def test_a_broken_file_names_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "mine.yaml").write_text("title: mine\n")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from sg_bench.reporting import Table, main_table, markdown
-from sg_bench.reporting.sheets import Document
+from sg_bench.reporting.documents import Document
 from sg_bench.reporting.significance import CONVENTION, Family, family, significance_document
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from sg_bench.reporting.documents import DASH, LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.ranks import Rank, Ranking, ranking
-from sg_bench.reporting.sheets import DASH, LEAK_MARK
-from sg_bench.reporting.tables import Cell, Column, Records, Summary, Table, main_table, percent
+from sg_bench.reporting.tables import Cell, MetricColumn, Records, RunSummary, Table, main_table, percent
 
 SHOWN = 240
 """Characters of a reason that stand in the table; the opened cell has them all."""
@@ -32,7 +32,7 @@ class Problem:
 class Shown:
     """A column of the table."""
 
-    column: Column
+    column: MetricColumn
     ranking: Ranking
     low: float
     high: float
@@ -47,7 +47,7 @@ class Entry:
     """Row and column, as "3-0"."""
     method: str
     shown: Shown
-    summary: Summary
+    summary: RunSummary
     problems: tuple[Problem, ...]
 
     @property
@@ -159,7 +159,7 @@ def _shown(table: Table, index: int) -> Shown:
     return Shown(table.columns[index], ranking(table, index), low, high)
 
 
-def _problems(cells: Sequence[Cell], records: Records, summary: Summary) -> Iterator[Problem]:
+def _problems(cells: Sequence[Cell], records: Records, summary: RunSummary) -> Iterator[Problem]:
     failed = [_error(records, cell) for cell in cells if state_of(cell, records) == "failed"]
     missing = [cell.missing or "" for cell in cells if state_of(cell, records) == "missing"]
     for kind, reasons in (("failed", failed), ("missing", missing)):

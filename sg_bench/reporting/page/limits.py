@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from sg_bench.reporting.documents import LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.content import Content, state_of
 from sg_bench.reporting.render import secondary_sentences
-from sg_bench.reporting.sheets import LEAK_MARK
 
 NAMED = 8
 """So many names are written out; of more, the rest is counted."""

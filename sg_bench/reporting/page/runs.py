@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sg_bench.config import key_of
+from sg_bench.ledger import Record
 from sg_bench.reporting.page.content import Content, Entry, Shown, state_of
-from sg_bench.reporting.tables import Cell, Record
+from sg_bench.reporting.tables import Cell
 from sg_bench.statistics.intervals import t_interval
 from sg_bench.statistics.ties import TIE_TEST
 

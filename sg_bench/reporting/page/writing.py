@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from sg_bench.reporting.documents import LEAK_MARK, TIE_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.content import content_of
 from sg_bench.reporting.page.limits import limits_of
 from sg_bench.reporting.page.runs import data_of
-from sg_bench.reporting.sheets import LEAK_MARK, TIE_MARK
 from sg_bench.statistics.ties import TIE_TEST
 from sg_bench.workspace import write_atomic
 

@@ -176,7 +176,7 @@ def _places(seen: Any) -> list[list[str]]:
 def test_a_secondary_metric_is_named_and_explained(made: Callable[..., Evidence], parsed: Any) -> None:
     found = made(["a", "b"], ["pxs"], [(0, 0), (0, 1)], metric="dice_case")
     for record in found.records.values():
-        record["metrics"]["dice_positive"], record["secondary"] = 0.25, ["dice_positive"]  # type: ignore[index]
+        record["metrics"]["dice_positive"], record["secondary"] = 0.25, ["dice_positive"]
     text = page(TITLE, found)
     seen = parsed(text)
     assert [column["metric"] for column in seen.data["columns"]] == ["dice_case", "dice_positive"]

@@ -19,7 +19,7 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
-class Entry:
+class PrintedCell:
     """One cell of a printed table."""
 
     text: str
@@ -32,7 +32,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Head:
+class Heading:
     """The head of one column."""
 
     text: str
@@ -46,21 +46,21 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Line:
+class PrintedRow:
     """One line of a printed table, a cell a column."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[PrintedCell, ...]
     opens: bool = False
     """A rule stands above it: a new group of methods begins."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PrintedTable:
     """One printed table; its first column names the lines."""
 
     title: str
-    heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
+    heads: tuple[Heading, ...]
+    lines: tuple[PrintedRow, ...]
     notes: tuple[str, ...] = ()
     """What a reader must know before the first number."""
     footnotes: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Document:
     stem: str
     """The file's name without its ending."""
     title: str
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[PrintedTable, ...]
     csv: str
     notes: tuple[str, ...] = ()
     legend: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ def csv_text(lines: Iterable[Iterable[object]]) -> str:
     return out.getvalue()
 
 
-def groups_of(heads: Sequence[Head]) -> Iterator[tuple[str, int]]:
+def groups_of(heads: Sequence[Heading]) -> Iterator[tuple[str, int]]:
     """Yield (group, number of columns) for each run of adjacent heads of one group."""
     start = 0
     for index in range(1, len(heads) + 1):
