@@ -35,7 +35,7 @@ def test_sampling(benchmark: BenchmarkFixture) -> None:
 
 
 def test_vectorised_shuffle_against_a_loop_over_blocks(benchmark: BenchmarkFixture) -> None:
-    transform = LocalShuffle(settings.Shuffle())
+    transform = LocalShuffle(settings.ShuffleSettings())
     images = torch.rand((1, 1, *PAPER), generator=torch.Generator().manual_seed(0))
     params = {"seed": torch.tensor([1])}
     benchmark(transform.apply, images, params)

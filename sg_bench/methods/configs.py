@@ -82,7 +82,7 @@ class ModelsGenesisConfig(CropsConfig):
         # Blocks of 1 to 22 pixels a side: 700 of them change as large a part of a film as 10 000 do of a cube.
         "transforms": {"shuffle": {"blocks": 700}},
     }
-    transforms: corruptions.ModelsGenesis = corruptions.ModelsGenesis()
+    transforms: corruptions.ModelsGenesisSettings = corruptions.ModelsGenesisSettings()
     training: Training = Training(
         optimiser=Optimiser(name="sgd", lr=1.0), schedule=Schedule(name="step"), batch_size=6, norm_eval="running"
     )
@@ -91,20 +91,20 @@ class ModelsGenesisConfig(CropsConfig):
 class InpaintingConfig(CropsConfig):
     """Models Genesis' in-painting alone, with Adam (protocol C.6 [C]: the papers' own settings are unpublished)."""
 
-    in_painting: corruptions.Painting = corruptions.ModelsGenesis().in_painting
+    in_painting: corruptions.PaintingSettings = corruptions.ModelsGenesisSettings().in_painting
 
 
 class PatchShufflingConfig(CropsConfig):
     """Context restoration: 10 swaps of 8x8x4 patches (protocol C.7 [C]), of 8x8 in films."""
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "patch_swap": {"patch": (8, 8, 1)}}
-    patch_swap: corruptions.PatchSwap = corruptions.PatchSwap()
+    patch_swap: corruptions.PatchSwapSettings = corruptions.PatchSwapSettings()
 
 
 class RotationConfig(CropsConfig):
     """Four turns in the plane (protocol C.8 [C]), or ten about all axes of cubic crops (C.8 [V code])."""
 
-    turns: corruptions.QuarterTurns = corruptions.QuarterTurns()
+    turns: corruptions.QuarterTurnsSettings = corruptions.QuarterTurnsSettings()
 
     @model_validator(mode="after")
     def _has_turns(self) -> RotationConfig:
@@ -118,7 +118,7 @@ class RubiksCubeConfig(CropsConfig):
 
     dimensions: ClassVar[frozenset[int]] = frozenset({3})
     crops: CropRule = CropRule(cube=(128, 128, 64))
-    cube: corruptions.RubiksCube = corruptions.RubiksCube()
+    cube: corruptions.RubiksCubeSettings = corruptions.RubiksCubeSettings()
     weight_order: float = Field(default=0.5, ge=0)
     """Of the permutation's cross-entropy (C.9 [R])."""
     weight_turned: float = Field(default=0.5, ge=0)
@@ -129,7 +129,7 @@ class MaskedAutoencoderConfig(CropsConfig):
     """60 % of the patches blanked (arXiv:2301.03580, section 4); a patch is as large as the encoder's total stride."""
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "mask": {"patch": 32}}
-    mask: corruptions.PatchMask = corruptions.PatchMask()
+    mask: corruptions.PatchMaskSettings = corruptions.PatchMaskSettings()
 
 
 class SemanticsConfig(Model):
@@ -159,7 +159,7 @@ class SemanticGenesisConfig(MethodConfig):
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus", "patterns"})
     preset: Literal["semantic_genesis_keras", "semantic_genesis_pytorch"] = "semantic_genesis_keras"
     """The two official ports paint differently; the papers' numbers most likely come from Keras."""
-    transforms: corruptions.SemanticGenesisPyTorch = corruptions.SemanticGenesisKeras()
+    transforms: corruptions.SemanticGenesisPyTorchSettings = corruptions.SemanticGenesisKerasSettings()
     """Settings of the chosen preset."""
     semantics: SemanticsConfig = SemanticsConfig()
     training: Training = Training(batch_size=8, schedule=Schedule(every=20))
@@ -172,7 +172,7 @@ class SemanticGenesisConfig(MethodConfig):
         if not isinstance(given, dict) or isinstance(given.get("transforms"), Model):
             return given
         torch_port = given.get("preset") == "semantic_genesis_pytorch"
-        preset = corruptions.SemanticGenesisPyTorch if torch_port else corruptions.SemanticGenesisKeras
+        preset = corruptions.SemanticGenesisPyTorchSettings if torch_port else corruptions.SemanticGenesisKerasSettings
         overlay = given.get("transforms", {})
         return {**given, "transforms": merged(preset().model_dump(), overlay) if isinstance(overlay, dict) else overlay}
 

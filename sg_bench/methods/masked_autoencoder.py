@@ -30,7 +30,7 @@ from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
 from sg_bench.methods.configs import MaskedAutoencoderConfig
 from sg_bench.networks.backbone import UNet
 from sg_bench.networks.build import unet
-from sg_bench.transforms.base import spatial
+from sg_bench.transforms.base import spatial_shape
 from sg_bench.transforms.masking import PatchMask
 
 EPSILON = 1e-6
@@ -64,7 +64,7 @@ class MaskedUNet(nn.Module):
         Where `visible` is not given, patches that hold nothing but zeros count as blanked.
         """
         if visible is None:
-            visible = patches(images, self.masking.patch(spatial(images))).any(-1)
+            visible = patches(images, self.masking.patch(spatial_shape(images))).any(-1)
         maps = self.features(images, visible)
         dense = [_densified(found, visible, vector) for found, vector in zip(maps, self.embeddings, strict=True)]
         return self.backbone.decode(dense)
@@ -103,7 +103,7 @@ class MaskedAutoencoder(Method):
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return the squared error, averaged over blanked patches alone."""
-        size, visible = self.masking.patch(spatial(batch.targets)), batch.answers["visible"]
+        size, visible = self.masking.patch(spatial_shape(batch.targets)), batch.answers["visible"]
         found = patches(network(batch.inputs, visible).float(), size)
         error = (found - normalised(patches(batch.targets.float(), size))).square().mean(-1)
         return Losses({"restoration": error[~visible].mean()})

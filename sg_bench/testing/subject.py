@@ -20,7 +20,7 @@ from sg_bench.tasks import validated
 from sg_bench.testing.phantoms import CLASSES, SHAPES, phantom_cubes
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
-from sg_bench.transforms.base import stacked
+from sg_bench.transforms.base import stack_params
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -91,7 +91,7 @@ class Subject:
     def params(self, method: Method, seed: int = 0) -> dict[str, Tensor]:
         """Return the random parameters of one batch."""
         rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(BATCH))
-        return stacked([method.sample_params(rng, SHAPES[self.dimension]) for rng in rngs])
+        return stack_params([method.sample_params(rng, SHAPES[self.dimension]) for rng in rngs])
 
     def batch(self, method: Method, seed: int = 0) -> Batch:
         """Return one batch."""

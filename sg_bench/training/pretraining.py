@@ -17,7 +17,7 @@ from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import TrainingPart
-from sg_bench.transforms.base import stacked
+from sg_bench.transforms.base import stack_params
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -76,7 +76,7 @@ class Pretraining:
         labels = torch.from_numpy(self.cubes[part].labels(indices)).to(self.device)
         x, y, z = images.shape[2:]
         params = [self.method.sample_params(draw.rng, (x, y, z)) for draw in draws]
-        return self.method.make_batch(images, labels, stacked(params))
+        return self.method.make_batch(images, labels, stack_params(params))
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Run the network on a batch."""

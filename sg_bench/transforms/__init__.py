@@ -1,4 +1,4 @@
-"""The ways to corrupt an image so that a network learns to restore it: batched tensors, on the device that holds them.
+"""Transforms that corrupt images for a network to restore. They act on batched tensors, on the tensors' own device.
 
-`settings` says what can be set and imports nothing heavy; `presets.preset` turns it into a `Corruption`.
+`settings` holds the settings and imports no torch; `presets.preset` builds a `Corruption` from them.
 """

@@ -1,7 +1,7 @@
-"""The contract of a transform: random parameters and their pure application are two functions.
+"""Base class of transforms, with one method that samples random parameters and one that applies them.
 
-So every corrupted image can be replayed from its parameters, and a batch equals its samples corrupted one by one,
-bit for bit. Whatever is random for each voxel grows from an integer seed among the parameters (`noise.py`).
+Applying has no randomness of its own. So a corrupted image can be reproduced from its parameters, and a batch equals
+its samples corrupted one by one, bit for bit. Noise is computed from a seed among the parameters (`noise.py`).
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ from torch import Tensor
 from sg_bench.config import Shape
 
 Params = dict[str, NDArray[Any]]
-"""One sample's random parameters; keys and shapes are the same for every sample of a transform and image shape."""
+"""Random parameters of one image; for one transform and image shape, keys and shapes are always the same."""
 
 
 class Transform(ABC):
-    """One way to corrupt images, or a composition of several."""
+    """A transform of images, or a composition of several."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Draw the parameters of one image of `shape` (x, y, z), from `rng` alone."""
+        """Return random parameters for one image of `shape` (x, y, z), drawn from `rng` alone."""
 
     @abstractmethod
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the corrupted `images`, without chance and without changing `images`.
+        """Return the transformed images, as a function of the arguments alone; `images` is not changed.
 
         Args:
-            images: (B, C, X, Y, Z), floating, in [0, 1], on any device; an X-ray is an image with Z = 1.
-            params: as `sample` draws them, stacked along the batch axis, on any device.
+            images: (B, C, X, Y, Z), floating point, in [0, 1], on any device; 2D images have Z = 1.
+            params: from `sample`, stacked along the batch axis, on any device.
 
         Returns:
-            As `images` in shape, dtype, device and range; `images` itself where there is nothing to do.
+            Images of the same shape, dtype, device and range; `images` itself if no image is transformed.
         """
 
 
 class Sampler(Protocol):
-    """Whatever draws parameters: a transform or a corruption."""
+    """A transform or a corruption, as far as sampling parameters goes."""
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Draw the parameters of one image of `shape` (x, y, z)."""
+        """Return random parameters for one image of `shape` (x, y, z)."""
 
 
 def sample_batch(sampler: Sampler, rngs: Sequence[np.random.Generator], shape: Shape) -> dict[str, Tensor]:
-    """Return the parameters of one image for each of `rngs`, stacked along the batch axis, on the CPU.
+    """Return parameters of a batch, on the CPU: one image for each generator.
 
     Raises:
         ValueError: `rngs` is empty.
     """
     if not rngs:
         raise ValueError("a batch needs at least one generator, but rngs is empty")
-    return stacked([sampler.sample(rng, shape) for rng in rngs])
+    return stack_params([sampler.sample(rng, shape) for rng in rngs])
 
 
-def stacked(samples: Sequence[Params]) -> dict[str, Tensor]:
-    """Return the parameters of single images as tensors with a batch axis, on the CPU."""
+def stack_params(samples: Sequence[Params]) -> dict[str, Tensor]:
+    """Return the parameters of single images, stacked along a batch axis, as tensors on the CPU."""
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
 
 
-def prefixed(name: str, params: Mapping[str, NDArray[Any]]) -> Params:
-    """Return `params` with keys "name.key", as a composition keeps its parts' parameters."""
+def add_prefix(name: str, params: Mapping[str, NDArray[Any]]) -> Params:
+    """Return `params` under the keys "name.key", as compositions store the parameters of their parts."""
     return {f"{name}.{key}": value for key, value in params.items()}
 
 
-def part_of(params: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the parameters that `prefixed` put under `name`, under their own keys."""
+def remove_prefix(params: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the parameters whose keys are "name.key", under "key"."""
     return {key.removeprefix(f"{name}."): value for key, value in params.items() if key.startswith(f"{name}.")}
 
 
-def spatial(images: Tensor) -> Shape:
+def spatial_shape(images: Tensor) -> Shape:
     """Return (x, y, z) of (B, C, X, Y, Z)."""
     x, y, z = images.shape[2:]
     return x, y, z

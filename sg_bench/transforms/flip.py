@@ -1,4 +1,4 @@
-"""Mirroring."""
+"""Mirroring along x and y."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from sg_bench.transforms.base import Params, Transform
 
 
 class Flip(Transform):
-    """Mirror along x and y, for input and target alike.
+    """Mirror images at random along x and y.
 
-    Each draw happens with chance p and picks x, y or the channel axis, where it does nothing; two draws of the same
-    axis cancel out. Source: Models Genesis' official code, whose axis 0 is the channel, so z is never mirrored.
+    Up to `draws` times, with probability p each, one of x, y and the channel axis is drawn. The channel axis has no
+    effect, and an axis that is drawn twice is not mirrored.
+
+    Source: Models Genesis' official code, in which axis 0 is the channel, so that z is never mirrored.
     """
 
-    def __init__(self, config: settings.Flip) -> None:
+    def __init__(self, config: settings.FlipSettings) -> None:
         self.config = config
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `flipped`, (2,) bool: along x, along y."""
+        """Return `flipped`, (2,) bool, for x and y."""
         flipped = np.zeros(3, bool)
         for _ in range(self.config.draws):
             if rng.random() >= self.config.probability:
@@ -33,7 +35,7 @@ class Flip(Transform):
         return {"flipped": flipped[1:]}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return `images`, mirrored where `flipped` (B, 2) says so."""
+        """Return the images, mirrored along the axes where `flipped` (B, 2) is true."""
         flipped = params["flipped"].to(images.device)
         for axis in range(2):
             chosen = flipped[:, axis].view(-1, 1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""In-painting and out-painting, in both families: noise for each voxel, or one constant for each image."""
+"""In-painting and out-painting, with noise for each voxel or a constant for each image."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform, spatial
+from sg_bench.transforms.base import Params, Transform, spatial_shape
 from sg_bench.transforms.noise import draw_seed, uniform
 
 
 class _Painting(Transform):
-    """Random boxes and a filling; subclasses say how long a box is and which side of it is filled."""
+    """Random boxes and what fills them; subclasses define the boxes' size, and whether inside or outside is filled."""
 
-    def __init__(self, config: settings.Painting) -> None:
+    def __init__(self, config: settings.PaintingSettings) -> None:
         self.config = config
 
     @abstractmethod
     def _length(self, drawn: int, side: int) -> int:
-        """Return a box's length along a side of the image, given the length that was drawn for it."""
+        """Return the length of a box along a side of the image, computed from the random length."""
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `starts` and `sides`, (most, 3) int64, all 0 for a box that is not drawn; and `seed` or `value`."""
+        """Return `starts` and `sides`, (most, 3) int64, 0 for absent boxes, and the filling's `seed` or `value`."""
         config = self.config
         starts, sides = np.zeros((2, config.most, 3), np.int64)
         for box in range(config.most):
@@ -52,49 +52,49 @@ class _Painting(Transform):
         return int(rng.integers(border, side - length - border, endpoint=True))
 
     def _filling(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return what to paint with: (B, 1, X, Y, Z), or (B, 1, 1, 1, 1) for a constant."""
+        """Return the filling: (B, 1, X, Y, Z) of noise, or (B, 1, 1, 1, 1) of constants."""
         if self.config.fill == "noise":
-            return uniform(params["seed"].to(images.device), spatial(images)).to(images.dtype)
+            return uniform(params["seed"].to(images.device), spatial_shape(images)).to(images.dtype)
         return params["value"].to(images.device, images.dtype).view(-1, 1, 1, 1, 1)
 
 
 class InPainting(_Painting):
-    """Paint over the inside of boxes.
+    """Fill the inside of boxes.
 
-    Source: Models Genesis (arXiv:1908.06912), section 2; box sizes from the official codes (`settings.Painting`).
+    Source: Models Genesis (arXiv:1908.06912), section 2; box sizes from the official code.
     """
 
     def _length(self, drawn: int, side: int) -> int:
         return drawn
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return `images` with all boxes painted over, all channels alike."""
+        """Return the images with all boxes filled, the same in every channel."""
         return torch.where(_inside(images, params), self._filling(images, params), images)
 
 
 class OutPainting(_Painting):
-    """Keep the inside of boxes and paint over everything else.
+    """Fill everything outside of boxes.
 
-    Source: Models Genesis (arXiv:1908.06912), section 2; box sizes from the official codes (`settings.Painting`).
+    Source: Models Genesis (arXiv:1908.06912), section 2; box sizes from the official code.
     """
 
     def _length(self, drawn: int, side: int) -> int:
         return side - drawn
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return `images` with all but the boxes painted over, all channels alike."""
+        """Return the images with everything outside of the boxes filled, the same in every channel."""
         return torch.where(_inside(images, params), images, self._filling(images, params))
 
 
 def _inside(images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    """Return (B, 1, X, Y, Z) bool: whether a voxel lies in any of its image's boxes."""
+    """Return (B, 1, X, Y, Z) bool: whether a voxel is in any box of its image."""
     starts, sides = params["starts"].to(images.device), params["sides"].to(images.device)
-    x, y, z = (_between(starts[..., axis], sides[..., axis], size) for axis, size in enumerate(spatial(images)))
+    x, y, z = (_between(starts[..., axis], sides[..., axis], size) for axis, size in enumerate(spatial_shape(images)))
     boxes = x[..., None, None] & y[..., None, :, None] & z[..., None, None, :]
     return boxes.any(1)[:, None]
 
 
 def _between(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return (B, boxes, size) bool: whether a position along one axis lies in a box."""
+    """Return (B, boxes, size) bool: whether a position along one axis is inside a box."""
     offset = torch.arange(size, device=start.device) - start[..., None]
     return (offset >= 0) & (offset < length[..., None])

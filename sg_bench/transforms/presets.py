@@ -1,4 +1,4 @@
-"""The papers' whole recipes for corruption, by name."""
+"""The papers' corruptions, by name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sg_bench.transforms.shuffle import LocalShuffle
 
 
 def preset(name: str, config: settings.PresetSettings | Mapping[str, Any] | None = None) -> Corruption:
-    """Return the corruption called `name`.
+    """Return a paper's corruption.
 
     Args:
         name: models_genesis, semantic_genesis_keras or semantic_genesis_pytorch.
         config: the preset's settings, or those that differ from its defaults.
 
     Raises:
-        UsageError: there is no such preset, or `config` belongs to another one.
+        UsageError: there is no such preset, or `config` holds the settings of another one.
         ValidationError: a setting is unknown or out of range.
     """
     if name not in _PRESETS:
@@ -37,7 +37,7 @@ def preset(name: str, config: settings.PresetSettings | Mapping[str, Any] | None
     return build(name, config)
 
 
-def _models_genesis(name: str, config: settings.ModelsGenesis) -> Corruption:
+def _models_genesis(name: str, config: settings.ModelsGenesisSettings) -> Corruption:
     """Zhou et al. 2019 (arXiv:1908.06912), section 2 and official code."""
     paint = OneOf(
         {"in_painting": InPainting(config.in_painting), "out_painting": OutPainting(config.out_painting)},
@@ -51,8 +51,8 @@ def _models_genesis(name: str, config: settings.ModelsGenesis) -> Corruption:
     return Corruption(name, pose=Chain({"flip": Flip(config.flip)}), corruption=Chain(corruption))
 
 
-def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Corruption:
-    """Haghighi et al. 2020 (arXiv:2007.06959), official code in both editions: the settings make the difference."""
+def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorchSettings) -> Corruption:
+    """Haghighi et al. 2020 (arXiv:2007.06959), official code in Keras or in PyTorch, which differ in the settings."""
     one = OneOf(
         {
             "shuffle": LocalShuffle(config.shuffle),
@@ -67,7 +67,7 @@ def _semantic_genesis(name: str, config: settings.SemanticGenesisPyTorch) -> Cor
 
 
 _PRESETS: dict[str, tuple[type[settings.PresetSettings], Callable[[str, Any], Corruption]]] = {
-    "models_genesis": (settings.ModelsGenesis, _models_genesis),
-    "semantic_genesis_keras": (settings.SemanticGenesisKeras, _semantic_genesis),
-    "semantic_genesis_pytorch": (settings.SemanticGenesisPyTorch, _semantic_genesis),
+    "models_genesis": (settings.ModelsGenesisSettings, _models_genesis),
+    "semantic_genesis_keras": (settings.SemanticGenesisKerasSettings, _semantic_genesis),
+    "semantic_genesis_pytorch": (settings.SemanticGenesisPyTorchSettings, _semantic_genesis),
 }

@@ -1,4 +1,4 @@
-"""Rubik's cubes: sub-cubes that change places and are turned."""
+"""Rubik's cubes: sub-cubes that are permuted and rotated."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from sg_bench.transforms.base import Params
 PIECES = 8
 """2x2x2, numbered along z first, then y, then x."""
 DIVISOR = 8
-"""The sides of a sub-cube are multiples of it: the 3D networks take no others."""
+"""Divisor of the sides of sub-cubes, as the 3D networks require."""
 
 
 class RubiksCube:
-    """Cut an image into eighths and a sub-cube out of each, permute the sub-cubes, turn some, and put them together.
+    """Cut a sub-cube out of each eighth of an image, permute the sub-cubes, rotate some, and join them.
 
-    No `Transform`, for the result is smaller than the image: twice a sub-cube along every axis. A sub-cube's sides are
-    those of an eighth less the gap, rounded down to a multiple of 8, but 8 at least; where in its eighth it lies is
-    random.
+    This is not a `Transform`, because the result is smaller than the image: twice a sub-cube along every axis. A
+    sub-cube's sides are those of an eighth minus the gap, rounded down to a multiple of 8, and at least 8. Its position
+    in its eighth is random.
 
     Source: Zhuang et al., "Self-supervised feature learning for 3D medical images by playing a Rubik's cube" (MICCAI
-    2019), section 2; the permutations by the rule of Noroozi and Favaro (ECCV 2016), numbers of protocol C.9.
+    2019), section 2; the permutations after Noroozi and Favaro (ECCV 2016), numbers of protocol C.9.
     """
 
-    def __init__(self, config: settings.RubiksCube) -> None:
+    def __init__(self, config: settings.RubiksCubeSettings) -> None:
         self.config = config
 
     def piece(self, shape: Shape) -> Shape:
-        """Return the voxels of a sub-cube of an image of `shape`.
+        """Return the size in voxels of the sub-cubes of an image of `shape`.
 
         Raises:
-            MethodError: an eighth of the image is smaller than the least sub-cube.
+            MethodError: an eighth of the image is smaller than the smallest sub-cube.
         """
         if min(shape) < 2 * DIVISOR:
             raise MethodError(
@@ -52,29 +52,29 @@ class RubiksCube:
         return x, y, z
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `order`, the permutation's number; `starts` (8, 3) int64 in each eighth; `turned` (8, 2) bool: x, z.
+        """Return the parameters of one image.
+
+        `order` is the index of a permutation, `starts` (8, 3) int64 where each sub-cube starts in its eighth, and
+        `turned` (8, 2) bool whether the sub-cube at each place is rotated about x and about z.
 
         Raises:
             MethodError: as `piece`.
         """
-        room = [side // 2 - piece for side, piece in zip(shape, self.piece(shape), strict=True)]
+        free = [side // 2 - piece for side, piece in zip(shape, self.piece(shape), strict=True)]
         return {
             "order": np.asarray(rng.integers(self.config.permutations)),
-            "starts": rng.integers(0, room, size=(PIECES, 3), endpoint=True),
+            "starts": rng.integers(0, free, size=(PIECES, 3), endpoint=True),
             "turned": rng.random((PIECES, 2)) < self.config.turned,
         }
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, C, 2x, 2y, 2z) of sub-cubes (x, y, z): in place p lies that of eighth `permutations[order][p]`.
-
-        `turned` speaks of places, not of eighths.
-        """
+        """Return the joined sub-cubes, (B, C, 2x, 2y, 2z): at place p that of eighth `permutations[order][p]`."""
         orders = permutations(self.config.permutations)[params["order"].tolist()]
         rows = zip(images, orders.tolist(), params["starts"].tolist(), params["turned"].tolist(), strict=True)
         return joined(torch.stack([self._pieces(*row) for row in rows]))
 
     def _pieces(self, image: Tensor, order: list[int], starts: list[list[int]], turned: list[list[bool]]) -> Tensor:
-        """Return the sub-cubes of one image (C, X, Y, Z) by place, (8, C, x, y, z)."""
+        """Return the permuted and rotated sub-cubes of one image (C, X, Y, Z), (8, C, x, y, z)."""
         x, y, z = image.shape[1:]
         size, out = self.piece((x, y, z)), []
         for eighth, (about_x, about_z) in zip(order, turned, strict=True):
@@ -87,14 +87,14 @@ class RubiksCube:
 
 
 def joined(pieces: Tensor) -> Tensor:
-    """Return (B, C, 2x, 2y, 2z): the 2x2x2 sub-cubes (B, 8, C, x, y, z), each in its place."""
+    """Return images (B, C, 2x, 2y, 2z) made of 2x2x2 sub-cubes (B, 8, C, x, y, z)."""
     batch, _, channels, x, y, z = pieces.shape
     placed = pieces.view(batch, 2, 2, 2, channels, x, y, z).permute(0, 4, 1, 5, 2, 6, 3, 7)
     return placed.reshape(batch, channels, 2 * x, 2 * y, 2 * z)
 
 
 def taken_apart(cubes: Tensor) -> Tensor:
-    """Return the 2x2x2 sub-cubes of (B, C, 2x, 2y, 2z), (B, 8, C, x, y, z): `joined` undoes it."""
+    """Return the 2x2x2 sub-cubes (B, 8, C, x, y, z) of images (B, C, 2x, 2y, 2z), the inverse of `joined`."""
     batch, channels, *sides = cubes.shape
     x, y, z = (side // 2 for side in sides)
     split = cubes.reshape(batch, channels, 2, x, 2, y, 2, z).permute(0, 2, 4, 6, 1, 3, 5, 7)
@@ -103,10 +103,10 @@ def taken_apart(cubes: Tensor) -> Tensor:
 
 @cache
 def permutations(count: int) -> NDArray[np.int8]:
-    """Return `count` permutations of 0 to 7, (count, 8), always the same ones: the first leaves all in place.
+    """Return `count` permutations of 0 to 7, (count, 8), of which the first is the identity.
 
-    Each further one is that which differs from all before it in the most places (in its least different comparison);
-    of equals the first in dictionary order. Any two of 100 differ in at least 6 places, the most that 100 can.
+    Each further one is chosen for the largest Hamming distance from the nearest permutation before it, ties resolved in
+    lexicographic order. Any two of 100 permutations differ in at least 6 places, the most that is possible.
     """
     every = np.array(list(itertools.permutations(range(PIECES))), np.int8)
     chosen, distance = [0], np.full(len(every), PIECES + 1)

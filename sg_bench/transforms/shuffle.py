@@ -11,41 +11,41 @@ from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform, spatial
-from sg_bench.transforms.noise import below, draw_seed, words
+from sg_bench.transforms.base import Params, Transform, spatial_shape
+from sg_bench.transforms.noise import below, draw_seed, random_words
 
 
 class LocalShuffle(Transform):
     """Permute the voxels inside small blocks at random places.
 
-    Each side of a block is 1 to max(side // divisor, floor) voxels, each start is uniform over the places where the
-    block fits. Every block reads the uncorrupted image; where blocks overlap, the last one stands.
+    Each side of a block is 1 to max(side // divisor, floor) voxels, and each start is uniform among the places where
+    the block fits. Every block takes its values from the original image; where blocks overlap, the last one counts.
 
     Source: Models Genesis (arXiv:1908.06912), section 2, with 10 000 blocks; Semantic Genesis' official code, with 5.
     """
 
-    def __init__(self, config: settings.Shuffle) -> None:
+    def __init__(self, config: settings.ShuffleSettings) -> None:
         self.config = config
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `seed`, from which blocks and permutations grow."""
+        """Return `seed`, the seed of blocks and permutations."""
         return {"seed": draw_seed(rng)}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the shuffled `images`, all channels alike; `seed` is (B,)."""
+        """Return the shuffled images, the same in every channel; `seed` is (B,)."""
         seeds = params["seed"].to(images.device)
-        sources = torch.stack([self.sources(seed, spatial(images)) for seed in seeds[:, None]])
+        sources = torch.stack([self.sources(seed, spatial_shape(images)) for seed in seeds[:, None]])
         index = sources[:, None].expand(-1, images.shape[1], -1)
         return images.flatten(2).gather(2, index).view(images.shape)
 
     def sources(self, seed: Tensor, shape: Shape) -> Tensor:
-        """Return for each voxel of one image the voxel whose value it takes.
+        """Return for each voxel of one image the flat index of the voxel whose value it takes.
 
-        `seed` is (1,) int64; the result is (X*Y*Z,) int64, flat indices, on the same device.
+        `seed` is (1,) int64; the result is (X*Y*Z,) int64 on the same device.
         """
         starts, sides = self._blocks(seed, shape)
         voxels, block = _voxels(starts, sides, shape)
-        keys = words(seed, len(voxels), start=starts.numel() + sides.numel())[0]
+        keys = random_words(seed, len(voxels), start=starts.numel() + sides.numel())[0]
         shuffled = voxels[torch.argsort(block << 32 | keys, stable=True)]
         own = torch.arange(math.prod(shape), device=seed.device)
         entries = torch.arange(len(voxels), device=seed.device)
@@ -56,14 +56,14 @@ class LocalShuffle(Transform):
         """Return starts and sides of all blocks, each (3, blocks)."""
         config = self.config
         longest = [min(side, max(side // config.side_divisor, config.side_floor)) for side in shape]
-        random = words(seed, config.blocks * 6).view(2, 3, config.blocks)
+        random = random_words(seed, config.blocks * 6).view(2, 3, config.blocks)
         sides = 1 + below(random[0], torch.tensor(longest, device=seed.device)[:, None])
-        room = torch.tensor(shape, device=seed.device)[:, None] - sides
-        return below(random[1], room + 1), sides
+        free = torch.tensor(shape, device=seed.device)[:, None] - sides
+        return below(random[1], free + 1), sides
 
 
 def _voxels(starts: Tensor, sides: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """List the voxels of all blocks, block by block: their flat indices and the block that each belongs to."""
+    """Return the flat indices of the voxels of all blocks, block by block, and the index of each voxel's block."""
     volumes = sides.prod(0)
     block = torch.repeat_interleave(torch.arange(len(volumes), device=sides.device), volumes)
     first = (starts[0] * shape[1] + starts[1]) * shape[2] + starts[2]

@@ -1,4 +1,4 @@
-"""Turns by quarters of a circle."""
+"""Rotations by multiples of 90 degrees."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from sg_bench.transforms import settings
 from sg_bench.transforms.base import Params, Transform
 
 PLANES: dict[str, tuple[tuple[int, int], ...]] = {"z": ((0, 1),), "all": ((0, 1), (1, 2), (0, 2))}
-"""The axes that each turn moves: about z they are x and y, about x they are y and z, about y they are x and z."""
+"""Planes of rotation: (x, y) is about z, (y, z) about x, (x, z) about y."""
 
 
 class QuarterTurns(Transform):
-    """Turn the whole image by one of several multiples of 90 degrees, all equally likely: number 0 leaves it as it is.
+    """Rotate images by a multiple of 90 degrees, all rotations equally likely.
 
-    Numbers 1, 2 and 3 turn by 90, 180 and 270 degrees about z; 4 to 6 likewise about x, 7 to 9 about y.
+    Rotation 0 is the identity; 1, 2 and 3 are by 90, 180 and 270 degrees about z, 4 to 6 about x, 7 to 9 about y.
 
     Source: Gidaris et al., "Unsupervised representation learning by predicting image rotations" (ICLR 2018), in the
     plane; Taleb et al., "3D self-supervised methods for medical imaging" (2020), about every axis.
     """
 
-    def __init__(self, config: settings.QuarterTurns) -> None:
+    def __init__(self, config: settings.QuarterTurnsSettings) -> None:
         self.planes = PLANES[config.axes]
 
     @property
     def ways(self) -> int:
-        """Return how many turns there are, none included."""
+        """Return the number of rotations, the identity included."""
         return 1 + 3 * len(self.planes)
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `turn`, a number below `ways`.
+        """Return `turn`, the index of a rotation.
 
         Raises:
-            MethodError: a turn would change the image's shape.
+            MethodError: a rotation would change the image's shape.
         """
         for one, other in self.planes:
             if shape[one] != shape[other]:
@@ -47,10 +47,10 @@ class QuarterTurns(Transform):
         return {"turn": np.asarray(rng.integers(self.ways))}
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the turned `images`; `turn` is (B,)."""
-        return torch.stack([self._turned(image, int(turn)) for image, turn in zip(images, params["turn"], strict=True)])
+        """Return the rotated images; `turn` is (B,)."""
+        return torch.stack([self._rotate(image, int(turn)) for image, turn in zip(images, params["turn"], strict=True)])
 
-    def _turned(self, image: Tensor, turn: int) -> Tensor:
+    def _rotate(self, image: Tensor, turn: int) -> Tensor:
         if turn == 0:
             return image
         one, other = self.planes[(turn - 1) // 3]

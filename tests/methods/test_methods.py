@@ -24,7 +24,7 @@ from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
-from sg_bench.transforms.base import stacked
+from sg_bench.transforms.base import stack_params
 
 BUILT_IN = ["autoencoder", "models_genesis", "scratch", "semantic_genesis"]
 TRAINED = [name for name in BUILT_IN if name != "scratch"]
@@ -62,7 +62,7 @@ def labels(count: int = 6) -> Tensor:
 
 def made(method: Method, seed: int = 0) -> Batch:
     rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(len(scans())))
-    return method.make_batch(scans(), labels(), stacked([method.sample_params(rng, SHAPE) for rng in rngs]))
+    return method.make_batch(scans(), labels(), stack_params([method.sample_params(rng, SHAPE) for rng in rngs]))
 
 
 def learner(name: str, **settings: Any) -> Pretraining:

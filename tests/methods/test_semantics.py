@@ -22,7 +22,7 @@ from sg_bench.registry import METHODS
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
-from sg_bench.transforms.base import stacked
+from sg_bench.transforms.base import stack_params
 
 NAMES = [
     "autoencoder",
@@ -55,7 +55,7 @@ def cubes(dimension: int = 3, count: int = 6) -> Tensor:
 def made(method: Method) -> Batch:
     dimension = method.config.dimension
     rngs = [generator(0, Purpose.TRAIN, 0, 0, place) for place in range(6)]
-    params = stacked([method.sample_params(rng, SHAPES[dimension]) for rng in rngs])
+    params = stack_params([method.sample_params(rng, SHAPES[dimension]) for rng in rngs])
     return method.make_batch(cubes(dimension), torch.arange(6) % CLASSES, params)
 
 

@@ -10,7 +10,7 @@ from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.networks.weights import StateDict
-from sg_bench.transforms.base import spatial
+from sg_bench.transforms.base import spatial_shape
 from sg_bench.transforms.noise import draw_seed, uniform
 
 
@@ -24,7 +24,7 @@ class Sound(Restoration):
         return {"seed": draw_seed(rng)}
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        noise = 0.4 * uniform(params["seed"].to(images.device), spatial(images)) - 0.2
+        noise = 0.4 * uniform(params["seed"].to(images.device), spatial_shape(images)) - 0.2
         return Batch((images + noise).clamp(0, 1), images, labels)
 
 

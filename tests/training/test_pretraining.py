@@ -14,7 +14,7 @@ from sg_bench.registry import METHODS
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
-from sg_bench.transforms.base import stacked
+from sg_bench.transforms.base import stack_params
 
 Make = Callable[..., Pretraining]
 
@@ -71,9 +71,9 @@ def test_images_get_one_channel_last_in_memory() -> None:
 
 def test_parameters_are_stacked_along_the_batch() -> None:
     params: list[dict[str, Any]] = [{"a": np.array([n, 2 * n]), "b": np.asarray(n > 1)} for n in range(3)]
-    found = stacked(params)
+    found = stack_params(params)
     assert (found["a"].tolist(), found["b"].tolist()) == ([[0, 0], [1, 2], [2, 4]], [False, False, True])
-    assert stacked([{}, {}]) == {}
+    assert stack_params([{}, {}]) == {}
 
 
 @pytest.mark.parametrize("maker", ["semantic", "autoencoder"])

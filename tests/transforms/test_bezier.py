@@ -20,7 +20,7 @@ pairs = st.lists(st.lists(unit, min_size=2, max_size=2), min_size=2, max_size=2)
 def mapped(values: NDArray[np.float32], points: list[list[float]], *, inverted: bool) -> NDArray[np.float32]:
     params = {"points": torch.tensor([points], dtype=torch.float64), "inverted": torch.tensor([inverted])}
     images = torch.from_numpy(values).view(1, 1, -1, 1, 1)
-    result: NDArray[np.float32] = BezierIntensity(settings.Bezier()).apply(images, params).flatten().numpy()
+    result: NDArray[np.float32] = BezierIntensity(settings.BezierSettings()).apply(images, params).flatten().numpy()
     return result
 
 
@@ -54,7 +54,7 @@ def test_control_points_on_the_diagonal_change_nothing() -> None:
 
 
 def test_half_of_all_maps_are_inverted() -> None:
-    params = sample_batch(BezierIntensity(settings.Bezier()), np.random.default_rng(0).spawn(2000), (4, 4, 4))
+    params = sample_batch(BezierIntensity(settings.BezierSettings()), np.random.default_rng(0).spawn(2000), (4, 4, 4))
     inverted: Tensor = params["inverted"]
     assert float(inverted.double().mean()) == pytest.approx(0.5, abs=0.03)
     assert float(params["points"].mean()) == pytest.approx(0.5, abs=0.02)

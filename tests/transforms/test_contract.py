@@ -27,18 +27,18 @@ from sg_bench.transforms.presets import preset
 from sg_bench.transforms.shuffle import LocalShuffle
 from sg_bench.transforms.swap import PatchSwap
 
-_MODELS, _KERAS = settings.ModelsGenesis(), settings.SemanticGenesisKeras()
+_MODELS, _KERAS = settings.ModelsGenesisSettings(), settings.SemanticGenesisKerasSettings()
 TRANSFORMS: dict[str, Transform] = {
     "flip": Flip(_MODELS.flip),
     "bezier": BezierIntensity(_MODELS.bezier),
-    "shuffle": LocalShuffle(settings.Shuffle(blocks=300)),
+    "shuffle": LocalShuffle(settings.ShuffleSettings(blocks=300)),
     "elastic": ElasticDeformation(_KERAS.elastic),
     "in_painting_noise": InPainting(_MODELS.in_painting),
     "in_painting_constant": InPainting(_KERAS.in_painting),
     "out_painting_noise": OutPainting(_MODELS.out_painting),
     "out_painting_constant": OutPainting(_KERAS.out_painting),
-    "patch_swap": PatchSwap(settings.PatchSwap()),
-    "patch_mask": PatchMask(settings.PatchMask()),
+    "patch_swap": PatchSwap(settings.PatchSwapSettings()),
+    "patch_mask": PatchMask(settings.PatchMaskSettings()),
     "sometimes": Sometimes(BezierIntensity(_MODELS.bezier), 0.5),
     "one_of": OneOf({"bezier": BezierIntensity(_MODELS.bezier), "painting": InPainting(_KERAS.in_painting)}),
 }

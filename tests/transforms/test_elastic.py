@@ -8,10 +8,10 @@ from scipy import ndimage
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.elastic import ElasticDeformation
-from sg_bench.transforms.noise import words
+from sg_bench.transforms.noise import random_words
 
 PAPER = (64, 64, 32)
-ELASTIC = ElasticDeformation(settings.Elastic())
+ELASTIC = ElasticDeformation(settings.ElasticSettings())
 
 
 def test_official_settings_move_voxels_as_far_as_measured() -> None:
@@ -23,8 +23,8 @@ def test_official_settings_move_voxels_as_far_as_measured() -> None:
 
 def test_displacement_is_scipys_gaussian_of_the_noise() -> None:
     shape, seed = (32, 24, 16), torch.tensor([7])
-    elastic = ElasticDeformation(settings.Elastic(sigma=4, reference_side=None))
-    halves = words(seed, 32 * 24 * 16)[0].numpy()
+    elastic = ElasticDeformation(settings.ElasticSettings(sigma=4, reference_side=None))
+    halves = random_words(seed, 32 * 24 * 16)[0].numpy()
     for moved, half in zip(elastic.displacement(seed, shape)[0], (halves >> 16, halves & 0xFFFF), strict=True):
         noise = ((2 * half + 1) / 65536 - 1).reshape(shape)
         expected = ndimage.gaussian_filter(noise, 4, mode="constant", cval=0) * 991
@@ -33,7 +33,7 @@ def test_displacement_is_scipys_gaussian_of_the_noise() -> None:
 
 @pytest.mark.parametrize("shape", [(32, 32, 16), (24, 32, 8), (33, 17, 5)])
 def test_deforming_is_scipys_linear_interpolation_with_mirrored_edges(shape: Shape) -> None:
-    elastic = ElasticDeformation(settings.Elastic(alpha=3000))
+    elastic = ElasticDeformation(settings.ElasticSettings(alpha=3000))
     image = np.random.default_rng(0).random(shape, np.float32)
     moved = elastic.displacement(torch.tensor([3]), shape)[0].numpy()
     x, y, z = np.meshgrid(*map(np.arange, shape), indexing="ij")
@@ -58,7 +58,7 @@ def test_smaller_patches_move_by_the_same_share_of_their_side() -> None:
 
 def test_without_a_reference_side_alpha_and_sigma_hold_as_they_stand() -> None:
     seeds = torch.arange(2)
-    fixed = ElasticDeformation(settings.Elastic(reference_side=None))
+    fixed = ElasticDeformation(settings.ElasticSettings(reference_side=None))
     assert torch.equal(fixed.displacement(seeds, PAPER), ELASTIC.displacement(seeds, PAPER))
     assert float(fixed.displacement(seeds, (16, 16, 8)).std()) < float(fixed.displacement(seeds, PAPER).std())
 

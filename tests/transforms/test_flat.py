@@ -21,7 +21,7 @@ from sg_bench.transforms.shuffle import LocalShuffle
 SMALL, PAPER = (64, 64, 1), (224, 224, 1)
 CUBE = (64, 64, 32)
 both = pytest.mark.parametrize("shape", [SMALL, PAPER], ids=["64", "224"])
-ELASTIC = ElasticDeformation(settings.Elastic())
+ELASTIC = ElasticDeformation(settings.ElasticSettings())
 
 
 def generators(count: int) -> list[np.random.Generator]:
@@ -81,7 +81,7 @@ def test_boxes_of_films_reach_through_them_and_have_the_shares_of_the_settings(s
         (InPainting, settings.TEN_TO_TWENTY_VOXELS, 10 * side // 64, 20 * side // 64),
         (OutPainting, settings.THREE_TO_FOUR_SEVENTHS, side - 4 * side // 7, side - 3 * side // 7),
     ):
-        painting = kind(settings.Painting(sides=sides))
+        painting = kind(settings.PaintingSettings(sides=sides))
         drawn = [painting.sample(rng, shape) for rng in generators(400)]
         lengths = np.stack([params["sides"][0] for params in drawn])
         starts = np.stack([params["starts"][0] for params in drawn])
@@ -94,7 +94,7 @@ def test_boxes_of_films_reach_through_them_and_have_the_shares_of_the_settings(s
 
 @both
 def test_blocks_of_films_are_1_to_a_tenth_of_their_side_and_one_voxel_deep(shape: Shape) -> None:
-    _, sides = LocalShuffle(settings.Shuffle(blocks=3000))._blocks(torch.tensor([5]), shape)
+    _, sides = LocalShuffle(settings.ShuffleSettings(blocks=3000))._blocks(torch.tensor([5]), shape)
     assert sides.amin(1).tolist() == [1, 1, 1]
     assert sides.amax(1).tolist() == [shape[0] // 10, shape[1] // 10, 1]
 
@@ -102,7 +102,7 @@ def test_blocks_of_films_are_1_to_a_tenth_of_their_side_and_one_voxel_deep(shape
 @both
 def test_models_genesis_shuffles_as_large_a_part_of_a_film_as_of_a_cube(shape: Shape) -> None:
     def changed(blocks: int, shape: Shape) -> float:
-        shuffle = LocalShuffle(settings.Shuffle(blocks=blocks))
+        shuffle = LocalShuffle(settings.ShuffleSettings(blocks=blocks))
         found = [shuffle.sources(torch.tensor([seed]), shape) for seed in range(6)]
         return float(np.mean([(source != torch.arange(len(source))).float().mean() for source in found]))
 
@@ -112,7 +112,7 @@ def test_models_genesis_shuffles_as_large_a_part_of_a_film_as_of_a_cube(shape: S
 
 @both
 def test_the_non_linear_map_is_one_map_for_the_whole_film(shape: Shape) -> None:
-    bezier, images = BezierIntensity(settings.Bezier()), films(shape, 2)
+    bezier, images = BezierIntensity(settings.BezierSettings()), films(shape, 2)
     mapped = bezier.apply(images, sample_batch(bezier, generators(2), shape))
     for before, after in zip(images.flatten(1), mapped.flatten(1), strict=True):
         rises = after[before.argsort()].diff()

@@ -24,26 +24,26 @@ from sg_bench.transforms.masking import PatchMask
 def test_patches_are_as_large_as_told_but_halved_until_there_are_eight(
     side: int, shape: Shape, patch: Shape, grid: Shape
 ) -> None:
-    mask = PatchMask(settings.PatchMask(patch=side))
+    mask = PatchMask(settings.PatchMaskSettings(patch=side))
     assert mask.patch(shape) == patch
     assert mask.sample(np.random.default_rng(0), shape)["visible"].shape == grid
 
 
 @pytest.mark.parametrize(("ratio", "blanked"), [(0.6, 154), (0.999, 255), (0.001, 1)])
 def test_the_same_share_is_blanked_in_every_image_never_all_and_never_none(ratio: float, blanked: int) -> None:
-    mask = PatchMask(settings.PatchMask(ratio=ratio))
+    mask = PatchMask(settings.PatchMaskSettings(ratio=ratio))
     for seed in range(5):
         assert (~mask.sample(np.random.default_rng(seed), (64, 64, 32))["visible"]).sum() == blanked
 
 
 def test_every_patch_is_blanked_equally_often() -> None:
-    mask = PatchMask(settings.PatchMask())
+    mask = PatchMask(settings.PatchMaskSettings())
     drawn = [mask.sample(np.random.default_rng((0, seed)), (64, 64, 32))["visible"] for seed in range(1000)]
     np.testing.assert_allclose(1 - np.mean(drawn, axis=0), 154 / 256, atol=0.08)
 
 
 def test_blanked_voxels_are_zero_and_visible_ones_as_they_were() -> None:
-    mask = PatchMask(settings.PatchMask(patch=2, least_patches=2))
+    mask = PatchMask(settings.PatchMaskSettings(patch=2, least_patches=2))
     image = torch.arange(1.0, 17).view(1, 1, 4, 4, 1)
     visible = torch.tensor([[True, False], [False, True]]).view(1, 2, 2, 1)
     blanked = mask.apply(image, {"visible": visible})[0, 0, :, :, 0]

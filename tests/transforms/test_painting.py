@@ -16,7 +16,11 @@ from sg_bench.transforms.base import Transform, sample_batch
 from sg_bench.transforms.painting import InPainting, OutPainting
 
 PAPER = (64, 64, 32)
-MODELS, KERAS, PYTORCH = settings.ModelsGenesis(), settings.SemanticGenesisKeras(), settings.SemanticGenesisPyTorch()
+MODELS, KERAS, PYTORCH = (
+    settings.ModelsGenesisSettings(),
+    settings.SemanticGenesisKerasSettings(),
+    settings.SemanticGenesisPyTorchSettings(),
+)
 
 
 def drawn(transform: Transform, count: int, shape: Shape = PAPER) -> dict[str, Tensor]:
@@ -105,7 +109,7 @@ def test_noise_differs_from_voxel_to_voxel_and_a_constant_only_from_image_to_ima
     seed=st.integers(0, 2**32),
 )
 def test_boxes_fit_every_image_with_as_much_border_as_there_is_room(
-    shape: Shape, config: settings.Painting, keep: bool, seed: int
+    shape: Shape, config: settings.PaintingSettings, keep: bool, seed: int
 ) -> None:
     params = (OutPainting if keep else InPainting)(config).sample(np.random.default_rng(seed), shape)
     for start, side in zip(params["starts"], params["sides"], strict=True):
@@ -117,8 +121,8 @@ def test_boxes_fit_every_image_with_as_much_border_as_there_is_room(
 
 def test_settings_that_contradict_themselves_are_refused() -> None:
     with pytest.raises(ValueError, match="low <= high <= 1"):
-        settings.Sides(plane=("1/3", "1/6"), depth=("1/6", "1/3"))
+        settings.BoxSides(plane=("1/3", "1/6"), depth=("1/6", "1/3"))
     with pytest.raises(ValueError, match="least is 3 and most is 2"):
-        settings.Painting(sides=settings.SIXTH_TO_THIRD, least=3, most=2)
+        settings.PaintingSettings(sides=settings.SIXTH_TO_THIRD, least=3, most=2)
     with pytest.raises(ValueError, match="pattern"):
-        settings.Sides(plane=("0.1", "1/6"), depth=("1/6", "1/3"))
+        settings.BoxSides(plane=("0.1", "1/6"), depth=("1/6", "1/3"))

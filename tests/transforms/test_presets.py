@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sg_bench.errors import UsageError
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import part_of, sample_batch
+from sg_bench.transforms.base import remove_prefix, sample_batch
 from sg_bench.transforms.compose import Corruption
 from sg_bench.transforms.flip import Flip
 from sg_bench.transforms.presets import preset
@@ -30,7 +30,7 @@ def ramps(count: int) -> Tensor:
 
 
 def test_models_genesis_applies_each_part_with_its_own_chance() -> None:
-    params = part_of(drawn(preset("models_genesis"), 4000), "corruption")
+    params = remove_prefix(drawn(preset("models_genesis"), 4000), "corruption")
     shares = {name: float(params[f"{name}.on"].double().mean()) for name in ("shuffle", "bezier", "painting")}
     assert shares == pytest.approx({"shuffle": 0.5, "bezier": 0.9, "painting": 0.9}, abs=0.025)
     assert float((params["painting.choice"] == 0).double().mean()) == pytest.approx(0.2, abs=0.025)
@@ -60,7 +60,7 @@ def test_flips_mirror_x_and_y_of_input_and_target_and_never_z() -> None:
 
 
 def test_flips_happen_as_often_as_up_to_three_draws_make_them() -> None:
-    params = sample_batch(Flip(settings.Flip()), np.random.default_rng(0).spawn(5000), SMALL)
+    params = sample_batch(Flip(settings.FlipSettings()), np.random.default_rng(0).spawn(5000), SMALL)
     odd = {1: 1 / 3, 2: 4 / 9, 3: 13 / 27}  # chance of an odd number of hits on one axis out of three
     expected = sum(odd[draws] * chance for draws, chance in ((1, 0.4 * 0.6), (2, 0.16 * 0.6), (3, 0.064)))
     assert params["flipped"].double().mean(0).tolist() == pytest.approx([expected] * 2, abs=0.02)
@@ -89,28 +89,30 @@ def test_a_small_patch_needs_no_settings_of_its_own(name: str) -> None:
 
 
 def test_overriding_one_setting_of_a_part_keeps_the_presets_others() -> None:
-    config = settings.SemanticGenesisKeras.model_validate(
+    config = settings.SemanticGenesisKerasSettings.model_validate(
         {
             "shuffle": {"side_divisor": 4},
             "in_painting": {"border": 1},
             "out_painting": {"sides": {"depth": ["0/1", "1/4"]}},
         }
     )
-    assert config.shuffle == settings.Shuffle(blocks=5, side_divisor=4)
+    assert config.shuffle == settings.ShuffleSettings(blocks=5, side_divisor=4)
     assert config.in_painting.fill == "constant"
     assert config.out_painting.sides.plane == settings.TEN_TO_TWENTY_VOXELS.plane
-    assert settings.SemanticGenesisKeras.model_validate_json(config.model_dump_json()) == config
+    assert settings.SemanticGenesisKerasSettings.model_validate_json(config.model_dump_json()) == config
 
 
 def test_unknown_names_and_settings_say_what_is_known() -> None:
     with pytest.raises(UsageError, match="Did you mean 'models_genesis'"):
         preset("model_genesis")
     with pytest.raises(UsageError, match="SemanticGenesisKeras"):
-        preset("semantic_genesis_keras", settings.ModelsGenesis())
+        preset("semantic_genesis_keras", settings.ModelsGenesisSettings())
     with pytest.raises(ValidationError, match="shufle"):
         preset("models_genesis", {"shufle": {}})
 
 
 def test_settings_need_no_torch() -> None:
-    program = "import sys; sys.modules['torch'] = None; import sg_bench.transforms.settings as s; s.ModelsGenesis()"
+    program = (
+        "import sys; sys.modules['torch'] = None; from sg_bench.transforms.settings import *; ModelsGenesisSettings()"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

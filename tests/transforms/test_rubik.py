@@ -11,7 +11,7 @@ from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.rubik import RubiksCube, joined, permutations, taken_apart
 
-CUBE = RubiksCube(settings.RubiksCube())
+CUBE = RubiksCube(settings.RubiksCubeSettings())
 SHAPE = (16, 16, 16)
 
 

@@ -26,7 +26,7 @@ def displaced(transform: LocalShuffle, seed: int, shape: Shape) -> torch.Tensor:
 
 @pytest.mark.parametrize(("blocks", "share"), [(5, 0.00086), (10_000, 0.784)])
 def test_official_numbers_of_blocks_change_the_measured_share_of_a_cube(blocks: int, share: float) -> None:
-    transform = LocalShuffle(settings.Shuffle(blocks=blocks))
+    transform = LocalShuffle(settings.ShuffleSettings(blocks=blocks))
     repeats = 400 if blocks == 5 else 6
     changed = [displaced(transform, seed, PAPER).any(0).double().mean() for seed in range(repeats)]
     assert float(torch.stack(changed).mean()) == pytest.approx(share, rel=0.1 if blocks == 5 else 0.01)
@@ -34,7 +34,7 @@ def test_official_numbers_of_blocks_change_the_measured_share_of_a_cube(blocks: 
 
 @pytest.mark.parametrize(("blocks", "share"), [(5, 0.0010), (10_000, 0.82)])
 def test_official_numbers_of_blocks_cover_the_share_that_the_protocol_states(blocks: int, share: float) -> None:
-    transform = LocalShuffle(settings.Shuffle(blocks=blocks))
+    transform = LocalShuffle(settings.ShuffleSettings(blocks=blocks))
     covered = []
     for seed in range(400 if blocks == 5 else 4):
         starts, sides = transform._blocks(torch.tensor([seed]), PAPER)
@@ -46,7 +46,7 @@ def test_official_numbers_of_blocks_cover_the_share_that_the_protocol_states(blo
 
 
 def test_official_blocks_have_sides_of_1_to_6_1_to_6_and_1_to_3_and_lie_anywhere() -> None:
-    starts, sides = LocalShuffle(settings.Shuffle())._blocks(torch.tensor([1]), PAPER)
+    starts, sides = LocalShuffle(settings.ShuffleSettings())._blocks(torch.tensor([1]), PAPER)
     assert [torch.bincount(side)[1:].tolist() for side in sides] == [
         pytest.approx([10_000 / 6] * 6, rel=0.1),
         pytest.approx([10_000 / 6] * 6, rel=0.1),
@@ -65,7 +65,7 @@ def test_official_blocks_have_sides_of_1_to_6_1_to_6_and_1_to_3_and_lie_anywhere
     seed=st.integers(0, 2**63 - 1),
 )
 def test_values_come_from_within_a_block(shape: Shape, blocks: int, divisor: int, seed: int) -> None:
-    far = displaced(LocalShuffle(settings.Shuffle(blocks=blocks, side_divisor=divisor)), seed, shape).amax(1)
+    far = displaced(LocalShuffle(settings.ShuffleSettings(blocks=blocks, side_divisor=divisor)), seed, shape).amax(1)
     longest = [min(side, max(side // divisor, 2)) for side in shape]
     assert all(int(moved) < side for moved, side in zip(far, longest, strict=True))
 
@@ -73,12 +73,14 @@ def test_values_come_from_within_a_block(shape: Shape, blocks: int, divisor: int
 @examples(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**63 - 1))
 def test_a_single_block_is_a_permutation(seed: int) -> None:
-    sources = LocalShuffle(settings.Shuffle(blocks=1, side_divisor=2)).sources(torch.tensor([seed]), (12, 10, 6))
+    sources = LocalShuffle(settings.ShuffleSettings(blocks=1, side_divisor=2)).sources(
+        torch.tensor([seed]), (12, 10, 6)
+    )
     assert sorted(sources.tolist()) == list(range(720))
 
 
 def test_every_permutation_of_a_block_is_equally_likely() -> None:
-    transform = LocalShuffle(settings.Shuffle(blocks=1, side_divisor=1, side_floor=1))
+    transform = LocalShuffle(settings.ShuffleSettings(blocks=1, side_divisor=1, side_floor=1))
     seen: dict[tuple[int, ...], int] = {}
     for seed in range(4000):
         sides = transform._blocks(torch.tensor([seed]), (3, 1, 1))[1]
@@ -90,7 +92,7 @@ def test_every_permutation_of_a_block_is_equally_likely() -> None:
 
 
 def test_later_blocks_overwrite_and_all_read_the_original() -> None:
-    transform, shape = LocalShuffle(settings.Shuffle(blocks=200, side_divisor=3)), (18, 15, 9)
+    transform, shape = LocalShuffle(settings.ShuffleSettings(blocks=200, side_divisor=3)), (18, 15, 9)
     starts, sides = transform._blocks(torch.tensor([4]), shape)
     source = transform.sources(torch.tensor([4]), shape).view(shape)
     flat = torch.arange(math.prod(shape)).view(shape)
@@ -105,5 +107,5 @@ def test_later_blocks_overwrite_and_all_read_the_original() -> None:
 
 
 def test_small_patches_are_not_left_alone() -> None:
-    changed = displaced(LocalShuffle(settings.Shuffle()), 0, (16, 16, 8)).any(0).double().mean()
+    changed = displaced(LocalShuffle(settings.ShuffleSettings()), 0, (16, 16, 8)).any(0).double().mean()
     assert float(changed) > 0.5

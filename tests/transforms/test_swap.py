@@ -20,14 +20,14 @@ def generators(count: int) -> list[np.random.Generator]:
 
 
 def test_a_swap_swaps() -> None:
-    swap = PatchSwap(settings.PatchSwap(swaps=1, patch=(2, 1, 1)))
+    swap = PatchSwap(settings.PatchSwapSettings(swaps=1, patch=(2, 1, 1)))
     image = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]).view(1, 1, 4, 3, 1)
     swapped = swap.apply(image, {"starts": torch.tensor([[[[0, 0, 0], [2, 1, 0]]]])})
     assert swapped[0, 0, :, :, 0].tolist() == [[8, 2, 3], [11, 5, 6], [7, 1, 9], [10, 4, 12]]
 
 
 def test_a_later_swap_moves_an_earlier_one_on() -> None:
-    swap = PatchSwap(settings.PatchSwap(swaps=2, patch=(1, 1, 1)))
+    swap = PatchSwap(settings.PatchSwapSettings(swaps=2, patch=(1, 1, 1)))
     starts = torch.tensor([[[[0, 0, 0], [1, 0, 0]], [[1, 0, 0], [2, 0, 0]]]])
     assert swap.apply(torch.tensor([1.0, 2, 3]).view(1, 1, 3, 1, 1), {"starts": starts}).flatten().tolist() == [2, 3, 1]
 
@@ -35,7 +35,7 @@ def test_a_later_swap_moves_an_earlier_one_on() -> None:
 @examples(max_examples=60, deadline=None)
 @given(shape=shapes, seed=st.integers(0, 2**32))
 def test_the_patches_of_a_pair_lie_apart_and_inside_the_image_whatever_its_size(shape: Shape, seed: int) -> None:
-    swap = PatchSwap(settings.PatchSwap())
+    swap = PatchSwap(settings.PatchSwapSettings())
     starts, patch = swap.sample(np.random.default_rng(seed), shape)["starts"], swap.patch(shape)
     assert (starts >= 0).all()
     assert (starts + patch <= shape).all()
@@ -46,7 +46,7 @@ def test_the_patches_of_a_pair_lie_apart_and_inside_the_image_whatever_its_size(
 @examples(max_examples=30, deadline=None)
 @given(shape=shapes, seed=st.integers(0, 2**32))
 def test_swapping_loses_and_invents_no_voxel(shape: Shape, seed: int) -> None:
-    swap = PatchSwap(settings.PatchSwap())
+    swap = PatchSwap(settings.PatchSwapSettings())
     image = torch.arange(float(np.prod(shape))).view(1, 1, *shape)
     swapped = swap.apply(image, sample_batch(swap, [np.random.default_rng(seed)], shape))
     assert swapped.flatten().sort().values.tolist() == image.flatten().tolist()
@@ -58,14 +58,14 @@ def test_swapping_loses_and_invents_no_voxel(shape: Shape, seed: int) -> None:
 def test_ten_swaps_move_the_share_of_the_image_that_twenty_patches_fill(
     shape: Shape, patch: Shape, share: float
 ) -> None:
-    swap = PatchSwap(settings.PatchSwap(patch=patch))
+    swap = PatchSwap(settings.PatchSwapSettings(patch=patch))
     image = torch.arange(float(np.prod(shape))).view(1, 1, *shape).expand(8, -1, -1, -1, -1)
     moved = swap.apply(image, sample_batch(swap, generators(8), shape)) != image
     assert float(moved.double().mean()) == pytest.approx(share, abs=0.003)
 
 
 def test_places_are_uniform_but_for_the_overlap() -> None:
-    swap = PatchSwap(settings.PatchSwap(swaps=4000, patch=(1, 1, 1)))
+    swap = PatchSwap(settings.PatchSwapSettings(swaps=4000, patch=(1, 1, 1)))
     first, second = swap.sample(np.random.default_rng(0), (4, 1, 1))["starts"][:, :, 0].T
     counts = np.bincount(4 * first + second, minlength=16).reshape(4, 4)
     assert np.diag(counts).tolist() == [0] * 4

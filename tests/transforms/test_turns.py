@@ -12,8 +12,8 @@ from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
 from sg_bench.transforms.turns import QuarterTurns
 
-IN_PLANE = QuarterTurns(settings.QuarterTurns())
-ALL = QuarterTurns(settings.QuarterTurns(axes="all"))
+IN_PLANE = QuarterTurns(settings.QuarterTurnsSettings())
+ALL = QuarterTurns(settings.QuarterTurnsSettings(axes="all"))
 
 
 def test_the_four_turns_of_a_plane_are_these() -> None:
@@ -56,5 +56,5 @@ def test_turning_leaves_the_images_alone_and_replays_bit_for_bit() -> None:
 )
 def test_a_turn_that_would_change_the_shape_is_refused(axes: Literal["z", "all"], shape: Shape, wanted: str) -> None:
     with pytest.raises(MethodError, match=wanted) as caught:
-        QuarterTurns(settings.QuarterTurns(axes=axes)).sample(np.random.default_rng(0), shape)
+        QuarterTurns(settings.QuarterTurnsSettings(axes=axes)).sample(np.random.default_rng(0), shape)
     assert "cube" in caught.value.hint
