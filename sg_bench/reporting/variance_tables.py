@@ -79,7 +79,7 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
     ]
     legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
     notes = () if sheets else ("Nothing is measured yet.",)
-    return Document("variance", "VarianceComponents of variance", sheets, csv_text([header, *lines]), notes, legend)
+    return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
 
 
 def _headlines(table: Table) -> list[int]:
