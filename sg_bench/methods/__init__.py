@@ -13,12 +13,13 @@ if TYPE_CHECKING:
         Losses,
         Method,
         Patterns,
+        PretrainingSampling,
         ReadWeights,
         Restoration,
-        Sampling,
         WholeVolumes,
     )
     from sg_bench.methods.configs import CropsConfig, MethodConfig
+    from sg_bench.transforms.base import Params
 
 __all__ = [
     "Batch",
@@ -27,10 +28,11 @@ __all__ = [
     "Losses",
     "Method",
     "MethodConfig",
+    "Params",
     "Patterns",
+    "PretrainingSampling",
     "ReadWeights",
     "Restoration",
-    "Sampling",
     "WholeVolumes",
 ]
 
@@ -43,10 +45,11 @@ __getattr__, __dir__ = lazy_exports(
                 "Crops",
                 "Losses",
                 "Method",
+                "Params",
                 "Patterns",
+                "PretrainingSampling",
                 "ReadWeights",
                 "Restoration",
-                "Sampling",
                 "WholeVolumes",
             ),
             "base",

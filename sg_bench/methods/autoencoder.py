@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sg_bench.methods.base import Batch, Restoration, Sampling, WholeVolumes
+from sg_bench.methods.base import Batch, PretrainingSampling, Restoration, WholeVolumes
 from sg_bench.methods.configs import AutoencoderConfig
 from sg_bench.networks.backbone import Backbone, global_average
 from sg_bench.networks.build import encoder, unet
@@ -28,7 +28,7 @@ class Autoencoder(Restoration):
         """Return the papers' U-Net, with or without skip connections."""
         return unet(self.config.dimension, self.config.width, skips=self.config.skips)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return whole volumes on one grid."""
         return WholeVolumes(self.config.shape)
 

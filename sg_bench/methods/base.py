@@ -18,8 +18,8 @@ from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import unet
 from sg_bench.networks.weights import StateDict, split_state
+from sg_bench.transforms.base import Params
 
-Params = dict[str, np.ndarray[Any, Any]]
 ReadWeights = Callable[[str, str], StateDict]
 """Returns the tensors of published weights, given their name in the catalogue and the SHA-256 of their file."""
 
@@ -47,7 +47,7 @@ class Patterns:
     """Deal the pseudo-labels out at random among the training cubes: a control that has nothing to discover."""
 
 
-Sampling = Crops | WholeVolumes | Patterns
+PretrainingSampling = Crops | WholeVolumes | Patterns
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Method(ABC):
         return ""
 
     @abstractmethod
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return what the method pretrains on."""
 
     def stages(self) -> list[Stage]:

@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from sg_bench.config import Shape
-from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
+from sg_bench.methods.base import Batch, Crops, PretrainingSampling, Restoration
 from sg_bench.methods.configs import InpaintingConfig
+from sg_bench.transforms.base import Params
 from sg_bench.transforms.painting import InPainting
 
 
@@ -24,7 +25,7 @@ class Inpainting(Restoration):
         super().__init__(config, classes)
         self.painting = InPainting(config.in_painting)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 

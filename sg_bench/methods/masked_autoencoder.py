@@ -26,11 +26,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.pooling import _MaxPoolNd
 
 from sg_bench.config import Shape, Stage
-from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
+from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import MaskedAutoencoderConfig
 from sg_bench.networks.backbone import UNet
 from sg_bench.networks.build import unet
-from sg_bench.transforms.base import spatial_shape
+from sg_bench.transforms.base import Params, spatial_shape
 from sg_bench.transforms.masking import PatchMask
 
 EPSILON = 1e-6
@@ -83,7 +83,7 @@ class MaskedAutoencoder(Method):
         """Return the papers' U-Net with the vectors that stand for what is blanked."""
         return MaskedUNet(unet(self.config.dimension, self.config.width), self.masking)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 

@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from sg_bench.config import Shape
-from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
+from sg_bench.methods.base import Batch, Crops, PretrainingSampling, Restoration
 from sg_bench.methods.configs import ModelsGenesisConfig
+from sg_bench.transforms.base import Params
 from sg_bench.transforms.presets import preset
 
 
@@ -23,7 +24,7 @@ class ModelsGenesis(Restoration):
         super().__init__(config, classes)
         self.corruption = preset("models_genesis", config.transforms)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sg_bench.config import Stage
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, ReadWeights, Sampling
+from sg_bench.methods.base import Batch, Losses, Method, PretrainingSampling, ReadWeights
 from sg_bench.methods.published_config import PublishedConfig
 from sg_bench.networks.published.fitting import load_published, network_of
 from sg_bench.networks.weights import StateDict, split_state
@@ -39,7 +39,7 @@ class Published(Method):
         encoder, decoder = split_state(network.state_dict())
         return encoder, decoder if self.config.decoder else {}
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Refuse: nothing is pretrained."""
         raise MethodError(f"{self.config.weights} is read from a file, so it samples nothing")
 

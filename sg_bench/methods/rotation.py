@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage
-from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
+from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import RotationConfig
 from sg_bench.networks.build import encoder
 from sg_bench.networks.heads import Classifier
+from sg_bench.transforms.base import Params
 from sg_bench.transforms.turns import QuarterTurns
 
 
@@ -31,7 +32,7 @@ class Rotation(Method):
         """Return the papers' encoder and a linear layer that tells the turns apart."""
         return Classifier(encoder(self.config.dimension, self.config.width), self.turns.ways, hidden=False)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 

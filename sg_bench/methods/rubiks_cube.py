@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage
-from sg_bench.methods.base import Batch, Crops, Losses, Method, Params, Sampling
+from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import RubiksCubeConfig
 from sg_bench.networks.backbone import Backbone, global_average
 from sg_bench.networks.build import encoder
+from sg_bench.transforms.base import Params
 from sg_bench.transforms.rubik import PIECES, RubiksCube, taken_apart
 
 
@@ -60,7 +61,7 @@ class RubiksCubeMethod(Method):
         """Return the papers' encoder with the heads."""
         return RubiksNetwork(encoder(self.config.dimension, self.config.width), self.config.cube.permutations)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 

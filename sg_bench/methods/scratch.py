@@ -9,13 +9,13 @@ from torch import Tensor
 
 from sg_bench.config import Stage
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Restoration, Sampling
+from sg_bench.methods.base import Batch, PretrainingSampling, Restoration
 
 
 class Scratch(Restoration):
     """The papers' U-Net as it is drawn (protocol C.10)."""
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Refuse: nothing is pretrained."""
         raise MethodError("scratch does not pretrain, so it samples nothing")
 

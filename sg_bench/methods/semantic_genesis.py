@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage
-from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, Sampling
+from sg_bench.methods.base import Batch, Losses, Method, Patterns, PretrainingSampling
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.build import ynet
+from sg_bench.transforms.base import Params
 from sg_bench.transforms.presets import preset
 
 
@@ -30,7 +31,7 @@ class SemanticGenesis(Method):
         """Return the U-Net with a pattern head at its bottleneck."""
         return ynet(self.config.dimension, self.config.width, self.classes)
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return the self-discovered patterns."""
         return Patterns(permuted=self.config.semantics.labels == "random")
 

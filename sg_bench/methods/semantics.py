@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage, Training
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Params, Patterns, ReadWeights, Sampling
+from sg_bench.methods.base import Batch, Losses, Method, Patterns, PretrainingSampling, ReadWeights
 from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
 from sg_bench.networks.weights import StateDict
+from sg_bench.transforms.base import Params
 
 WARM_UP = "warm-up"
 
@@ -87,7 +88,7 @@ class WithSemantics(Method):
         """Return the method's own backbone."""
         return self.base.backbone(_own(network))
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return the self-discovered patterns."""
         return Patterns(permuted=self.config.semantics.labels == "random")
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-def glorot_(network: Network, generator: torch.Generator) -> Network:
+def glorot_(network: _Network, generator: torch.Generator) -> _Network:
     """Overwrite every convolution, linear layer and batch norm of `network`, and return it.
 
     Weights are uniform in +-sqrt(6 / (fan_in + fan_out)), biases zero; batch norm scales by one, shifts by zero and

@@ -8,12 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-Subject = TypeVar("Subject", Tensor, nn.Module)
+_T = TypeVar("_T", Tensor, nn.Module)
 
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def channels_last(subject: Subject) -> Subject:
+def channels_last(subject: _T) -> _T:
     """Return `subject` with channels last: a tensor of four or five axes, or all those of a network, in place.
 
     A network's parameters stay the same objects, so an optimiser that holds them need not know. Tensors of other

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sg_bench.errors import MethodError
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 class _CrossRank(_BatchNorm):
@@ -73,7 +73,7 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def convert(network: Network) -> Network:
+def convert(network: _Network) -> _Network:
     """Swap every ordinary 2D or 3D batch norm inside `network` for its cross-rank twin, in place, and return it.
 
     Only the class of a module changes: its parameters, buffers and hooks are the same objects as before, so an

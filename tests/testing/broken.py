@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.config import CropRule, Shape, Stage
-from sg_bench.methods.base import Batch, Crops, Losses, Params, Restoration, Sampling
+from sg_bench.methods import Batch, Crops, Losses, Params, PretrainingSampling, Restoration
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.networks.weights import StateDict
 from sg_bench.transforms.base import spatial_shape
@@ -17,7 +17,7 @@ from sg_bench.transforms.noise import draw_seed, uniform
 class Sound(Restoration):
     """Breaks nothing: what the others are made of."""
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         return Crops(self.config.crops, self.config.per_volume)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
@@ -107,7 +107,7 @@ class RemembersItsSteps(Sound):
 class FailsAtWork(Sound):
     """Is asked what it samples only where it is pretrained in earnest."""
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         raise RuntimeError("nothing has been prepared")
 
 

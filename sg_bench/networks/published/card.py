@@ -14,7 +14,6 @@ from sg_bench.config import key_of
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.registry import SOURCES
 
-Recipe = Mapping[str, Any]
 INPUTS = {
     2: "(B, 1, X, Y, 1): grey values in [0, 1], columns before rows; X and Y multiples of 32",
     3: "(B, 1, X, Y, Z): grey values in [0, 1], axes to the right, to the front and upwards; sides multiples of 8",
@@ -22,7 +21,7 @@ INPUTS = {
 
 
 def card(
-    recipe: Recipe,
+    recipe: Mapping[str, Any],
     key: str,
     record: Mapping[str, Any],
     state: Mapping[str, Tensor],
@@ -59,7 +58,7 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def snippet(recipe: Recipe, state: Mapping[str, Tensor], form: str, file: str) -> str:
+def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], form: str, file: str) -> str:
     """Return the Python lines that load the file, run beside it."""
     if form == "monai" and _dimension(recipe) == 2:
         return _monai(recipe, file)
@@ -78,7 +77,7 @@ def snippet(recipe: Recipe, state: Mapping[str, Tensor], form: str, file: str) -
     return "\n".join([*sorted(imports, reverse=True), "", f"network = {network}", load])
 
 
-def _monai(recipe: Recipe, file: str) -> str:
+def _monai(recipe: Mapping[str, Any], file: str) -> str:
     first = 2 * recipe["config"]["width"]
     return "\n".join(
         [
@@ -94,7 +93,7 @@ def _monai(recipe: Recipe, file: str) -> str:
     )
 
 
-def _network(recipe: Recipe, *, decoder: bool) -> tuple[str, str]:
+def _network(recipe: Mapping[str, Any], *, decoder: bool) -> tuple[str, str]:
     """Return the module and the call that make the network of these tensors."""
     architecture, width = _architecture(recipe), recipe["config"]["width"]
     if architecture.startswith("medicalnet"):
@@ -103,15 +102,15 @@ def _network(recipe: Recipe, *, decoder: bool) -> tuple[str, str]:
     return f"sg_bench.networks.{'unet' if architecture == 'unet3d' else 'resnet'}", kind
 
 
-def _architecture(recipe: Recipe) -> str:
+def _architecture(recipe: Mapping[str, Any]) -> str:
     return str(recipe["config"].get("architecture") or ("resnet18" if _dimension(recipe) == 2 else "unet3d"))
 
 
-def _dimension(recipe: Recipe) -> int:
+def _dimension(recipe: Mapping[str, Any]) -> int:
     return int(recipe["config"].get("dimension", 3))
 
 
-def _data(recipe: Recipe) -> str:
+def _data(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
         entry = CATALOGUE[config["weights"]]
@@ -126,7 +125,7 @@ def _data(recipe: Recipe) -> str:
     )
 
 
-def _contamination(recipe: Recipe) -> str:
+def _contamination(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
         held = ", ".join(f"`{source}`" for source in config["seen"]["sources"])
@@ -139,7 +138,7 @@ def _contamination(recipe: Recipe) -> str:
     return f"Do not test on images of `{source}` that it was trained on, nor on other images of their patients."
 
 
-def _licence(recipe: Recipe) -> str:
+def _licence(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
         return f"{CATALOGUE[config['weights']].licence}. The export changes nothing about that."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sg_bench.config import Shape
-from sg_bench.methods.base import Batch, Crops, Params, Restoration, Sampling
+from sg_bench.methods import Batch, Crops, Params, PretrainingSampling, Restoration
 from sg_bench.transforms.base import spatial
 from sg_bench.transforms.noise import draw_seed, uniform
 from sg_bench_denoising.config import DenoisingConfig
@@ -25,7 +25,7 @@ class Denoising(Restoration):
 
     config: DenoisingConfig
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 
