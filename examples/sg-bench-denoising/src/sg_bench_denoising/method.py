@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.methods import Batch, Crops, Params, PretrainingSampling, Restoration
-from sg_bench.transforms.base import spatial
+from sg_bench.transforms.base import spatial_shape
 from sg_bench.transforms.noise import draw_seed, uniform
 from sg_bench_denoising.config import DenoisingConfig
 
@@ -42,7 +42,7 @@ class Denoising(Restoration):
         """Return the noisy images and their clean originals."""
         params = {name: value.to(images.device) for name, value in params.items()}
         deviation, gain = (params[name].to(images.dtype).view(-1, 1, 1, 1, 1) for name in ("deviation", "gain"))
-        noise = normal(params["radius"], params["angle"], spatial(images))
+        noise = normal(params["radius"], params["angle"], spatial_shape(images))
         noisy = images + (deviation.square() + gain * images).sqrt() * noise
         return Batch(noisy.clamp(0, 1), images, labels)
 
