@@ -17,7 +17,7 @@ from sg_bench import resources
 from sg_bench.config import Border, Fraction, Model, Positive, Preparation, Shape, SpatialDims, Split, Training, merged
 from sg_bench.errors import UsageError, did_you_mean
 
-Kind = Literal["classification", "segmentation"]
+TaskKind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)
 DERIVED = frozenset({"folder", "variant"})
 """Fields that reading fills in; no file may say them."""
@@ -128,7 +128,7 @@ class Task(Model):
     version: Positive = 1
     """Changes whenever a result would."""
     title: str
-    kind: Kind
+    kind: TaskKind
     dimension: SpatialDims = 3
     """Of the network: 2 for films, and for volumes slice by slice."""
     data: DataChoice

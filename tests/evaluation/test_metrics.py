@@ -7,37 +7,49 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sg_bench.errors import DataError, MethodError
 from sg_bench.evaluation import metrics
-from sg_bench.evaluation.checking import Array, check_two_classes
+from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.metrics import METRICS, Overlap, score
 
 TRUTH = np.array([[[1, 1], [1, 0]], [[0, 0], [0, 0]]])
 PREDICTION = np.array([[[0.97, 0.72], [0.30, 0.62]], [[0.10, 0.00], [0.20, 0.50]]])
 """At p > 0.5: two hits, one false alarm, one miss, four rejections."""
 EMPTY = np.zeros((2, 2, 2))
+Array = NDArray[Any]
+
+
+def of_cases(name: str, predictions: Sequence[Array], truths: Sequence[Array]) -> float:
+    """Return a segmentation metric of several cases."""
+    of_overlaps = METRICS[name].of_overlaps
+    if of_overlaps is None:
+        return metrics.mean_iou_keras(predictions, truths)
+    return of_overlaps([metrics.overlap(*case) for case in zip(predictions, truths, strict=True)])
 
 
 def test_pooled_overlap_of_a_small_case_by_hand() -> None:
     assert metrics.overlap(PREDICTION, TRUTH) == Overlap(both=2, predicted=3, true=3)
-    assert metrics.iou_bin([PREDICTION], [TRUTH]) == pytest.approx(2 / 4)
-    assert metrics.dice_bin([PREDICTION], [TRUTH]) == pytest.approx(4 / 6)
+    assert of_cases("iou_bin", [PREDICTION], [TRUTH]) == pytest.approx(2 / 4)
+    assert of_cases("dice_bin", [PREDICTION], [TRUTH]) == pytest.approx(4 / 6)
 
 
 def test_pooling_over_voxels_differs_from_averaging_over_cases() -> None:
     truths, predictions = [TRUTH, np.ones((1, 3))], [PREDICTION, np.ones((1, 3))]
-    assert metrics.iou_bin(predictions, truths) == pytest.approx(5 / 7)
-    assert metrics.iou_case(predictions, truths) == pytest.approx((1 / 2 + 1) / 2)
-    assert metrics.dice_bin(predictions, truths) == pytest.approx(10 / 12)
-    assert metrics.dice_case(predictions, truths) == pytest.approx((2 / 3 + 1) / 2)
+    assert of_cases("iou_bin", predictions, truths) == pytest.approx(5 / 7)
+    assert of_cases("iou_case", predictions, truths) == pytest.approx((1 / 2 + 1) / 2)
+    assert of_cases("dice_bin", predictions, truths) == pytest.approx(10 / 12)
+    assert of_cases("dice_case", predictions, truths) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_keras_mean_iou_of_a_small_case_by_hand() -> None:
@@ -63,18 +75,17 @@ def test_keras_mean_iou_pools_voxels_of_cases_of_any_shape() -> None:
 
 
 def test_nothing_predicted_and_nothing_there() -> None:
-    assert math.isnan(metrics.iou_bin([EMPTY], [EMPTY]))
-    assert math.isnan(metrics.dice_bin([EMPTY], [EMPTY]))
-    assert metrics.iou_case([EMPTY], [EMPTY]) == metrics.dice_case([EMPTY], [EMPTY]) == 1
-    assert math.isnan(metrics.dice_positive([EMPTY], [EMPTY]))
+    assert math.isnan(of_cases("iou_bin", [EMPTY], [EMPTY]))
+    assert math.isnan(of_cases("dice_bin", [EMPTY], [EMPTY]))
+    assert of_cases("iou_case", [EMPTY], [EMPTY]) == of_cases("dice_case", [EMPTY], [EMPTY]) == 1
+    assert math.isnan(of_cases("dice_positive", [EMPTY], [EMPTY]))
     assert metrics.mean_iou_keras([EMPTY], [EMPTY]) == 1
-    assert metrics.empty_cases([EMPTY, PREDICTION, EMPTY], [EMPTY, TRUTH, TRUTH]) == 1
 
 
 def test_predicting_nothing_looks_good_on_mostly_negative_cases_but_not_on_the_positive_ones() -> None:
     truths, predictions = [EMPTY, EMPTY, EMPTY, TRUTH], [EMPTY] * 4
-    assert metrics.dice_case(predictions, truths) == pytest.approx(0.75)
-    assert metrics.dice_positive(predictions, truths) == 0
+    assert of_cases("dice_case", predictions, truths) == pytest.approx(0.75)
+    assert of_cases("dice_positive", predictions, truths) == 0
 
 
 def test_thresholds_are_strict_and_compared_in_float32() -> None:
@@ -99,7 +110,9 @@ def test_stored_float16_predictions_score_the_same_every_time() -> None:
     truth = stored > 0.4
     for metric in METRICS.values():
         if metric.kind == "segmentation":
-            assert metric.compute([stored], [truth]) == metric.compute([stored.astype(np.float64)], [truth])
+            assert of_cases(metric.name, [stored], [truth]) == of_cases(
+                metric.name, [stored.astype(np.float64)], [truth]
+            )
 
 
 def small_object() -> tuple[Array, Array]:
@@ -111,8 +124,8 @@ def small_object() -> tuple[Array, Array]:
 
 def test_on_a_small_object_the_published_iou_lies_above_the_dice() -> None:
     prediction, truth = small_object()
-    assert metrics.dice_bin([prediction], [truth]) == pytest.approx(0.8, abs=5e-5)
-    assert metrics.iou_bin([prediction], [truth]) == pytest.approx(0.6667, abs=5e-5)
+    assert of_cases("dice_bin", [prediction], [truth]) == pytest.approx(0.8, abs=5e-5)
+    assert of_cases("iou_bin", [prediction], [truth]) == pytest.approx(0.6667, abs=5e-5)
     assert metrics.mean_iou_keras([prediction], [truth]) == pytest.approx(0.8321, abs=5e-5)
 
 
@@ -121,7 +134,7 @@ def test_blurring_lowers_the_published_iou_and_hardly_the_foregrounds(sigma: flo
     prediction, truth = small_object()
     blurred = gaussian_filter(prediction, sigma).clip(0, 1)
     assert 0.72 < metrics.mean_iou_keras([blurred], [truth]) < 0.77
-    assert 0.62 < metrics.iou_bin([blurred], [truth]) < 0.68
+    assert 0.62 < of_cases("iou_bin", [blurred], [truth]) < 0.68
 
 
 def pairs_ranked_right(scores: Array, truths: Array) -> float:
@@ -224,8 +237,8 @@ def test_pooled_metrics_agree_with_scikit_learn(cases: list[tuple[Array, Array]]
     predictions, truths = [p for p, _ in cases], [t for _, t in cases]
     predicted, true = (np.concatenate([x.ravel() for x in part]) for part in ([p > 0.5 for p in predictions], truths))
     if predicted.any() or true.any():
-        assert metrics.iou_bin(predictions, truths) == pytest.approx(jaccard_score(true, predicted))
-        assert metrics.dice_bin(predictions, truths) == pytest.approx(f1_score(true, predicted))
+        assert of_cases("iou_bin", predictions, truths) == pytest.approx(jaccard_score(true, predicted))
+        assert of_cases("dice_bin", predictions, truths) == pytest.approx(f1_score(true, predicted))
 
 
 @given(st.lists(CASE, min_size=1, max_size=4))
@@ -249,7 +262,7 @@ def test_per_case_dice_agrees_with_monai() -> None:
     predictions[5], truths[5] = 0, False
     monai = DiceMetric(include_background=True, reduction="mean", ignore_empty=False)
     monai(*(torch.as_tensor(part)[:, None].float() for part in (predictions > 0.5, truths)))
-    assert metrics.dice_case(list(predictions), list(truths)) == pytest.approx(np.asarray(monai.aggregate()).item())
+    assert of_cases("dice_case", list(predictions), list(truths)) == pytest.approx(np.asarray(monai.aggregate()).item())
 
 
 def test_per_case_iou_agrees_with_monai() -> None:
@@ -265,7 +278,7 @@ def test_per_case_iou_agrees_with_monai() -> None:
     cases, there = (dict(zip("abcdef", part, strict=True)) for part in (predictions, truths))
     _, rows = score("segmentation", cases, there)
     assert [row["iou_case"] for row in rows] == pytest.approx(each.tolist())
-    assert metrics.iou_case(list(predictions), list(truths)) == pytest.approx(each.mean())
+    assert of_cases("iou_case", list(predictions), list(truths)) == pytest.approx(each.mean())
 
 
 @pytest.mark.parametrize(
@@ -285,12 +298,13 @@ def test_what_cannot_be_scored_is_named(
 
 
 def test_scoring_without_cases_or_with_others_is_an_error() -> None:
-    with pytest.raises(DataError, match="not one case"):
+    with pytest.raises(DataError, match="no cases"):
         score("segmentation", {}, {})
     with pytest.raises(MethodError, match=r"1 cases have no prediction \['b'\], 1 predictions .* \['c'\]"):
         score("segmentation", {"a": EMPTY, "c": EMPTY}, {"a": EMPTY, "b": EMPTY})
-    with pytest.raises(MethodError, match="1 predictions for 2 cases"):
-        metrics.iou_bin([EMPTY], [EMPTY, EMPTY])
+    for metric in (metrics.mean_iou_keras, metrics.mean_iou_keras_stream):
+        with pytest.raises(MethodError, match="1 predictions for 2 cases"):
+            metric([EMPTY], [EMPTY, EMPTY])
 
 
 def test_score_gives_every_segmentation_metric_and_a_row_for_each_case() -> None:
@@ -310,8 +324,8 @@ def test_score_and_the_metrics_functions_give_one_number() -> None:
     found, rows = score("segmentation", predictions, truths)
     counts = [Overlap(row["both"], row["predicted"], row["true"]) for row in rows]
     for name, value in found.items():
-        assert value == METRICS[name].compute(list(predictions.values()), list(truths.values()))
         of_overlaps = METRICS[name].of_overlaps
+        assert value == of_cases(name, list(predictions.values()), list(truths.values()))
         assert of_overlaps is None or value == of_overlaps(counts)
 
 
@@ -352,8 +366,8 @@ class TestSeveralOutputs:
 
     def test_a_finding_of_one_class_leaves_no_mean_and_is_named_with_what_to_do(self) -> None:
         true = {case: np.array([0, truth[1]]) for case, truth in self.TRUE.items()}
-        told = "of 3 cases 0 are positive for Mass. Stratify the split, make fewer folds, or take these out"
-        with pytest.raises(DataError, match=told):
+        message = "of 3 cases 0 are positive for Mass. Stratify the split, make fewer folds, or take these out"
+        with pytest.raises(DataError, match=message):
             score("classification", self.FOUND, true, self.NAMES)
         both = {case: np.array([0, 1]) for case in self.TRUE}
         with pytest.raises(DataError, match="of 3 cases 0 are positive for Mass, 3 for Nodule"):
@@ -378,7 +392,7 @@ def test_metrics_import_without_torch_and_without_scikit_learn() -> None:
     code = (
         "import sys; sys.modules.update(torch=None, sklearn=None, monai=None);"
         "import numpy as np, sg_bench.evaluation.metrics as m;"
-        "print(m.iou_bin([np.ones(2)], [np.ones(2)]))"
+        "print(m.mean_iou_keras([np.ones(2)], [np.ones(2)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "1.0", done.stderr
