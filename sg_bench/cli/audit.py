@@ -40,7 +40,7 @@ def audit(
     )
     found = compare(selection.plan, selection.workspace)
     document = audit_document(found, f"What pretraining sees of the test data: {selection.plan.suite.name}")
-    path = selection.out / "tables" / f"{document.stem}.md"
+    path = selection.folder / "tables" / f"{document.stem}.md"
     write_atomic(path, markdown.document(document))
     write_atomic(path.with_suffix(".csv"), document.csv)
     typer.echo(selection.plan.with_paths(markdown.document(document)))

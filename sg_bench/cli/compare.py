@@ -54,7 +54,7 @@ def compare(
             data_root=data_root,
             settings=settings,
         )
-        _finish(_with_published(selection, published), selection.out / "tables" / f"compare-{published}.md")
+        _finish(_with_published(selection, published), selection.folder / "tables" / f"compare-{published}.md")
     elif published and len(runs) == 1:
         _finish(_folder_with_published(runs[0], published), (out or DEFAULT_OUT) / f"{_name(runs[0])}-{published}.md")
     elif len(runs) == 2 and not published:

@@ -1,12 +1,14 @@
-"""The options that verbs share, and what they select."""
+"""The options that several commands share, and what they select."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
+from sg_bench.config import key_of
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS, SOURCES
@@ -17,15 +19,18 @@ from sg_bench.workspace import Workspace
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
 Work = Annotated[Path | None, typer.Option("--work", help="Workspace; else $SG_BENCH_HOME, else ./.sg-bench.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where the report goes; else results/<suite>.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="The suite's report; else results/<suite>. A part's is in its views/."),
+]
 Methods = Annotated[str, typer.Option("--methods", help="Only these methods, comma-separated.")]
 Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.")]
 Seeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
-Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a data set lies; repeatable.")]
+Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Folder of a data set; repeatable.")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", metavar="PATH", help="Folder that holds data sets by their names; --data goes before."),
+    typer.Option("--data-root", metavar="PATH", help="Folder with a folder for each data set; --data overrides."),
 ]
 Set = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the suite; repeatable.")
@@ -33,11 +38,23 @@ Set = Annotated[
 
 
 class Selection(NamedTuple):
-    """What the shared options say."""
+    """What the shared options select."""
 
     plan: Plan
     workspace: Workspace
     out: Path
+    """Folder of the suite's report."""
+    suite: Suite
+    """The whole suite, of which `plan.suite` is the selected part."""
+    roots: dict[str, Path]
+    """Folders of the whole suite's data sets, as far as they are known."""
+    view: str = ""
+    """Name of the selection; empty if the whole suite is selected."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the selection's own report."""
+        return self.out / "views" / self.view if self.view else self.out
 
 
 def select(
@@ -58,23 +75,34 @@ def select(
     Raises:
         UsageError: an option names something that does not exist.
     """
-    chosen = load_suite(suite, settings=settings)
+    whole = load_suite(suite, settings=settings)
     changes = {
-        "methods": _methods(chosen, methods) if methods else chosen.methods,
-        "tasks": _tasks(chosen, tasks) if tasks else chosen.tasks,
-        "corpora": _corpora(chosen) if tasks else chosen.corpora,
-        "fine_tuning_seeds": _seeds("--seeds", seeds) or chosen.fine_tuning_seeds,
-        "pretraining_seeds": _seeds("--pretraining-seeds", pretraining_seeds) or chosen.pretraining_seeds,
+        "methods": chosen_methods(whole, methods) if methods else whole.methods,
+        "tasks": chosen_tasks(whole, tasks) if tasks else whole.tasks,
+        "corpora": _corpora(whole) if tasks else whole.corpora,
+        "fine_tuning_seeds": _seeds("--seeds", seeds) or whole.fine_tuning_seeds,
+        "pretraining_seeds": _seeds("--pretraining-seeds", pretraining_seeds) or whole.pretraining_seeds,
     }
-    chosen = chosen.model_copy(update=changes)
-    roots = _roots(data or [])
+    chosen = whole.model_copy(update=changes)
+    given = _roots(data or [])
     workspace = Workspace(work) if work else Workspace.default()
     try:
-        found = _beneath(data_root, data_sources(chosen)) if data_root else {}
-        planned = plan(chosen, {**found, **roots}, workspace)
+        found = _folders_in(data_root, data_sources(chosen)) if data_root else {}
+        planned = plan(chosen, {**found, **given}, workspace)
+        if data_root and chosen != whole:
+            found = _folders_in(data_root, data_sources(whole), required=False) | found
     except UsageError as error:
         raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
-    return Selection(planned, workspace, out or Path("results") / chosen.name)
+    options = {"methods": methods, "tasks": tasks, "seeds": seeds, "pretraining_seeds": pretraining_seeds}
+    view = _view_name(**options) if any(options.values()) else ""
+    return Selection(planned, workspace, out or Path("results") / whole.name, whole, {**found, **given}, view)
+
+
+def _view_name(**chosen: str) -> str:
+    """Return the folder's name of a selection's own report, such as "scratch-ncc"."""
+    text = "-".join(f"{option}-{value}" if "seeds" in option else value for option, value in chosen.items() if value)
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", text).strip("._-") or "selection"
+    return name if len(name) <= 80 else f"{name[:64]}-{key_of(text)[:8]}"
 
 
 def split_list(text: str) -> list[str]:
@@ -89,8 +117,8 @@ def split_list(text: str) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
-def _methods(suite: Suite, names: str) -> list[MethodChoice]:
-    """Return the suite's methods of these labels or names; a name that the suite lacks stands for its defaults."""
+def chosen_methods(suite: Suite, names: str) -> list[MethodChoice]:
+    """Return the suite's methods of these labels or names; a method that the suite lacks gets its default settings."""
     chosen: dict[str, MethodChoice] = {}
     for name in _named("--methods", names):
         inside = [m for m in suite.methods if m.title == name] or [m for m in suite.methods if m.name == name]
@@ -101,7 +129,7 @@ def _methods(suite: Suite, names: str) -> list[MethodChoice]:
     return list(chosen.values())
 
 
-def _tasks(suite: Suite, names: str) -> list[str]:
+def chosen_tasks(suite: Suite, names: str) -> list[str]:
     """Return the suite's tasks of these names; a name that the suite lacks is a variant of a card, or another card."""
     folder = Path(suite.folder)
     inside = {task: _names(task, folder) for task in suite.tasks}
@@ -122,7 +150,7 @@ def _tasks(suite: Suite, names: str) -> list[str]:
 
 
 def _corpora(suite: Suite) -> dict[CorpusKey, Corpus]:
-    """Return the suite's corpora, a task's corpus by the file of its card: `--tasks` may leave that task out."""
+    """Return the suite's corpora; those of a task name the file of its card, because `--tasks` may leave it out."""
     folder, found = Path(suite.folder), {}
     for name, corpus in suite.corpora.items():
         inside = [task for task in suite.tasks if corpus.task in _names(task, folder)]
@@ -133,7 +161,7 @@ def _corpora(suite: Suite) -> dict[CorpusKey, Corpus]:
 
 
 def _names(reference: str, folder: Path) -> set[str]:
-    """Return what a suite's task may be called: as the suite writes it, its card's name, the same with its variant."""
+    """Return the names of a suite's task: as the suite writes it, its card's name, and that with its variant."""
     task = read_task(reference, folder)
     return {reference, parse_reference(reference)[0], task.name, task.label}
 
@@ -165,8 +193,8 @@ def _roots(data: list[str]) -> dict[str, Path]:
     return roots
 
 
-def _beneath(data_root: Path, sources: dict[str, str]) -> dict[str, Path]:
-    """Return the folders under `data_root` that are called as a data set is, in upper or lower case.
+def _folders_in(data_root: Path, sources: dict[str, str], *, required: bool = True) -> dict[str, Path]:
+    """Return the folders in `data_root` that are named like a data set, in upper or lower case.
 
     Raises:
         UsageError: there is no such folder, or none of the suite's data is in it.
@@ -184,7 +212,7 @@ def _beneath(data_root: Path, sources: dict[str, str]) -> dict[str, Path]:
             wanted.append(" or ".join(dict.fromkeys(names)))
             here = [folders[each.lower()] for each in names if each.lower() in folders]
             roots |= {name: here[0]} if here else {}
-    if wanted and not roots:
+    if required and wanted and not roots:
         hint = f"Name the folders {'; '.join(wanted)}"
         raise UsageError(f"--data-root {data_root}: none of the suite's data is there", hint=hint)
     return roots

@@ -9,6 +9,7 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.cli.report import print_report
+from sg_bench.cli.scope import check_folder
 from sg_bench.config import key_of
 from sg_bench.errors import DataError
 from sg_bench.workspace import read_json, write_json
@@ -55,6 +56,7 @@ def run(
         data_root=data_root,
         settings=settings,
     )
+    check_folder(selection)
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
@@ -107,7 +109,7 @@ def _left_out(selection: options.Selection) -> bool:
 def _checked(selection: options.Selection) -> bool:
     """Return whether the suite's checks were made on these cells and held."""
     try:
-        remembered = read_json(selection.out / CHECKS)
+        remembered = read_json(selection.folder / CHECKS)
     except (OSError, ValueError):
         return not selection.plan.suite.checks
     return bool(remembered == {"cells": _digest(selection), "hold": list(selection.plan.suite.checks)})
@@ -121,7 +123,7 @@ def _check(selection: options.Selection) -> int:
     for verdict in verdicts:
         typer.echo(str(verdict))
     holding = [verdict.name for verdict in verdicts if verdict.holds]
-    write_json(selection.out / CHECKS, {"cells": _digest(selection), "hold": holding})
+    write_json(selection.folder / CHECKS, {"cells": _digest(selection), "hold": holding})
     return 0 if len(holding) == len(verdicts) else 1
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from sg_bench import cli
 from sg_bench.cli import options
 from sg_bench.running.jobs import execute
 from sg_bench.workspace import Workspace
+from tests.cli.conftest import Ask
 
-Ask = Callable[..., tuple[int, str, str]]
 CARD: dict[str, Any] = {
     "name": "scans",
     "title": "Scans",
@@ -71,10 +68,8 @@ def rows() -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(ask: Ask) -> Ask:
     """Return a function that audits, in a folder with six labelled scans, a corpus of two others, and a suite."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
     for number in range(6):
         save(f"scans/images/scan{number}.nii", body(number))
         save(f"scans/labels/scan{number}.nii", (body(number) > body(number).mean()).astype(np.uint8))
@@ -83,13 +78,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     Path("card.yaml").write_text(yaml.safe_dump(CARD))
     suite()
 
-    def ask(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", "audit", *(arguments or WHERE)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0), *capsys.readouterr()
-
-    return ask
+    return lambda *arguments: ask("audit", *(arguments or WHERE))
 
 
 class TestByNames:

@@ -6,18 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from sg_bench import cli
 from sg_bench.cli import options
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Plan
 from sg_bench.workspace import Workspace
+from tests.cli.conftest import Answer, Ask, finish, write
 
 VERBS = ("run", "plan", "status", "report", "list")
 HEAVY = ("matplotlib", "monai", "pandas", "ray", "scipy", "sklearn", "torch", "torchio")
@@ -39,47 +37,8 @@ CARD: dict[str, Any] = {
 }
 
 
-class Answer:
-    """What one command said, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    def refused(self, *parts: str, code: int = 2) -> None:
-        """Assert that the command came to nothing, in one line that holds all `parts`."""
-        assert (self.code, self.out) == (code, ""), self.out + self.err
-        assert len(self.err.splitlines()) == 1, self.err
-        assert self.err.startswith(("Usage: ", "Error: "))
-        assert [part for part in parts if part not in self.err] == [], self.err
-
-
-Ask = Callable[..., Answer]
-
-
-@pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Return a function that runs a command in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
-
-    def ask(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        code = caught.value.code
-        assert code is None or isinstance(code, int)
-        return Answer(code or 0, *capsys.readouterr())
-
-    return ask
-
-
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
-
-
-def write(content: Any, name: str = "mine.yaml") -> str:
-    Path(name).write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    return name
 
 
 def suite(**changes: Any) -> str:
@@ -93,14 +52,6 @@ def with_scans() -> str:
 
 def planned(name: str) -> Plan:
     return options.select(name).plan
-
-
-def settle(found: Plan, status: str = "done", kind: str = "method", only: int | None = None) -> None:
-    """Put a record of each cell into the ledger beside the user."""
-    for job in found.of_kind("cell")[:only]:
-        error = None if status == "done" else {"kind": kind, "message": "it broke"}
-        record = {"key": job.key, "status": status, "recipe": job.recipe, "metrics": {"iou_bin": 0.5}, "cases": []}
-        Ledger(Workspace.default()).put({**record, "headline": "iou_bin", "parity": "mean_iou_keras", "error": error})
 
 
 def everything(folder: Path) -> set[Path]:
@@ -255,7 +206,7 @@ class TestStatus:
     def test_cells_to_compute_exit_with_1_and_all_done_with_0(self, ask: Ask) -> None:
         name = suite()
         assert (ask("status", "--suite", name).code, "2 to compute" in ask("status", "--suite", name).out) == (1, True)
-        settle(planned(name))
+        finish(planned(name))
         answer = ask("status", "--suite", name)
         assert answer.code == 0
         assert "2 done" in answer.out
@@ -263,7 +214,7 @@ class TestStatus:
     @pytest.mark.parametrize(("kind", "code"), [("method", 1), ("infrastructure", 1), ("data", 3)])
     def test_a_failed_cell_exits_by_who_is_to_blame(self, ask: Ask, kind: str, code: int) -> None:
         name = suite()
-        settle(planned(name), "failed", kind)
+        finish(planned(name), "failed", kind)
         answer = ask("status", "--suite", name, "--why")
         assert answer.code == code
         assert "2 failed" in answer.out
@@ -271,7 +222,7 @@ class TestStatus:
 
     def test_why_names_the_setting_that_differs(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         answer = ask("status", "--suite", name, "--why", "--set", "fine_tuning.batch_size=3")
         assert "scratch on ncs[data=phantom], seeds 0/0: not computed" in answer.out
         assert "task.training.batch_size: 16 -> 3" in answer.out
@@ -283,7 +234,7 @@ class TestStatus:
 
     def test_a_damaged_record_is_named_with_what_to_do(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         path = Workspace.default().path("cells", f"{planned(name).cells[0].key}.json")
         path.write_text("{")
         ask("status", "--suite", name).refused(f"Error: {path} is damaged", "Delete it", code=1)
@@ -292,7 +243,7 @@ class TestStatus:
 class TestReport:
     def test_what_is_done_is_printed_and_written(self, ask: Ask, tmp_path: Path) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         answer = ask("report", "--suite", name, "--out", "there")
         assert answer.code == 0
         assert (tmp_path / "there/tables/main.md").is_file()
@@ -304,7 +255,7 @@ class TestReport:
 
     def test_a_workspace_without_its_cells_leaves_an_earlier_report_alone(self, ask: Ask, tmp_path: Path) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         ask("report", "--suite", name)
         before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
         answer = ask("report", "--suite", name, "--work", "elsewhere")
@@ -314,7 +265,7 @@ class TestReport:
 
     def test_cells_that_stand_on_different_contents_are_told(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         for number, job in enumerate(planned(name).of_kind("cell")):
             path = Workspace.default().path("cells", f"{job.key}.json")
             path.write_text(json.dumps({**json.loads(path.read_text()), "outputs": {"store": str(number)}}))
@@ -324,7 +275,7 @@ class TestReport:
 
     def test_a_conflict_is_told(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         job = planned(name).of_kind("cell")[0]
         ledger = Ledger(Workspace.default())
         ledger.put({**json.loads(json.dumps(ledger.get(job.key))), "metrics": {"iou_bin": 0.6}})
@@ -336,7 +287,7 @@ class TestReport:
 class TestRun:
     def test_when_all_is_done_it_computes_nothing_and_says_so(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name))
+        finish(planned(name))
         answer = ask("run", "--suite", name)
         assert answer.code == 0
         assert "Nothing to compute" in answer.err
@@ -350,7 +301,7 @@ class TestRun:
 
     def test_a_cell_that_its_method_failed_is_not_computed_again_and_exits_with_1(self, ask: Ask) -> None:
         name = suite()
-        settle(planned(name), "failed")
+        finish(planned(name), "failed")
         answer = ask("run", "--suite", name)
         assert answer.code == 1
         assert "Failed (method): it broke" in answer.err

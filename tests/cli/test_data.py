@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -11,33 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg_bench import cli
 from sg_bench.registry import SOURCES
+from tests.cli.conftest import Ask
 
 HEAVY = ("matplotlib", "monai", "ray", "scipy", "sklearn", "torch", "torchio")
 PUBLIC = {"brats2018", "chestxray14", "lidc_idri", "lits", "luna16", "siim_acr"}
 FOLDER = ("folder", "scans", "--set", "labels=labels/{id}.nii")
 
 
-class Answer:
-    """What one command said, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
-def ask(tmp_path, monkeypatch, capsys):
+def ask(ask: Ask) -> Ask:
     """Return a function that runs `sg-bench data ...` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def ask(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", "data", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Answer(int(caught.value.code or 0), *capsys.readouterr())
-
-    return ask
+    return partial(ask, "data")
 
 
 @pytest.fixture

@@ -6,27 +6,20 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from sg_bench import cli
+from tests.cli.conftest import Ask
 
 HEAVY = ("monai", "ray", "scipy", "torch", "torchio")
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch, capsys):
-    """Return a function that runs `sg-bench new method ...` in an empty folder: exit code, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def ask(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", "new", "method", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0), *capsys.readouterr()
-
-    return ask
+def ask(ask: Ask) -> Ask:
+    """Return a function that runs `sg-bench new method ...` in an empty folder."""
+    return partial(ask, "new", "method")
 
 
 def written(folder: Path) -> set[str]:

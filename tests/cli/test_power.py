@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
-import yaml
 
-from sg_bench import cli
 from sg_bench.cli import options
 from sg_bench.ledger import Ledger
 from sg_bench.workspace import Workspace
+from tests.cli.conftest import Ask, write
 
-Ask = Callable[..., tuple[int, str, str]]
 SUITE = {
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["scratch", {"name": "scratch", "label": "wide", "config": {"width": 64}}],
@@ -24,22 +20,13 @@ SUITE = {
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Return a function that runs a command in an empty folder with a suite, and returns code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
-    Path("mine.yaml").write_text(yaml.safe_dump(SUITE))
-
-    def ask(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", "power", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0), *capsys.readouterr()
-
-    return ask
+def ask(ask: Ask) -> Ask:
+    """Return a function that runs `sg-bench power ...` in an empty folder with a suite."""
+    write(SUITE)
+    return partial(ask, "power")
 
 
-def settle(scores: dict[str, float], *settings: str) -> None:
+def finish(scores: dict[str, float], *settings: str) -> None:
     """Put a record of each cell on ncs into the ledger: a method's level, and 0.01 more with each seed."""
     plan = options.select("mine.yaml", settings=list(settings)).plan
     for cell in plan.cells:
@@ -74,7 +61,7 @@ class TestWithoutALedger:
 
 class TestFromALedger:
     def test_it_tells_what_was_measured_and_how_many_more_seeds_are_needed(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.52})
+        finish({"scratch": 0.5, "wide": 0.52})
         code, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]")
         assert code == 0
         # d = 0.02 / 0.0187 = 1.07, for which two-sided alpha 0.05 and power 0.8 take 15 a side
@@ -82,38 +69,38 @@ class TestFromALedger:
         assert "about this checkpoint only" in out
 
     def test_a_stated_difference_is_sought_instead_of_the_measured_one(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.52})
+        finish({"scratch": 0.5, "wide": 0.52})
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--difference", "0.06")
         assert "difference +2.00 (sought 6.00), spread 1.87, d = 3.21" in out
         assert "needed 5: 6 fine-tuning seeds are enough" in out
 
     def test_several_pretrainings_are_what_is_counted(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.52}, "pretraining_seeds=0-2")
+        finish({"scratch": 0.5, "wide": 0.52}, "pretraining_seeds=0-2")
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--pretraining-seeds", "0-2")
         assert "n = 3 and 3" in out
         assert "more pretraining seeds" in out
         assert "checkpoint" not in out
 
     def test_one_of_several_planned_pretrainings_is_about_this_checkpoint_only(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.52})
+        finish({"scratch": 0.5, "wide": 0.52})
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--pretraining-seeds", "0-2")
         assert "n = 6 and 6" in out
         assert "There is one pretraining (scratch, wide), so fine-tuning seeds are counted" in out
 
     def test_more_comparisons_need_more_seeds(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.52})
+        finish({"scratch": 0.5, "wide": 0.52})
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]", "--comparisons", "9")
         assert "alpha 0.05 shared by 9 comparisons" in out
         assert "needed 25: 19 more" in out
 
     def test_what_is_not_measured_is_said_to_be_so(self, ask: Ask) -> None:
-        settle({"scratch": 0.5})
+        finish({"scratch": 0.5})
         _, out, _ = ask("--suite", "mine.yaml")
         assert "n = 0 and 6: two seeds a side are needed" in out
         assert "nothing is done yet" in out
 
     def test_equal_scores_leave_nothing_to_count_with(self, ask: Ask) -> None:
-        settle({"scratch": 0.5, "wide": 0.5})
+        finish({"scratch": 0.5, "wide": 0.5})
         _, out, _ = ask("--suite", "mine.yaml", "--task", "ncs[data=phantom]")
         assert "no difference, nothing to count with" in out
 

@@ -2,62 +2,40 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from sg_bench import cli
 from sg_bench.config import key_of
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
 from sg_bench.workspace import Workspace, file_digest, write_json
+from tests.cli.conftest import Answer, Ask
 from tests.networks.published import official
 
 HEAVY = ("matplotlib", "monai", "pooch", "ray", "scipy", "sklearn", "torch", "torchio")
 NAME = "medicalnet_resnet10"
 
 
-class Answer:
-    """What one command said, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    def refused(self, code: int, *parts: str) -> None:
-        """Assert that the command ended in one line on what is wrong, after the licence if that was shown."""
-        last = self.err.splitlines()[-1].removeprefix("Type yes to accept it: ")
-        assert (self.code, last.split(":")[0]) == (code, "Usage" if code == 2 else "Error"), self.err
-        assert [part for part in parts if part not in last] == [], last
-
-
-Ask = Callable[..., Answer]
-
-
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(ask: Ask) -> Ask:
     """Return a function that runs `sg-bench weights ...` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SG_BENCH_HOME", raising=False)
+    return partial(ask, "weights")
 
-    def ask(*arguments: str, typed: str | None = None) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sg-bench", "weights", *arguments])
-        terminal = io.StringIO(typed or "")
-        terminal.isatty = lambda: typed is not None  # type: ignore[method-assign]
-        monkeypatch.setattr(sys, "stdin", terminal)
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Answer(int(caught.value.code or 0), *capsys.readouterr())
 
-    return ask
+def refused(answer: Answer, code: int, *parts: str) -> None:
+    """Assert that the command ended in one line of error, after the licence if that was printed."""
+    last = answer.err.splitlines()[-1].removeprefix("Type yes to accept it: ")
+    assert (answer.code, last.split(":")[0]) == (code, "Usage" if code == 2 else "Error"), answer.err
+    assert [part for part in parts if part not in last] == [], last
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +83,7 @@ class TestAdd:
         ):
             answer = ask("add", NAME, str(file), typed=typed)
             assert answer.err.startswith(f"Licence of {NAME}: {CATALOGUE[NAME].licence}\nHas seen: 3DSeg-8")
-            answer.refused(2, "the licence is not accepted", why)
+            refused(answer, 2, "the licence is not accepted", why)
         assert here(ask)[NAME] == "no"
 
     def test_a_typed_yes_is_remembered(self, ask: Ask, file: Path) -> None:
@@ -130,14 +108,14 @@ class TestAdd:
 
         torch.save({"state_dict": {"w": torch.zeros(1)}, "x": Hostile()}, "hostile.pth")
         Path("page.pth").write_text("<!DOCTYPE html>")
-        ask("add", NAME, "gone.pth", "--yes").refused(3, "gone.pth: no such file")
-        ask("add", NAME, "half.pth", "--yes").refused(3, "half.pth: it is cut short or damaged")
-        ask("add", NAME, "page.pth", "--yes").refused(3, "page.pth: it is a web page, not weights")
-        ask("add", NAME, "hostile.pth", "--yes").refused(3, "it asks for 'posix.system'", "none of it was run")
-        ask("add", NAME, str(file), "--yes", "--sha256", "0" * 64).refused(3, file_digest(file), "was expected")
-        ask("add", NAME, str(file), "--yes", "--sha256", "abc").refused(2, "is not 64 hexadecimal digits")
-        ask("add", "transvw_published", str(file), "--yes").refused(3, "covers 0 of 48 tensors of the encoder (0%)")
-        ask("add", "imagenett", str(file), "--yes").refused(2, "Did you mean 'imagenet'?")
+        refused(ask("add", NAME, "gone.pth", "--yes"), 3, "gone.pth: no such file")
+        refused(ask("add", NAME, "half.pth", "--yes"), 3, "half.pth: it is cut short or damaged")
+        refused(ask("add", NAME, "page.pth", "--yes"), 3, "page.pth: it is a web page, not weights")
+        refused(ask("add", NAME, "hostile.pth", "--yes"), 3, "it asks for 'posix.system'", "none of it was run")
+        refused(ask("add", NAME, str(file), "--yes", "--sha256", "0" * 64), 3, file_digest(file), "was expected")
+        refused(ask("add", NAME, str(file), "--yes", "--sha256", "abc"), 2, "is not 64 hexadecimal digits")
+        refused(ask("add", "transvw_published", str(file), "--yes"), 3, "covers 0 of 48 tensors of the encoder (0%)")
+        refused(ask("add", "imagenett", str(file), "--yes"), 2, "Did you mean 'imagenet'?")
         assert not proof.exists()
         assert set(here(ask).values()) == {"no"}
 
@@ -149,9 +127,9 @@ class TestFetch:
         monkeypatch.setenv("NO_PROXY", "*")
         unreachable = replace(CATALOGUE[NAME], url="http://127.0.0.1:9/a.pth")
         monkeypatch.setitem(CATALOGUE, NAME, unreachable)
-        ask("fetch", NAME).refused(2, "the licence is not accepted")
-        ask("fetch", NAME, "--yes").refused(
-            3, "http://127.0.0.1:9/a.pth cannot be downloaded", f"weights add {NAME} PATH"
+        refused(ask("fetch", NAME), 2, "the licence is not accepted")
+        refused(
+            ask("fetch", NAME, "--yes"), 3, "http://127.0.0.1:9/a.pth cannot be downloaded", f"weights add {NAME} PATH"
         )
 
 
@@ -176,13 +154,13 @@ class TestCheck:
             "ignored: prototypes.weight",
             "unused: surprise",
         ]
-        answer.refused(3, "a.pt: it covers 47 of 48 tensors of the encoder (98%)")
+        refused(answer, 3, "a.pt: it covers 47 of 48 tensors of the encoder (98%)")
 
     def test_said_to_be_published_weights_it_must_be_theirs(self, ask: Ask, file: Path) -> None:
         assert ask("check", str(file), "--as", NAME).code == 0
-        ask("check", str(file), "--as", "imagenet").refused(3, "and f37072fd... was expected")
+        refused(ask("check", str(file), "--as", "imagenet"), 3, "and f37072fd... was expected")
         torch.save(UNet3D(2).state_dict(), "a.pt")
-        ask("check", "a.pt", "--as", "transvw_published").refused(3, "of another shape")
+        refused(ask("check", "a.pt", "--as", "transvw_published"), 3, "of another shape")
 
 
 class TestExport:
@@ -209,7 +187,7 @@ class TestExport:
 
     def test_what_cannot_be_done_is_refused_and_leaves_nothing(self, ask: Ask, workspace: Workspace) -> None:
         before = set(Path().iterdir())
-        ask("export", "scratch/4", "a.safetensors").refused(2, "no initialisation 'scratch/4'", "There are: scratch/3")
-        ask("export", "scratch/3", "a.pt").refused(2, "--to safetensors writes .safetensors")
-        ask("export", "scratch/3", "a.pt", "--to", "onnx").refused(2, "onnx")
+        refused(ask("export", "scratch/4", "a.safetensors"), 2, "no initialisation 'scratch/4'", "There are: scratch/3")
+        refused(ask("export", "scratch/3", "a.pt"), 2, "--to safetensors writes .safetensors")
+        refused(ask("export", "scratch/3", "a.pt", "--to", "onnx"), 2, "onnx")
         assert set(Path().iterdir()) == before
