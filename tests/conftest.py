@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
 
@@ -34,7 +34,7 @@ def make_store() -> Callable[[Path, Mapping[str, Mapping[str, Any]]], Store]:
             candidates = [VoxelCandidate(place, found, None) for place, found in parts.get("candidates", [])]
             image, label = np.asarray(parts["image"], np.float16), parts.get("label")
             mask = None if label is None else np.asarray(label, np.uint8)
-            write_case(folder, Case(id_, id_), Prepared(image, (1.0, 1.0, 1.0), np.eye(4), mask, candidates))
+            write_case(folder, Case(id_, id_), PreparedCase(image, (1.0, 1.0, 1.0), np.eye(4), mask, candidates))
         finish(folder, {}, cases)
         return Store.open(folder)
 

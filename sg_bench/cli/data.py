@@ -13,7 +13,7 @@ from sg_bench.cli import options
 from sg_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from sg_bench.data.catalogue import Chosen, Use
+    from sg_bench.data.catalogue import DataSet, DataSetUse
     from sg_bench.data.sources.base import Case, Source
     from sg_bench.reporting.figures.cases import Picture
 
@@ -39,12 +39,12 @@ def list_data(name: Annotated[str, typer.Argument(help="One data set: all that i
 
     Examples: sg-bench data list; sg-bench data list luna16
     """
-    from sg_bench.data.catalogue import choose, uses
+    from sg_bench.data.catalogue import data_set_uses, find_data_set
     from sg_bench.registry import SOURCES
 
-    users = uses()
+    users = data_set_uses()
     if name:
-        chosen = choose(name)
+        chosen = find_data_set(name)
         typer.echo(_whole(chosen.source, [use for use in users if use.source == chosen.source]))
         return
     for source in SOURCES.names():
@@ -69,10 +69,10 @@ def check(
 
     Examples: sg-bench data check luna16 /data/LUNA16; sg-bench data check lits /data/LiTS --read
     """
-    from sg_bench.data.catalogue import layout, look
+    from sg_bench.data.catalogue import folder_layout, inspect_source
 
     source = _chosen(name, settings).open(path)
-    found = look(source)
+    found = inspect_source(source)
     errors, started = list(found.errors), time.monotonic()
     if read:
         errors += _read(source, found.cases, jobs)
@@ -81,7 +81,7 @@ def check(
     for problem in found.warnings:
         typer.echo(f"warning: {_from_root(str(problem), source.root)}")
     if not found.cases:
-        typer.echo(f"Nothing here is a case of {source.name}. {layout(source.name)}")
+        typer.echo(f"Nothing here is a case of {source.name}. {folder_layout(source.name)}")
     typer.echo(found.summary())
     if source.about and source.about.counts:
         typer.echo(f"Published: {_counts(source)}")
@@ -156,38 +156,38 @@ def show(
     typer.echo(f"{len(pictures)} cases in {target}")
 
 
-def _chosen(name: str, settings: list[str] | None = None) -> Chosen:
+def _chosen(name: str, settings: list[str] | None = None) -> DataSet:
     from sg_bench.config import merged
-    from sg_bench.data.catalogue import choose
+    from sg_bench.data.catalogue import find_data_set
     from sg_bench.suite import parse_setting
 
-    return choose(name, merged({}, *(parse_setting(setting) for setting in settings or [])))
+    return find_data_set(name, merged({}, *(parse_setting(setting) for setting in settings or [])))
 
 
-def _brief(source: str, users: list[Use]) -> str:
-    from sg_bench.data.catalogue import about
+def _brief(source: str, users: list[DataSetUse]) -> str:
+    from sg_bench.data.catalogue import data_set_info
 
-    known = about(source)
+    known = data_set_info(source)
     if known is None:
         return ""
     lines = [f"{known.title}: {known.size}", f"licence: {known.licence}", f"get it: {known.where}", _used(users)]
     return "\n".join([source, *(f"  {line}" for line in lines)])
 
 
-def _whole(source: str, users: list[Use]) -> str:
-    from sg_bench.data.catalogue import about, layout
+def _whole(source: str, users: list[DataSetUse]) -> str:
+    from sg_bench.data.catalogue import data_set_info, folder_layout
     from sg_bench.registry import SOURCES
 
-    known = about(source)
+    known = data_set_info(source)
     if known is None:
-        return "\n".join([f"{source}: {SOURCES.entry(source).summary}", layout(source), _used(users)])
+        return "\n".join([f"{source}: {SOURCES.entry(source).summary}", folder_layout(source), _used(users)])
     text = {
         "title": known.title,
         "size": known.size,
         "licence": known.licence,
         "cite": known.citation,
         "get it": known.where,
-        "layout": layout(source),
+        "layout": folder_layout(source),
         "folder": f"found under --data-root as {', '.join(known.folders)}" if known.folders else "",
         "findings": ", ".join(SOURCES.load(source).findings),
     }
@@ -197,7 +197,7 @@ def _whole(source: str, users: list[Use]) -> str:
     return "\n".join([source, *lines, "whole, it holds", *counts, _used(users), f"next: {'; '.join(then)}"])
 
 
-def _used(users: list[Use]) -> str:
+def _used(users: list[DataSetUse]) -> str:
     return f"used by: {', '.join(use.who for use in users) or 'no built-in task or suite'}"
 
 
@@ -232,7 +232,7 @@ def _selected(cases: list[Case], wanted: str) -> list[Case]:
     return [by_id[id_] for id_ in ids]
 
 
-def _picture(source: Source, case: Case, chosen: Chosen) -> Picture:
+def _picture(source: Source, case: Case, chosen: DataSet) -> Picture:
     """Return a case on its own grid, windowed as its first user prepares it, with its axes along RAS."""
     from sg_bench.config import Preparation
     from sg_bench.data.prepare import prepare

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_bench.config import Preparation, merged
-from sg_bench.data.sources.base import About, Case, Problem, Source
+from sg_bench.data.sources.base import Case, DataSetInfo, Problem, Source
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.registry import SOURCES
 from sg_bench.resources import suites, task_cards
@@ -23,7 +23,7 @@ from sg_bench.tasks import Task, read_task, read_yaml, validated
 
 
 @dataclass(frozen=True)
-class Use:
+class DataSetUse:
     """One built-in task or corpus that reads a data set."""
 
     who: str
@@ -38,7 +38,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class DataSet:
     """A data set as a command names it: its source with settings, and how its users prepare it."""
 
     name: str
@@ -61,12 +61,12 @@ class Chosen:
             raise UsageError(f"'{self.name}' is computed and reads no folder", hint="Leave the path out")
         if root is not None and not root.is_dir():
             what = "is a file, not a folder" if root.exists() else "no such folder"
-            raise DataError(f"{root}: {what}", hint=f"Correct the path. {layout(self.source)}".strip())
+            raise DataError(f"{root}: {what}", hint=f"Correct the path. {folder_layout(self.source)}".strip())
         return cls(self.config, root.resolve() if root else None)
 
 
 @dataclass(frozen=True)
-class Findings:
+class ScanReport:
     """What looking through a data set has shown."""
 
     cases: list[Case] = field(default_factory=list)
@@ -85,20 +85,20 @@ class Findings:
         return "; ".join(parts)
 
 
-def about(source: str) -> About | None:
+def data_set_info(source: str) -> DataSetInfo | None:
     """Return what is known of a source's public data set, None for what is none."""
     cls: type[Source] = SOURCES.load(source)
     return cls.about
 
 
-def layout(source: str) -> str:
+def folder_layout(source: str) -> str:
     """Return in one line how a data set's folder should look, as the module of its source tells it."""
     module = sys.modules[SOURCES.load(source).__module__]
     _, _, rest = (inspect.getdoc(module) or "").partition("\n\n")
     return " ".join(rest.split())
 
 
-def uses() -> list[Use]:
+def data_set_uses() -> list[DataSetUse]:
     """Return every use of data by the built-in task cards, with each of their variants of data, and suites."""
     found = [_use(f"task {task.label}", task, reference) for reference, task in _tasks()]
     for name in suites():
@@ -109,32 +109,32 @@ def uses() -> list[Use]:
             if corpus.task:
                 found.append(_use(f"{who} (training part of {corpus.task})", read_task(corpus.task, folder)))
             else:
-                found.append(Use(who, corpus.name, corpus.source, corpus.config, corpus.preparation))
+                found.append(DataSetUse(who, corpus.name, corpus.source, corpus.config, corpus.preparation))
     return found
 
 
-def choose(name: str, settings: Mapping[str, Any] | None = None) -> Chosen:
+def find_data_set(name: str, settings: Mapping[str, Any] | None = None) -> DataSet:
     """Return the data set called `name`, the settings of its first user laid under `settings`.
 
     Raises:
         UsageError: no such data set, or a setting that its source does not know.
     """
-    users = uses()
+    users = data_set_uses()
     named = [use for use in users if use.name == name] or [use for use in users if use.source == name]
     if not named and name not in SOURCES.names():
         raise UsageError(f"unknown data set '{name}'", hint=did_you_mean(name, {*SOURCES.names(), *known_names(users)}))
     source = named[0].source if named else name
     config = merged(dict(named[0].config) if named else {}, dict(settings or {}))
     checked = validated(SOURCES.config(source), config, f"settings of source '{source}'")
-    return Chosen(name, source, checked, named[0].preparation if named else None)
+    return DataSet(name, source, checked, named[0].preparation if named else None)
 
 
-def known_names(users: list[Use]) -> list[str]:
+def known_names(users: list[DataSetUse]) -> list[str]:
     """Return the names that `--data` knows of these uses, sorted."""
     return sorted({use.name for use in users})
 
 
-def look(source: Source) -> Findings:
+def inspect_source(source: Source) -> ScanReport:
     """Return every case and every problem that scanning can see.
 
     Raises:
@@ -148,7 +148,7 @@ def look(source: Source) -> Findings:
         if not errors:
             raise
         cases = []
-    return Findings(cases, errors, [problem for problem in problems if problem.warning])
+    return ScanReport(cases, errors, [problem for problem in problems if problem.warning])
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
@@ -162,5 +162,5 @@ def _tasks() -> Iterator[tuple[str, Task]]:
                 yield reference, task
 
 
-def _use(who: str, task: Task, reference: str = "") -> Use:
-    return Use(who, task.data.name, task.data.source, task.data.config, task.preparation, reference)
+def _use(who: str, task: Task, reference: str = "") -> DataSetUse:
+    return DataSetUse(who, task.data.name, task.data.source, task.data.config, task.preparation, reference)

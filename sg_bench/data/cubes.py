@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.config import CropRule, Shape
-from sg_bench.data.sampling import Start, cut, draw_places
+from sg_bench.data.sampling import CropStart, cut, draw_places
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.workspace import read_json
-
-Array = NDArray[Any]
 
 
 class Cubes(Protocol):
@@ -40,7 +38,7 @@ class CropCubes:
         size: voxels along x, y, z.
     """
 
-    def __init__(self, store: Store, places: Sequence[tuple[str, Start]], size: Shape) -> None:
+    def __init__(self, store: Store, places: Sequence[tuple[str, CropStart]], size: Shape) -> None:
         self.store, self.places, self.size = store, places, size
 
     def __len__(self) -> int:
@@ -60,7 +58,7 @@ class CropCubes:
 class ArrayCubes:
     """Cubes that stand ready in one array, memory-mapped or not."""
 
-    def __init__(self, cubes: Array, labels: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, cubes: NDArray[Any], labels: NDArray[np.int64] | None = None) -> None:
         self.cubes = cubes
         self._labels = labels if labels is not None else np.zeros(len(cubes), np.int64)
 
@@ -89,7 +87,7 @@ def random_crops(
     Raises:
         DataError: not one volume holds an acceptable cube.
     """
-    places: list[tuple[str, Start]] = []
+    places: list[tuple[str, CropStart]] = []
     for id_ in ids:
         places += [(id_, start) for start in draw_places(store.image(id_), rule, per_volume, rngs[id_])]
     if ids and not places:
@@ -109,7 +107,7 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
     return ArrayCubes(out)
 
 
-def resized(volume: Array, shape: Sequence[int]) -> NDArray[np.float32]:
+def resized(volume: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float32]:
     """Return `volume` on another grid over the same field of view: area means along axes that shrink, else linear."""
     import torch
     from torch.nn import functional

@@ -42,7 +42,7 @@ _VERSION = "1"
 _BLOCK = 2048
 """Fingerprints of either side that are compared at once."""
 
-Match = tuple[int, int]
+MatchedPair = tuple[int, int]
 
 
 def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
@@ -70,7 +70,7 @@ def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
     return f"{kind[0]}{_VERSION}:{base64.b64encode(planes.tobytes()).decode()}"
 
 
-def matches(first: Sequence[str], second: Sequence[str]) -> list[Match]:
+def matches(first: Sequence[str], second: Sequence[str]) -> list[MatchedPair]:
     """Return the index pairs (of `first`, of `second`) whose fingerprints are of one image, sorted.
 
     Fingerprints "" and those of another kind, film or volume, match nothing. All pairs are compared, some seven
@@ -79,7 +79,7 @@ def matches(first: Sequence[str], second: Sequence[str]) -> list[Match]:
     Raises:
         DataError: a fingerprint is of another version, or none at all.
     """
-    found: list[Match] = []
+    found: list[MatchedPair] = []
     for kind in CELLS:
         ours, theirs = _decoded(first, kind), _decoded(second, kind)
         if len(ours.places) and len(theirs.places):
@@ -174,7 +174,7 @@ def _bytes(text: str, size: int) -> bytes:
     return found
 
 
-def _pairs(first: _Planes, second: _Planes, threshold: float) -> Iterator[Match]:
+def _pairs(first: _Planes, second: _Planes, threshold: float) -> Iterator[MatchedPair]:
     """Yield the pairs of rows that are one image."""
     least = LEAST_COMPARED * first.signs.shape[1] * 64
     for top, ours in _blocks(first):

@@ -24,7 +24,7 @@ _SLAB = 2**22
 
 
 @dataclass(frozen=True)
-class Axis:
+class GridAxis:
     """How the voxels along one axis of a new grid come from those of the old one."""
 
     first: float
@@ -44,7 +44,7 @@ class Axis:
         return len(self.nearest)
 
 
-def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, order: Sequence[int]) -> list[Axis]:
+def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, order: Sequence[int]) -> list[GridAxis]:
     """Return how each axis of an array comes onto the grid of `preparation`.
 
     Args:
@@ -72,7 +72,7 @@ def native_axes(affine: Affine, orientation: str) -> list[int]:
     return [int(axis) for axis in turn[:, 0]]
 
 
-def placed_on(axes: Sequence[Axis], affine: Affine) -> Affine:
+def placed_on(axes: Sequence[GridAxis], affine: Affine) -> Affine:
     """Return the affine of the new grid."""
     new = affine.copy()
     new[:3, :3] = affine[:3, :3] * [axis.step for axis in axes]
@@ -81,7 +81,7 @@ def placed_on(axes: Sequence[Axis], affine: Affine) -> Affine:
 
 
 def filled(
-    image: NDArray[np.float32], axes: Sequence[Axis], scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    image: NDArray[np.float32], axes: Sequence[GridAxis], scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> NDArray[np.float16]:
     """Return `image`, its values changed by `scale` to [0, 1], on the new grid, in C order.
 
@@ -102,12 +102,12 @@ def filled(
     return new
 
 
-def picked(label: NDArray[np.uint8], axes: Sequence[Axis]) -> NDArray[np.uint8]:
+def picked(label: NDArray[np.uint8], axes: Sequence[GridAxis]) -> NDArray[np.uint8]:
     """Return `label` on the new grid, a copy: each voxel takes the class of the old one that it lies in."""
     return label[np.ix_(*(axis.nearest for axis in axes))]
 
 
-def _slabs(axis: Axis, slice_size: int) -> list[tuple[int, int]]:
+def _slabs(axis: GridAxis, slice_size: int) -> list[tuple[int, int]]:
     """Return (first, last + 1) of new slices that are made together."""
     depth = max(1, int(_SLAB / slice_size / max(axis.step, axis.index.shape[1] / 8)))
     return list(pairwise([*range(0, axis.count, depth), axis.count]))
@@ -130,12 +130,12 @@ def _summed(
     return out
 
 
-def _kept(size: int) -> Axis:
+def _kept(size: int) -> GridAxis:
     every = np.arange(size)
-    return Axis(0.0, 1.0, every[:, np.newaxis], np.ones((size, 1), np.float32), every)
+    return GridAxis(0.0, 1.0, every[:, np.newaxis], np.ones((size, 1), np.float32), every)
 
 
-def _centred(size: int, step: float) -> Axis:
+def _centred(size: int, step: float) -> GridAxis:
     """Return the axis of a grid that shares the old one's centre and, rounded, its extent.
 
     Rounding leaves at most a quarter of a new voxel beyond the old edge, so every voxel centre is inside.
@@ -146,7 +146,7 @@ def _centred(size: int, step: float) -> Axis:
     return _linear(size, (size - 1 - (count - 1) * step) / 2, step, count)
 
 
-def _spanning(size: int, count: int | None) -> Axis:
+def _spanning(size: int, count: int | None) -> GridAxis:
     """Return the axis of `count` voxels over the same extent as the old one."""
     if count is None or count == size or size == 1:
         return _kept(size)
@@ -155,17 +155,17 @@ def _spanning(size: int, count: int | None) -> Axis:
     return _linear(size, first, step, count) if count > size else _averaged(size, first, step, count)
 
 
-def _linear(size: int, first: float, step: float, count: int) -> Axis:
+def _linear(size: int, first: float, step: float, count: int) -> GridAxis:
     """Return interpolation between the two old voxels beside each new centre; beyond the last one, that one."""
     at = np.clip(first + step * np.arange(count), 0, size - 1)
     low = np.minimum(at.astype(np.intp), size - 2) if size > 1 else np.zeros(count, np.intp)
     share = at - low
     index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
     weight = np.stack([1 - share, share], axis=1).astype(np.float32)
-    return Axis(first, step, index, weight, np.floor(at + 0.5).astype(np.intp))
+    return GridAxis(first, step, index, weight, np.floor(at + 0.5).astype(np.intp))
 
 
-def _averaged(size: int, first: float, step: float, count: int) -> Axis:
+def _averaged(size: int, first: float, step: float, count: int) -> GridAxis:
     """Return means over the old voxels that each new one covers, each by the part of it that is covered."""
     edges = step * np.arange(count + 1)
     low = edges[:-1].astype(np.intp)
@@ -173,4 +173,4 @@ def _averaged(size: int, first: float, step: float, count: int) -> Axis:
     covered = np.minimum(edges[1:, np.newaxis], index + 1) - np.maximum(edges[:-1, np.newaxis], index)
     weight = np.clip(covered, 0, None) / step
     centre = np.floor((np.arange(count) + 0.5) * step).astype(np.intp)
-    return Axis(first, step, np.minimum(index, size - 1), weight.astype(np.float32), np.minimum(centre, size - 1))
+    return GridAxis(first, step, np.minimum(index, size - 1), weight.astype(np.float32), np.minimum(centre, size - 1))

@@ -10,7 +10,7 @@ from sg_bench.data.fingerprint import matches
 from sg_bench.registry import SOURCES
 
 
-class Named(Protocol):
+class NamedCase(Protocol):
     """What is compared of a case; the `fingerprint` that stores add is compared where both sides have it."""
 
     @property
@@ -23,7 +23,7 @@ class Named(Protocol):
 
 
 @dataclass(frozen=True)
-class Overlap:
+class CorpusOverlap:
     """Which test cases a corpus holds."""
 
     corpus: str
@@ -52,7 +52,7 @@ class Overlap:
         return self.cases[:3]
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Return one line on what was found, "" for nothing."""
         if not self.cases:
             return ""
@@ -64,7 +64,9 @@ class Overlap:
         return f"the corpus {self.corpus} holds {' and '.join(filter(None, [images, relatives if others else '']))}"
 
 
-def overlap(corpus: Sequence[Named], test: Sequence[Named], same_names: bool, *, name: str = "") -> Overlap:
+def overlap(
+    corpus: Sequence[NamedCase], test: Sequence[NamedCase], same_names: bool, *, name: str = ""
+) -> CorpusOverlap:
     """Compare a corpus with a task's test cases.
 
     Args:
@@ -81,7 +83,7 @@ def overlap(corpus: Sequence[Named], test: Sequence[Named], same_names: bool, *,
     ours, theirs = _fingerprints(corpus), _fingerprints(test)
     found = {place for _, place in matches(ours, theirs)}
     kinds = {text[:1] for text in ours} - {""}
-    return Overlap(
+    return CorpusOverlap(
         corpus=name,
         total=len(test),
         ids=tuple(sorted(case.id for case in test if case.id in ids)),
@@ -102,5 +104,5 @@ def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return (bool(spaces[0]) and spaces[0] == spaces[1]) or files[0] == files[1]
 
 
-def _fingerprints(cases: Sequence[Named]) -> list[str]:
+def _fingerprints(cases: Sequence[NamedCase]) -> list[str]:
     return [str(getattr(case, "fingerprint", "")) for case in cases]

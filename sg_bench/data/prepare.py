@@ -32,7 +32,7 @@ class VoxelCandidate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedCase:
     """One case, ready for the store."""
 
     image: NDArray[np.float16]
@@ -46,7 +46,7 @@ class Prepared:
     candidates: list[VoxelCandidate] = field(default_factory=list)
 
 
-def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> Prepared:
+def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> PreparedCase:
     """Bring `study` to the intensities, grid and orientation of `preparation`.
 
     Intensities come first: padding outside the field of view (-3024 HU) must be clipped before interpolation
@@ -70,7 +70,7 @@ def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> P
     image = filled(study.image, axes, lambda part: _mapped(part, *window))
     label = None if study.label is None else picked(study.label, axes)
     image, label, affine = _oriented(image, label, placed_on(axes, study.affine), preparation.orientation)
-    return Prepared(
+    return PreparedCase(
         image=image, spacing=spacing_of(affine), affine=affine, label=label, candidates=_placed(study, affine)
     )
 

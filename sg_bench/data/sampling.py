@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sg_bench.config import AirRule, CropRule
 
-Start = tuple[int, int, int]
-Volume = NDArray[np.floating[Any]]
+CropStart = tuple[int, int, int]
+VolumeArray = NDArray[np.floating[Any]]
 
 
 def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
@@ -27,13 +27,13 @@ def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDAr
     return out
 
 
-def centred_start(centre: Sequence[float], size: Sequence[int]) -> Start:
+def centred_start(centre: Sequence[float], size: Sequence[int]) -> CropStart:
     """Return where a cube of `size` starts whose middle voxel is nearest to `centre` (voxel coordinates)."""
     x, y, z = (int(np.floor(c + 0.5)) - side // 2 for c, side in zip(centre, size, strict=True))
     return x, y, z
 
 
-class Places:
+class CropPlaces:
     """The starts in one volume at which a rule lets a cube be cut.
 
     Args:
@@ -41,7 +41,7 @@ class Places:
         rule: cube, borders and air.
     """
 
-    def __init__(self, volume: Volume, rule: CropRule) -> None:
+    def __init__(self, volume: VolumeArray, rule: CropRule) -> None:
         self.rule = rule
         ahead = rule.air.look_ahead if rule.air else 0
         spare = (0, 0, ahead)
@@ -57,16 +57,16 @@ class Places:
         """Return whether borders and cube leave any start at all (the official rule needs 265 x 265 x 96)."""
         return bool((self.high >= self.low).all())
 
-    def draw(self, rng: np.random.Generator) -> Start:
+    def draw(self, rng: np.random.Generator) -> CropStart:
         """Return a random start inside the borders, whatever the cube there holds."""
         x, y, z = (int(v) for v in rng.integers(self.low, self.high, endpoint=True))
         return x, y, z
 
-    def accepts(self, start: Start) -> bool:
+    def accepts(self, start: CropStart) -> bool:
         """Return whether the cube at `start` holds enough air."""
         return self.rule.air is None or self.tissue(start) <= self.rule.air.most
 
-    def tissue(self, start: Start) -> float:
+    def tissue(self, start: CropStart) -> float:
         """Return the mean count of the cube at `start`: tissue 1, air just before tissue 1/2, other air 0."""
         if self._counts is None or self.rule.air is None:
             return 0.0
@@ -77,10 +77,10 @@ class Places:
         return total / (self.rule.air.look_ahead - 1) / (sx * sy * sz)
 
 
-def draw_places(volume: Volume, rule: CropRule, count: int, rng: np.random.Generator) -> list[Start]:
+def draw_places(volume: VolumeArray, rule: CropRule, count: int, rng: np.random.Generator) -> list[CropStart]:
     """Return up to `count` accepted starts, after at most `rule.tries` draws for each wanted one (protocol C.5)."""
-    places = Places(volume, rule)
-    starts: list[Start] = []
+    places = CropPlaces(volume, rule)
+    starts: list[CropStart] = []
     if not places.large_enough:
         return starts
     for _ in range(rule.tries * count):
@@ -92,7 +92,7 @@ def draw_places(volume: Volume, rule: CropRule, count: int, rng: np.random.Gener
     return starts
 
 
-def _summed_counts(volume: Volume, rule: AirRule) -> NDArray[np.int32]:
+def _summed_counts(volume: VolumeArray, rule: AirRule) -> NDArray[np.int32]:
     """Return the summed-volume table, one larger than the volume along each axis, of (look_ahead - 1) x the counts."""
     tissue = np.asarray(volume) >= rule.threshold
     deepest = rule.look_ahead - 1

@@ -17,16 +17,16 @@ from sg_bench.data.identity import stable_hash
 from sg_bench.errors import DataError, UsageError
 from sg_bench.workspace import write_atomic
 
-Parts = dict[Part, list[str]]
+SplitParts = dict[Part, list[str]]
 """The ids of each part, sorted."""
-Lists = Mapping[str, Collection[str]]
+IdLists = Mapping[str, Collection[str]]
 """Ids of cases or patients, by the SHA-256 that stands in a split for each list."""
 
 _ENDING = re.compile(r"\.(png|jpe?g|dcm|nii(\.gz)?|mh[ad]|raw|np[yz])$", re.IGNORECASE)
 _COLUMNS = ("id", "patient", "part")
 
 
-class Divisible(Protocol):
+class SplittableCase(Protocol):
     """What a split needs to know of a case; the cases of sources and of stores tell it."""
 
     @property
@@ -46,7 +46,7 @@ class Divisible(Protocol):
         """1 or 0 for each of the source's findings."""
 
 
-class Member(NamedTuple):
+class SplitMember(NamedTuple):
     """A case, as far as a split is concerned."""
 
     id: str
@@ -55,17 +55,17 @@ class Member(NamedTuple):
     findings: tuple[int, ...] = ()
 
 
-Patients = dict[str, list[Member]]
+PatientMembers = dict[str, list[SplitMember]]
 """The cases of each patient; patients and cases are sorted."""
 
 
 def assign(
-    cases: Sequence[Divisible] | Sequence[tuple[str, str]],
+    cases: Sequence[SplittableCase] | Sequence[tuple[str, str]],
     split: Split,
     *,
     fold: int = 0,
-    lists: Lists | None = None,
-) -> Parts:
+    lists: IdLists | None = None,
+) -> SplitParts:
     """Divide `cases` into the three parts, patient by patient.
 
     Named parts come first, then the test part of `folds` or `outside`; what is left is drawn by the fractions, rounded
@@ -86,14 +86,14 @@ def assign(
     """
     members = sorted(map(_member, cases))
     _refuse_duplicates([member.id for member in members])
-    patients: Patients = {}
+    patients: PatientMembers = {}
     for member in sorted(members, key=lambda member: member.patient):
         patients.setdefault(member.patient, []).append(member)
     naming = _Naming(members, split, lists or {})
     place, rest = naming.places(patients)
     place |= _tested(rest, split, fold, lists or {})
     place |= _drawn({patient: rest[patient] for patient in rest if patient not in place}, split, fold)
-    parts: Parts = {part: [] for part in PARTS}
+    parts: SplitParts = {part: [] for part in PARTS}
     for member in members:
         if member.patient in place and not naming.passes_over(member):
             parts[place[member.patient]].append(member.id)
@@ -133,7 +133,7 @@ def read_list(path: Path) -> list[str]:
     return list(ids)
 
 
-def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[Divisible]) -> None:
+def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[SplittableCase]) -> None:
     """Write who is in which part as CSV with the columns id, patient, part; cases of no part are not in it."""
     patients = {case.id: case.patient for case in cases}
     out = io.StringIO()
@@ -143,7 +143,7 @@ def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable
     write_atomic(path, out.getvalue())
 
 
-def read_split(path: Path) -> Parts:
+def read_split(path: Path) -> SplitParts:
     """Return the parts that `write_split` wrote.
 
     Raises:
@@ -154,7 +154,7 @@ def read_split(path: Path) -> Parts:
     if tuple(head) != _COLUMNS or any(len(row) != 3 or row[2] not in known for row in rows):
         told = f"{path}: it is no split; its columns must be {','.join(_COLUMNS)}, its parts {', '.join(PARTS)}"
         raise DataError(told, hint="Write it again with `write_split`")
-    parts: Parts = {part: [] for part in PARTS}
+    parts: SplitParts = {part: [] for part in PARTS}
     for id_, _, part in rows:
         parts[known[part]].append(id_)
     return parts
@@ -163,7 +163,7 @@ def read_split(path: Path) -> Parts:
 class _Naming:
     """What a split says of cases by their groups, numbers or lists."""
 
-    def __init__(self, members: Sequence[Member], split: Split, lists: Lists) -> None:
+    def __init__(self, members: Sequence[SplitMember], split: Split, lists: IdLists) -> None:
         self.split = split
         by_patient: dict[str, set[str]] = {}
         for member in members:
@@ -178,17 +178,17 @@ class _Naming:
         )
         self._alone = not others
 
-    def passes_over(self, member: Member) -> bool:
+    def passes_over(self, member: SplitMember) -> bool:
         """Return whether a case stays out though its patient is in: all parts are named, and none of them names it."""
         return self._alone and member.id not in self._parts
 
-    def places(self, patients: Patients) -> tuple[dict[str, Part], Patients]:
+    def places(self, patients: PatientMembers) -> tuple[dict[str, Part], PatientMembers]:
         """Return the part of each patient that is named, and the patients that are left to draw from.
 
         Raises:
             DataError: a patient's cases are named for two parts, or only some of them for one.
         """
-        place, rest = dict[str, Part](), Patients()
+        place, rest = dict[str, Part](), PatientMembers()
         for patient, members in patients.items():
             named = {part for member in members for part in self._parts.get(member.id, ())}
             if len(named) > 1:
@@ -204,13 +204,13 @@ class _Naming:
                 raise DataError(told, hint="Name all cases of a patient, or the patient")
         return place, {} if self._alone else rest
 
-    def _two(self, members: Sequence[Member]) -> str:
+    def _two(self, members: Sequence[SplitMember]) -> str:
         """Return two of a patient's cases that are named for different parts, or one that is named for both."""
         first = next(member.id for member in members if member.id in self._parts)
         others = (m.id for m in members if self._parts.get(m.id, self._parts[first]) != self._parts[first])
         return " and ".join(f"'{id_}'" for id_ in dict.fromkeys([first, next(others, first)]))
 
-    def _ids(self, part: Part, members: Sequence[Member], lists: Lists) -> set[str]:
+    def _ids(self, part: Part, members: Sequence[SplitMember], lists: IdLists) -> set[str]:
         split = self.split
         if part in split.groups:
             return {member.id for member in members if member.group in split.groups[part]}
@@ -232,7 +232,7 @@ class _Naming:
         return set().union(*(ids for ids in found.values() if ids))
 
 
-def _tested(rest: Patients, split: Split, fold: int, lists: Lists) -> dict[str, Part]:
+def _tested(rest: PatientMembers, split: Split, fold: int, lists: IdLists) -> dict[str, Part]:
     """Return the patients that are tested on by `folds` or `outside`."""
     if split.outside:
         known = set(_list(lists, split.outside.ids, f"the data '{split.outside.data}'"))
@@ -250,7 +250,7 @@ def _tested(rest: Patients, split: Split, fold: int, lists: Lists) -> dict[str, 
     return {patient: "test" for patient, number in zip(rest, assigned, strict=True) if number == fold % split.folds}
 
 
-def _drawn(rest: Patients, split: Split, fold: int) -> dict[str, Part]:
+def _drawn(rest: PatientMembers, split: Split, fold: int) -> dict[str, Part]:
     """Return the part of each patient that no other rule has placed."""
     fractions: dict[Part, float] = {part: getattr(split, part) for part in PARTS if getattr(split, part) > 0}
     if not fractions:
@@ -264,7 +264,7 @@ def _drawn(rest: Patients, split: Split, fold: int) -> dict[str, Part]:
     return {patient: parts[to] for patient, to in zip(rest, assigned, strict=True)}
 
 
-def _units(patients: Patients, split: Split) -> list[SplitUnit]:
+def _units(patients: PatientMembers, split: Split) -> list[SplitUnit]:
     return [
         SplitUnit(
             weight=len(members) if split.unit == "cases" else 1,
@@ -281,7 +281,7 @@ def _units(patients: Patients, split: Split) -> list[SplitUnit]:
     ]
 
 
-def _complete(parts: Parts, split: Split, members: Sequence[Member]) -> Parts:
+def _complete(parts: SplitParts, split: Split, members: Sequence[SplitMember]) -> SplitParts:
     """Return `parts`, or refuse them: a part that the split asks for has no case."""
     for part in PARTS:
         if parts[part]:
@@ -301,13 +301,13 @@ def _complete(parts: Parts, split: Split, members: Sequence[Member]) -> Parts:
     return parts
 
 
-def _member(case: Divisible | tuple[str, str]) -> Member:
+def _member(case: SplittableCase | tuple[str, str]) -> SplitMember:
     if isinstance(case, tuple):
-        return Member(*case)
-    return Member(case.id, case.patient, case.group, tuple(case.findings))
+        return SplitMember(*case)
+    return SplitMember(case.id, case.patient, case.group, tuple(case.findings))
 
 
-def _list(lists: Lists, digest: str, what: str) -> Collection[str]:
+def _list(lists: IdLists, digest: str, what: str) -> Collection[str]:
     if digest not in lists:
         raise UsageError(
             f"the list of {what} was not handed in: '{digest}'", hint="Plan the suite, and hand in its lists"

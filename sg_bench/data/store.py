@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 
 from sg_bench.config import Shape, canonical_json
 from sg_bench.data.fingerprint import fingerprint
-from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.errors import DataError, UsageError
 from sg_bench.workspace import file_digest, read_json, write_atomic
 
-Kind = Literal["image", "label"]
+ArrayKind = Literal["image", "label"]
 
 SCHEMA = 2
 _OPEN_MAPS = 256
 """Maps kept open by one store: each holds a file descriptor, and a process often has only 1024."""
-_DTYPES: dict[Kind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
+_DTYPES: dict[ArrayKind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
 _AGAIN = "Delete this store and run again"
 
 
@@ -63,7 +63,7 @@ class StoredCase:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedCase:
     """A case that a store does without; it still has its place in a split, so that no other case moves."""
 
     id: str
@@ -77,7 +77,7 @@ class Skipped:
 class Store:
     """A finished store, opened for reading; sent to another process it opens itself anew."""
 
-    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase], skipped: Sequence[Skipped] = ()) -> None:
+    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase], skipped: Sequence[SkippedCase] = ()) -> None:
         self.path = path
         self.recipe = recipe
         self.cases = cases
@@ -144,17 +144,17 @@ class Store:
     def __reduce__(self) -> tuple[Any, ...]:
         return Store.open, (self.path,)
 
-    def _opened(self, case_id: str, kind: Kind) -> np.memmap[Any, Any]:
+    def _opened(self, case_id: str, kind: ArrayKind) -> np.memmap[Any, Any]:
         return _mapped(self.path, case_id, kind, self[case_id].shape)
 
 
-def write_case(folder: Path, case: Case, prepared: Prepared) -> None:
+def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
     """Write one case into the store that is being built in `folder`; its JSON, written last, makes it count.
 
     Raises:
         ValueError: the arrays are not float16 and uint8, (x, y, z), of one shape.
     """
-    arrays: dict[Kind, NDArray[Any]] = {"image": prepared.image}
+    arrays: dict[ArrayKind, NDArray[Any]] = {"image": prepared.image}
     if prepared.label is not None:
         arrays["label"] = prepared.label
     for kind, array in arrays.items():
@@ -167,11 +167,11 @@ def write_case(folder: Path, case: Case, prepared: Prepared) -> None:
 
 def skip_case(folder: Path, case: Case, why: str) -> None:
     """Note that the store in `folder` does without a case, and why; writing the case takes that back."""
-    note = Skipped(case.id, case.patient, case.group, case.findings, why)
+    note = SkippedCase(case.id, case.patient, case.group, case.findings, why)
     write_atomic(_path(folder, case.id, "skipped"), canonical_json(asdict(note)))
 
 
-def noted_skips(folder: Path) -> dict[str, Skipped]:
+def noted_skips(folder: Path) -> dict[str, SkippedCase]:
     """Return the cases of `folder` that were skipped, by id, sorted; a note that cannot be read is passed over."""
     notes = {}
     for path in folder.glob("*.skipped"):
@@ -181,7 +181,7 @@ def noted_skips(folder: Path) -> dict[str, Skipped]:
     return dict(sorted(notes.items()))
 
 
-def skipped_cases(path: Path) -> list[Skipped]:
+def skipped_cases(path: Path) -> list[SkippedCase]:
     """Return what the finished store in `path` does without, by its index alone; none where there is no store."""
     try:
         return [_skipped(entry) for entry in read_json(path / "index.json")["skipped"]]
@@ -250,7 +250,7 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
+def _entry(case: Case, prepared: PreparedCase) -> dict[str, Any]:
     files = case.files()
     return {
         "id": case.id,
@@ -269,8 +269,8 @@ def _entry(case: Case, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _skipped(entry: dict[str, Any]) -> Skipped:
-    return Skipped(**{**entry, "findings": tuple(entry["findings"])})
+def _skipped(entry: dict[str, Any]) -> SkippedCase:
+    return SkippedCase(**{**entry, "findings": tuple(entry["findings"])})
 
 
 def _stored(entry: dict[str, Any]) -> StoredCase:
@@ -291,7 +291,7 @@ def _array_digest(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def _mapped(folder: Path, case_id: str, kind: Kind, shape: Shape) -> np.memmap[Any, Any]:
+def _mapped(folder: Path, case_id: str, kind: ArrayKind, shape: Shape) -> np.memmap[Any, Any]:
     path = _path(folder, case_id, f"{kind}.npy")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sampling import Places, Start, cut
+from sg_bench.data.sampling import CropPlaces, CropStart, cut
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
 
@@ -27,7 +27,7 @@ class Window:
 
     label: int
     id: str
-    start: Start
+    start: CropStart
     size: tuple[int, int, int]
     validation: bool
 
@@ -38,7 +38,7 @@ class Reference:
 
     label: int
     id: str
-    start: Start
+    start: CropStart
 
 
 def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: list[str]) -> list[str]:
@@ -82,7 +82,7 @@ def draw_references(
     for id_ in (train[i] for i in rng.permutation(len(train))):
         if len(found) == settings.classes:
             break
-        places = Places(volumes(id_), settings.crops)
+        places = CropPlaces(volumes(id_), settings.crops)
         shared = partial(_shared, settings, [[shapes[other] for other in part] for part in parts], shapes[id_])
         start = _coordinate(settings, places, shared, [reference.start for reference in found], rng)
         if start is not None:
@@ -137,11 +137,11 @@ def cut_window(volume: Volume, window: Window) -> Volume:
 
 def _coordinate(
     settings: DiscoverySettings,
-    places: Places,
-    shared: Callable[[Start], bool],
-    taken: list[Start],
+    places: CropPlaces,
+    shared: Callable[[CropStart], bool],
+    taken: list[CropStart],
     rng: np.random.Generator,
-) -> Start | None:
+) -> CropStart | None:
     """Return an accepted coordinate far enough from those taken, or None after `tries` draws."""
     if not places.large_enough:
         return None
@@ -154,7 +154,7 @@ def _coordinate(
 
 
 def _shared(
-    settings: DiscoverySettings, parts: list[list[tuple[int, int, int]]], own: tuple[int, int, int], start: Start
+    settings: DiscoverySettings, parts: list[list[tuple[int, int, int]]], own: tuple[int, int, int], start: CropStart
 ) -> bool:
     """Return whether the reference itself and enough volumes of either part hold the window at `start`."""
     wanted = (settings.neighbours, settings.validation_neighbours)
@@ -163,7 +163,7 @@ def _shared(
     return _holds(own, start, settings) and all(enough)
 
 
-def _holds(shape: tuple[int, ...], start: Start, settings: DiscoverySettings) -> bool:
+def _holds(shape: tuple[int, ...], start: CropStart, settings: DiscoverySettings) -> bool:
     """Return whether a volume contains the window with every side and offset that may be drawn."""
     cube = settings.crops.cube
     grown = settings.resolutions > 1

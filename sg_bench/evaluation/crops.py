@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.cubes import resized
-from sg_bench.data.sampling import Start, centred_start, cut
+from sg_bench.data.sampling import CropStart, centred_start, cut
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.tasks import Sampling, Task
@@ -104,7 +104,7 @@ def cut_crop(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the crop's image, `sampling.patch` voxels, and its truth: a map like it, or 0 and 1 (`outputs`,)."""
     sampling = task.sampling
-    start: Start = centred_start([c + int(s) for c, s in zip(crop.centre, shift, strict=True)], sampling.cut)
+    start: CropStart = centred_start([c + int(s) for c, s in zip(crop.centre, shift, strict=True)], sampling.cut)
     image = cut(store.image(crop.case), start, sampling.cut)
     if sampling.window:
         image = resized(image, sampling.patch)

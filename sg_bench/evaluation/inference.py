@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sg_bench.data.sampling import Start, cut
+from sg_bench.data.sampling import CropStart, cut
 from sg_bench.data.store import Store
 from sg_bench.evaluation.crops import Crop, cut_crop, fixed_crops, truth_of
 from sg_bench.evaluation.predictions import Predictions
@@ -63,7 +63,7 @@ def _ten_crops(
     return torch.sigmoid(_logits(network, both)).mean(dim=0).cpu().numpy(), truth_of(store, task, crop)
 
 
-def _five_starts(shape: Sequence[int], patch: Sequence[int]) -> list[Start]:
+def _five_starts(shape: Sequence[int], patch: Sequence[int]) -> list[CropStart]:
     right, bottom = shape[0] - patch[0], shape[1] - patch[1]
     return [(0, 0, 0), (right, 0, 0), (0, bottom, 0), (right, bottom, 0), (right // 2, bottom // 2, 0)]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sg_bench.config import Part, Split, key_of
-from sg_bench.data.leakage import Named, Overlap, overlap, same_names
-from sg_bench.data.splits import Divisible, assign
+from sg_bench.data.leakage import CorpusOverlap, NamedCase, overlap, same_names
+from sg_bench.data.splits import SplittableCase, assign
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.planning import Job, Plan, Recipe, corpus_parts, is_built, open_source
@@ -48,7 +48,7 @@ class AuditedSet(NamedTuple):
     title: str
     recipe: Recipe
     """Of the store."""
-    cases: Sequence[Named]
+    cases: Sequence[NamedCase]
     prepared: bool
     """Whether the store is there, and with it the fingerprints of the images."""
 
@@ -65,7 +65,7 @@ class CorpusTaskPair(NamedTuple):
 
     corpus: str
     task: str
-    found: Overlap | None
+    found: CorpusOverlap | None
     """None where nothing could be compared."""
     why: tuple[str, ...]
     """What could not be compared, and why; () where everything was."""
@@ -151,7 +151,7 @@ class _Auditor:
         job = self.plan.jobs[key_of(recipe)]
         try:
             store = Store.open(self.workspace.path("stores", job.key)) if is_built(self.workspace, job) else None
-            cases: Sequence[Divisible] = [*store.cases, *store.skipped] if store else _scanned(job)
+            cases: Sequence[SplittableCase] = [*store.cases, *store.skipped] if store else _scanned(job)
             for split, parts, folds in draws:
                 divided = [assign(cases, split, fold=fold, lists=self.plan.lists) for fold in folds]
                 chosen = {id_ for each in divided for part in parts for id_ in each[part]}
@@ -166,7 +166,7 @@ class _Auditor:
         return "; ".join(dict.fromkeys(reasons))
 
 
-def _scanned(job: Job) -> Sequence[Divisible]:
+def _scanned(job: Job) -> Sequence[SplittableCase]:
     """Return the cases of a store that is not made yet, as scanning its source finds them."""
     name = job.recipe["source"]
     return open_source(name, SOURCES.config(name)(**job.recipe["config"]), job.root, name).scan()
@@ -203,8 +203,8 @@ def _text(pair: CorpusTaskPair) -> str:
     return f"{len(found.cases)}/{found.total} ({told})" if found.cases else CLEAN
 
 
-def _line(found: Overlap) -> str:
-    return f"{found.told}, such as {', '.join(found.examples)}"
+def _line(found: CorpusOverlap) -> str:
+    return f"{found.message}, such as {', '.join(found.examples)}"
 
 
 def _numbers(pair: CorpusTaskPair) -> list[object]:

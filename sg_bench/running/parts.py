@@ -6,17 +6,17 @@ from pathlib import Path
 
 from sg_bench.config import Split, key_of
 from sg_bench.data.leakage import overlap, same_names
-from sg_bench.data.splits import Member, Parts, assign, read_list, write_split
-from sg_bench.data.store import Skipped, Store, StoredCase
+from sg_bench.data.splits import SplitMember, SplitParts, assign, read_list, write_split
+from sg_bench.data.store import SkippedCase, Store, StoredCase
 from sg_bench.planning import Recipe, corpus_parts
 from sg_bench.registry import SOURCES
 from sg_bench.workspace import Workspace, read_json, write_json
 
 
-def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> tuple[Parts, Path]:
+def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> tuple[SplitParts, Path]:
     """Return the ids of each part for one fold, and the file of the workspace in which they are written out."""
     whole = _divided(_members(store), split, workspace, fold)
-    parts: Parts = {part: [id_ for id_ in ids if id_ in store] for part, ids in whole.items()}
+    parts: SplitParts = {part: [id_ for id_ in ids if id_ in store] for part, ids in whole.items()}
     name = key_of({"store": store.recipe, "split": split, "fold": fold % split.folds if split.folds else 0})
     path = workspace.path("splits", f"{name}.csv")
     if not path.is_file():
@@ -37,16 +37,16 @@ def seen_before(initialisation: Recipe, store: Store, split: Split, test: list[s
     corpus = initialisation["corpus"]
     if corpus is None:
         return _declared(initialisation["config"].get("seen") or {}, store, split, test)
-    key = key_of({"version": 1, "corpus": corpus, "store": store.recipe, "test": test})
+    key = key_of({"version": 2, "corpus": corpus, "store": store.recipe, "test": test})
     path = workspace.path("splits", f"{key}.seen.json")
     if not path.is_file():
         seen, *ids = corpus_ids(corpus, workspace)
         cases = [seen[id_] for part in ids for id_ in part]
         alike = same_names(corpus["store"], store.recipe)
         found = overlap(cases, [store[id_] for id_ in test], alike, name=corpus["store"]["source"])
-        write_json(path, {"told": found.told})
-    told: str = read_json(path)["told"]
-    return told
+        write_json(path, {"message": found.message})
+    message: str = read_json(path)["message"]
+    return message
 
 
 def _declared(seen: Recipe, store: Store, split: Split, test: list[str]) -> str:
@@ -74,13 +74,13 @@ def corpus_ids(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], 
     return store, train, validation
 
 
-def _members(store: Store) -> list[Member]:
+def _members(store: Store) -> list[SplitMember]:
     """Return all cases, those that could not be prepared too: they keep their place, so that no other case moves."""
-    cases: list[StoredCase | Skipped] = [*store.cases, *store.skipped]
-    return [Member(case.id, case.patient, case.group, case.findings) for case in cases]
+    cases: list[StoredCase | SkippedCase] = [*store.cases, *store.skipped]
+    return [SplitMember(case.id, case.patient, case.group, case.findings) for case in cases]
 
 
-def _divided(members: list[Member], split: Split, workspace: Workspace, fold: int = 0) -> Parts:
+def _divided(members: list[SplitMember], split: Split, workspace: Workspace, fold: int = 0) -> SplitParts:
     digests = [*split.lists.values(), *([split.outside.ids] if split.outside else [])]
     lists = {digest: read_list(workspace.path("lists", f"{digest}.txt")) for digest in digests}
     return assign(members, split, fold=fold, lists=lists)

@@ -12,9 +12,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from sg_bench.data.catalogue import uses
+from sg_bench.data.catalogue import data_set_uses
 from sg_bench.data.sources.base import Case, Problem, Source
-from sg_bench.data.store import Skipped, Store, has_case, skipped_cases
+from sg_bench.data.store import SkippedCase, Store, has_case, skipped_cases
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
 from sg_bench.planning import Job, is_built, plan
 from sg_bench.registry import SOURCES
@@ -41,7 +41,7 @@ class Prepared:
     """In the store."""
     new: int
     """Of them prepared just now."""
-    skipped: list[Skipped]
+    skipped: list[SkippedCase]
     seconds: float
     """0 where nothing was to do."""
     megabytes: float
@@ -119,7 +119,7 @@ def megabytes(cases: list[Case]) -> float:
 
 def _every_task(name: str) -> Suite:
     """Return a suite of all built-in tasks that use a data set, to be planned for its stores alone."""
-    known = [use for use in uses() if use.task]
+    known = [use for use in data_set_uses() if use.task]
     tasks = [use.task for use in known if name in (use.name, use.source)]
     if not tasks:
         hint = f"Name a suite that uses it with --suite, or one of {', '.join(sorted({use.name for use in known}))}"

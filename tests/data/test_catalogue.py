@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sg_bench.data.catalogue import choose, known_names, layout, look, uses
+from sg_bench.data.catalogue import data_set_uses, find_data_set, folder_layout, inspect_source, known_names
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError, UsageError
 from sg_bench.registry import SOURCES
@@ -14,22 +14,22 @@ from sg_bench.resources import task_cards
 
 
 def test_every_built_in_task_is_a_user_of_its_data() -> None:
-    whole = uses()
+    whole = data_set_uses()
     assert {use.task.partition("[")[0] for use in whole if use.task} == set(task_cards())
     assert all(use.source in SOURCES.names() for use in whole)
     assert any("corpus of suite demo" in use.who for use in whole)
 
 
 def test_a_name_brings_the_settings_and_the_preparation_of_its_first_user() -> None:
-    chosen = choose("phantom-labelled")
-    (first, *_) = [use for use in uses() if use.name == "phantom-labelled"]
+    chosen = find_data_set("phantom-labelled")
+    (first, *_) = [use for use in data_set_uses() if use.name == "phantom-labelled"]
     assert (chosen.source, chosen.preparation) == ("phantom", first.preparation)
     assert chosen.config.labelled
-    assert not choose("phantom-labelled", {"labelled": False}).config.labelled
+    assert not find_data_set("phantom-labelled", {"labelled": False}).config.labelled
 
 
 def test_a_source_that_nobody_uses_comes_with_its_own_defaults() -> None:
-    chosen = choose("folder", {"images": "scans/*"})
+    chosen = find_data_set("folder", {"images": "scans/*"})
     assert chosen.config == FolderConfig(images="scans/*")
     assert chosen.preparation is None
 
@@ -37,32 +37,32 @@ def test_a_source_that_nobody_uses_comes_with_its_own_defaults() -> None:
 @pytest.mark.parametrize(("name", "settings"), [("phantm", {}), ("folder", {"imges": "x"})])
 def test_a_misspelt_name_or_setting_is_refused_with_the_nearest(name: str, settings: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"Did you mean '(phantom|images)'"):
-        choose(name, settings)
+        find_data_set(name, settings)
 
 
 @pytest.mark.parametrize("source", ["luna16", "lits", "brats2018", "lidc_idri", "chestxray14", "siim_acr"])
 def test_every_public_data_set_says_in_one_line_how_its_folder_looks(source: str) -> None:
-    assert 60 < len(layout(source)) < 700
-    assert "\n" not in layout(source)
+    assert 60 < len(folder_layout(source)) < 700
+    assert "\n" not in folder_layout(source)
 
 
 def test_names_of_data_are_told_once() -> None:
-    assert known_names(uses()) == sorted({use.name for use in uses()})
+    assert known_names(data_set_uses()) == sorted({use.name for use in data_set_uses()})
 
 
 def test_looking_finds_cases_or_errors_and_never_neither(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    found = look(FolderSource(FolderConfig(), tmp_path))
+    found = inspect_source(FolderSource(FolderConfig(), tmp_path))
     assert (found.cases, len(found.errors), found.warnings) == ([], 1, [])
     (tmp_path / "images/a.nii").touch()
-    found = look(FolderSource(FolderConfig(), tmp_path))
+    found = inspect_source(FolderSource(FolderConfig(), tmp_path))
     assert (len(found.cases), found.errors) == (1, [])
     assert found.summary() == "1 cases of 1 patients"
 
 
 def test_opening_needs_a_folder_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone: no such folder\. Correct the path"):
-        choose("folder").open(tmp_path / "gone")
+        find_data_set("folder").open(tmp_path / "gone")
     with pytest.raises(UsageError, match="'folder' lies in a folder, and none is given"):
-        choose("folder").open(None)
-    assert choose("folder").open(tmp_path).root == tmp_path.resolve()
+        find_data_set("folder").open(None)
+    assert find_data_set("folder").open(tmp_path).root == tmp_path.resolve()

@@ -9,7 +9,7 @@ import pytest
 
 from sg_bench.config import CropRule
 from sg_bench.data.cubes import ArrayCubes, CropCubes, pattern_cubes, random_crops, resized, whole_volumes
-from sg_bench.data.sampling import Start
+from sg_bench.data.sampling import CropStart
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 
@@ -25,7 +25,7 @@ def store(tmp_path: Path, make_store: MakeStore) -> Store:
 
 class TestCropCubes:
     def test_cubes_are_cut_where_the_places_say_in_the_order_asked_for(self, store: Store) -> None:
-        places: list[tuple[str, Start]] = [("p1", (2, 3, 4)), ("p0", (-4, 0, 0))]
+        places: list[tuple[str, CropStart]] = [("p1", (2, 3, 4)), ("p0", (-4, 0, 0))]
         cubes = CropCubes(store, places, (8, 8, 4))
         images = cubes.images([1, 0])
         assert (images.shape, images.dtype.name, len(cubes)) == ((2, 8, 8, 4), "float32", 2)
@@ -35,7 +35,7 @@ class TestCropCubes:
         assert cubes.labels([0, 1]).tolist() == [0, 0]
 
     def test_every_volume_gives_its_share_from_its_own_random_numbers(self, store: Store) -> None:
-        def drawn(ids: list[str]) -> list[tuple[str, Start]]:
+        def drawn(ids: list[str]) -> list[tuple[str, CropStart]]:
             rngs = {id_: np.random.default_rng([7, number]) for number, id_ in enumerate(store.ids)}
             return list(random_crops(store, ids, RULE, 3, rngs).places)
 

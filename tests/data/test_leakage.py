@@ -78,20 +78,24 @@ class TestOverlap:
 
 class TestWhatIsTold:
     def test_nothing_is_told_of_nothing(self) -> None:
-        assert overlap(CORPUS, [Image("n", "u", picture(7))], same_names=True, name="luna16").told == ""
+        assert overlap(CORPUS, [Image("n", "u", picture(7))], same_names=True, name="luna16").message == ""
 
     def test_a_line_tells_how_many_and_by_what(self) -> None:
         test = [Case("a", "u"), Case("b", "v"), Case("n", "w")]
-        told = overlap([Case(c.id, c.patient) for c in CORPUS], test, same_names=True, name="luna16").told
-        assert told == "the corpus luna16 holds 2 of 3 test cases (2 by id)"
-        told = overlap(CORPUS, [Image("n", "u", picture(1))], same_names=False, name="luna16").told
-        assert told == "the corpus luna16 holds 1 of 1 test cases (1 by content)"
+        message = overlap([Case(c.id, c.patient) for c in CORPUS], test, same_names=True, name="luna16").message
+        assert message == "the corpus luna16 holds 2 of 3 test cases (2 by id)"
+        message = overlap(CORPUS, [Image("n", "u", picture(1))], same_names=False, name="luna16").message
+        assert message == "the corpus luna16 holds 1 of 1 test cases (1 by content)"
 
     def test_other_images_of_test_patients_are_told_apart_from_the_test_cases_themselves(self) -> None:
-        told = overlap(CORPUS, [Case("a", "p"), Case("n", "q"), Case("m", "x")], same_names=True, name="films").told
-        assert told == "the corpus films holds 1 of 3 test cases (1 by id) and other images of the patients of 1 more"
-        told = overlap(CORPUS, [Case("n", "q"), Case("m", "x")], same_names=True, name="films").told
-        assert told == "the corpus films holds other images of the patients of 1 of 2 test cases"
+        message = overlap(
+            CORPUS, [Case("a", "p"), Case("n", "q"), Case("m", "x")], same_names=True, name="films"
+        ).message
+        assert (
+            message == "the corpus films holds 1 of 3 test cases (1 by id) and other images of the patients of 1 more"
+        )
+        message = overlap(CORPUS, [Case("n", "q"), Case("m", "x")], same_names=True, name="films").message
+        assert message == "the corpus films holds other images of the patients of 1 of 2 test cases"
 
 
 class TestRealScans:

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from sg_bench.config import Preparation
 from sg_bench.data.grids import _SLAB
-from sg_bench.data.prepare import Prepared, prepare, scaled
+from sg_bench.data.prepare import PreparedCase, prepare, scaled
 from sg_bench.data.sources.base import Candidate, Study, film_affine
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError, UsageError
@@ -298,7 +298,7 @@ class TestIntensity:
 
 
 class TestRealData:
-    def prepared(self, root: Path, **settings: object) -> list[tuple[Study, Prepared]]:
+    def prepared(self, root: Path, **settings: object) -> list[tuple[Study, PreparedCase]]:
         folder = FolderSource(FolderConfig(images="*.nii.gz"), root)
         studies = [folder.load(case) for case in folder.scan()]
         return [(study, prepare(study, Preparation.model_validate(settings))) for study in studies]

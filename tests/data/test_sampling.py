@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg_bench.config import AirRule, CropRule
-from sg_bench.data.sampling import Places, centred_start, cut, draw_places
+from sg_bench.data.sampling import CropPlaces, centred_start, cut, draw_places
 
 HALF = np.float16(0.5)
 
@@ -49,7 +49,7 @@ class TestCut:
 class TestPlacesOfOfficialSize:
     @pytest.mark.parametrize("shape", [(300, 280, 110), (512, 512, 120), (265, 265, 96)])
     def test_starts_reach_both_ends_of_the_official_ranges_and_no_further(self, shape: tuple[int, int, int]) -> None:
-        places = Places(np.broadcast_to(HALF, shape), CropRule(air=None))
+        places = CropPlaces(np.broadcast_to(HALF, shape), CropRule(air=None))
         rng = np.random.default_rng(0)
         starts = np.array([places.draw(rng) for _ in range(6000)])
         assert starts.min(axis=0).tolist() == [100, 100, 30]
@@ -57,7 +57,7 @@ class TestPlacesOfOfficialSize:
 
     @pytest.mark.parametrize("shape", [(64, 64, 1), (64, 80, 1), (65, 64, 1)])
     def test_a_cube_that_fills_an_axis_has_its_one_place_there(self, shape: tuple[int, int, int]) -> None:
-        places = Places(np.zeros(shape, np.float16), CropRule(cube=(64, 64, 1), border=(0, 0, 0), air=None))
+        places = CropPlaces(np.zeros(shape, np.float16), CropRule(cube=(64, 64, 1), border=(0, 0, 0), air=None))
         assert places.large_enough
         rng = np.random.default_rng(0)
         starts = np.array([places.draw(rng) for _ in range(300)])
@@ -66,24 +66,24 @@ class TestPlacesOfOfficialSize:
 
     def test_a_volume_smaller_than_the_cube_has_none(self) -> None:
         rule = CropRule(cube=(64, 64, 1), border=(0, 0, 0), air=None)
-        assert not Places(np.zeros((64, 63, 1)), rule).large_enough
+        assert not CropPlaces(np.zeros((64, 63, 1)), rule).large_enough
 
     def test_with_the_air_rule_three_more_slices_stay_free(self) -> None:
-        places = Places(np.zeros((265, 266, 100), np.float16), CropRule())
+        places = CropPlaces(np.zeros((265, 266, 100), np.float16), CropRule())
         assert (places.low.tolist(), places.high.tolist()) == ([100, 100, 30], [100, 101, 100 - 66])
 
     @pytest.mark.parametrize("shape", [(264, 265, 96), (265, 264, 96), (265, 265, 95), (64, 64, 32)])
     def test_volumes_below_265_by_265_by_96_hold_no_place(self, shape: tuple[int, int, int]) -> None:
         volume = np.zeros(shape, np.float16)
-        assert Places(np.zeros((265, 265, 96), np.float16), CropRule()).large_enough
-        assert not Places(volume, CropRule()).large_enough
+        assert CropPlaces(np.zeros((265, 265, 96), np.float16), CropRule()).large_enough
+        assert not CropPlaces(volume, CropRule()).large_enough
         assert draw_places(volume, CropRule(), 4, np.random.default_rng(0)) == []
 
     def test_the_air_rule_equals_counting_voxel_by_voxel_on_an_official_volume(self) -> None:
         rng = np.random.default_rng(3)
         volume = np.zeros((270, 268, 100), np.float16)
         volume[:, :, ::7] = (rng.random((270, 268, 15)) * 0.6).astype(np.float16)
-        places = Places(volume, CropRule())
+        places = CropPlaces(volume, CropRule())
         for start in [(100, 100, 30), (105, 103, 34), (102, 101, 31)]:
             assert places.tissue(start) == pytest.approx(slow_tissue(volume, start, (64, 64, 32), AirRule()), abs=1e-12)
 
@@ -93,7 +93,7 @@ class TestAirRule:
     def test_the_mean_count_equals_counting_voxel_by_voxel(self, look_ahead: int) -> None:
         volume = np.random.default_rng(look_ahead).random((9, 8, 15)).astype(np.float16)
         rule = CropRule(cube=(4, 3, 5), border=(0, 0, 0), air=AirRule(threshold=0.8, look_ahead=look_ahead))
-        places = Places(volume, rule)
+        places = CropPlaces(volume, rule)
         assert rule.air is not None
         for start in np.ndindex(5, 5, 15 - 5 - look_ahead):
             assert places.tissue(start) == pytest.approx(slow_tissue(volume, start, rule.cube, rule.air), abs=1e-12)
@@ -101,20 +101,20 @@ class TestAirRule:
     @pytest.mark.parametrize(("hu", "tissue"), [(-150, 1.0), (-151, 0.0)])
     def test_a_voxel_is_tissue_from_minus_150_hu_on(self, hu: int, tissue: float) -> None:
         volume = np.full((8, 8, 16), (hu + 1000) / 2000, np.float16)
-        places = Places(volume, CropRule(cube=(4, 4, 4), border=(0, 0, 0)))
+        places = CropPlaces(volume, CropRule(cube=(4, 4, 4), border=(0, 0, 0)))
         assert places.tissue((1, 1, 1)) == tissue
 
     @pytest.mark.parametrize(("slices", "accepted"), [(1, True), (2, False)])
     def test_a_cube_of_more_than_fifteen_per_cent_tissue_is_refused(self, slices: int, accepted: bool) -> None:
         volume = np.zeros((4, 4, 24), np.float16)
         volume[:, :, 4 : 4 + slices] = 1  # each slice counts 1/10, and the air before them 1/20
-        places = Places(volume[:, :, :], CropRule(cube=(2, 2, 10), border=(0, 0, 0)))
+        places = CropPlaces(volume[:, :, :], CropRule(cube=(2, 2, 10), border=(0, 0, 0)))
         assert places.tissue((0, 0, 2)) == pytest.approx(0.1 * slices + 0.05)
         assert places.accepts((0, 0, 2)) == accepted
 
     def test_sums_that_wrap_round_still_give_the_count(self) -> None:
         volume = np.ones((6, 6, 12), np.float16)
-        places = Places(volume, CropRule(cube=(2, 2, 2), border=(0, 0, 0)))
+        places = CropPlaces(volume, CropRule(cube=(2, 2, 2), border=(0, 0, 0)))
         assert places._counts is not None
         places._counts += np.int32(2**31 - 50)
         assert places.tissue((1, 2, 3)) == 1.0

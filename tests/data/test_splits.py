@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sg_bench.config import PARTS, Outside, Split
 from sg_bench.data.sources.base import Case
-from sg_bench.data.splits import Member, Parts, assign, nested_subset, read_list, read_split, write_split
+from sg_bench.data.splits import SplitMember, SplitParts, assign, nested_subset, read_list, read_split, write_split
 from sg_bench.errors import DataError, UsageError
 
 EIGHTHS = [(8, 0, 0), (6, 1, 1), (4, 2, 2), (1, 1, 6), (7, 0, 1), (7, 1, 0), (2, 5, 1)]
@@ -141,23 +141,23 @@ cohorts = st.lists(
 """Of each patient: how many cases, what each of them shows, and the group."""
 
 
-def members_of(cohort: Sequence[tuple[int, tuple[int, ...], str]]) -> list[Member]:
+def members_of(cohort: Sequence[tuple[int, tuple[int, ...], str]]) -> list[SplitMember]:
     return [
-        Member(f"p{p}-{i}", f"p{p}", group, findings)
+        SplitMember(f"p{p}-{i}", f"p{p}", group, findings)
         for p, (size, findings, group) in enumerate(cohort)
         for i in range(size)
     ]
 
 
-def numbered(*numbers: int, group: str = "") -> list[Member]:
-    return [Member(f"volume-{n}", f"volume-{n}", group) for n in numbers]
+def numbered(*numbers: int, group: str = "") -> list[SplitMember]:
+    return [SplitMember(f"volume-{n}", f"volume-{n}", group) for n in numbers]
 
 
 def patients_of(parts: Mapping[Any, list[str]]) -> list[set[str]]:
     return [{id_.split("-")[0] for id_ in ids} for ids in parts.values()]
 
 
-def refused(cases: Sequence[Member], split: Split, *told: str, **how: Any) -> None:
+def refused(cases: Sequence[SplitMember], split: Split, *told: str, **how: Any) -> None:
     with pytest.raises(DataError) as error:
         assign(cases, split, **how)
     assert [part for part in (*told, ". ") if part not in str(error.value)] == [], str(error.value)
@@ -284,7 +284,7 @@ class TestNamedParts:
             assign(numbered(1, 2, 3), Split(lists={"test": "abc"}, **HALVES))
 
     def test_a_patient_in_two_named_parts_is_an_error_that_names_both_cases(self) -> None:
-        cases = [Member("a", "p", "x"), Member("b", "p", "y"), Member("c", "q", "y")]
+        cases = [SplitMember("a", "p", "x"), SplitMember("b", "p", "y"), SplitMember("c", "q", "y")]
         refused(cases, Split(groups={"train": ("x",), "test": ("y",)}, validation=1), "patient 'p'", "'a' and 'b'")
 
     def test_a_case_in_two_lists_is_an_error_that_names_it(self) -> None:
@@ -299,7 +299,7 @@ class TestNamedParts:
     def test_numbers_that_no_id_ends_in_are_an_error(self) -> None:
         split = Split(numbers={"test": (115, 129)}, **HALVES)
         refused(numbered(1, 2, 3), split, "the test part is empty", "from 115 to 129")
-        refused([Member("a", "a"), *numbered(1, 2)], Split(numbers={"test": (0, 0)}, **HALVES), "from 0 to 0")
+        refused([SplitMember("a", "a"), *numbered(1, 2)], Split(numbers={"test": (0, 0)}, **HALVES), "from 0 to 0")
 
     def test_named_parts_that_leave_nothing_to_draw_are_an_error(self) -> None:
         split = Split(groups={"test": ("",)}, **HALVES)
@@ -400,14 +400,16 @@ class TestRealLabels:
     """621 films of ChestX-ray14, each of another patient; the rarest finding is seen on 18 of them."""
 
     @pytest.fixture
-    def films(self, real_data: Path) -> list[Member]:
+    def films(self, real_data: Path) -> list[SplitMember]:
         lines = (real_data / "nih_cxr14" / "Data_Entry_2017_v2020.csv").read_text().splitlines()[1:]
         rows = [line.split(",")[:4] for line in lines]
         names = sorted({name for row in rows for name in row[1].split("|")} - {"No Finding"})
         assert len(names) == 14
-        return [Member(row[0], row[3], "", tuple(int(name in row[1].split("|")) for name in names)) for row in rows]
+        return [
+            SplitMember(row[0], row[3], "", tuple(int(name in row[1].split("|")) for name in names)) for row in rows
+        ]
 
-    def test_every_fold_of_three_holds_every_finding_in_its_share(self, films: list[Member]) -> None:
+    def test_every_fold_of_three_holds_every_finding_in_its_share(self, films: list[SplitMember]) -> None:
         split = Split(folds=3, train=0.8, validation=0.2, stratify=True)
         findings = {film.id: film.findings for film in films}
         whole = [sum(column) for column in zip(*findings.values(), strict=True)]
@@ -421,7 +423,7 @@ class TestRealLabels:
                     assert abs(count - share * total) <= 2
 
     @staticmethod
-    def counts(parts: Parts, part: Any, findings: Mapping[str, tuple[int, ...]]) -> list[int]:
+    def counts(parts: SplitParts, part: Any, findings: Mapping[str, tuple[int, ...]]) -> list[int]:
         return [sum(column) for column in zip(*(findings[id_] for id_ in parts[part]), strict=True)]
 
 
@@ -447,13 +449,18 @@ class TestLists:
 
 class TestWrittenSplits:
     def test_a_split_is_read_back_as_it_was_written(self, tmp_path: Path) -> None:
-        cases = [Member('x,"1"', "p\n1"), Member("b", "q"), Member("c", "r"), Member("left out", "s")]
-        parts: Parts = {"train": ['x,"1"'], "validation": [], "test": ["b", "c"]}
+        cases = [
+            SplitMember('x,"1"', "p\n1"),
+            SplitMember("b", "q"),
+            SplitMember("c", "r"),
+            SplitMember("left out", "s"),
+        ]
+        parts: SplitParts = {"train": ['x,"1"'], "validation": [], "test": ["b", "c"]}
         write_split(tmp_path / "new" / "split.csv", parts, cases)
         assert read_split(tmp_path / "new" / "split.csv") == parts
 
     def test_the_file_is_a_plain_table(self, tmp_path: Path) -> None:
-        cases = [Member(id_, id_.upper()) for id_ in "abc"]
+        cases = [SplitMember(id_, id_.upper()) for id_ in "abc"]
         write_split(tmp_path / "split.csv", {"test": ["b"], "train": ["c", "a"]}, cases)
         assert (tmp_path / "split.csv").read_text() == "id,patient,part\na,A,train\nc,C,train\nb,B,test\n"
 

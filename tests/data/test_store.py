@@ -14,10 +14,10 @@ import pytest
 
 from sg_bench.config import Preparation
 from sg_bench.data import store as store_module
-from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import (
-    Skipped,
+    SkippedCase,
     Store,
     content_digest,
     finish,
@@ -33,9 +33,9 @@ NAMES = ["scan/1", "../escape", "scan 10", "Ä\n'\"", "x" * 300, "."]
 RECIPE = {"preparation": Preparation(), "source": "folder"}
 
 
-def prepared(seed: int, *, labelled: bool = True) -> Prepared:
+def prepared(seed: int, *, labelled: bool = True) -> PreparedCase:
     draw = np.random.default_rng(seed)
-    return Prepared(
+    return PreparedCase(
         image=draw.random((4, 5, 6 + seed)).astype(np.float16),
         spacing=(1.0, 1.0, 2.5),
         affine=np.diag([1.0, 1.0, 2.5, 1.0]) + seed / 3,
@@ -109,8 +109,8 @@ class TestReading:
 
     def test_memory_order_does_not_change_the_bytes(self, tmp_path: Path) -> None:
         plain, turned = prepared(0), prepared(0)
-        turned = Prepared(np.asfortranarray(turned.image), turned.spacing, turned.affine, turned.label)
-        plain = Prepared(plain.image, plain.spacing, plain.affine, plain.label)
+        turned = PreparedCase(np.asfortranarray(turned.image), turned.spacing, turned.affine, turned.label)
+        plain = PreparedCase(plain.image, plain.spacing, plain.affine, plain.label)
         for folder, arrays in (("a", plain), ("b", turned)):
             write_case(tmp_path / folder, Case(id="x", patient="x"), arrays)
         assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -177,7 +177,7 @@ class TestDamage:
     @pytest.mark.parametrize("image", [np.zeros((2, 2, 2), np.float32), np.zeros((2, 2), np.float16)])
     def test_arrays_of_another_kind_are_refused(self, tmp_path: Path, image: np.ndarray) -> None:
         with pytest.raises(ValueError, match="image of 'a' is"):
-            write_case(tmp_path, Case("a", "a"), Prepared(image, (1, 1, 1), np.eye(4)))
+            write_case(tmp_path, Case("a", "a"), PreparedCase(image, (1, 1, 1), np.eye(4)))
 
 
 class TestSkipped:
@@ -189,7 +189,7 @@ class TestSkipped:
         finish(tmp_path, RECIPE, ["a", "b", "c"])
         store = Store.open(tmp_path)
         assert store.ids == ["a", "c"]
-        assert store.skipped == [Skipped("b", "pb", "g", (1, 0), "scans/b.nii: it is damaged. Download it again")]
+        assert store.skipped == [SkippedCase("b", "pb", "g", (1, 0), "scans/b.nii: it is damaged. Download it again")]
         assert skipped_cases(tmp_path) == store.skipped
         assert "b" not in store
 

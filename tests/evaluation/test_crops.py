@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sg_bench.data.prepare import Prepared
+from sg_bench.data.prepare import PreparedCase
 from sg_bench.data.sampling import cut
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
@@ -130,7 +130,7 @@ class TestFilms:
         for number in range(3):
             image = np.full((40, 36, 1), number / 4, np.float16)
             case = Case(f"f{number}", "p", findings=(number % 2, 1, 0))
-            write_case(tmp_path, case, Prepared(image, (1.0, 1.0, 1.0), np.eye(4)))
+            write_case(tmp_path, case, PreparedCase(image, (1.0, 1.0, 1.0), np.eye(4)))
         finish(tmp_path, {"findings": ["Mass", "Edema", "Hernia"]}, ["f0", "f1", "f2"])
         return Store.open(tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sg_bench.data.prepare import Prepared
+from sg_bench.data.prepare import PreparedCase
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
 from sg_bench.evaluation.crops import cut_crop, fixed_crops
@@ -124,7 +124,9 @@ class TestFilms:
         for number in range(2):
             image = np.random.default_rng(number).random((40, 48, 1)).astype(np.float16)
             label = (image > 0.5).astype(np.uint8)
-            write_case(tmp_path, Case(f"f{number}", "p", findings=(1, 0)), Prepared(image, (1, 1, 1), np.eye(4), label))
+            write_case(
+                tmp_path, Case(f"f{number}", "p", findings=(1, 0)), PreparedCase(image, (1, 1, 1), np.eye(4), label)
+            )
         finish(tmp_path, {"findings": ["Mass", "Hernia"]}, ["f0", "f1"])
         return Store.open(tmp_path)
 

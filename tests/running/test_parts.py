@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sg_bench.config import Outside, Split, key_of
-from sg_bench.data.prepare import Prepared
+from sg_bench.data.prepare import PreparedCase
 from sg_bench.data.sources.base import Case
 from sg_bench.data.splits import read_split
 from sg_bench.data.store import Store, finish, skip_case, write_case
@@ -33,7 +33,7 @@ def make(workspace: Workspace, what: dict[str, Any], *, without: tuple[str, ...]
             skip_case(folder, case, "it is damaged")
         else:
             image = np.random.default_rng([seed, number]).random((24, 24, 24)).astype(np.float16)
-            write_case(folder, case, Prepared(image, (1.0, 1.0, 1.0), np.eye(4)))
+            write_case(folder, case, PreparedCase(image, (1.0, 1.0, 1.0), np.eye(4)))
     finish(folder, what, IDS)
     return Store.open(folder)
 
@@ -114,22 +114,22 @@ class TestCorpus:
 class TestPublishedWeights:
     MADE = {"corpus": None, "config": {"seen": {"corpus": "LUNA16", "sources": ["luna16"], "groups": ["even"]}}}
 
-    def told(self, workspace: Workspace, source: str, test: list[str], split: Split | None = None) -> str:
+    def message(self, workspace: Workspace, source: str, test: list[str], split: Split | None = None) -> str:
         return seen_before(self.MADE, make(workspace, recipe(source)), split or WHOLE, test, workspace)
 
     def test_cases_of_the_groups_that_they_saw_are_counted(self, workspace: Workspace) -> None:
-        assert self.told(workspace, "luna16", ["c00", "c01", "c02"]) == (
+        assert self.message(workspace, "luna16", ["c00", "c01", "c02"]) == (
             "the weights have seen 2 of 3 test cases (LUNA16)"
         )
-        assert self.told(workspace, "luna16", ["c01", "c03"]) == ""
+        assert self.message(workspace, "luna16", ["c01", "c03"]) == ""
 
     def test_data_that_overlap_with_theirs_may_have_been_seen_unless_the_split_keeps_them_apart(
         self, workspace: Workspace
     ) -> None:
-        assert "may hold any of the 2 test cases" in self.told(workspace, "lidc_idri", ["c00", "c01"])
+        assert "may hold any of the 2 test cases" in self.message(workspace, "lidc_idri", ["c00", "c01"])
         outside = Outside(data="luna16", source="luna16", groups=("even", "odd"))
         apart = Split(outside=outside, train=0.5, validation=0.5)
-        assert self.told(workspace, "lidc_idri", ["c00", "c01"], apart) == ""
+        assert self.message(workspace, "lidc_idri", ["c00", "c01"], apart) == ""
 
     def test_other_data_have_not_been_seen(self, workspace: Workspace) -> None:
-        assert self.told(workspace, "lits", ["c00"]) == ""
+        assert self.message(workspace, "lits", ["c00"]) == ""

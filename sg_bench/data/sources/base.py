@@ -84,7 +84,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Count:
+class PublishedCount:
     """How many of something a data set holds when it is complete."""
 
     what: str
@@ -94,7 +94,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class About:
+class DataSetInfo:
     """A public data set, for `sg-bench data list` and for whoever cites it."""
 
     title: str
@@ -106,16 +106,16 @@ class About:
     """How to get it: the address, and what to do there."""
     folders: tuple[str, ...] = ()
     """Names that its folder usually has, for `--data-root`; the data's own name always counts."""
-    counts: tuple[Count, ...] = ()
+    counts: tuple[PublishedCount, ...] = ()
 
 
-def first_of(problems: list[Problem]) -> DataError:
+def first_problem_error(problems: list[Problem]) -> DataError:
     """Return an error that tells the first of `problems` and how many follow."""
     more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
     return DataError(f"{problems[0]}{more}")
 
 
-def count_problems(where: str, counts: tuple[Count, ...], found: dict[str, int]) -> list[Problem]:
+def count_problems(where: str, counts: tuple[PublishedCount, ...], found: dict[str, int]) -> list[Problem]:
     """Return what differs from the published counts: an error where they were verified, a warning where not."""
     return [
         Problem(
@@ -149,7 +149,7 @@ class Source(ABC):
 
     name: ClassVar[str]
     needs_root: ClassVar[bool] = True
-    about: ClassVar[About | None] = None
+    about: ClassVar[DataSetInfo | None] = None
     """None for what is no public data set."""
     namespace: ClassVar[str] = ""
     """Sources of one namespace call one image, and one patient, alike: so data sets that overlap are found out. "":
@@ -200,14 +200,14 @@ class Source(ABC):
         return {"cases": cases, "tables": [{"sha256": file_digest(path)} for path in self.tables()]}
 
 
-class Surveyed(Source):
+class SingleScanSource(Source):
     """A source that looks through its folder once for both: the cases that can be used, and what is wrong with it.
 
     A case in doubt is left out and stops no other.
     """
 
     @abstractmethod
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         """Return the usable cases, sorted by id, and every defect that scanning sees."""
 
     def scan(self) -> list[Case]:
@@ -216,9 +216,9 @@ class Surveyed(Source):
         Raises:
             DataError: there is none; tells the first defect, and how many more there are.
         """
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         if not cases:
-            raise first_of([problem for problem in problems if not problem.warning] or problems)
+            raise first_problem_error([problem for problem in problems if not problem.warning] or problems)
         return cases
 
 

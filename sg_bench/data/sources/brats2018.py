@@ -11,7 +11,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, Surveyed, count_problems
+from sg_bench.data.sources.base import (
+    Case,
+    DataSetInfo,
+    Problem,
+    PublishedCount,
+    SingleScanSource,
+    SourceConfig,
+    Study,
+    count_problems,
+)
 from sg_bench.data.sources.volumes import (
     as_problem,
     check_affines,
@@ -20,11 +29,11 @@ from sg_bench.data.sources.volumes import (
     files_under,
     natural_key,
     no_such_folder,
-    one_each,
     parent_named,
     read_grids,
     read_label,
     read_volume,
+    unique_cases,
 )
 from sg_bench.errors import DataError
 
@@ -40,12 +49,12 @@ class Brats2018Config(SourceConfig):
     modality: Literal["flair", "t1", "t1ce", "t2"] = "flair"
 
 
-class Brats2018Source(Surveyed):
+class Brats2018Source(SingleScanSource):
     """One sequence of each case, in the scanner's units, labels 0, 1, 2, 4; the whole tumour is all but 0."""
 
     name: ClassVar[str] = "brats2018"
     namespace: ClassVar[str] = "brats"
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="BraTS 2018, Multimodal Brain Tumor Segmentation Challenge",
         size="about 2.5 GB gzipped (our estimate)",
         licence="research only after registration, no redistribution",
@@ -56,16 +65,16 @@ class Brats2018Source(Surveyed):
         "the training data, keep the folders HGG and LGG",
         folders=("MICCAI_BraTS_2018_Data_Training", "BraTS2018", "BRATS2018", "BraTS18", "brats2018"),
         counts=(
-            Count("cases", 285, "derived"),
-            Count("HGG cases", 210, "recalled"),
-            Count("LGG cases", 75, "recalled"),
+            PublishedCount("cases", 285, "derived"),
+            PublishedCount("HGG cases", 210, "recalled"),
+            PublishedCount("LGG cases", 75, "recalled"),
         ),
     )
     config: Brats2018Config
 
     def problems(self) -> list[Problem]:
         """Return every defect of names and headers; opens the header of each image in use and each segmentation."""
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         for case in cases:
             problems += _faults(case)
         if self.root is None or not self.root.is_dir():
@@ -89,7 +98,7 @@ class Brats2018Source(Surveyed):
         check_classes(case.label, label, CLASSES)
         return Study(image=image, affine=affine, label=label)
 
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
         if root is None or not root.is_dir():
             return [], [no_such_folder(root)]
@@ -109,7 +118,7 @@ class Brats2018Source(Surveyed):
                 group = parent_named(folder / id_, root, "|".join(_GRADES))
                 image, label = parts[self.config.modality][0], parts["seg"][0]
                 cases.append(Case(id=id_, patient=id_, image=image, label=label, group=group))
-        return one_each(cases, problems), problems
+        return unique_cases(cases, problems), problems
 
     def _complete(self, stem: Path, parts: dict[str, list[Path]], problems: list[Problem]) -> bool:
         """Return whether a case has what is wanted of it, each once; add to `problems` what is missing or doubled."""

@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from sg_bench.data.sources.base import (
-    About,
     Case,
-    Count,
+    DataSetInfo,
     Problem,
+    PublishedCount,
     SourceConfig,
     Study,
     count_problems,
     film_affine,
 )
 from sg_bench.data.sources.films import (
+    FilmScan,
     FilmSource,
     InsidePath,
-    Survey,
+    count_and_examples,
     find_films,
     read_png,
     single_films,
-    some,
     table_rows,
 )
 from sg_bench.errors import DataError
 
-Findings = tuple[int, ...]
+FindingVector = tuple[int, ...]
 NO_FINDING = "No Finding"
 _TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
 """By preference: 181 films have other labels in the newer one."""
@@ -79,7 +79,7 @@ class ChestXray14Source(FilmSource):
     name: ClassVar[str] = "chestxray14"
     namespace: ClassVar[str] = "nih"
     findings: ClassVar[tuple[str, ...]] = tuple(_POSITIVES)
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="NIH ChestX-ray14",
         size="about 45 GB",
         licence="no restriction on use; NIH asks for a link to the download, the citation, and an acknowledgement of "
@@ -90,12 +90,15 @@ class ChestXray14Source(FilmSource):
         "Data_Entry_2017_v2020.csv, train_val_list.txt and test_list.txt",
         folders=("ChestX-ray14", "ChestXray-NIHCC", "ChestXray14", "nih_cxr14"),
         counts=(
-            Count("films", _FILMS, "verified"),
-            Count("patients", 30_805, "verified"),
-            Count("films in train_val_list.txt", 86_524, "verified"),
-            Count("films in test_list.txt", 25_596, "verified"),
-            Count(f"films with {NO_FINDING} (v2020)", 60_361, "verified"),
-            *(Count(f"films with {label} (v2020)", number, "verified") for label, number in _POSITIVES.items()),
+            PublishedCount("films", _FILMS, "verified"),
+            PublishedCount("patients", 30_805, "verified"),
+            PublishedCount("films in train_val_list.txt", 86_524, "verified"),
+            PublishedCount("films in test_list.txt", 25_596, "verified"),
+            PublishedCount(f"films with {NO_FINDING} (v2020)", 60_361, "verified"),
+            *(
+                PublishedCount(f"films with {label} (v2020)", number, "verified")
+                for label, number in _POSITIVES.items()
+            ),
         ),
     )
     config: ChestXray14Config
@@ -115,15 +118,15 @@ class ChestXray14Source(FilmSource):
         table = self._table()
         return [path for path in (table, *self._lists().values()) if path is not None]
 
-    def survey(self, root: Path) -> Survey:
+    def scan_folder(self, root: Path) -> FilmScan:
         """Return the films that the table lists, and whatever does not fit together."""
         folder = root / self.config.images
         if not folder.is_dir():
-            return Survey(refusals=[Problem(str(folder), "no such folder. Correct `images`")])
+            return FilmScan(refusals=[Problem(str(folder), "no such folder. Correct `images`")])
         films = find_films(folder, ".png")
         if not films:
-            return Survey(refusals=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
-        found = Survey()
+            return FilmScan(refusals=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
+        found = FilmScan()
         single = single_films(films, _ADVICE, found)
         table = self._table()
         if table is not None:
@@ -134,7 +137,7 @@ class ChestXray14Source(FilmSource):
         else:
             wanted = " or ".join(self._wanted())
             what = f"no {wanted} in it. Copy it there, or set `unlabelled` to take the films without findings"
-            return Survey(refusals=[Problem(str(root), what)])
+            return FilmScan(refusals=[Problem(str(root), what)])
         found.cases = [
             Case(name, _patient(name), path, findings=findings)
             for name, path in single.items()
@@ -155,7 +158,7 @@ class ChestXray14Source(FilmSource):
         paths = {group: self.root / name for group, name in _LISTS.items()} if self.root else {}
         return {group: path for group, path in paths.items() if path.is_file()}
 
-    def _group(self, found: Survey) -> None:
+    def _group(self, found: FilmScan) -> None:
         """Give every listed film its group, leave out those in both, and report what is wrong with the lists."""
         lists = self._lists()
         listed = {group: _listed(path, found.refusals) for group, path in lists.items()}
@@ -189,10 +192,10 @@ class ChestXray14Source(FilmSource):
 
 def _fetch(root: Path) -> str:
     archives = [path.name for path in root.glob("*.tar.gz")]
-    return f"Unpack the archives, {some(archives)}" if archives else "Complete the download"
+    return f"Unpack the archives, {count_and_examples(archives)}" if archives else "Complete the download"
 
 
-def _parsed(table: Path, found: Survey) -> dict[str, Findings | None]:
+def _parsed(table: Path, found: FilmScan) -> dict[str, FindingVector | None]:
     """Return the findings of each film in the table, None where its row makes no sense, and report the latter.
 
     The columns count by position: their names hold unquoted commas, and the table of 2017 has one more.
@@ -202,7 +205,7 @@ def _parsed(table: Path, found: Survey) -> dict[str, Findings | None]:
         what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{_HEADER},...'"
         found.refusals.append(Problem(str(table), f"{what}. {_CORRECT}"))
         return {}
-    rows: dict[str, Findings | None] = {}
+    rows: dict[str, FindingVector | None] = {}
     first: dict[str, int] = {}
     for number, line in lines[1:]:
         name = line[0].strip().removesuffix(".png")
@@ -216,7 +219,7 @@ def _parsed(table: Path, found: Survey) -> dict[str, Findings | None]:
     return rows
 
 
-def _multi_hot(labels: str) -> Findings:
+def _multi_hot(labels: str) -> FindingVector:
     given = labels.strip().split("|")
     return tuple(int(label in given) for label in _POSITIVES)
 
@@ -236,19 +239,19 @@ def _defects(name: str, line: list[str]) -> list[str]:
     return found
 
 
-def _unmatched(table: Path, rows: dict[str, Findings | None], films: dict[str, list[Path]]) -> list[Problem]:
+def _unmatched(table: Path, rows: dict[str, FindingVector | None], films: dict[str, list[Path]]) -> list[Problem]:
     missing, unknown = rows.keys() - films.keys(), films.keys() - rows.keys()
     found = []
     if missing:
-        what = f"{some(missing)} of its {len(rows)} films are not there, so they are left out"
+        what = f"{count_and_examples(missing)} of its {len(rows)} films are not there, so they are left out"
         found.append(Problem(str(table), f"{what}. {_fetch(table.parent)}, unless a part is what you want"))
     if unknown:
-        what = f"it has no row for {some(unknown)} of the {len(films)} films, so they are left out"
+        what = f"it has no row for {count_and_examples(unknown)} of the {len(films)} films, so they are left out"
         found.append(Problem(str(table), f"{what}. {_CORRECT}, or remove those films"))
     return found
 
 
-def _named(films: dict[str, Path], problems: list[Problem]) -> dict[str, Findings | None]:
+def _named(films: dict[str, Path], problems: list[Problem]) -> dict[str, FindingVector | None]:
     """Return no findings for each film, None where its name does not tell the patient, and report the latter."""
     what = "it is not named like 00000001_000.png, so its patient is unknown and it is left out. Remove it"
     problems += [Problem(str(path), what) for name, path in films.items() if not _NAME.fullmatch(name)]
@@ -280,7 +283,7 @@ def _overlaps(path: Path, train_val: set[str], test: set[str], problems: list[Pr
 
 
 def _unlisted(root: Path, names: list[str]) -> list[Problem]:
-    what = f"{some(names)} films are in neither {' nor '.join(_LISTS.values())}, so they have no group"
+    what = f"{count_and_examples(names)} films are in neither {' nor '.join(_LISTS.values())}, so they have no group"
     return [Problem(str(root), f"{what}. Download the lists again, or split without groups")] if names else []
 
 

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
-from sg_bench.data.sources.base import Case, Problem, Source, film_affine, first_of
+from sg_bench.data.grids import Affine
+from sg_bench.data.sources.base import Case, Problem, Source, film_affine, first_problem_error
 from sg_bench.errors import DataError
 
-Film = NDArray[np.float32]
-Affine = NDArray[np.float64]
+FilmArray = NDArray[np.float32]
 
 _STRAYS = 4
 """So many films of one folder may be doubled by mistake; more, if they are most of that folder, are a second set."""
@@ -46,7 +46,7 @@ _DAMAGE = (
 """What Pillow and pydicom raise on damaged files, beside errors of their own."""
 
 
-class Header(NamedTuple):
+class FilmHeader(NamedTuple):
     """What a DICOM film says of itself without its pixels."""
 
     id: str
@@ -58,7 +58,7 @@ class Header(NamedTuple):
 
 
 @dataclass
-class Survey:
+class FilmScan:
     """What looking at a folder of films brought to light."""
 
     cases: list[Case] = field(default_factory=list)
@@ -79,27 +79,27 @@ class FilmSource(Source):
         Raises:
             DataError: nothing usable is there, or a table is unusable as a whole.
         """
-        found = self._survey
+        found = self._found
         if found.refusals:
-            raise first_of(found.refusals)
+            raise first_problem_error(found.refusals)
         if not found.cases:
-            raise DataError(f"{self.root}: no film is left that can be used. {first_of(found.doubts)}")
+            raise DataError(f"{self.root}: no film is left that can be used. {first_problem_error(found.doubts)}")
         return list(found.cases)
 
     def problems(self) -> list[Problem]:
         """Return every defect that scanning can see: one for each film left out, one for all that are missing."""
-        return [*self._survey.refusals, *self._survey.doubts, *self._survey.remarks]
+        return [*self._found.refusals, *self._found.doubts, *self._found.remarks]
 
     @abstractmethod
-    def survey(self, root: Path) -> Survey:
+    def scan_folder(self, root: Path) -> FilmScan:
         """Look through `root`, which is a folder, and return what is there."""
 
     @cached_property
-    def _survey(self) -> Survey:
+    def _found(self) -> FilmScan:
         root = self.root
         if root is None or not root.is_dir():
-            return Survey(refusals=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
-        found = self.survey(root)
+            return FilmScan(refusals=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
+        found = self.scan_folder(root)
         if not (found.cases or found.refusals or found.doubts):
             what = "no row of its table has a film here. Complete the download, or correct the source's settings"
             found.refusals.append(Problem(str(root), what))
@@ -143,7 +143,7 @@ def find_films(folder: Path, ending: str) -> dict[str, list[Path]]:
     return found
 
 
-def single_films(films: dict[str, list[Path]], advice: str, found: Survey) -> dict[str, Path]:
+def single_films(films: dict[str, list[Path]], advice: str, found: FilmScan) -> dict[str, Path]:
     """Return the one file of every name, and report in `found` each name that several files have.
 
     Files of one size are taken for copies: the first by path is kept. Among files of several sizes none can be
@@ -180,7 +180,7 @@ def _second_sets(films: dict[str, list[Path]], unequal: list[str], advice: str) 
     ]
 
 
-def some(names: Collection[str]) -> str:
+def count_and_examples(names: Collection[str]) -> str:
     """Return the number of `names` and the first three of them."""
     shown = ", ".join(sorted(names)[:3])
     return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
@@ -203,7 +203,7 @@ def table_rows(path: Path, problems: list[Problem]) -> list[tuple[int, list[str]
     return rows
 
 
-def read_png(path: Path) -> Film:
+def read_png(path: Path) -> FilmArray:
     """Read a PNG as grey values: (columns, rows, 1), as stored, 0..255 or 0..65535; colour becomes luminance.
 
     Transparency is dropped: some releases store grey films as RGBA.
@@ -227,7 +227,7 @@ def read_png(path: Path) -> Film:
         raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=_RENEW) from error
 
 
-def read_dicom(path: Path) -> tuple[Film, Affine]:
+def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
     """Read a DICOM film: (columns, rows, 1), stored values, MONOCHROME1 inverted; and its affine.
 
     The affine has PixelSpacing in mm along its two axes, or 1 where the file does not know it.
@@ -251,7 +251,7 @@ def read_dicom(path: Path) -> tuple[Film, Affine]:
     return _as_film(pixels), film_affine(spacing)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> FilmHeader:
     """Read who and how large a DICOM film is, and nothing else of it.
 
     Raises:
@@ -263,12 +263,12 @@ def read_header(path: Path) -> Header:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
         identity, patient = (str(dataset.get(tag) or "").strip() for tag in tags[:2])
-        return Header(identity, patient, columns=int(dataset.Columns), rows=int(dataset.Rows))
+        return FilmHeader(identity, patient, columns=int(dataset.Columns), rows=int(dataset.Rows))
     except _dicom_damage() as error:
         raise _not_dicom(path, error) from error
 
 
-def _as_film(pixels: NDArray[Any]) -> Film:
+def _as_film(pixels: NDArray[Any]) -> FilmArray:
     """Return (rows, columns) pixels as a film."""
     return np.ascontiguousarray(pixels.T[..., np.newaxis], dtype=np.float32)
 

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study, first_of
+from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study, first_problem_error
 from sg_bench.data.sources.volumes import (
     ENDINGS,
     case_id,
     check_affines,
     check_shapes,
     data_files,
-    is_clutter,
-    leaves,
+    is_system_file,
+    leaves_folder,
     natural_key,
     no_such_folder,
     read_label,
@@ -60,14 +60,14 @@ class FolderSource(Source):
         Raises:
             DataError: the first of `problems()`.
         """
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         if problems:
-            raise first_of(problems)
+            raise first_problem_error(problems)
         return cases
 
     def problems(self) -> list[Problem]:
         """Return every defect that scanning can see: missing, unreadable, doubled or unlabelled files."""
-        return self._survey()[1]
+        return self._scan_folder()[1]
 
     def load(self, case: Case) -> Study:
         """Read one case in native intensities.
@@ -85,11 +85,11 @@ class FolderSource(Source):
             check_affines(case.image, affine, case.label, label_affine)
         return Study(image=image, affine=affine, label=label)
 
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
         if root is None or not root.is_dir():
             return [], [no_such_folder(root)]
-        unsafe = [text for text in (self.config.images, self.config.labels) if text and leaves(text)]
+        unsafe = [text for text in (self.config.images, self.config.labels) if text and leaves_folder(text)]
         if unsafe:
             what = "it leaves the data set's folder. Write it relative to the root, without '..'"
             return [], [Problem(f"{root}: pattern '{text}'", what) for text in unsafe]
@@ -128,7 +128,7 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.name.lower().endswith(ENDINGS) and not is_clutter(path) and path.is_file()
+    return path.name.lower().endswith(ENDINGS) and not is_system_file(path) and path.is_file()
 
 
 def _doubled(paths: list[Path]) -> list[Problem]:

@@ -16,18 +16,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, Surveyed, count_problems
+from sg_bench.data.grids import Affine
+from sg_bench.data.sources.base import (
+    Case,
+    DataSetInfo,
+    Problem,
+    PublishedCount,
+    SingleScanSource,
+    SourceConfig,
+    Study,
+    count_problems,
+)
 from sg_bench.data.sources.volumes import (
     AFFINE_TOLERANCE,
-    Affine,
     check_classes,
     check_shapes,
     files_under,
     no_such_folder,
-    one_each,
     read_grids,
     read_label,
     read_volume,
+    unique_cases,
 )
 from sg_bench.errors import DataError
 
@@ -39,12 +48,12 @@ class LitsConfig(SourceConfig):
     """LiTS has nothing to choose."""
 
 
-class LitsSource(Surveyed):
+class LitsSource(SingleScanSource):
     """Volumes in HU with labels 0 background, 1 liver, 2 lesion; one volume a patient, as far as is known."""
 
     name: ClassVar[str] = "lits"
     namespace: ClassVar[str] = "lits"
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="LiTS, Liver Tumor Segmentation Challenge 2017",
         size="54 GB unpacked, 15 GB to download",
         licence="CC BY-NC-ND 4.0",
@@ -52,13 +61,13 @@ class LitsSource(Surveyed):
         where="https://competitions.codalab.org/competitions/17094: register, download Training Batch 1 and Training "
         "Batch 2, unpack both into one folder. The test volumes have no labels and are not needed",
         folders=("LiTS", "LITS", "LITS17", "lits", "LITS-Challenge"),
-        counts=(Count("volumes", 131, "derived"),),
+        counts=(PublishedCount("volumes", 131, "derived"),),
     )
     config: LitsConfig
 
     def problems(self) -> list[Problem]:
         """Return every defect of names and headers; opens each file's header, which takes a while on a slow disk."""
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         for case in cases:
             problems += _faults(case)
         if self.root is None or not self.root.is_dir():
@@ -81,7 +90,7 @@ class LitsSource(Surveyed):
         check_classes(case.label, label, CLASSES)
         return Study(image=image, affine=affine, label=label)
 
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
         if root is None or not root.is_dir():
             return [], [no_such_folder(root)]
@@ -105,7 +114,7 @@ class LitsSource(Surveyed):
             for path in volumes[number]
             if (label := _mask_of(path, number, masks[number], problems))
         ]
-        return one_each(cases, problems), problems
+        return unique_cases(cases, problems), problems
 
 
 def _mask_of(volume: Path, number: int, masks: list[Path], problems: list[Problem]) -> Path | None:

@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import (
-    About,
     Candidate,
     Case,
-    Count,
+    DataSetInfo,
     Problem,
+    PublishedCount,
+    SingleScanSource,
     SourceConfig,
     Study,
-    Surveyed,
     count_problems,
-    first_of,
+    first_problem_error,
 )
 from sg_bench.data.sources.volumes import (
     case_id,
@@ -34,9 +34,9 @@ from sg_bench.data.sources.volumes import (
     metaimage_header,
     natural_key,
     no_such_folder,
-    one_each,
     parent_named,
     read_volume,
+    unique_cases,
 )
 from sg_bench.errors import DataError
 
@@ -77,7 +77,7 @@ class _Table:
     """Series with a row that cannot be used: only these cannot be loaded."""
 
 
-class Luna16Source(Surveyed):
+class Luna16Source(SingleScanSource):
     """Scans in HU with candidates; case and patient are the series UID, the group is the subset.
 
     LUNA16's UID is LIDC-IDRI's SeriesInstanceUID, so both share one namespace.
@@ -85,7 +85,7 @@ class Luna16Source(Surveyed):
 
     name: ClassVar[str] = "luna16"
     namespace: ClassVar[str] = "lidc"
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="LUNA16, Lung Nodule Analysis 2016",
         size="about 120 GB unpacked",
         licence="CC BY 4.0; the scans come from LIDC-IDRI, CC BY 3.0",
@@ -96,19 +96,19 @@ class Luna16Source(Surveyed):
         "candidates_V2.csv and annotations.csv beside the subsets",
         folders=("LUNA16", "luna16", "LUNA", "luna"),
         counts=(
-            Count("CT scans", 888, "verified"),
-            Count(_ROWS["annotations"], 1186, "verified"),
-            Count(_ROWS["candidates_V2"], 754_975, "recalled"),
-            Count(_POSITIVES["candidates_V2"], 1557, "recalled"),
-            Count(_ROWS["candidates"], 551_065, "recalled"),
-            Count(_POSITIVES["candidates"], 1351, "recalled"),
+            PublishedCount("CT scans", 888, "verified"),
+            PublishedCount(_ROWS["annotations"], 1186, "verified"),
+            PublishedCount(_ROWS["candidates_V2"], 754_975, "recalled"),
+            PublishedCount(_POSITIVES["candidates_V2"], 1557, "recalled"),
+            PublishedCount(_ROWS["candidates"], 551_065, "recalled"),
+            PublishedCount(_POSITIVES["candidates"], 1351, "recalled"),
         ),
     )
     config: Luna16Config
 
     def problems(self) -> list[Problem]:
         """Return every defect of headers, of data files by their sizes, of the table, and counts that differ."""
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         if self.root is None or not self.root.is_dir():
             return problems
         found = {"CT scans": len(cases)}
@@ -140,7 +140,7 @@ class Luna16Source(Surveyed):
         """
         return [] if self.config.candidates == "none" else [self._table_path()]
 
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
         if root is None or not root.is_dir():
             return [], [no_such_folder(root)]
@@ -158,7 +158,7 @@ class Luna16Source(Surveyed):
                 uid = case_id(path)
                 group = parent_named(path, root, _SUBSET)
                 cases.append(Case(id=uid, patient=uid, image=path, extra=tuple(data), group=group))
-        return sorted(one_each(cases, problems), key=lambda case: natural_key(case.id)), problems
+        return sorted(unique_cases(cases, problems), key=lambda case: natural_key(case.id)), problems
 
     def _headers(self, root: Path) -> list[Path]:
         return [path for path in files_under(root, ".mhd") if parent_named(path, root, _SUBSET)]
@@ -187,7 +187,7 @@ class Luna16Source(Surveyed):
             return []
         table = self._table
         if uid in table.doubtful or (table.problems and not table.rows):
-            raise first_of(table.problems)
+            raise first_problem_error(table.problems)
         rows = table.rows.get(uid, np.empty(0, np.intp))
         sized = self.config.candidates == "annotations"
         return [

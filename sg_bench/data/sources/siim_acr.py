@@ -16,22 +16,22 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.base import About, Case, Count, Problem, SourceConfig, Study, count_problems
+from sg_bench.data.sources.base import Case, DataSetInfo, Problem, PublishedCount, SourceConfig, Study, count_problems
 from sg_bench.data.sources.films import (
+    FilmHeader,
+    FilmScan,
     FilmSource,
-    Header,
     InsidePath,
-    Survey,
+    count_and_examples,
     find_films,
     read_dicom,
     read_header,
     single_films,
-    some,
     table_rows,
 )
 from sg_bench.errors import DataError
 
-Codes = dict[int, str]
+FilmCodes = dict[int, str]
 """What the table says of one film, by the number of the line."""
 NEGATIVE = "-1"
 """What stands in place of a code where a film shows no pneumothorax."""
@@ -57,7 +57,7 @@ class SiimAcrSource(FilmSource):
     name: ClassVar[str] = "siim_acr"
     namespace: ClassVar[str] = "siim"
     findings: ClassVar[tuple[str, ...]] = ("pneumothorax",)
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="SIIM-ACR Pneumothorax Segmentation 2019",
         size="about 2 GB",
         licence="the competition's rules: research that is not commercial, no passing on",
@@ -68,12 +68,12 @@ class SiimAcrSource(FilmSource):
         "the DICOM films and stage_2_train.csv (or train-rle.csv of stage 1)",
         folders=("siim-acr-pneumothorax-segmentation", "SIIM-ACR", "siim"),
         counts=(
-            Count(f"rows in {_STAGE_2}", 12_954, "verified"),
-            Count("films", _FILMS, "verified"),
-            Count("films with pneumothorax", 2_669, "verified"),
-            Count("films in dicom-images-train", 10_675, "recalled"),
-            Count("films in dicom-images-test", 1_372, "recalled"),
-            Count("films that no table of stage 1 names", 37, "recalled"),
+            PublishedCount(f"rows in {_STAGE_2}", 12_954, "verified"),
+            PublishedCount("films", _FILMS, "verified"),
+            PublishedCount("films with pneumothorax", 2_669, "verified"),
+            PublishedCount("films in dicom-images-train", 10_675, "recalled"),
+            PublishedCount("films in dicom-images-test", 1_372, "recalled"),
+            PublishedCount("films that no table of stage 1 names", 37, "recalled"),
         ),
     )
     config: SiimAcrConfig
@@ -101,15 +101,15 @@ class SiimAcrSource(FilmSource):
         table = self._table()
         return [] if table is None else [table]
 
-    def survey(self, root: Path) -> Survey:
+    def scan_folder(self, root: Path) -> FilmScan:
         """Return the films that the table lists, each with its patient from its header, and what does not fit.
 
         Reading 12 047 headers takes some ten seconds where the disk keeps up.
         """
-        found = Survey()
+        found = FilmScan()
         films = find_films(root, ".dcm")
         if not films:
-            return Survey(refusals=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
+            return FilmScan(refusals=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
         single = single_films(films, _ADVICE, found)
         table, (codes, problems) = self._table(), self._codes
         found.refusals += problems
@@ -123,7 +123,7 @@ class SiimAcrSource(FilmSource):
         found.remarks += self._miscounted(found.cases)
         return found
 
-    def _add(self, name: str, path: Path, root: Path, found: Survey) -> None:
+    def _add(self, name: str, path: Path, root: Path, found: FilmScan) -> None:
         """Add one film to `found`, or what is wrong with it."""
         codes = self._codes[0][name]
         try:
@@ -147,7 +147,7 @@ class SiimAcrSource(FilmSource):
         return next((path for path in paths if path.is_file()), None)
 
     @cached_property
-    def _codes(self) -> tuple[dict[str, Codes], list[Problem]]:
+    def _codes(self) -> tuple[dict[str, FilmCodes], list[Problem]]:
         """The codes of every film in the table, and what is wrong with the table."""
         table, problems = self._table(), list[Problem]()
         if table is None:
@@ -157,7 +157,7 @@ class SiimAcrSource(FilmSource):
         codes = _parsed(table, problems)
         return codes, problems
 
-    def _codes_of(self, case: Case) -> Codes:
+    def _codes_of(self, case: Case) -> FilmCodes:
         codes, problems = self._codes
         if problems:
             raise DataError(str(problems[0]))
@@ -199,7 +199,7 @@ def decode_runs(code: str, columns: int, rows: int) -> NDArray[np.uint8]:
     return mask.reshape(columns, rows)
 
 
-def _outlines(codes: Codes) -> list[str]:
+def _outlines(codes: FilmCodes) -> list[str]:
     """Return a film's codes, none where it is negative.
 
     Raises:
@@ -227,20 +227,20 @@ def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
     return runs
 
 
-def _parsed(table: Path, problems: list[Problem]) -> dict[str, Codes]:
+def _parsed(table: Path, problems: list[Problem]) -> dict[str, FilmCodes]:
     """Return each film's codes; headings and values of stage 1 begin with a blank."""
     lines = table_rows(table, problems)
     if lines and [heading.strip() for heading in lines[0][1]] != _COLUMNS:
         what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{','.join(_COLUMNS)}'. {_CORRECT}"
         problems.append(Problem(str(table), what))
         return {}
-    codes: dict[str, Codes] = defaultdict(dict)
+    codes: dict[str, FilmCodes] = defaultdict(dict)
     for number, line in lines[1:]:
         codes[line[0].strip()][number] = "".join(line[1:2]).strip()
     return dict(codes)
 
 
-def _defects(path: Path, header: Header, codes: Codes, table: Path | None) -> list[Problem]:
+def _defects(path: Path, header: FilmHeader, codes: FilmCodes, table: Path | None) -> list[Problem]:
     """Return what leaves in doubt whose a film is, or what it shows."""
     found = []
     if not header.patient:
@@ -255,13 +255,13 @@ def _defects(path: Path, header: Header, codes: Codes, table: Path | None) -> li
     return found
 
 
-def _unmatched(table: Path, codes: dict[str, Codes], films: dict[str, list[Path]]) -> list[Problem]:
+def _unmatched(table: Path, codes: dict[str, FilmCodes], films: dict[str, list[Path]]) -> list[Problem]:
     missing, unknown = codes.keys() - films.keys() - {""}, films.keys() - codes.keys()
     found = []
     if missing:
-        what = f"{some(missing)} of its {len(codes)} films are not there, so they are left out"
+        what = f"{count_and_examples(missing)} of its {len(codes)} films are not there, so they are left out"
         found.append(Problem(str(table), f"{what}. Complete the download, unless a part is what you want"))
     if unknown:
-        what = f"it has no row for {some(unknown)} of the {len(films)} films, so they are left out"
+        what = f"it has no row for {count_and_examples(unknown)} of the {len(films)} films, so they are left out"
         found.append(Problem(str(table), f"{what}. Nothing to do, if few: 37 are recalled for stage 1", warning=True))
     return found

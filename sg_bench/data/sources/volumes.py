@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.data.grids import Affine
 from sg_bench.data.sources.base import Case, Problem
 from sg_bench.errors import DataError
 
-Affine = NDArray[np.float64]
-Grid = tuple[tuple[int, ...], Affine]
+VolumeGrid = tuple[tuple[int, ...], Affine]
 """Shape (x, y, z) and 4x4 affine."""
 
 ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
@@ -47,12 +47,12 @@ def natural_key(text: str) -> tuple[Any, ...]:
     return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), text)
 
 
-def is_clutter(path: Path) -> bool:
+def is_system_file(path: Path) -> bool:
     """Return whether an operating system, not the data set, put this file there."""
     return path.name.startswith("._") or path.name in _CLUTTER
 
 
-def leaves(pattern: str) -> bool:
+def leaves_folder(pattern: str) -> bool:
     """Return whether a relative path or glob points out of the folder that it is relative to."""
     path = PureWindowsPath(pattern)
     return ".." in path.parts or bool(path.anchor)
@@ -68,7 +68,7 @@ def files_under(root: Path, ending: str) -> list[Path]:
 
     Broken links are among them, so that whoever opens one can report it; folders are not.
     """
-    paths = (path for path in root.rglob(f"*{ending}") if not is_clutter(path) and not path.is_dir())
+    paths = (path for path in root.rglob(f"*{ending}") if not is_system_file(path) and not path.is_dir())
     return sorted(paths, key=lambda path: natural_key(path.relative_to(root).as_posix()))
 
 
@@ -91,7 +91,7 @@ def as_problem(error: DataError) -> Problem:
     return Problem(where, what)
 
 
-def one_each(cases: list[Case], problems: list[Problem]) -> list[Case]:
+def unique_cases(cases: list[Case], problems: list[Problem]) -> list[Case]:
     """Return the first case of every id; add each further one to `problems`."""
     first: dict[str, Case] = {}
     for case in cases:
@@ -140,7 +140,7 @@ def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
     return array.astype(np.uint8), affine
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path) -> VolumeGrid:
     """Read the header of a NIfTI file, and no voxel.
 
     Raises:
@@ -172,7 +172,7 @@ def data_files(path: Path, problems: list[Problem]) -> list[Path]:
     if name.upper() == "LOCAL":
         return []
     data = path.parent / name
-    if not name or not data.is_file() or leaves(name):
+    if not name or not data.is_file() or leaves_folder(name):
         what = f"its data file '{name}' is missing or not beside it. Copy it there"
         problems.append(Problem(str(path), what))
         return []
@@ -242,7 +242,7 @@ def check_classes(path: Path, label: NDArray[np.uint8], classes: dict[int, str])
         )
 
 
-def read_grids(case: Case, problems: list[Problem]) -> tuple[Grid, Grid] | None:
+def read_grids(case: Case, problems: list[Problem]) -> tuple[VolumeGrid, VolumeGrid] | None:
     """Read the headers of a case's image and label (NIfTI); add to `problems` what is damaged or of unequal shape.
 
     Returns:

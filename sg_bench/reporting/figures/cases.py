@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.prepare import Prepared, VoxelCandidate
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.reporting.figures.style import (
     BLUE,
     BODY,
@@ -47,7 +47,7 @@ class Picture:
     """One case to be drawn: prepared with its axes along RAS, or a film."""
 
     title: str
-    case: Prepared
+    case: PreparedCase
     note: str = ""
     """Beneath the picture, such as a film's findings."""
 
@@ -87,7 +87,7 @@ def _caption(pictures: Sequence[Picture], width: float) -> list[str]:
     return wrapped_to(" ".join(parts), width, SMALL)
 
 
-def slice_of(case: Prepared) -> int:
+def slice_of(case: PreparedCase) -> int:
     """Return the index along the last axis of the slice to show."""
     depth: int = case.image.shape[2]
     if case.label is not None and case.label.any():
@@ -108,7 +108,7 @@ def place(candidate: VoxelCandidate, shape: Sequence[int]) -> tuple[float, float
     return (x, y) if shape[2] == 1 else (shape[0] - 1 - x, shape[1] - 1 - y)
 
 
-def near(case: Prepared, index: int) -> list[tuple[VoxelCandidate, float]]:
+def near(case: PreparedCase, index: int) -> list[tuple[VoxelCandidate, float]]:
     """Return the candidates whose ball the slice cuts, with the radius in mm of the cut, findings first."""
     cut = []
     for candidate in case.candidates:
@@ -119,7 +119,7 @@ def near(case: Prepared, index: int) -> list[tuple[VoxelCandidate, float]]:
     return sorted(cut, key=lambda each: not each[0].positive)[:CANDIDATES]
 
 
-def _extent(case: Prepared) -> tuple[float, float]:
+def _extent(case: PreparedCase) -> tuple[float, float]:
     """Return the width and height of a slice in mm."""
     return case.image.shape[0] * case.spacing[0], case.image.shape[1] * case.spacing[1]
 

@@ -11,14 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.films import (
+    FilmScan,
     InsidePath,
-    Survey,
+    count_and_examples,
     find_films,
     read_dicom,
     read_header,
     read_png,
     single_films,
-    some,
     table_rows,
 )
 from sg_bench.errors import DataError
@@ -76,7 +76,7 @@ class TestFinding:
         assert find_films(root, ".png") == {"a": [root / "one/a.png"]}
 
     def test_of_copies_the_first_is_kept_and_each_other_is_a_problem(self, tmp_path: Path) -> None:
-        films, found = tree(tmp_path, {"z/a": 3, "y/a": 3, "x/a": 3, "b": 5}), Survey()
+        films, found = tree(tmp_path, {"z/a": 3, "y/a": 3, "x/a": 3, "b": 5}), FilmScan()
         assert single_films(films, "Keep one", found) == {"a": tmp_path / "x/a.png", "b": tmp_path / "b.png"}
         assert [str(problem) for problem in found.doubts] == [
             f"{tmp_path}/{name}/a.png: it is there once more as {tmp_path}/x/a.png, which is used. Keep one"
@@ -85,7 +85,7 @@ class TestFinding:
         assert found.refusals == []
 
     def test_a_film_in_two_sizes_is_left_out_and_no_other(self, tmp_path: Path) -> None:
-        films, found = tree(tmp_path, {"y/a": 3, "x/a": 4, "b": 5}), Survey()
+        films, found = tree(tmp_path, {"y/a": 3, "x/a": 4, "b": 5}), FilmScan()
         assert single_films(films, "Keep one", found) == {"b": tmp_path / "b.png"}
         assert [str(problem) for problem in found.doubts] == [
             f"{tmp_path}/x/a.png: the same film, of another size, is also {tmp_path}/y/a.png: it is left out. Keep one"
@@ -94,7 +94,7 @@ class TestFinding:
 
     def test_a_folder_of_films_that_are_elsewhere_in_another_size_is_a_second_set(self, tmp_path: Path) -> None:
         sizes = {f"large/{name}": 9 for name in "abcde"} | {f"small/{name}": 1 for name in "abcdefghijk"}
-        found = Survey()
+        found = FilmScan()
         single_films(tree(tmp_path, sizes), "Choose", found)
         assert [str(problem) for problem in found.refusals] == [
             f"{tmp_path}/large: 5 of its 5 films are elsewhere in another size. Choose"
@@ -105,14 +105,14 @@ class TestFinding:
         self, tmp_path: Path, doubled: str, own: str
     ) -> None:
         sizes = {f"large/{name}": 9 for name in doubled + own} | {f"small/{name}": 1 for name in "abcdefghijk"}
-        found = Survey()
+        found = FilmScan()
         kept = single_films(tree(tmp_path, sizes), "Choose", found)
         assert sorted(kept) == sorted(set("abcdefghijk" + own) - set(doubled))
         assert (found.refusals, len(found.doubts)) == ([], len(doubled))
 
     def test_many_names_are_a_number_and_three_examples(self) -> None:
-        assert some({"d", "b", "a", "c"}) == "4 (a, b, c, ...)"
-        assert some(["b", "a"]) == "2 (a, b)"
+        assert count_and_examples({"d", "b", "a", "c"}) == "4 (a, b, c, ...)"
+        assert count_and_examples(["b", "a"]) == "2 (a, b)"
 
     @pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "C:\\x"])
     def test_a_setting_may_not_lead_out_of_the_folder(self, path: str) -> None:

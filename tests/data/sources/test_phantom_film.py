@@ -16,7 +16,7 @@ from sg_bench.data.sources.phantom.disease import draw_disease
 from sg_bench.data.sources.phantom.film import draw_exposure, expose, film_grid, outline_air
 from sg_bench.data.sources.phantom.geometry import Canvas
 from sg_bench.data.sources.phantom.patient import draw_patient
-from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 
 SHAPE = (64, 64, 1)
 PATIENTS = 12
@@ -57,11 +57,11 @@ class Taken:
 
 @cache
 def _take(index: int, *findings: str) -> Taken:
-    identity = Identity(version=1, held_out=False, labelled=True, index=index)
+    identity = PatientIdentity(version=1, held_out=False, labelled=True, index=index)
     shown = tuple(int(name in findings) for name in PhantomSource.findings)
-    disease = draw_disease(identity.generator(Stream.DISEASE), shown)
-    chest = make_chest(identity, draw_patient(identity.generator(Stream.BUILD)), film_grid(SHAPE), disease)
-    film = expose(chest, 64, draw_exposure(identity.generator(Stream.EXPOSURE), SHAPE))
+    disease = draw_disease(identity.generator(RandomStream.DISEASE), shown)
+    chest = make_chest(identity, draw_patient(identity.generator(RandomStream.BUILD)), film_grid(SHAPE), disease)
+    film = expose(chest, 64, draw_exposure(identity.generator(RandomStream.EXPOSURE), SHAPE))
     return Taken(chest, film[..., 0], outline_air(chest, 64)[..., 0] > 0)
 
 

@@ -18,12 +18,12 @@ from sg_bench.data.sources.volumes import (
     data_files,
     files_under,
     natural_key,
-    one_each,
     parent_named,
     read_grid,
     read_grids,
     read_label,
     read_volume,
+    unique_cases,
 )
 from sg_bench.errors import DataError
 from tests import fixtures
@@ -283,7 +283,7 @@ class TestNames:
     def test_one_case_an_id_is_kept_and_the_other_reported(self) -> None:
         cases = [Case("a", "a", Path("1/a")), Case("b", "b", Path("1/b")), Case("a", "a", Path("2/a"))]
         problems: list[Problem] = []
-        assert one_each(cases, problems) == cases[:2]
+        assert unique_cases(cases, problems) == cases[:2]
         assert [str(problem) for problem in problems] == [
             "2/a: one id, 'a', for two images: 1/a is used and this one is not. Keep one of them"
         ]

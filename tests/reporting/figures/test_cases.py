@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sg_bench.config import Preparation
-from sg_bench.data.prepare import Prepared, VoxelCandidate, prepare
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate, prepare
 from sg_bench.data.sources.base import Study, film_affine
 from sg_bench.reporting.figures.cases import NODULE, OTHER, Picture, montage, near, place, seen, slice_of
 
@@ -16,8 +16,8 @@ RIGHT_FRONT_UP = (39, 39, 5)
 """In RAS: the patient's right is where x grows."""
 
 
-def volume(**more: object) -> Prepared:
-    return Prepared(np.zeros((40, 40, 9), np.float16), (2.0, 2.0, 3.0), np.eye(4), **more)  # type: ignore[arg-type]
+def volume(**more: object) -> PreparedCase:
+    return PreparedCase(np.zeros((40, 40, 9), np.float16), (2.0, 2.0, 3.0), np.eye(4), **more)  # type: ignore[arg-type]
 
 
 def count(path: Path, colour: str) -> int:
@@ -90,7 +90,7 @@ class TestMontage:
         case = volume(label=label)
         case.image[label > 0] = 1
         montage([Picture("a", case)], outlined)
-        montage([Picture("a", Prepared(case.image, case.spacing, case.affine))], bare)
+        montage([Picture("a", PreparedCase(case.image, case.spacing, case.affine))], bare)
         pixels = [np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (bare, outlined)]
         rows, columns = np.nonzero(np.abs(pixels[0] - pixels[1]).max(axis=-1) > 60)
         grey = pixels[0][..., 0]
@@ -103,7 +103,7 @@ class TestMontage:
         assert np.mean(close) > 0.99
 
     def test_films_and_volumes_of_any_shape_share_a_sheet(self, tmp_path: Path) -> None:
-        film = Prepared(np.ones((50, 20, 1), np.float16), (1.0, 1.0, 1.0), film_affine())
+        film = PreparedCase(np.ones((50, 20, 1), np.float16), (1.0, 1.0, 1.0), film_affine())
         pictures = [Picture(f"case {number}", volume()) for number in range(4)] + [Picture("1.2.840" * 9, film, "Mass")]
         montage(pictures, tmp_path / "a.png")
         montage(pictures, tmp_path / "b.png")

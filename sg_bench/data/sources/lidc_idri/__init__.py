@@ -18,19 +18,33 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sg_bench.data.sources.base import (
-    About,
     Candidate,
     Case,
-    Count,
+    DataSetInfo,
     Problem,
+    PublishedCount,
+    SingleScanSource,
     SourceConfig,
     Study,
-    Surveyed,
     count_problems,
 )
 from sg_bench.data.sources.lidc_idri.annotations import read_annotations, series_of
-from sg_bench.data.sources.lidc_idri.consensus import Marking, Mask, Nodule, mark, nodules
-from sg_bench.data.sources.lidc_idri.dicom import Folder, Gaps, Series, find_series, problem_of, read_image, read_series
+from sg_bench.data.sources.lidc_idri.consensus import (
+    ConsensusNodule,
+    PlacedAnnotation,
+    VoxelIndices,
+    nodules,
+    place_annotation,
+)
+from sg_bench.data.sources.lidc_idri.dicom import (
+    DicomSeries,
+    GapPolicy,
+    SeriesFolder,
+    find_series,
+    problem_of,
+    read_image,
+    read_series,
+)
 from sg_bench.errors import DataError
 
 __all__ = ["LidcIdriConfig", "LidcIdriSource", "Nodule"]
@@ -50,17 +64,17 @@ class LidcIdriConfig(SourceConfig):
     """Consensus: a nodule counts if at least so many readers annotated it."""
     agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Consensus: a voxel is nodule if at least this share of the readers who annotated the nodule include it."""
-    gaps: Gaps = "refuse"
+    gaps: GapPolicy = "refuse"
     """allow: where slices are missing, stack those that are there as if the series were whole."""
 
 
-class LidcIdriSource(Surveyed):
+class LidcIdriSource(SingleScanSource):
     """CT series with readers' outlines of nodules; a case is a series, and a patient may have two."""
 
     name: ClassVar[str] = "lidc_idri"
     namespace: ClassVar[str] = "lidc"
     config: LidcIdriConfig
-    about: ClassVar[About | None] = About(
+    about: ClassVar[DataSetInfo | None] = DataSetInfo(
         title="LIDC-IDRI: Lung Image Database Consortium and Image Database Resource Initiative",
         size="about 125 GB",
         licence="CC BY 3.0",
@@ -74,12 +88,12 @@ class LidcIdriSource(Surveyed):
             "Retriever and the XML of the radiologists' annotations, and unpack both into one folder, in any layout"
         ),
         folders=("LIDC-IDRI",),
-        counts=(Count("CT series", 1018, "recalled"), Count("patients", 1010, "recalled")),
+        counts=(PublishedCount("CT series", 1018, "recalled"), PublishedCount("patients", 1010, "recalled")),
     )
 
     def problems(self) -> list[Problem]:
         """Return every defect of the folders and of the XML, which it reads to the end; it reads no slices."""
-        cases, problems = self._survey()
+        cases, problems = self._scan_folder()
         for case in cases:
             try:
                 read_annotations(_xml(case))
@@ -108,7 +122,7 @@ class LidcIdriSource(Surveyed):
             candidates = _consensus(series, counted, label)
         return Study(image=read_image(series), affine=series.affine, label=label, candidates=candidates)
 
-    def nodules(self, case: Case) -> list[Nodule]:
+    def nodules(self, case: Case) -> list[ConsensusNodule]:
         """Return all nodules of one case, those of fewer than `min_readers` too, without reading its pixels.
 
         Raises:
@@ -117,17 +131,17 @@ class LidcIdriSource(Surveyed):
         series, markings = self._marked(case)
         return nodules(markings, series, agreement=self.config.agreement)
 
-    def _marked(self, case: Case) -> tuple[Series, list[Marking]]:
+    def _marked(self, case: Case) -> tuple[DicomSeries, list[PlacedAnnotation]]:
         xml = _xml(case)
         annotations = read_annotations(xml)
         series = read_series([path for path in case.files() if path != xml], gaps=self.config.gaps)
         try:
-            marked = [mark(annotation, series, gaps=self.config.gaps) for annotation in annotations]
+            marked = [place_annotation(annotation, series, gaps=self.config.gaps) for annotation in annotations]
         except DataError as error:
             raise DataError(f"{xml}: {error.problem}", hint=error.hint) from error
         return series, [marking for marking in marked if len(marking.outlined)]
 
-    def _survey(self) -> tuple[list[Case], list[Problem]]:
+    def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
         if root is None or not root.is_dir():
             return [], [Problem(str(root), "no such folder. Give the data set's folder as the source's root")]
@@ -148,9 +162,9 @@ class LidcIdriSource(Surveyed):
         return cases, problems
 
 
-def _by_series(folders: list[Folder], problems: list[Problem]) -> dict[str, Folder]:
+def _by_series(folders: list[SeriesFolder], problems: list[Problem]) -> dict[str, SeriesFolder]:
     """Return folders by SeriesInstanceUID, the first of each series; report a series that is in two."""
-    found: dict[str, Folder] = {}
+    found: dict[str, SeriesFolder] = {}
     for folder in folders:
         first = found.setdefault(folder.series, folder)
         if first is not folder:
@@ -182,7 +196,7 @@ def _xml_files(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _chosen(folder: Folder, paths: list[Path], problems: list[Problem]) -> Path | None:
+def _chosen(folder: SeriesFolder, paths: list[Path], problems: list[Problem]) -> Path | None:
     """Return the XML that counts for a series, rather the copy beside it; report where there is none, or no one."""
     here = folder.files[0].parent
     if not paths:
@@ -204,14 +218,14 @@ def _xml(case: Case) -> Path:
     return case.label
 
 
-def _consensus(series: Series, found: list[Nodule], label: NDArray[np.uint8]) -> list[Candidate]:
+def _consensus(series: DicomSeries, found: list[ConsensusNodule], label: NDArray[np.uint8]) -> list[Candidate]:
     """Write the nodules into `label` as 1 and return their candidates."""
     for nodule in found:
         label[tuple(nodule.mask.T)] = 1
     return [_candidate(series, nodule.mask) for nodule in found if len(nodule.mask)]
 
 
-def _each(series: Series, markings: list[Marking], label: NDArray[np.uint8]) -> list[Candidate]:
+def _each(series: DicomSeries, markings: list[PlacedAnnotation], label: NDArray[np.uint8]) -> list[Candidate]:
     """Write each reader's mask into its bit of `label` and return the candidates of their annotations."""
     candidates = []
     for marking in markings:
@@ -222,7 +236,7 @@ def _each(series: Series, markings: list[Marking], label: NDArray[np.uint8]) -> 
     return candidates
 
 
-def _candidate(series: Series, mask: Mask, target: tuple[int, ...] = ()) -> Candidate:
+def _candidate(series: DicomSeries, mask: VoxelIndices, target: tuple[int, ...] = ()) -> Candidate:
     x, y, z = (series.affine[:3, :3] @ mask.mean(axis=0) + series.affine[:3, 3]).tolist()
     volume = len(mask) * float(np.prod(series.spacing))
     return Candidate((x, y, z), positive=True, diameter=math.cbrt(6 * volume / math.pi), target=target)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sg_bench.errors import DataError
 
-Points = NDArray[np.int64]
+OutlinePixels = NDArray[np.int64]
 """(n, 2): column and row of each pixel."""
 
 MOST_READERS = 8
@@ -47,7 +47,7 @@ class Outline:
     """imageZposition in mm."""
     included: bool
     """False: what it encloses, and the line itself, is cut out of the nodule."""
-    points: Points
+    points: OutlinePixels
     """At least two."""
 
 

@@ -14,11 +14,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.lidc_idri.annotations import Annotation, Outline, Points
-from sg_bench.data.sources.lidc_idri.dicom import Gaps, Series
+from sg_bench.data.sources.lidc_idri.annotations import Annotation, Outline, OutlinePixels
+from sg_bench.data.sources.lidc_idri.dicom import DicomSeries, GapPolicy
 from sg_bench.errors import DataError
 
-Mask = NDArray[np.int64]
+VoxelIndices = NDArray[np.int64]
 
 MOST_MEMBERS = 4
 """A cluster with more annotations than this holds several nodules, as long as they can be told apart."""
@@ -30,18 +30,18 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Marking:
+class PlacedAnnotation:
     """One annotation on the grid of its series."""
 
     annotation: Annotation
-    mask: Mask
+    mask: VoxelIndices
     """What the reader called nodule; empty where the outlines enclose nothing."""
-    outlined: Mask
+    outlined: VoxelIndices
     """The same with its outlines, and with what was cut out; empty only where no slice holds an outline of it."""
 
 
 @dataclass(frozen=True)
-class Nodule:
+class ConsensusNodule:
     """The annotations that mean one nodule, in the order of the XML, and what their readers agree on."""
 
     readers: tuple[int, ...]
@@ -50,13 +50,13 @@ class Nodule:
     """Of each annotation's own mask, in mm3."""
     malignancies: tuple[int, ...]
     """Each annotation's rating, 1..5."""
-    mask: Mask
+    mask: VoxelIndices
     """Voxels that enough of the readers include; perhaps none."""
     volume: float
     """Of `mask`, in mm3."""
 
 
-def border(points: Points) -> Points:
+def border(points: OutlinePixels) -> OutlinePixels:
     """Return the pixels of a closed outline, those between distant points included, sorted, each once."""
     way = np.roll(points, -1, axis=0) - points
     steps = np.abs(way).max(axis=1)
@@ -65,7 +65,7 @@ def border(points: Points) -> Points:
     return np.asarray(np.unique(np.rint(pixels).astype(np.int64).reshape(-1, 2), axis=0))
 
 
-def interior(points: Points) -> Points:
+def interior(points: OutlinePixels) -> OutlinePixels:
     """Return the pixels within a closed outline without those of the outline itself, sorted.
 
     A pixel is within where the outline winds around it: also where it does so twice, but not where two ends of a
@@ -84,7 +84,7 @@ def interior(points: Points) -> Points:
     return np.asarray(np.argwhere(inside) + low)
 
 
-def mark(annotation: Annotation, series: Series, *, gaps: Gaps = "refuse") -> Marking:
+def place_annotation(annotation: Annotation, series: DicomSeries, *, gaps: GapPolicy = "refuse") -> PlacedAnnotation:
     """Place an annotation on the grid of its series.
 
     On each slice, what any included outline encloses is nodule, less all that an excluded one encloses or touches.
@@ -113,10 +113,10 @@ def mark(annotation: Annotation, series: Series, *, gaps: Gaps = "refuse") -> Ma
         cut = _union(_filled(points) for points in excluded)
         masks.append(_on_slice(_without(inside, cut), index))
         outlined.append(_on_slice(_union(_filled(points) for points in included), index))
-    return Marking(annotation, _union(masks, 3), _union(outlined, 3))
+    return PlacedAnnotation(annotation, _union(masks, 3), _union(outlined, 3))
 
 
-def nodules(markings: list[Marking], series: Series, *, agreement: float = 0.5) -> list[Nodule]:
+def nodules(markings: list[PlacedAnnotation], series: DicomSeries, *, agreement: float = 0.5) -> list[ConsensusNodule]:
     """Return the nodules of a series, in the order of their first annotations.
 
     Args:
@@ -130,7 +130,7 @@ def nodules(markings: list[Marking], series: Series, *, agreement: float = 0.5) 
         group = [markings[member] for member in members]
         mask = agreed(group, agreement)
         found.append(
-            Nodule(
+            ConsensusNodule(
                 readers=tuple(marking.annotation.reader for marking in group),
                 volumes=tuple(len(marking.mask) * voxel for marking in group),
                 malignancies=tuple(marking.annotation.malignancy for marking in group),
@@ -141,7 +141,7 @@ def nodules(markings: list[Marking], series: Series, *, agreement: float = 0.5) 
     return found
 
 
-def clusters(masks: list[Mask], spacing: NDArray[np.float64], thickness: float) -> list[list[int]]:
+def clusters(masks: list[VoxelIndices], spacing: NDArray[np.float64], thickness: float) -> list[list[int]]:
     """Group masks that mean one nodule: those linked by distances, voxel to nearest voxel, of at most a tolerance.
 
     The tolerance is the slice thickness; as long as a group has more than `MOST_MEMBERS`, it shrinks for all.
@@ -163,7 +163,7 @@ def clusters(masks: list[Mask], spacing: NDArray[np.float64], thickness: float) 
     return groups
 
 
-def agreed(group: list[Marking], agreement: float) -> Mask:
+def agreed(group: list[PlacedAnnotation], agreement: float) -> VoxelIndices:
     """Return the voxels that at least a share `agreement` of the group's readers include.
 
     What a reader annotated in several parts is the union of them.
@@ -174,7 +174,7 @@ def agreed(group: list[Marking], agreement: float) -> Mask:
     return np.asarray(voxels[counts >= agreement * len(readers) - _ROUNDING])
 
 
-def _distances(masks: list[Mask], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distances(masks: list[VoxelIndices], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the (n, n) smallest distances in mm between the voxels of two masks."""
     from scipy.spatial import KDTree
 
@@ -195,7 +195,7 @@ def _linked(distances: NDArray[np.float64], tolerance: float) -> list[list[int]]
     return [np.flatnonzero(owners == group).tolist() for group in range(count)]
 
 
-def _check_inside(outline: Outline, annotation: Annotation, series: Series) -> None:
+def _check_inside(outline: Outline, annotation: Annotation, series: DicomSeries) -> None:
     columns, rows, _ = series.shape
     outside = [point for point in outline.points.tolist() if not (0 <= point[0] < columns and 0 <= point[1] < rows)]
     if outside:
@@ -206,7 +206,7 @@ def _check_inside(outline: Outline, annotation: Annotation, series: Series) -> N
         )
 
 
-def _filled(points: Points) -> Points:
+def _filled(points: OutlinePixels) -> OutlinePixels:
     return _union((interior(points), border(points)))
 
 
@@ -214,11 +214,11 @@ def _union(parts: Iterable[NDArray[np.int64]], width: int = 2) -> NDArray[np.int
     return np.unique(np.concatenate([np.empty((0, width), dtype=np.int64), *parts]), axis=0)
 
 
-def _without(pixels: Points, cut: Points) -> Points:
+def _without(pixels: OutlinePixels, cut: OutlinePixels) -> OutlinePixels:
     """Return the rows of `pixels` that are not among those of `cut`."""
     gone = set(map(tuple, cut.tolist()))
     return pixels[[tuple(pixel) not in gone for pixel in pixels.tolist()]] if gone else pixels
 
 
-def _on_slice(pixels: Points, index: int) -> Mask:
+def _on_slice(pixels: OutlinePixels, index: int) -> VoxelIndices:
     return np.column_stack([pixels, np.full(len(pixels), index)])

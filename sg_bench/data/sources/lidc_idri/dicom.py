@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sg_bench.data.sources.base import Problem
 from sg_bench.errors import DataError
 
-Gaps = Literal["refuse", "allow"]
+GapPolicy = Literal["refuse", "allow"]
 
 WIDEST_GAP = 1.5
 """In medians of the distance between slices; wider, and a slice is missing."""
@@ -41,7 +41,7 @@ _SLICE_TAGS = [
 
 
 @dataclass(frozen=True)
-class Folder:
+class SeriesFolder:
     """One folder's CT series, as the header of one of its files tells."""
 
     files: tuple[Path, ...]
@@ -53,7 +53,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Slice:
+class DicomSlice:
     """One file of a series, its pixels not read."""
 
     path: Path
@@ -73,10 +73,10 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Series:
+class DicomSeries:
     """Slices stacked into one grid, their pixels not read."""
 
-    slices: tuple[Slice, ...]
+    slices: tuple[DicomSlice, ...]
     """From the lowest to the highest along the normal of the slices, one a position."""
     affine: NDArray[np.float64]
     """4x4: (column, row, slice) to world mm, RAS+."""
@@ -103,12 +103,12 @@ class Series:
         return next(iter(by_name + near), None)
 
 
-def find_series(root: Path) -> tuple[list[Folder], list[Problem]]:
+def find_series(root: Path) -> tuple[list[SeriesFolder], list[Problem]]:
     """Return the CT series anywhere under `root`, by one header a folder, and the folders that are in no order.
 
     Folders of another modality are passed over: LIDC-IDRI has chest films too.
     """
-    folders: list[Folder] = []
+    folders: list[SeriesFolder] = []
     problems: list[Problem] = []
     for files in _folders(root):
         try:
@@ -120,7 +120,7 @@ def find_series(root: Path) -> tuple[list[Folder], list[Problem]]:
     return folders, problems
 
 
-def read_series(files: list[Path], *, gaps: Gaps = "refuse") -> Series:
+def read_series(files: list[Path], *, gaps: GapPolicy = "refuse") -> DicomSeries:
     """Read the headers of one series and stack its slices; of slices at one position the first instance is kept.
 
     Args:
@@ -141,10 +141,10 @@ def read_series(files: list[Path], *, gaps: Gaps = "refuse") -> Series:
     step = float(np.median(steps))
     if gaps == "refuse":
         _check_gaps(slices, steps, step)
-    return Series(tuple(slices), _affine(slices[0], step))
+    return DicomSeries(tuple(slices), _affine(slices[0], step))
 
 
-def read_image(series: Series) -> NDArray[np.float32]:
+def read_image(series: DicomSeries) -> NDArray[np.float32]:
     """Return the image, (columns, rows, slices), in HU; padding outside the field of view stays as it is.
 
     Raises:
@@ -172,7 +172,7 @@ def _folders(root: Path) -> Iterator[list[Path]]:
             yield [Path(folder, name) for name in wanted]
 
 
-def _folder(files: list[Path]) -> Folder | None:
+def _folder(files: list[Path]) -> SeriesFolder | None:
     """Return the CT series of one folder's files by the first that is DICOM; None if that is no CT."""
     from pydicom.errors import InvalidDicomError
 
@@ -185,7 +185,7 @@ def _folder(files: list[Path]) -> Folder | None:
             raise
         if _text(header, "Modality", path) != "CT":
             return None
-        return Folder(tuple(files), _text(header, "SeriesInstanceUID", path), _text(header, "PatientID", path))
+        return SeriesFolder(tuple(files), _text(header, "SeriesInstanceUID", path), _text(header, "PatientID", path))
     raise DataError(f"{files[0].parent}: none of its {len(files)} .dcm files is DICOM", hint=_RENEW)
 
 
@@ -201,12 +201,12 @@ def _read(path: Path, tags: list[str] | None) -> Any:
         raise _unreadable(path, error) from error
 
 
-def _slice(path: Path) -> Slice:
+def _slice(path: Path) -> DicomSlice:
     header = _read(path, _SLICE_TAGS)
     orientation = np.array(_numbers(header, "ImageOrientationPatient", 6, path)).reshape(2, 3).T
     between_rows, between_columns = _numbers(header, "PixelSpacing", 2, path)
     (rows,), (columns,) = (_numbers(header, tag, 1, path) for tag in ("Rows", "Columns"))
-    return Slice(
+    return DicomSlice(
         path=path,
         series=_text(header, "SeriesInstanceUID", path),
         image=_text(header, "SOPInstanceUID", path),
@@ -248,7 +248,7 @@ def _optional(header: Any, tag: str, path: Path, *, absent: float) -> float:
     return _numbers(header, tag, 1, path)[0] if _all_numbers(header, tag, path) else absent
 
 
-def _check_same(first: Slice, other: Slice) -> None:
+def _check_same(first: DicomSlice, other: DicomSlice) -> None:
     """Refuse a second series, shape, orientation or spacing among the files of one folder."""
     if other.series != first.series:
         raise DataError(
@@ -269,7 +269,7 @@ def _check_same(first: Slice, other: Slice) -> None:
         )
 
 
-def _normal(one: Slice) -> NDArray[np.float64]:
+def _normal(one: DicomSlice) -> NDArray[np.float64]:
     """Return the (3,) unit normal of a slice, LPS+."""
     normal = np.cross(one.axes[:, 0], one.axes[:, 1])
     length = float(np.linalg.norm(normal))
@@ -278,11 +278,11 @@ def _normal(one: Slice) -> NDArray[np.float64]:
     return np.asarray(normal / length)
 
 
-def _stacked(slices: list[Slice]) -> tuple[list[Slice], NDArray[np.float64]]:
+def _stacked(slices: list[DicomSlice]) -> tuple[list[DicomSlice], NDArray[np.float64]]:
     """Return one slice a position, and the positions along their normal in mm, ascending."""
     normal = _normal(slices[0])
     ranked = sorted(slices, key=lambda each: (float(each.origin @ normal), each.path.name))
-    kept: list[Slice] = []
+    kept: list[DicomSlice] = []
     for each in ranked:
         if not kept or float((each.origin - kept[-1].origin) @ normal) >= SAME_POSITION:
             kept.append(each)
@@ -291,7 +291,7 @@ def _stacked(slices: list[Slice]) -> tuple[list[Slice], NDArray[np.float64]]:
     return kept, np.array([float(each.origin @ normal) for each in kept])
 
 
-def _check_gaps(slices: list[Slice], steps: NDArray[np.float64], step: float) -> None:
+def _check_gaps(slices: list[DicomSlice], steps: NDArray[np.float64], step: float) -> None:
     wide = np.flatnonzero(steps > WIDEST_GAP * step)
     if wide.size:
         low, high = slices[wide[0]], slices[wide[0] + 1]
@@ -303,7 +303,7 @@ def _check_gaps(slices: list[Slice], steps: NDArray[np.float64], step: float) ->
         )
 
 
-def _affine(lowest: Slice, step: float) -> NDArray[np.float64]:
+def _affine(lowest: DicomSlice, step: float) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, :2] = lowest.axes
     affine[:3, 2] = _normal(lowest) * step

@@ -16,7 +16,7 @@ from sg_bench.data.sources.phantom.organs import FINDINGS, Organ
 from sg_bench.errors import DataError
 
 if TYPE_CHECKING:
-    from sg_bench.data.sources.phantom.streams import Identity
+    from sg_bench.data.sources.phantom.streams import PatientIdentity
 
 __all__ = ["Organ", "PhantomConfig", "PhantomSource"]
 
@@ -126,10 +126,10 @@ class PhantomSource(Source):
 
         return draw_findings(self._identity(index))
 
-    def _identity(self, index: int) -> Identity:
-        from sg_bench.data.sources.phantom.streams import Identity
+    def _identity(self, index: int) -> PatientIdentity:
+        from sg_bench.data.sources.phantom.streams import PatientIdentity
 
-        return Identity(self.config.version, self.config.cohort == "held_out", self.config.labelled, index)
+        return PatientIdentity(self.config.version, self.config.cohort == "held_out", self.config.labelled, index)
 
     def _index(self, case: Case) -> int:
         number = case.id.removeprefix(self._prefix)

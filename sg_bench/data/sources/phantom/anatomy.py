@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from sg_bench.data.sources.phantom.disease import Disease, paint_disease, with_heart
-from sg_bench.data.sources.phantom.geometry import Canvas, Ellipsoid, Grid, Volume, overlap, pillar, soft
+from sg_bench.data.sources.phantom.geometry import Canvas, Ellipsoid, FloatVolume, VoxelGrid, overlap, pillar, soft
 from sg_bench.data.sources.phantom.noise import smooth_noise
 from sg_bench.data.sources.phantom.organs import Organ
 from sg_bench.data.sources.phantom.patient import RIGHT, SIDES, Patient, Torso
 from sg_bench.data.sources.phantom.pose import deform, draw_pose
-from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 from sg_bench.data.sources.phantom.trees import Tubes, bronchi, lung_vessels, rasterise
 
 THIN = 0.04
@@ -21,7 +21,7 @@ THIN = 0.04
 INSIDE_LUNG = (Organ.LUNG, Organ.AIRWAY, Organ.VESSEL)
 
 
-def make_chest(identity: Identity, patient: Patient, grid: Grid, disease: Disease | None = None) -> Canvas:
+def make_chest(identity: PatientIdentity, patient: Patient, grid: VoxelGrid, disease: Disease | None = None) -> Canvas:
     """Return the patient's chest as it is, before a scanner adds its noise.
 
     Args:
@@ -30,19 +30,21 @@ def make_chest(identity: Identity, patient: Patient, grid: Grid, disease: Diseas
         grid: the voxels.
         disease: None for a healthy chest.
     """
-    trees = identity.generator(Stream.TREES)
+    trees = identity.generator(RandomStream.TREES)
     vessels, airways = lung_vessels(trees), bronchi(trees)
     if disease:
         patient = with_heart(patient, disease.heart)
     canvas = paint_chest(patient, vessels, airways, grid)
     if disease:
-        paint_disease(identity.generator(Stream.OUTLINES), canvas, lung_depths(patient, grid), patient.thorax, disease)
-    posed = deform(canvas, draw_pose(identity.generator(Stream.POSE)))
-    add_texture(identity.generator(Stream.TEXTURE), posed)
+        paint_disease(
+            identity.generator(RandomStream.OUTLINES), canvas, lung_depths(patient, grid), patient.thorax, disease
+        )
+    posed = deform(canvas, draw_pose(identity.generator(RandomStream.POSE)))
+    add_texture(identity.generator(RandomStream.TEXTURE), posed)
     return posed
 
 
-def paint_chest(patient: Patient, vessels: Tubes, airways: Tubes, grid: Grid) -> Canvas:
+def paint_chest(patient: Patient, vessels: Tubes, airways: Tubes, grid: VoxelGrid) -> Canvas:
     """Return the patient in canonical space."""
     canvas = Canvas(grid)
     lungs = lung_depths(patient, grid)
@@ -62,7 +64,7 @@ def paint_chest(patient: Patient, vessels: Tubes, airways: Tubes, grid: Grid) ->
     return canvas
 
 
-def lung_depths(patient: Patient, grid: Grid) -> tuple[Volume, Volume]:
+def lung_depths(patient: Patient, grid: VoxelGrid) -> tuple[FloatVolume, FloatVolume]:
     """Return the depth inside the right and the left lung, with wall, heart, diaphragm and midline cut out."""
     x, _, z = grid.axes
     thorax = patient.thorax
@@ -87,12 +89,12 @@ def add_texture(rng: np.random.Generator, canvas: Canvas) -> None:
     canvas.image += 16 * smooth_noise(rng, grid, 6) * (label == Organ.SPLEEN)
 
 
-def _diaphragm(grid: Grid, rim: float, side: int) -> Volume:
+def _diaphragm(grid: VoxelGrid, rim: float, side: int) -> FloatVolume:
     """Return the height of one dome over each (x, y); the right one stands higher, on the liver."""
     x, y, _ = grid.axes
     lowest = rim - 0.1 + (0.05 if side == RIGHT else 0.0)
     dome = 1 - np.square((x - side * 0.42) / 0.5) - np.square((y - 0.05) / 0.65)
-    height: Volume = lowest + 0.28 * np.sqrt(np.maximum(dome, 0))
+    height: FloatVolume = lowest + 0.28 * np.sqrt(np.maximum(dome, 0))
     return height
 
 
@@ -108,12 +110,12 @@ def _paint_wall(canvas: Canvas, patient: Patient) -> None:
     canvas.cover(0.85 * soft(cavity), hu.cavity_fat, Organ.BODY)
 
 
-def _ribs(grid: Grid, torso: Torso) -> Volume:
+def _ribs(grid: VoxelGrid, torso: Torso) -> FloatVolume:
     """Return the depth inside the ribs: rings in the wall, sloping down to the front."""
     _, y, z = grid.axes
     wall = torso.outline().depth(grid) - torso.fat - 0.03
     along = (z + 0.28 * y + torso.phase) % torso.rib_period - torso.rib_period / 2
-    depth: Volume = 0.035 - np.hypot(0.7 * wall, along)
+    depth: FloatVolume = 0.035 - np.hypot(0.7 * wall, along)
     return depth
 
 
@@ -141,12 +143,12 @@ def _paint_abdomen(canvas: Canvas, patient: Patient) -> None:
     canvas.paint(_liver(grid, patient), hu.liver, Organ.LIVER)
 
 
-def _liver(grid: Grid, patient: Patient) -> Volume:
+def _liver(grid: VoxelGrid, patient: Patient) -> FloatVolume:
     """Return the depth inside both lobes, as far as wall and diaphragm leave room for them."""
     _, _, z = grid.axes
     lobes = np.maximum(*(lobe.depth(grid) for lobe in patient.abdomen.liver))
     wall = patient.torso.outline().depth(grid) - patient.torso.fat - 0.05
-    domes: Volume = np.maximum(*(_diaphragm(grid, patient.thorax.diaphragm, side) for side in SIDES))
+    domes: FloatVolume = np.maximum(*(_diaphragm(grid, patient.thorax.diaphragm, side) for side in SIDES))
     return overlap(lobes, wall, domes - 0.01 - z)
 
 
@@ -162,7 +164,7 @@ def _paint_great_vessels(canvas: Canvas, patient: Patient) -> None:
     canvas.paint(overlap(pillar(grid, 0.13, 0.05, 0.055), z), blood, Organ.VENA_CAVA, edge=THIN)
 
 
-def _aortic_arch(grid: Grid, left: float) -> Volume:
+def _aortic_arch(grid: VoxelGrid, left: float) -> FloatVolume:
     """Return the depth inside the arch from the ascending (x = 0) to the descending aorta (x = `left`)."""
     x, y, z = grid.axes
     share = np.clip((0.08 - y) / 0.39, 0, 1)
@@ -196,14 +198,14 @@ def _paint_trachea(canvas: Canvas) -> None:
     canvas.paint(lumen, -950, Organ.AIRWAY, edge=THIN)
 
 
-def _paint_lung_vessels(canvas: Canvas, vessels: Tubes, inside: Volume, hu: float) -> None:
+def _paint_lung_vessels(canvas: Canvas, vessels: Tubes, inside: FloatVolume, hu: float) -> None:
     coverage = rasterise(canvas.grid, vessels) * inside
     lung = canvas.label == Organ.LUNG
     canvas.cover(coverage, hu)
     canvas.label[(coverage > 0.5) & lung] = Organ.VESSEL
 
 
-def _paint_bronchi(canvas: Canvas, airways: Tubes, inside: Volume) -> None:
+def _paint_bronchi(canvas: Canvas, airways: Tubes, inside: FloatVolume) -> None:
     """Paint bronchi with a wall inside the lungs and, as bare lumen, through the mediastinum."""
     mediastinum = soft(Ellipsoid((-0.02, 0, 0), (0.17, 0.4, np.inf)).depth(canvas.grid), 0.05)
     canvas.cover(0.6 * inside * rasterise(canvas.grid, airways, widen=4.5), -100)

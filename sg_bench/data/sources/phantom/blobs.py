@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.geometry import Box, Grid, Volume
+from sg_bench.data.sources.phantom.geometry import Box, FloatVolume, VoxelGrid
 
 REACH = 2.0
 """In radii: no blob is longer than this from its centre."""
 
 
-def irregular_blob(rng: np.random.Generator, grid: Grid, centre: NDArray[np.float64], radius: float) -> Volume:
+def irregular_blob(
+    rng: np.random.Generator, grid: VoxelGrid, centre: NDArray[np.float64], radius: float
+) -> FloatVolume:
     """Draw a blob: how far it covers each voxel of `grid`, in [0, 1], with an edge of one voxel.
 
     Args:
@@ -20,20 +22,20 @@ def irregular_blob(rng: np.random.Generator, grid: Grid, centre: NDArray[np.floa
         centre: (3,).
         radius: mean distance of the surface.
     """
-    coverage: Volume = np.zeros(grid.shape, np.float32)
+    coverage: FloatVolume = np.zeros(grid.shape, np.float32)
     box = grid.box(centre, REACH * radius + grid.voxel)
     coverage[box] = _coverage(rng, grid, centre, radius, box)
     return coverage
 
 
 def _coverage(
-    rng: np.random.Generator, grid: Grid, centre: NDArray[np.float64], radius: float, box: Box
+    rng: np.random.Generator, grid: VoxelGrid, centre: NDArray[np.float64], radius: float, box: Box
 ) -> NDArray[np.float32]:
     places = grid.places(box) - centre
     stretch = np.exp(rng.normal(0, 0.12, 3))
     distance = np.sqrt((places**2 * stretch).sum(axis=-1)) + 1e-3
     surface = radius * _lobulation(rng, places / distance[..., None])
-    covered: Volume = np.clip((surface - distance) / grid.voxel + 0.5, 0, 1).astype(np.float32)
+    covered: FloatVolume = np.clip((surface - distance) / grid.voxel + 0.5, 0, 1).astype(np.float32)
     return covered
 
 

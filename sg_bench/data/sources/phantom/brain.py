@@ -11,11 +11,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from sg_bench.data.sources.phantom.geometry import BRAIN_FIELD, Canvas, Ellipsoid, Grid, Volume, overlap
+from sg_bench.data.sources.phantom.geometry import BRAIN_FIELD, Canvas, Ellipsoid, FloatVolume, VoxelGrid, overlap
 from sg_bench.data.sources.phantom.noise import smooth_noise
 from sg_bench.data.sources.phantom.patient import SIDES, draw_solid
 from sg_bench.data.sources.phantom.pose import deform, draw_pose
-from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 
 FINE = 0.04
 """Edge of the small parts."""
@@ -33,9 +33,9 @@ class Tissue(IntEnum):
     DEEP_GREY = 4
 
 
-Signal = dict[Tissue, float]
+TissueSignal = dict[Tissue, float]
 """How bright one sequence shows each tissue."""
-Pair = tuple[Ellipsoid, Ellipsoid]
+EllipsoidPair = tuple[Ellipsoid, Ellipsoid]
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Brain:
     cerebrum: Ellipsoid
     cerebellum: Ellipsoid
     stem: Ellipsoid
-    horns: tuple[Pair, Pair]
+    horns: tuple[EllipsoidPair, EllipsoidPair]
     """The lateral ventricle of each side: its front and its back."""
-    thalami: Pair
-    lentiforms: Pair
+    thalami: EllipsoidPair
+    lentiforms: EllipsoidPair
     cortex: float
     """Thickness."""
     phase: float
     """Turns the folds about the long axis, in radians."""
 
 
-def make_brain(identity: Identity, signal: Signal, grid: Grid) -> Canvas:
+def make_brain(identity: PatientIdentity, signal: TissueSignal, grid: VoxelGrid) -> Canvas:
     """Return the patient's healthy brain in `signal`, labelled by `Tissue`, before a scanner adds blur and noise."""
-    brain = draw_brain(identity.generator(Stream.BRAIN_BUILD))
-    folds = identity.generator(Stream.BRAIN_FOLDS)
+    brain = draw_brain(identity.generator(RandomStream.BRAIN_BUILD))
+    folds = identity.generator(RandomStream.BRAIN_FOLDS)
     canvas = paint_brain(brain, signal, 0.04 * smooth_noise(folds, grid, 22), grid)
-    posed = deform(canvas, draw_pose(identity.generator(Stream.BRAIN_POSE), BRAIN_FIELD, amount=REGISTERED))
+    posed = deform(canvas, draw_pose(identity.generator(RandomStream.BRAIN_POSE), BRAIN_FIELD, amount=REGISTERED))
     _close_gaps(posed)
     return posed
 
@@ -87,7 +87,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     )
 
 
-def paint_brain(brain: Brain, signal: Signal, folds: Volume, grid: Grid) -> Canvas:
+def paint_brain(brain: Brain, signal: TissueSignal, folds: FloatVolume, grid: VoxelGrid) -> Canvas:
     """Return the brain in canonical space.
 
     Args:
@@ -115,24 +115,28 @@ def _close_gaps(brain: Canvas) -> None:
     brain.label[ndimage.binary_fill_holes(~outside) & outside] = Tissue.FLUID
 
 
-def _pair(rng: np.random.Generator, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Pair:
+def _pair(
+    rng: np.random.Generator, centre: tuple[float, float, float], radii: tuple[float, float, float]
+) -> EllipsoidPair:
     x, y, z = centre
     right, left = (draw_solid(rng, (side * x, y, z), radii, place=0.01, size=0.06) for side in SIDES)
     return right, left
 
 
-def _paint(canvas: Canvas, depth: Volume, signal: Signal, tissue: Tissue, *, edge: float = FINE) -> None:
+def _paint(canvas: Canvas, depth: FloatVolume, signal: TissueSignal, tissue: Tissue, *, edge: float = FINE) -> None:
     canvas.paint(depth, signal[tissue], tissue, edge=edge)
 
 
-def _cerebrum(brain: Brain, grid: Grid) -> Volume:
+def _cerebrum(brain: Brain, grid: VoxelGrid) -> FloatVolume:
     """Return the depth inside both hemispheres: a dome whose base is lowest at the temporal lobes."""
     _, y, z = grid.axes
     base = 0.5 * np.maximum(np.abs(y - 0.02) - 0.25, 0) - 0.45
     return overlap(brain.cerebrum.depth(grid), z - base)
 
 
-def _paint_hemispheres(canvas: Canvas, brain: Brain, signal: Signal, cerebrum: Volume, folds: Volume) -> None:
+def _paint_hemispheres(
+    canvas: Canvas, brain: Brain, signal: TissueSignal, cerebrum: FloatVolume, folds: FloatVolume
+) -> None:
     """Paint the folded cortex, the white matter inside it and the clefts between the lobes."""
     x, y, z = canvas.grid.axes
     gyri = folds + 0.03 * np.sin(9 * np.arctan2(y, x) + 5 * z + brain.phase)
@@ -141,13 +145,13 @@ def _paint_hemispheres(canvas: Canvas, brain: Brain, signal: Signal, cerebrum: V
     for side in SIDES:
         sylvian = Ellipsoid((side * 0.60, 0.15, -0.02), (0.17, 0.30, 0.03)).depth(canvas.grid)
         _paint(canvas, overlap(sylvian, cerebrum), signal, Tissue.FLUID)
-    aside: Volume = np.abs(x)
+    aside: FloatVolume = np.abs(x)
     above_the_callosum = -Ellipsoid((0, 0, 0.05), (np.inf, 0.40, 0.36)).depth(canvas.grid)
     _paint(canvas, overlap(0.075 - aside, above_the_callosum, cerebrum - 0.03), signal, Tissue.GREY)
     _paint(canvas, overlap(0.018 - aside, above_the_callosum, cerebrum), signal, Tissue.FLUID)
 
 
-def _paint_hindbrain(canvas: Canvas, brain: Brain, signal: Signal, folds: Volume) -> None:
+def _paint_hindbrain(canvas: Canvas, brain: Brain, signal: TissueSignal, folds: FloatVolume) -> None:
     """Paint cerebellum, with its tree of white matter, and stem; their soft edges end in fluid."""
     grid = canvas.grid
     _, y, z = grid.axes
@@ -160,7 +164,7 @@ def _paint_hindbrain(canvas: Canvas, brain: Brain, signal: Signal, folds: Volume
     _paint(canvas, stem, signal, Tissue.WHITE)
 
 
-def _paint_fluid(canvas: Canvas, brain: Brain, signal: Signal) -> None:
+def _paint_fluid(canvas: Canvas, brain: Brain, signal: TissueSignal) -> None:
     """Paint the lateral, the third and the fourth ventricle."""
     for front, back in brain.horns:
         _paint(canvas, np.maximum(front.depth(canvas.grid), back.depth(canvas.grid)), signal, Tissue.FLUID)

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sg_bench.data.sources.phantom.blobs import irregular_blob
-from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Canvas, Ellipsoid, Grid, Vector, Volume, overlap, soft
+from sg_bench.data.sources.phantom.geometry import (
+    CHEST_FIELD,
+    Canvas,
+    Ellipsoid,
+    FloatVolume,
+    Vector,
+    VoxelGrid,
+    overlap,
+    soft,
+)
 from sg_bench.data.sources.phantom.organs import FINDINGS, Organ
 from sg_bench.data.sources.phantom.patient import SIDES, Patient, Thorax
 
@@ -87,7 +96,7 @@ def with_heart(patient: Patient, size: float) -> Patient:
 
 
 def paint_disease(
-    rng: np.random.Generator, canvas: Canvas, lungs: tuple[Volume, Volume], thorax: Thorax, disease: Disease
+    rng: np.random.Generator, canvas: Canvas, lungs: tuple[FloatVolume, FloatVolume], thorax: Thorax, disease: Disease
 ) -> None:
     """Paint all findings but the heart's into the canonical chest, in place.
 
@@ -126,7 +135,7 @@ def _consolidation(rng: np.random.Generator) -> Spot:
     return Spot(centre, CHEST_FIELD[0] * rng.uniform(0.24, 0.34))
 
 
-def _paint_consolidation(rng: np.random.Generator, canvas: Canvas, lung: Volume, spot: Spot) -> None:
+def _paint_consolidation(rng: np.random.Generator, canvas: Canvas, lung: FloatVolume, spot: Spot) -> None:
     """Paint a patch of lung that fluid has filled: no sharp border, and most vessels drown in it."""
     blob = irregular_blob(rng, canvas.grid, np.multiply(spot.centre, CHEST_FIELD), spot.radius)
     radius = spot.radius / CHEST_FIELD[0]
@@ -134,7 +143,9 @@ def _paint_consolidation(rng: np.random.Generator, canvas: Canvas, lung: Volume,
     canvas.cover(0.85 * lung * blob * soft(inner, 0.25), 0, Organ.CONSOLIDATION)
 
 
-def _paint_pneumothorax(canvas: Canvas, lungs: tuple[Volume, Volume], thorax: Thorax, retreat: Retreat) -> None:
+def _paint_pneumothorax(
+    canvas: Canvas, lungs: tuple[FloatVolume, FloatVolume], thorax: Thorax, retreat: Retreat
+) -> None:
     """Paint air where the lung was, the pleura's line, and the rest of the lung a little denser."""
     index = SIDES.index(retreat.side)
     chest, kept = lungs[index], _retracted(thorax.lungs[index], retreat, canvas.grid)
@@ -144,7 +155,7 @@ def _paint_pneumothorax(canvas: Canvas, lungs: tuple[Volume, Volume], thorax: Th
     canvas.cover(0.5 * line, 20)
 
 
-def _retracted(lung: Ellipsoid, retreat: Retreat, grid: Grid) -> Volume:
+def _retracted(lung: Ellipsoid, retreat: Retreat, grid: VoxelGrid) -> FloatVolume:
     """Return the depth inside the lung that is left: its root and its base stay where they were."""
     (x, y, z), (width, depth, height) = lung.centre, lung.radii
     left = Ellipsoid(
@@ -155,7 +166,7 @@ def _retracted(lung: Ellipsoid, retreat: Retreat, grid: Grid) -> Volume:
     return left.depth(grid)
 
 
-def _paint_effusion(canvas: Canvas, lungs: tuple[Volume, Volume], side: int, height: float) -> None:
+def _paint_effusion(canvas: Canvas, lungs: tuple[FloatVolume, FloatVolume], side: int, height: float) -> None:
     """Paint fluid up to a level that climbs along the chest wall."""
     x, _, z = canvas.grid.axes
     chest = lungs[SIDES.index(side)]

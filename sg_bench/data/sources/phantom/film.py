@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.config import Shape
-from sg_bench.data.sources.phantom.geometry import Canvas, Grid, Labels, Volume
+from sg_bench.data.sources.phantom.geometry import Canvas, FloatVolume, LabelVolume, VoxelGrid
 from sg_bench.data.sources.phantom.organs import Organ
 
-Film = NDArray[np.float32]
+FilmImage = NDArray[np.float32]
 """(columns, rows, 1): from the patient's right to the left, from head to feet; grey values in [0, 255]."""
 
 SHOWN = 0.8
@@ -31,14 +31,14 @@ class Exposure:
 
     penetration: float
     """Absorption per mm of water."""
-    noise: Film
+    noise: FilmImage
     """Added to the transmitted share of the rays."""
 
 
-def film_grid(shape: Shape) -> Grid:
+def film_grid(shape: Shape) -> VoxelGrid:
     """Return the voxels of the chest whose projection has `shape` (columns, rows, 1), coarser along the rays."""
     columns, rows, _ = shape
-    return Grid((columns, max(SAMPLES, columns // 2), round(rows / SHOWN)))
+    return VoxelGrid((columns, max(SAMPLES, columns // 2), round(rows / SHOWN)))
 
 
 def draw_exposure(rng: np.random.Generator, shape: Shape) -> Exposure:
@@ -47,18 +47,18 @@ def draw_exposure(rng: np.random.Generator, shape: Shape) -> Exposure:
     return Exposure(penetration, deviation * rng.standard_normal(shape, dtype=np.float32))
 
 
-def expose(chest: Canvas, rows: int, exposure: Exposure) -> Film:
+def expose(chest: Canvas, rows: int, exposure: Exposure) -> FilmImage:
     """Return the film: grey values in [0, 255], its darkest and brightest hundredth clipped."""
     hu = chest.image
     water = np.maximum(hu + 1000, 0) / 1000 + np.maximum(hu - 100, 0) / 1000
     path = water.sum(axis=1) * np.float32(chest.grid.spacing[1])
     absorbed = 1 - np.exp(-exposure.penetration * _as_film(path, rows)) + exposure.noise
     low, high = np.quantile(absorbed, (0.01, 0.99))
-    film: Film = (255 * np.clip((absorbed - low) / (high - low), 0, 1)).astype(np.float32)
+    film: FilmImage = (255 * np.clip((absorbed - low) / (high - low), 0, 1)).astype(np.float32)
     return film
 
 
-def outline_air(chest: Canvas, rows: int) -> Labels:
+def outline_air(chest: Canvas, rows: int) -> LabelVolume:
     """Return where air beside the lung shows: (columns, rows, 1), 1 for pneumothorax.
 
     As readers do, it follows the lung's edge: where more lung than air lies in the ray's way, the air does not show.
@@ -68,16 +68,16 @@ def outline_air(chest: Canvas, rows: int) -> Labels:
     air = _thickness(chest, (Organ.PLEURAL_AIR,), rows)
     lung = _thickness(chest, (Organ.LUNG, Organ.VESSEL, Organ.AIRWAY, Organ.CONSOLIDATION), rows)
     most = ndimage.gaussian_filter(air - lung, (1, 1, 0)) > 0
-    outlined: Labels = (most & (air >= THINNEST)).astype(np.uint8)
+    outlined: LabelVolume = (most & (air >= THINNEST)).astype(np.uint8)
     return outlined
 
 
-def _thickness(chest: Canvas, organs: tuple[Organ, ...], rows: int) -> Volume:
+def _thickness(chest: Canvas, organs: tuple[Organ, ...], rows: int) -> FloatVolume:
     """Return the mm of `organs` in each ray's way, (columns, rows, 1)."""
     return _as_film(np.isin(chest.label, organs).sum(axis=1) * np.float32(chest.grid.spacing[1]), rows)
 
 
-def _as_film(across: Volume, rows: int) -> Volume:
+def _as_film(across: FloatVolume, rows: int) -> FloatVolume:
     """Return a projection (x, z), right and up, as a film (columns, rows, 1) that hangs as radiologists hang it."""
-    film: Volume = across[::-1, ::-1][:, :rows, None]
+    film: FloatVolume = across[::-1, ::-1][:, :rows, None]
     return film

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sg_bench.data.sources.phantom.organs import FINDINGS
-from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 
 HEALTHY = 0.15
 """Share of patients without any finding."""
@@ -12,7 +12,7 @@ PREVALENCE = (0.5, 0.55, 0.5, 0.55, 0.55)
 patients hold several with and without each."""
 
 
-def draw_findings(identity: Identity) -> tuple[int, ...]:
+def draw_findings(identity: PatientIdentity) -> tuple[int, ...]:
     """Return 1 or 0 for each of `FINDINGS`."""
-    health, *drawn = identity.generator(Stream.FINDINGS).random(1 + len(FINDINGS))
+    health, *drawn = identity.generator(RandomStream.FINDINGS).random(1 + len(FINDINGS))
     return tuple(int(health >= HEALTHY and value < share) for value, share in zip(drawn, PREVALENCE, strict=True))

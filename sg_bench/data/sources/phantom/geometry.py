@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from sg_bench.config import Shape
 
-Volume = NDArray[np.float32]
+FloatVolume = NDArray[np.float32]
 """(x, y, z), or anything that broadcasts to it."""
-Labels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Points = NDArray[np.float64]
+LabelVolume = NDArray[np.uint8]
+BoolVolume = NDArray[np.bool_]
+PointArray = NDArray[np.float64]
 """(..., 3), mm."""
 Vector = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -33,7 +33,7 @@ EDGE = 0.06
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """Voxel centres that fill the field of view."""
 
     shape: Shape
@@ -58,17 +58,17 @@ class Grid:
         return affine
 
     @cached_property
-    def axes(self) -> tuple[Volume, Volume, Volume]:
+    def axes(self) -> tuple[FloatVolume, FloatVolume, FloatVolume]:
         """Return canonical x, y and z, each shaped to broadcast over the volume."""
         x, y, z = (np.linspace(1 / size - 1, 1 - 1 / size, size, dtype=np.float32) for size in self.shape)
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def to_mm(self, indices: NDArray[np.floating] | NDArray[np.integer]) -> Points:
+    def to_mm(self, indices: NDArray[np.floating] | NDArray[np.integer]) -> PointArray:
         """Return world mm of voxel `indices` (..., 3)."""
-        points: Points = (indices - self._middle) * np.array(self.spacing)
+        points: PointArray = (indices - self._middle) * np.array(self.spacing)
         return points
 
-    def to_indices(self, points: Points) -> NDArray[np.float64]:
+    def to_indices(self, points: PointArray) -> NDArray[np.float64]:
         """Return fractional voxel indices of world mm `points` (..., 3)."""
         indices: NDArray[np.float64] = points / np.array(self.spacing) + self._middle
         return indices
@@ -80,7 +80,7 @@ class Grid:
         x, y, z = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
         return x, y, z
 
-    def places(self, box: Box) -> Points:
+    def places(self, box: Box) -> PointArray:
         """Return the world mm of all voxel centres of `box`: (x, y, z, 3)."""
         ranges = (np.arange(*part.indices(size)) for part, size in zip(box, self.shape, strict=True))
         return self.to_mm(np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1))
@@ -99,7 +99,7 @@ class Ellipsoid:
     power: float = 2.0
     """2 is an ellipsoid, more is boxier."""
 
-    def depth(self, grid: Grid) -> Volume:
+    def depth(self, grid: VoxelGrid) -> FloatVolume:
         """Return the depth below the surface, exact at the centre of the thinnest axis and roughly so elsewhere."""
         terms = [
             np.abs((axis - centre) / radius) ** self.power
@@ -111,14 +111,14 @@ class Ellipsoid:
         return np.asarray((1 - radial) * min(self.radii), dtype=np.float32)
 
 
-def pillar(grid: Grid, x: float, y: float, radius: float) -> Volume:
+def pillar(grid: VoxelGrid, x: float, y: float, radius: float) -> FloatVolume:
     """Return the depth inside an upright cylinder."""
     across, along, _ = grid.axes
-    depth: Volume = radius - np.hypot(across - x, along - y)
+    depth: FloatVolume = radius - np.hypot(across - x, along - y)
     return depth
 
 
-def overlap(*depths: Volume) -> Volume:
+def overlap(*depths: FloatVolume) -> FloatVolume:
     """Return the depth inside the intersection of solids."""
     out = depths[0]
     for depth in depths[1:]:
@@ -126,9 +126,9 @@ def overlap(*depths: Volume) -> Volume:
     return out
 
 
-def soft(depth: Volume, edge: float = EDGE) -> Volume:
+def soft(depth: FloatVolume, edge: float = EDGE) -> FloatVolume:
     """Return how far each voxel is covered, in [0, 1]: half on the surface, fading over `edge`."""
-    coverage: Volume = np.clip(0.5 + depth / edge, 0, 1)
+    coverage: FloatVolume = np.clip(0.5 + depth / edge, 0, 1)
     return coverage
 
 
@@ -140,18 +140,20 @@ class Canvas:
         background: what surrounds the patient: -1000 HU of air in CT.
     """
 
-    def __init__(self, grid: Grid, background: float = -1000) -> None:
+    def __init__(self, grid: VoxelGrid, background: float = -1000) -> None:
         self.grid = grid
         self.background = background
-        self.image: Volume = np.full(grid.shape, background, np.float32)
+        self.image: FloatVolume = np.full(grid.shape, background, np.float32)
         """HU, or a sequence's intensities."""
-        self.label: Labels = np.zeros(grid.shape, np.uint8)
+        self.label: LabelVolume = np.zeros(grid.shape, np.uint8)
 
-    def paint(self, depth: Volume, value: float | Volume, part: int | None = None, *, edge: float = EDGE) -> None:
+    def paint(
+        self, depth: FloatVolume, value: float | FloatVolume, part: int | None = None, *, edge: float = EDGE
+    ) -> None:
         """Lay a solid of `value` over what is there."""
         self.cover(soft(depth, edge), value, part)
 
-    def cover(self, coverage: Volume, value: float | Volume, part: int | None = None) -> None:
+    def cover(self, coverage: FloatVolume, value: float | FloatVolume, part: int | None = None) -> None:
         """Blend `value` in by `coverage` (0 to 1); voxels covered by more than half become `part`, if one is given."""
         self.image += (value - self.image) * coverage
         if part is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sg_bench.data.sources.base import Candidate
 from sg_bench.data.sources.phantom.anatomy import INSIDE_LUNG
 from sg_bench.data.sources.phantom.blobs import irregular_blob
-from sg_bench.data.sources.phantom.geometry import Canvas, Mask, Points
+from sg_bench.data.sources.phantom.geometry import BoolVolume, Canvas, PointArray
 from sg_bench.data.sources.phantom.organs import Organ
 
 RADII = (6.5, 18.0)
@@ -31,7 +31,7 @@ NEGATIVES_APART = 25.0
 
 
 @dataclass(frozen=True)
-class Nodule:
+class PhantomNodule:
     """A solid blob before its surface is drawn."""
 
     centre: NDArray[np.float64]
@@ -61,15 +61,15 @@ def hard_negatives(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
     return [_candidate(site, positive=False) for site in kept]
 
 
-def lung_space(canvas: Canvas) -> Mask:
+def lung_space(canvas: Canvas) -> BoolVolume:
     """Return the lungs with their airways, vessels and the gaps between these."""
     from scipy import ndimage
 
-    closed: Mask = ndimage.binary_closing(np.isin(canvas.label, INSIDE_LUNG))
+    closed: BoolVolume = ndimage.binary_closing(np.isin(canvas.label, INSIDE_LUNG))
     return closed
 
 
-def _nodule_sites(canvas: Canvas, lungs: Mask) -> Points:
+def _nodule_sites(canvas: Canvas, lungs: BoolVolume) -> PointArray:
     """Return the voxel centres where a nodule may begin: aerated, and not at the pleura."""
     from scipy import ndimage
 
@@ -77,37 +77,37 @@ def _nodule_sites(canvas: Canvas, lungs: Mask) -> Points:
     return canvas.grid.to_mm(np.argwhere((depth > DEPTH) & (canvas.label == Organ.LUNG)))
 
 
-def _place_nodules(rng: np.random.Generator, sites: Points) -> list[Nodule]:
+def _place_nodules(rng: np.random.Generator, sites: PointArray) -> list[PhantomNodule]:
     """Draw nodules, radii uniform on a logarithmic scale, that do not touch each other."""
     count = int(rng.integers(*NODULES, endpoint=True))
     smallest, largest = np.log(RADII)
     radii = np.exp(rng.uniform(smallest, largest, count))
-    placed: list[Nodule] = []
+    placed: list[PhantomNodule] = []
     for radius in radii:
         free = sites[_clear_of(placed, sites, radius)]
         if len(free):
-            placed.append(Nodule(free[rng.integers(len(free))], float(radius), rng.uniform(-150, 120)))
+            placed.append(PhantomNodule(free[rng.integers(len(free))], float(radius), rng.uniform(-150, 120)))
     return placed
 
 
-def _clear_of(placed: list[Nodule], sites: Points, radius: float) -> Mask:
+def _clear_of(placed: list[PhantomNodule], sites: PointArray, radius: float) -> BoolVolume:
     clear = np.ones(len(sites), bool)
     for nodule in placed:
         clear &= np.linalg.norm(sites - nodule.centre, axis=1) > nodule.radius + radius + GAP
     return clear
 
 
-def _thick_vessels(canvas: Canvas) -> Mask:
+def _thick_vessels(canvas: Canvas) -> BoolVolume:
     """Return the vessel voxels far from nodules whose neighbourhood (3 voxels) holds most vessel."""
     from scipy import ndimage
 
-    vessel: Mask = canvas.label == Organ.VESSEL
+    vessel: BoolVolume = canvas.label == Organ.VESSEL
     away = ndimage.distance_transform_edt(canvas.label != Organ.NODULE, sampling=canvas.grid.spacing) >= CLEARANCE
     crowded = ndimage.uniform_filter(vessel.astype(np.float32), 3)
     eligible = vessel & away
     if not eligible.any():
         return np.zeros_like(vessel)
-    thick: Mask = eligible & (crowded >= np.quantile(crowded[eligible], 0.5))
+    thick: BoolVolume = eligible & (crowded >= np.quantile(crowded[eligible], 0.5))
     return thick
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from sg_bench.data.sources.phantom.brain import Signal, Tissue
-from sg_bench.data.sources.phantom.geometry import Canvas, Volume
+from sg_bench.data.sources.phantom.brain import Tissue, TissueSignal
+from sg_bench.data.sources.phantom.geometry import Canvas, FloatVolume
 from sg_bench.data.sources.phantom.noise import smooth_noise
 from sg_bench.data.sources.phantom.tumours import Lesion, Tumour, brain_space
 
@@ -16,9 +16,9 @@ BLUR = 0.5
 """SD of the point spread, in voxels."""
 
 
-Sequence = Literal["flair", "t1", "t1ce", "t2"]
+MriSequence = Literal["flair", "t1", "t1ce", "t2"]
 """Which of a patient's four images; t1ce is T1 after contrast medium."""
-SEQUENCES: tuple[Sequence, ...] = ("flair", "t1", "t1ce", "t2")
+SEQUENCES: tuple[MriSequence, ...] = ("flair", "t1", "t1ce", "t2")
 """Their places number their random streams."""
 
 
@@ -26,7 +26,7 @@ SEQUENCES: tuple[Sequence, ...] = ("flair", "t1", "t1ce", "t2")
 class Contrast:
     """How bright one image shows what; white matter on T1 is about .6."""
 
-    tissues: Signal
+    tissues: TissueSignal
     lesions: dict[Lesion, float]
     spots: float
 
@@ -42,7 +42,7 @@ _MEANS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
 """Tissues, lesions and spots, in the order above."""
 
 
-def draw_contrast(rng: np.random.Generator, sequence: Sequence) -> Contrast:
+def draw_contrast(rng: np.random.Generator, sequence: MriSequence) -> Contrast:
     """Draw one image's contrast: tissues and lesions vary, and some lesions are fainter than others."""
     tissues, lesions, spots = _MEANS[sequence]
     shown = np.array(tissues) * np.exp(rng.normal(0, 0.04, len(tissues)))
@@ -56,7 +56,7 @@ def draw_contrast(rng: np.random.Generator, sequence: Sequence) -> Contrast:
     )
 
 
-def add_lesions(canvas: Canvas, contrast: Contrast, spots: Volume, tumour: Tumour | None) -> None:
+def add_lesions(canvas: Canvas, contrast: Contrast, spots: FloatVolume, tumour: Tumour | None) -> None:
     """Lay spots and tumour over the brain, in place; the canvas keeps its tissue labels."""
     canvas.cover(spots, contrast.spots)
     if tumour is not None:
@@ -65,7 +65,7 @@ def add_lesions(canvas: Canvas, contrast: Contrast, spots: Volume, tumour: Tumou
         canvas.cover(tumour.necrosis, contrast.lesions[Lesion.NECROSIS])
 
 
-def scan(rng: np.random.Generator, canvas: Canvas) -> Volume:
+def scan(rng: np.random.Generator, canvas: Canvas) -> FloatVolume:
     """Return the image in the scanner's units, (x, y, z): above 0 in the brain and exactly 0 around it."""
     from scipy import ndimage
 
@@ -76,5 +76,5 @@ def scan(rng: np.random.Generator, canvas: Canvas) -> Volume:
     real, imaginary = deviation * rng.standard_normal((2, *grid.shape), dtype=np.float32)
     magnitude = np.hypot(np.maximum(image, 0) + real, imaginary)
     units = np.float32(500 * np.exp(rng.normal(0, 0.4)))
-    scanned: Volume = np.where(brain_space(canvas), units * magnitude, np.float32(0))
+    scanned: FloatVolume = np.where(brain_space(canvas), units * magnitude, np.float32(0))
     return scanned

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sg_bench.config import Shape
-from sg_bench.data.sources.phantom.geometry import Grid, Volume
+from sg_bench.data.sources.phantom.geometry import FloatVolume, VoxelGrid
 
 
-def smooth_noise(rng: np.random.Generator, grid: Grid, length: float) -> Volume:
+def smooth_noise(rng: np.random.Generator, grid: VoxelGrid, length: float) -> FloatVolume:
     """Draw a field of SD 1 that varies over about `length` mm."""
     coarse = [int(np.ceil(2 * half / length)) + 1 for half in grid.half_field]
     field = upsample(rng.standard_normal(coarse, dtype=np.float32), grid.shape)
@@ -16,16 +16,16 @@ def smooth_noise(rng: np.random.Generator, grid: Grid, length: float) -> Volume:
     return field
 
 
-def scanner_noise(rng: np.random.Generator, grid: Grid) -> Volume:
+def scanner_noise(rng: np.random.Generator, grid: VoxelGrid) -> FloatVolume:
     """Draw one scan's noise in HU: SD 15 to 45, with a grain of .35 to .7 voxels (reconstruction kernel)."""
     from scipy import ndimage
 
     deviation, grain = rng.uniform(15, 45), rng.uniform(0.35, 0.7)
-    noise: Volume = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), grain)
+    noise: FloatVolume = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), grain)
     return noise * np.float32(deviation / noise.std())
 
 
-def upsample(values: Volume, shape: Shape) -> Volume:
+def upsample(values: FloatVolume, shape: Shape) -> FloatVolume:
     """Stretch `values` to `shape` by linear interpolation, corner on corner."""
     for axis, size in enumerate(shape):
         place = np.linspace(0, values.shape[axis] - 1, size, dtype=np.float32)

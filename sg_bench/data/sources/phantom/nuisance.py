@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sg_bench.config import Shape
-from sg_bench.data.sources.phantom.geometry import Volume
+from sg_bench.data.sources.phantom.geometry import FloatVolume
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ScannerNuisance:
     gamma: float
     gain: float
     offset: float
-    noise: Volume
+    noise: FloatVolume
     """Added voxel by voxel, in [0, 1] units."""
 
 
@@ -32,7 +32,9 @@ def draw_nuisance(rng: np.random.Generator, shape: Shape) -> ScannerNuisance:
     return ScannerNuisance(gamma, gain, offset, deviation * rng.standard_normal(shape, dtype=np.float32))
 
 
-def apply_nuisance(image: Volume, nuisance: ScannerNuisance, *, low: float = -1000, high: float = 1000) -> Volume:
+def apply_nuisance(
+    image: FloatVolume, nuisance: ScannerNuisance, *, low: float = -1000, high: float = 1000
+) -> FloatVolume:
     """Return the image as the other device would have shown it, within [`low`, `high`] (default: HU).
 
     Args:
@@ -42,6 +44,6 @@ def apply_nuisance(image: Volume, nuisance: ScannerNuisance, *, low: float = -10
         high: upper end.
     """
     intensity = np.clip((image - low) / (high - low), 0, 1)
-    curve: Volume = np.power(intensity, nuisance.gamma, dtype=np.float32)
+    curve: FloatVolume = np.power(intensity, nuisance.gamma, dtype=np.float32)
     changed = np.clip(nuisance.gain * curve + nuisance.offset + nuisance.noise, 0, 1)
     return np.asarray((high - low) * changed + low, dtype=np.float32)

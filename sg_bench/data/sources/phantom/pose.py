@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Canvas, Grid, Vector
+from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Canvas, Vector, VoxelGrid
 from sg_bench.data.sources.phantom.noise import upsample
 
 CONTROL_POINTS = (6, 6, 5)
@@ -56,7 +56,7 @@ def deform(canvas: Canvas, pose: Pose) -> Canvas:
     return out
 
 
-def _sampled_indices(grid: Grid, pose: Pose) -> NDArray[np.float64]:
+def _sampled_indices(grid: VoxelGrid, pose: Pose) -> NDArray[np.float64]:
     """Return, for each voxel, the fractional index on the canonical grid that it shows: (3, x, y, z)."""
     x, y, z = (axis.astype(np.float64) for axis in grid.axes)
     places = np.empty((3, *grid.shape))

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 
-class Stream(IntEnum):
+class RandomStream(IntEnum):
     """What random numbers are for: each has a stream of its own, so that one cannot shift another."""
 
     BUILD = 0
@@ -34,7 +34,7 @@ class Stream(IntEnum):
 
 
 @dataclass(frozen=True)
-class Identity:
+class PatientIdentity:
     """Which patient. The chests have one film each; the brains are other people's."""
 
     version: int
@@ -42,7 +42,7 @@ class Identity:
     labelled: bool
     index: int
 
-    def generator(self, stream: Stream, *scan: int) -> np.random.Generator:
+    def generator(self, stream: RandomStream, *scan: int) -> np.random.Generator:
         """Return a fresh generator that depends on this patient, `stream` and `scan` (which of several) only."""
         patient = [self.version, int(self.held_out), int(self.labelled), self.index]
         return np.random.default_rng([*patient, int(stream), *scan])

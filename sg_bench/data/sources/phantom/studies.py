@@ -14,52 +14,54 @@ from sg_bench.data.sources.phantom.anatomy import make_chest
 from sg_bench.data.sources.phantom.brain import make_brain
 from sg_bench.data.sources.phantom.disease import Disease, draw_disease
 from sg_bench.data.sources.phantom.findings import draw_findings
-from sg_bench.data.sources.phantom.geometry import BRAIN_FIELD, Grid, Volume
+from sg_bench.data.sources.phantom.geometry import BRAIN_FIELD, FloatVolume, VoxelGrid
 from sg_bench.data.sources.phantom.lesions import add_nodules, hard_negatives
 from sg_bench.data.sources.phantom.noise import scanner_noise
 from sg_bench.data.sources.phantom.nuisance import apply_nuisance, draw_nuisance
 from sg_bench.data.sources.phantom.patient import draw_patient
-from sg_bench.data.sources.phantom.streams import Identity, Stream
+from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 from sg_bench.data.sources.phantom.tumours import draw_spots, draw_tumour
 
 HU_RANGE = (-1024, 3071)
 """What 12 bits of a CT scanner can say."""
 
 
-def make_ct(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> Study:
+def make_ct(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool) -> Study:
     """Return one patient's CT in HU; if labelled, with nodules, `Organ` labels and candidates."""
-    grid = Grid(shape)
-    chest = make_chest(identity, draw_patient(identity.generator(Stream.BUILD)), grid)
+    grid = VoxelGrid(shape)
+    chest = make_chest(identity, draw_patient(identity.generator(RandomStream.BUILD)), grid)
     if not identity.labelled:
         return Study(_scanned(identity, grid, chest.image), grid.affine)
-    candidates: list[Candidate] = add_nodules(identity.generator(Stream.NODULES), chest)
-    candidates += hard_negatives(identity.generator(Stream.NEGATIVES), chest)
+    candidates: list[Candidate] = add_nodules(identity.generator(RandomStream.NODULES), chest)
+    candidates += hard_negatives(identity.generator(RandomStream.NEGATIVES), chest)
     image = _scanned(identity, grid, chest.image)
     if scanner_nuisance:
-        image = apply_nuisance(image, draw_nuisance(identity.generator(Stream.NUISANCE), shape))
+        image = apply_nuisance(image, draw_nuisance(identity.generator(RandomStream.NUISANCE), shape))
     return Study(image, grid.affine, chest.label, candidates)
 
 
-def make_mri(identity: Identity, sequence: mri.Sequence, shape: Shape, *, scanner_nuisance: bool) -> Study:
+def make_mri(identity: PatientIdentity, sequence: mri.MriSequence, shape: Shape, *, scanner_nuisance: bool) -> Study:
     """Return one sequence of a patient's brain in the scanner's units; if labelled, with a tumour and its `Lesion`s."""
-    grid = Grid(shape, BRAIN_FIELD)
-    rng = identity.generator(Stream.SEQUENCE, mri.SEQUENCES.index(sequence))
+    grid = VoxelGrid(shape, BRAIN_FIELD)
+    rng = identity.generator(RandomStream.SEQUENCE, mri.SEQUENCES.index(sequence))
     contrast = mri.draw_contrast(rng, sequence)
     brain = make_brain(identity, contrast.tissues, grid)
-    tumour = draw_tumour(identity.generator(Stream.TUMOUR), brain) if identity.labelled else None
+    tumour = draw_tumour(identity.generator(RandomStream.TUMOUR), brain) if identity.labelled else None
     label = tumour.label() if tumour else np.zeros(shape, np.uint8)
-    spots = draw_spots(identity.generator(Stream.SPOTS), brain, label > 0)
+    spots = draw_spots(identity.generator(RandomStream.SPOTS), brain, label > 0)
     mri.add_lesions(brain, contrast, spots, tumour)
     image = mri.scan(rng, brain)
     if not identity.labelled:
         return Study(image, grid.affine)
     if scanner_nuisance:
-        nuisance = draw_nuisance(identity.generator(Stream.SEQUENCE_NUISANCE, mri.SEQUENCES.index(sequence)), shape)
+        nuisance = draw_nuisance(
+            identity.generator(RandomStream.SEQUENCE_NUISANCE, mri.SEQUENCES.index(sequence)), shape
+        )
         image = apply_nuisance(image, nuisance, low=0, high=float(image.max())) * (image > 0)
     return Study(image, grid.affine, label)
 
 
-def make_film(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> Study:
+def make_film(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool) -> Study:
     """Return the film of the chest that `make_ct` scans, in [0, 255]; if labelled, with findings and their outline.
 
     The film's findings are its own: the nodules of a labelled CT were not there when the film was taken.
@@ -67,19 +69,19 @@ def make_film(identity: Identity, shape: Shape, *, scanner_nuisance: bool) -> St
     rows = shape[1]
     disease = Disease()
     if identity.labelled:
-        disease = draw_disease(identity.generator(Stream.DISEASE), draw_findings(identity))
-    chest = make_chest(identity, draw_patient(identity.generator(Stream.BUILD)), film.film_grid(shape), disease)
-    image = film.expose(chest, rows, film.draw_exposure(identity.generator(Stream.EXPOSURE), shape))
+        disease = draw_disease(identity.generator(RandomStream.DISEASE), draw_findings(identity))
+    chest = make_chest(identity, draw_patient(identity.generator(RandomStream.BUILD)), film.film_grid(shape), disease)
+    image = film.expose(chest, rows, film.draw_exposure(identity.generator(RandomStream.EXPOSURE), shape))
     if not identity.labelled:
         return Study(image, film_affine())
     if scanner_nuisance:
-        nuisance = draw_nuisance(identity.generator(Stream.FILM_NUISANCE), shape)
+        nuisance = draw_nuisance(identity.generator(RandomStream.FILM_NUISANCE), shape)
         image = apply_nuisance(image, nuisance, low=0, high=255)
     return Study(image, film_affine(), film.outline_air(chest, rows))
 
 
-def _scanned(identity: Identity, grid: Grid, hu: Volume) -> Volume:
+def _scanned(identity: PatientIdentity, grid: VoxelGrid, hu: FloatVolume) -> FloatVolume:
     """Return the image with this scan's noise."""
-    noise = scanner_noise(identity.generator(Stream.NOISE), grid)
-    image: Volume = np.clip(hu + noise, *HU_RANGE)
+    noise = scanner_noise(identity.generator(RandomStream.NOISE), grid)
+    image: FloatVolume = np.clip(hu + noise, *HU_RANGE)
     return image

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, Grid, Points, Vector, Volume
+from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, FloatVolume, PointArray, Vector, VoxelGrid
 from sg_bench.data.sources.phantom.patient import SIDES
 
 STEP = 5.0
@@ -25,7 +25,7 @@ THINNEST = 1.75
 class Tubes:
     """Tubes as chains of balls."""
 
-    centres: Points
+    centres: PointArray
     """(n, 3), mm."""
     radii: NDArray[np.float64]
     """(n,), mm."""
@@ -73,9 +73,9 @@ def bronchi(rng: np.random.Generator) -> Tubes:
     return _tubes(balls)
 
 
-def rasterise(grid: Grid, tubes: Tubes, *, widen: float = 0.0) -> Volume:
+def rasterise(grid: VoxelGrid, tubes: Tubes, *, widen: float = 0.0) -> FloatVolume:
     """Return how far tubes cover each voxel, in [0, 1], with an edge of one voxel; radii grow by `widen` mm."""
-    out: Volume = np.zeros(grid.shape, np.float32)
+    out: FloatVolume = np.zeros(grid.shape, np.float32)
     spacing = np.array(grid.spacing)
     radii = tubes.radii + widen
     reach = (radii[:, None] + grid.voxel / 2) / spacing

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sg_bench.data.sources.phantom.blobs import irregular_blob
 from sg_bench.data.sources.phantom.brain import Tissue
-from sg_bench.data.sources.phantom.geometry import Canvas, Labels, Mask, Points, Volume
+from sg_bench.data.sources.phantom.geometry import BoolVolume, Canvas, FloatVolume, LabelVolume, PointArray
 
 RADII = (16.0, 30.0)
 """Smallest and largest tumour, oedema included."""
@@ -40,11 +40,11 @@ class Lesion(IntEnum):
 class Tumour:
     """How far each part, with all that lies in it, covers each voxel: (x, y, z), in [0, 1]."""
 
-    whole: Volume
-    core: Volume
-    necrosis: Volume
+    whole: FloatVolume
+    core: FloatVolume
+    necrosis: FloatVolume
 
-    def label(self) -> Labels:
+    def label(self) -> LabelVolume:
         """Return the map of `Lesion` numbers, 0 elsewhere."""
         label = np.zeros(self.whole.shape, np.uint8)
         label[self.whole > 0.5] = Lesion.OEDEMA
@@ -66,7 +66,7 @@ def draw_tumour(rng: np.random.Generator, brain: Canvas) -> Tumour:
     return Tumour(np.maximum(whole, core), core, np.minimum(necrosis, core))
 
 
-def draw_spots(rng: np.random.Generator, brain: Canvas, taken: Mask) -> Volume:
+def draw_spots(rng: np.random.Generator, brain: Canvas, taken: BoolVolume) -> FloatVolume:
     """Draw spots of the white matter, clear of `taken`: how far they cover each voxel, (x, y, z), in [0, 1]."""
     from scipy import ndimage
 
@@ -84,13 +84,13 @@ def draw_spots(rng: np.random.Generator, brain: Canvas, taken: Mask) -> Volume:
     return covered
 
 
-def _nearest(sites: Points, place: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nearest(sites: PointArray, place: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the site nearest to `place`, so that a lesion lies there on any grid."""
     site: NDArray[np.float64] = sites[np.square(sites - place).sum(axis=1).argmin()]
     return site
 
 
-def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64], radius: float) -> Volume:
+def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64], radius: float) -> FloatVolume:
     """Draw the whole tumour: a body, and an arm that reaches out of it."""
     heading = rng.normal(0, 1, 3)
     reach = rng.uniform(0.5, 0.9) * radius / np.linalg.norm(heading)
@@ -101,21 +101,21 @@ def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64]
     return np.maximum(body, arm)
 
 
-def brain_space(brain: Canvas) -> Mask:
+def brain_space(brain: Canvas) -> BoolVolume:
     """Return all that skull-stripping left: tissue and fluid."""
-    kept: Mask = brain.label != Tissue.OUTSIDE
+    kept: BoolVolume = brain.label != Tissue.OUTSIDE
     return kept
 
 
-def _parenchyma(brain: Canvas) -> Mask:
+def _parenchyma(brain: Canvas) -> BoolVolume:
     """Return the tissue, with the clefts that are too narrow to hold a tumour back."""
     from scipy import ndimage
 
-    closed: Mask = ndimage.binary_closing(brain.label > Tissue.FLUID) & brain_space(brain)
+    closed: BoolVolume = ndimage.binary_closing(brain.label > Tissue.FLUID) & brain_space(brain)
     return closed
 
 
-def _depth(brain: Canvas, mask: Mask) -> NDArray[np.float64]:
+def _depth(brain: Canvas, mask: BoolVolume) -> NDArray[np.float64]:
     from scipy import ndimage
 
     depth: NDArray[np.float64] = ndimage.distance_transform_edt(mask, sampling=brain.grid.spacing)

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from sg_bench.data.sources.lidc_idri.annotations import CHARACTERISTICS, Annotation, Outline
-from sg_bench.data.sources.lidc_idri.consensus import Marking, agreed, border, clusters, interior, mark, nodules
-from sg_bench.data.sources.lidc_idri.dicom import Series, read_series
+from sg_bench.data.sources.lidc_idri.consensus import (
+    PlacedAnnotation,
+    agreed,
+    border,
+    clusters,
+    interior,
+    nodules,
+    place_annotation,
+)
+from sg_bench.data.sources.lidc_idri.dicom import DicomSeries, read_series
 from sg_bench.errors import DataError
 from tests.fixtures.lidc_idri import SERIES, TRAPS, WIDE, Box, circle, ramp, rectangle, write_series
 
@@ -31,9 +39,9 @@ def box(left: int, top: int, right: int, bottom: int, *, index: int = 0) -> np.n
     return np.array([(x, y, index) for x in range(left, right + 1) for y in range(top, bottom + 1)])
 
 
-def marking(reader: int, mask: np.ndarray, *, malignancy: int = 3) -> Marking:
+def marking(reader: int, mask: np.ndarray, *, malignancy: int = 3) -> PlacedAnnotation:
     ratings = {**dict.fromkeys(CHARACTERISTICS, 1), "malignancy": malignancy}
-    return Marking(Annotation(reader, "a", ratings, ()), mask, mask)
+    return PlacedAnnotation(Annotation(reader, "a", ratings, ()), mask, mask)
 
 
 def outline(box: Box, *, index: int = 4, included: bool = True) -> Outline:
@@ -45,7 +53,7 @@ def annotation(*outlines: Outline) -> Annotation:
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+def series(tmp_path_factory: pytest.TempPathFactory) -> DicomSeries:
     folder = tmp_path_factory.mktemp("series")
     write_series(folder, ramp(), SERIES, "LIDC-IDRI-0001")
     return read_series(sorted(folder.iterdir()))
@@ -101,38 +109,38 @@ class TestFilling:
 
 
 class TestMarking:
-    def test_its_mask_is_the_inside_without_the_line(self, series: Series) -> None:
-        mask = mark(annotation(outline(WIDE), outline(WIDE, index=5)), series).mask
+    def test_its_mask_is_the_inside_without_the_line(self, series: DicomSeries) -> None:
+        mask = place_annotation(annotation(outline(WIDE), outline(WIDE, index=5)), series).mask
         assert as_set(mask) == as_set(box(11, 9, 19, 13, index=4)) | as_set(box(11, 9, 19, 13, index=5))
 
-    def test_included_outlines_of_one_slice_are_joined(self, series: Series) -> None:
-        mask = mark(annotation(outline((2, 2, 6, 6)), outline((5, 2, 9, 6))), series).mask
+    def test_included_outlines_of_one_slice_are_joined(self, series: DicomSeries) -> None:
+        mask = place_annotation(annotation(outline((2, 2, 6, 6)), outline((5, 2, 9, 6))), series).mask
         assert as_set(mask) == as_set(box(3, 3, 5, 5, index=4)) | as_set(box(6, 3, 8, 5, index=4))
 
-    def test_an_excluded_outline_takes_its_line_with_it_and_only_from_its_own_slice(self, series: Series) -> None:
+    def test_an_excluded_outline_takes_its_line_with_it_and_only_from_its_own_slice(self, series: DicomSeries) -> None:
         hole = outline((13, 10, 16, 12), included=False)
         for outlines in ((outline(WIDE), outline(WIDE, index=5), hole), (hole, outline(WIDE), outline(WIDE, index=5))):
-            mask = mark(annotation(*outlines), series).mask
+            mask = place_annotation(annotation(*outlines), series).mask
             assert as_set(box(11, 9, 19, 13, index=4)) - as_set(mask) == as_set(box(13, 10, 16, 12, index=4))
             assert as_set(box(11, 9, 19, 13, index=5)) <= as_set(mask)
 
-    def test_a_slice_is_found_by_its_name_and_else_by_its_height(self, series: Series) -> None:
+    def test_a_slice_is_found_by_its_name_and_else_by_its_height(self, series: DicomSeries) -> None:
         named = replace(outline(WIDE, index=4), z=TRAPS.z(9))
         placed = replace(outline(WIDE, index=4), image="1.2.3", z=TRAPS.z(4) + 0.009)
         for each in (named, placed):
-            assert set(mark(annotation(each), series).mask[:, 2]) == {4}
+            assert set(place_annotation(annotation(each), series).mask[:, 2]) == {4}
 
-    def test_an_outline_on_no_slice_is_refused_or_left_out(self, series: Series) -> None:
+    def test_an_outline_on_no_slice_is_refused_or_left_out(self, series: DicomSeries) -> None:
         astray = replace(outline(WIDE), image="1.2.3", z=TRAPS.z(4) + 0.02)
         with pytest.raises(DataError, match=r"a of reader 1: no slice at z -89\.98 mm.*`gaps`"):
-            mark(annotation(astray), series)
-        kept = mark(annotation(astray, outline(WIDE, index=5)), series, gaps="allow")
+            place_annotation(annotation(astray), series)
+        kept = place_annotation(annotation(astray, outline(WIDE, index=5)), series, gaps="allow")
         assert set(kept.mask[:, 2]) == {5}
-        assert len(mark(annotation(astray), series, gaps="allow").outlined) == 0
+        assert len(place_annotation(annotation(astray), series, gaps="allow").outlined) == 0
 
-    def test_a_point_beside_the_image_is_refused(self, series: Series) -> None:
+    def test_a_point_beside_the_image_is_refused(self, series: DicomSeries) -> None:
         with pytest.raises(DataError, match=r"\(column, row\) \(9, 32\), the slice has 40 columns and 32 rows"):
-            mark(annotation(outline((5, 30, 9, 32))), series)
+            place_annotation(annotation(outline((5, 30, 9, 32))), series)
 
 
 class TestClusters:
@@ -182,7 +190,7 @@ class TestAgreement:
         group = [marking(0, box(0, 0, 1, 0)), marking(0, box(1, 0, 2, 0)), marking(1, box(1, 0, 2, 0))]
         assert as_set(agreed(group, 1.0)) == as_set(box(1, 0, 2, 0))
 
-    def test_nodules_tell_readers_volumes_and_ratings(self, series: Series) -> None:
+    def test_nodules_tell_readers_volumes_and_ratings(self, series: DicomSeries) -> None:
         one = [marking(0, box(0, 0, 3, 3), malignancy=5), marking(2, box(0, 0, 3, 1), malignancy=2)]
         found = nodules([one[0], marking(1, box(30, 0, 31, 0)), one[1]], series)
         assert [nodule.readers for nodule in found] == [(0, 2), (1,)]
@@ -190,14 +198,17 @@ class TestAgreement:
         assert found[0].volumes == pytest.approx((16 * 1.4, 8 * 1.4))
         assert found[0].volume == pytest.approx(16 * 1.4)
 
-    def test_readers_may_agree_on_nothing(self, series: Series) -> None:
+    def test_readers_may_agree_on_nothing(self, series: DicomSeries) -> None:
         (nodule,) = nodules([marking(0, box(0, 0, 1, 1)), marking(1, box(2, 0, 3, 1))], series, agreement=1)
         assert (nodule.volume, nodule.mask.shape) == (0, (0, 3))
 
 
-def test_an_outline_without_inside_still_counts_as_a_reading(series: Series) -> None:
+def test_an_outline_without_inside_still_counts_as_a_reading(series: DicomSeries) -> None:
     thin = Outline(f"{SERIES}.5", TRAPS.z(4), True, np.array([(12, 10), (16, 10)]))
-    markings = [mark(annotation(thin), series), replace(mark(annotation(outline(WIDE)), series))]
+    markings = [
+        place_annotation(annotation(thin), series),
+        replace(place_annotation(annotation(outline(WIDE)), series)),
+    ]
     markings[1] = replace(markings[1], annotation=replace(markings[1].annotation, reader=1))
     (nodule,) = nodules(markings, series, agreement=0.5)
     assert nodule.readers == (0, 1)
