@@ -1,4 +1,4 @@
-"""The auto-encoder of self-discovery: whole volumes in, the same volumes out; its bottleneck tells patients apart.
+"""The auto-encoder of self-discovery, which reconstructs whole volumes; its bottleneck is the latent of a patient.
 
 Source: Haghighi et al., arXiv:2007.06959, section 2.1; settings in protocol C.2.1.
 """
@@ -20,7 +20,7 @@ from sg_bench.networks.build import encoder, unet
 
 
 class Autoencoder(Restoration):
-    """Restores what it is given, uncorrupted; mean squared error."""
+    """Reconstructs uncorrupted images; mean squared error."""
 
     config: AutoencoderConfig
 
@@ -33,18 +33,18 @@ class Autoencoder(Restoration):
         return WholeVolumes(self.config.shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the images as inputs and as targets."""
+        """Return the images as inputs and targets."""
         return Batch(images, images, labels)
 
 
 def latent_encoder(config: Mapping[str, Any]) -> Backbone:
-    """Return the part of an auto-encoder with `config`'s settings that gives latents; its weights are still random."""
+    """Return the encoder of an auto-encoder with `config`'s settings, with random weights."""
     settings = AutoencoderConfig.model_validate(dict(config))
     return encoder(settings.dimension, settings.width)
 
 
 def latent(network: Backbone, volume: Tensor) -> NDArray[np.float32]:
-    """Return the (16 * width,) latent of one resized image (1, 1, X, Y, Z): the bottleneck, averaged over places."""
+    """Return the latent (16 * width,) of one resized image (1, 1, X, Y, Z): the spatial mean of the bottleneck."""
     with torch.no_grad():
         pooled = global_average(network.features(volume)[-1])[0]
     out: NDArray[np.float32] = pooled.float().cpu().numpy()

@@ -1,6 +1,7 @@
-"""What a method is: a way to obtain an initialisation. It knows nothing of Ray, files, tasks or tables.
+"""The contract of a pretraining method, which is independent of Ray, files, tasks and tables.
 
-A plugin subclasses `Method`, or `Restoration` if it corrupts images and restores them, and states its batch and loss.
+A plugin subclasses `Method`, or `Restoration` if it corrupts images and restores them, and implements the batch and
+the losses.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Crops:
 
     rule: CropRule
     per_volume: int
+    """Cubes of each volume."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Patterns:
     """Pretrain on the self-discovered cubes, with their pseudo-labels."""
 
     permuted: bool = False
-    """Deal the pseudo-labels out at random among the training cubes: a control that has nothing to discover."""
+    """Shuffle the pseudo-labels among the training cubes: a control without any discovered structure."""
 
 
 PretrainingSampling = Crops | WholeVolumes | Patterns
@@ -52,34 +54,34 @@ PretrainingSampling = Crops | WholeVolumes | Patterns
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of training needs, on the device."""
+    """The data of one training step, on the device."""
 
     inputs: Tensor
-    """(B, 1, X, Y, Z) in [0, 1]: what the network sees."""
+    """(B, 1, X, Y, Z) in [0, 1]: the network's input."""
     targets: Tensor
-    """(B, 1, X, Y, Z) in [0, 1]: what it should restore."""
+    """(B, 1, X, Y, Z) in [0, 1]: the images to restore."""
     labels: Tensor
-    """(B,) int64: pseudo-labels, 0 where there are none."""
+    """(B,) int64: pseudo-labels, 0 if there are none."""
     answers: dict[str, Tensor] = field(default_factory=dict)
-    """Whatever else the losses ask for, by name, each (B, ...): how an image was turned, say."""
+    """Further targets of the losses by name, each (B, ...), such as the rotation applied to each image."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What one batch cost."""
+    """The losses of one batch."""
 
     terms: dict[str, Tensor]
     """Unweighted scalar means over the batch, by name."""
     measures: dict[str, Tensor] = field(default_factory=dict)
-    """Other scalar means worth a curve, such as accuracy."""
+    """Further scalar means for the curves, such as accuracy; they are not optimised."""
 
 
 class Method(ABC):
     """A pretraining method.
 
     Args:
-        config: its own settings.
-        classes: how many pseudo-labels there are, for a method that uses patterns; else 0.
+        config: the method's settings.
+        classes: number of pseudo-labels for a method that uses patterns, else 0.
     """
 
     def __init__(self, config: Any, classes: int = 0) -> None:
@@ -88,7 +90,7 @@ class Method(ABC):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """Return the network to pretrain; its weights are drawn afterwards, from the pretraining seed."""
+        """Return the network to pretrain; its weights are drawn afterwards from the pretraining seed."""
 
     def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
         """Change the weights of a freshly drawn `network` before any training; most methods change nothing.
@@ -104,61 +106,61 @@ class Method(ABC):
 
     @abstractmethod
     def sampling(self) -> PretrainingSampling:
-        """Return what the method pretrains on."""
+        """Return the kind of training data."""
 
     def stages(self) -> list[Stage]:
-        """Return the optimisations, in order."""
+        """Return the stages of training, in order."""
         return [Stage(name="pretrain", training=self.config.training, weights={"restoration": 1.0})]
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return one sample's random parameters, from `rng` alone; arrays of the same shapes for every sample."""
+        """Return one sample's random parameters, drawn from `rng`; the shapes of the arrays must not vary."""
         return {}
 
     @abstractmethod
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the batch made of clean `images` (B, 1, X, Y, Z): a pure function of its arguments."""
+        """Return a batch from clean `images` (B, 1, X, Y, Z); a pure function of its arguments."""
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Run `network` on the batch and return the terms that `stage` weighs."""
+        """Run `network` on the batch and return the loss terms that `stage` weights."""
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
-        """Return what `network` restores of `inputs`, (B, 1, X, Y, Z) in [0, 1], or None if it restores nothing."""
+        """Return `inputs` as `network` restores them, (B, 1, X, Y, Z) in [0, 1], or None if it restores nothing."""
         return None
 
     def backbone(self, network: nn.Module) -> Backbone:
-        """Return the part of `network` that is handed over: the network itself, or the one backbone inside it.
+        """Return the part of `network` that target tasks start from: the network itself, or its only backbone.
 
         Raises:
-            MethodError: there is none, or there are several.
+            MethodError: the network contains no backbone, or several.
         """
         if isinstance(network, Backbone):
             return network
         found = [module for module in network.modules() if isinstance(module, Backbone)]
         if len(found) != 1:
             raise MethodError(
-                f"{type(self).__name__}: its network has {len(found)} backbones where it should have one",
-                hint="Say which part is handed over: define the method's backbone(network)",
+                f"{type(self).__name__}: its network has {len(found)} backbones, expected one",
+                hint="Define the method's backbone(network) to choose the part that tasks start from",
             )
         return found[0]
 
     def coarsest(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the encoder's coarsest map of what `losses` shows it, and run nothing else.
+        """Return the encoder's coarsest map of the inputs that `losses` uses, without running anything else.
 
-        It is (n * B, C, ...): where an image is seen in n pieces, they follow each other image by image.
+        Its shape is (n * B, C, ...) if each image enters the encoder as n pieces, grouped by image; else (B, C, ...).
         """
         return self.backbone(network).features(batch.inputs)[-1]
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
-        """Return the encoder's and the decoder's tensors; the decoder's are empty if it was not trained."""
+        """Return the encoder's and the decoder's tensors; the latter are empty if no decoder was trained."""
         return split_state(self.backbone(network).state_dict())
 
 
 class Restoration(Method):
-    """A method that corrupts images and learns to restore them: mean squared error to the target."""
+    """A method that corrupts images and learns to restore them; mean squared error."""
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net, in two or three dimensions."""
+        """Return the papers' U-Net in two or three dimensions."""
         return unet(self.config.dimension, self.config.width)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
@@ -167,6 +169,6 @@ class Restoration(Method):
         return out
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return the restoration's mean squared error."""
+        """Return the mean squared error of the restored images."""
         restored = network(batch.inputs)
         return Losses({"restoration": nn.functional.mse_loss(restored.float(), batch.targets)})

@@ -1,7 +1,7 @@
-"""In-painting: restore random cubes in which boxes were painted over with noise.
+"""In-painting: restore random cubes in which boxes were replaced by noise.
 
 Source: Pathak et al., "Context encoders" (CVPR 2016), in three dimensions and without its adversarial loss, with the
-boxes of Models Genesis and a loss over the whole cube; the papers' own settings are unpublished (protocol C.6).
+boxes of Models Genesis and a loss over the complete cube; the papers' own settings are unpublished (protocol C.6).
 """
 
 from __future__ import annotations
@@ -34,5 +34,5 @@ class Inpainting(Restoration):
         return self.painting.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the painted cubes and their clean originals."""
+        """Return the in-painted cubes and their clean originals."""
         return Batch(self.painting.apply(images, params), images, labels)

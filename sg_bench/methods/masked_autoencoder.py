@@ -1,17 +1,17 @@
-"""Masked auto-encoder for convolutional networks: restore the patches of a random cube that were blanked.
+"""Masked auto-encoder for convolutional networks: restore the masked patches of a random cube.
 
 Source: Tian et al., "Designing BERT for convolutional networks" (SparK), arXiv:2301.03580, section 3: sparse encoding,
-densifying at every scale, per-patch normalised targets, 60 % blanked. This is a light edition on our U-Net, which
+densifying at every scale, per-patch normalised targets, 60 % masked. This is a light version on our U-Net, which
 differs from the paper in that
 
-- sparse convolutions are emulated: dense ones run, and blanked places are set to zero after every norm and pooling;
-- batch norm counts the blanked places, which sparse batch norm would leave out;
-- there is no projection between the encoder's maps and the decoder, which is the U-Net's own, and is handed over
-  (the paper's is light, and thrown away);
+- sparse convolutions are emulated: dense ones run, and masked positions are set to zero after every norm and pooling;
+- batch norm counts the masked positions, which sparse batch norm would leave out;
+- there is no projection between the encoder's maps and the decoder, which is the U-Net's and part of the initialisation
+  (the paper's decoder is light and discarded);
 - optimiser and schedule are those of the other methods here, in place of LAMB and 1600 epochs of ImageNet;
-- crops with fewer than eight patches of the encoder's total stride are masked in smaller patches. A coarse map's place
-  then counts as blanked only where all of it is, and the paper's exact sparsity is lost on that map; what was blanked
-  still reaches no map, for the input is blanked first.
+- crops with fewer than eight patches of the encoder's total stride are masked in smaller patches. A position of a
+  coarse map then counts as masked only if all of it is, so the paper's exact sparsity is lost on that map; masked
+  voxels still reach no map, because the input is masked first.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sg_bench.transforms.base import Params, spatial_shape
 from sg_bench.transforms.masking import PatchMask
 
 EPSILON = 1e-6
-"""Added to a patch's variance before it is divided by."""
+"""Added to a patch's variance before the division by it."""
 
 
 class MaskedUNet(nn.Module):
-    """A U-Net whose encoder sees the visible patches alone, and whose decoder finds a learned vector in their stead."""
+    """A U-Net with an encoder of the visible patches; a learned vector replaces the masked ones in the decoder."""
 
     def __init__(self, backbone: UNet, masking: PatchMask) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class MaskedUNet(nn.Module):
         self.embeddings = nn.ParameterList(torch.randn(channels) * 0.02 for channels in backbone.channels)
 
     def features(self, images: Tensor, visible: Tensor) -> list[Tensor]:
-        """Return the encoder's maps, zero at blanked places; `visible` is bool (B, patches along x, y, z)."""
+        """Return the encoder's maps, zero at masked positions; `visible` is bool (B, patches along x, y, z)."""
         hooks = [
-            module.register_forward_hook(partial(_blank, visible))
+            module.register_forward_hook(partial(_mask, visible))
             for module in self.backbone.modules()
             if isinstance(module, (_BatchNorm, _MaxPoolNd))
         ]
@@ -59,9 +59,9 @@ class MaskedUNet(nn.Module):
                 hook.remove()
 
     def forward(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Return what the decoder makes of it, normalised patch by patch, (B, 1, X, Y, Z).
+        """Return the decoder's output, (B, 1, X, Y, Z), in units of the normalised patches.
 
-        Where `visible` is not given, patches that hold nothing but zeros count as blanked.
+        If `visible` is not given, patches of zeros count as masked.
         """
         if visible is None:
             visible = patches(images, self.masking.patch(spatial_shape(images))).any(-1)
@@ -71,7 +71,7 @@ class MaskedUNet(nn.Module):
 
 
 class MaskedAutoencoder(Method):
-    """Mean squared error to the blanked patches, each brought to mean 0 and deviation 1."""
+    """Mean squared error to the masked patches, each normalised to mean 0 and standard deviation 1."""
 
     config: MaskedAutoencoderConfig
 
@@ -80,7 +80,7 @@ class MaskedAutoencoder(Method):
         self.masking = PatchMask(config.mask)
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net with the vectors that stand for what is blanked."""
+        """Return the papers' U-Net with the learned vectors of the masked positions."""
         return MaskedUNet(unet(self.config.dimension, self.config.width), self.masking)
 
     def sampling(self) -> PretrainingSampling:
@@ -88,21 +88,21 @@ class MaskedAutoencoder(Method):
         return Crops(self.config.crops, self.config.per_volume)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return which patches of one cube stay visible."""
+        """Return the visible patches of one cube."""
         return self.masking.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the blanked cubes and their originals; `visible` is the answer."""
+        """Return the masked cubes, their originals and the answer `visible`."""
         visible = params["visible"].to(images.device)
         return Batch(self.masking.apply(images, params), images, labels, {"visible": visible})
 
     def coarsest(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the coarsest map, zero at blanked places."""
+        """Return the coarsest map, zero at masked positions."""
         assert isinstance(network, MaskedUNet)
         return network.features(batch.inputs, batch.answers["visible"])[-1]
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return the squared error, averaged over blanked patches alone."""
+        """Return the mean squared error of the masked patches."""
         size, visible = self.masking.patch(spatial_shape(batch.targets)), batch.answers["visible"]
         found = patches(network(batch.inputs, visible).float(), size)
         error = (found - normalised(patches(batch.targets.float(), size))).square().mean(-1)
@@ -110,7 +110,7 @@ class MaskedAutoencoder(Method):
 
 
 def patches(images: Tensor, size: Shape) -> Tensor:
-    """Return the voxels of each patch of one channel: (B, patches along x, y, z, voxels); `size` divides the image."""
+    """Return the voxels of each patch of (B, 1, X, Y, Z): (B, patches along x, y, z, voxels); `size` must divide it."""
     batch, _, *sides = images.shape
     (x, y, z), (dx, dy, dz) = (side // length for side, length in zip(sides, size, strict=True)), size
     split = images.reshape(batch, x, dx, y, dy, z, dz).permute(0, 1, 3, 5, 2, 4, 6)
@@ -118,20 +118,20 @@ def patches(images: Tensor, size: Shape) -> Tensor:
 
 
 def normalised(values: Tensor) -> Tensor:
-    """Return `values` less their mean, over their deviation, along the last axis."""
+    """Return `values` with mean 0 and standard deviation 1 along the last axis."""
     variance, mean = torch.var_mean(values, dim=-1, keepdim=True, correction=0)
     return (values - mean) / (variance + EPSILON).sqrt()
 
 
 def on_grid(visible: Tensor, found: Tensor) -> Tensor:
-    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: whether any of it shows."""
+    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: is any of it visible?"""
     grid = found.shape[2:]
     if len(grid) == 2:
         return adaptive_max_pool2d(visible[..., 0].float()[:, None], grid).bool()
     return adaptive_max_pool3d(visible.float()[:, None], grid).bool()
 
 
-def _blank(visible: Tensor, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _mask(visible: Tensor, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return output * on_grid(visible, output).to(output.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Models Genesis: restore random cubes of chest CT that were flipped, shuffled, re-mapped and painted over.
+"""Models Genesis: restore random cubes after flips, local shuffling, intensity mapping and in- or out-painting.
 
 Source: Zhou et al., "Models Genesis", MICCAI 2019; settings in protocol C.4 and C.5.
 """
@@ -16,7 +16,7 @@ from sg_bench.transforms.presets import preset
 
 
 class ModelsGenesis(Restoration):
-    """Flip, then local shuffling, non-linear intensities and in- or out-painting, each with its own probability."""
+    """Flip, then local shuffling, non-linear intensity mapping and painting, each with its own probability."""
 
     config: ModelsGenesisConfig
 
@@ -29,10 +29,10 @@ class ModelsGenesis(Restoration):
         return Crops(self.config.crops, self.config.per_volume)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return what is done to one cube."""
+        """Return the parameters of one cube's corruption."""
         return self.corruption.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the corrupted cubes and their clean originals (flipped alike)."""
+        """Return the corrupted cubes and their clean originals, with the same flips."""
         inputs, targets = self.corruption.corrupt(images, params)
         return Batch(inputs, targets, labels)

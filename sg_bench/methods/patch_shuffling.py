@@ -1,4 +1,4 @@
-"""Patch shuffling, or context restoration: restore random cubes in which pairs of patches changed places.
+"""Patch shuffling, or context restoration: restore random cubes in which pairs of patches were swapped.
 
 Source: Chen et al., "Self-supervised learning for medical image analysis using image context restoration" (Medical
 Image Analysis 2019), sections 3.1 and 3.2; number and size of the patches are our choice (protocol C.7).
@@ -30,7 +30,7 @@ class PatchShuffling(Restoration):
         return Crops(self.config.crops, self.config.per_volume)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the patches of one cube that change places."""
+        """Return the patches of one cube to swap."""
         return self.swap.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:

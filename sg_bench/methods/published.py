@@ -1,6 +1,6 @@
-"""Weights that others published: read once from their file, and handed on like any other initialisation.
+"""Published weights as a method: read from their file, and used like any other initialisation.
 
-Source: protocol part E; each file's own publication stands in networks/published/catalogue.py.
+Source: protocol part E; the publications are cited in networks/published/catalogue.py.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ class Published(Method):
     config: PublishedConfig
 
     def network(self) -> nn.Module:
-        """Return the network that the file is for, its weights still random."""
+        """Return the network of the file's architecture, with random weights."""
         return network_of(self.config.architecture, self.config.width)
 
     def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
-        """Copy the file's tensors into `network`, all that are wanted or none, and return how many fit.
+        """Copy the file's tensors into `network` and return a summary of them; on an error nothing is copied.
 
         Raises:
-            DataError: the file is absent, no longer the same or hostile, or does not fit the network.
+            DataError: the file is missing, changed or unsafe, or does not fit the network.
         """
         config = self.config
         state = read_weights(config.weights, config.sha256)
         return str(load_published(network, state, config.architecture, decoder=config.decoder, shown=config.weights))
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
-        """Return the encoder's and the decoder's tensors; the decoder's are empty if none was read."""
+        """Return the encoder's and the decoder's tensors; the latter are empty if no decoder was read."""
         encoder, decoder = split_state(network.state_dict())
         return encoder, decoder if self.config.decoder else {}
 
     def sampling(self) -> PretrainingSampling:
-        """Refuse: nothing is pretrained."""
-        raise MethodError(f"{self.config.weights} is read from a file, so it samples nothing")
+        """Raise MethodError: nothing is pretrained."""
+        raise MethodError(f"{self.config.weights} is read from a file, so it has no training data")
 
     def stages(self) -> list[Stage]:
-        """Return none."""
+        """Return no stages."""
         return []
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the images as they are."""
+        """Return the unchanged images."""
         return Batch(images, images, labels)
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Refuse: nothing is pretrained."""
+        """Raise MethodError: nothing is pretrained."""
         raise MethodError(f"{self.config.weights} is read from a file, so it has no loss")

@@ -1,7 +1,7 @@
-"""Rotation: tell by which multiple of 90 degrees a random cube was turned.
+"""Rotation: predict the rotation of a random cube by multiples of 90 degrees.
 
-Source: Gidaris et al., "Unsupervised representation learning by predicting image rotations" (ICLR 2018), section 2; in
-the plane of the cube, which keeps its shape (protocol C.8).
+Source: Gidaris et al., "Unsupervised representation learning by predicting image rotations" (ICLR 2018), section 2;
+by default in the plane, which keeps the shape of the cube (protocol C.8).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sg_bench.transforms.turns import QuarterTurns
 
 
 class Rotation(Method):
-    """Encoder, global average pooling, one linear layer; cross-entropy. No decoder is trained or handed over."""
+    """Encoder, global average pooling, one linear layer; cross-entropy. The initialisation has no decoder."""
 
     config: RotationConfig
 
@@ -29,7 +29,7 @@ class Rotation(Method):
         self.turns = QuarterTurns(config.turns)
 
     def network(self) -> nn.Module:
-        """Return the papers' encoder and a linear layer that tells the turns apart."""
+        """Return the papers' encoder with a linear layer that classifies the rotations."""
         return Classifier(encoder(self.config.dimension, self.config.width), self.turns.ways, hidden=False)
 
     def sampling(self) -> PretrainingSampling:
@@ -37,20 +37,20 @@ class Rotation(Method):
         return Crops(self.config.crops, self.config.per_volume)
 
     def stages(self) -> list[Stage]:
-        """Return one optimisation, of the turns' cross-entropy."""
+        """Return one stage, which trains the classification of rotations."""
         return [Stage(name="pretrain", training=self.config.training, weights={"rotation": 1.0})]
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return how one cube is turned."""
+        """Return the rotation of one cube."""
         return self.turns.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the turned cubes; `turn` (B,) is the answer."""
+        """Return the rotated cubes; the answer `turn` (B,) is the index of the rotation."""
         turn = params["turn"].to(images.device)
         return Batch(self.turns.apply(images, params), images, labels, {"turn": turn})
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return the cross-entropy of the turns, and how many are told."""
+        """Return the cross-entropy of the rotations, and their accuracy."""
         logits, turn = network(batch.inputs), batch.answers["turn"]
-        told = (logits.argmax(dim=1) == turn).to(torch.float32).mean()
-        return Losses({"rotation": nn.functional.cross_entropy(logits.float(), turn)}, {"rotation_accuracy": told})
+        accuracy = (logits.argmax(dim=1) == turn).to(torch.float32).mean()
+        return Losses({"rotation": nn.functional.cross_entropy(logits.float(), turn)}, {"rotation_accuracy": accuracy})

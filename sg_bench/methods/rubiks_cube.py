@@ -1,7 +1,7 @@
-"""Rubik's cube: tell in which order the eight sub-cubes of a random cube lie, and which of them were turned.
+"""Rubik's cube: predict the order of the eight sub-cubes of a random cube, and which of them were rotated.
 
-Re-implemented from the paper: there is no official code, and details follow public re-implementations where the paper
-was not at hand (protocol C.9): gaps, chances and the heads.
+Re-implemented from the paper, which has no official code; gaps, probabilities and the heads follow public
+re-implementations where the paper itself was not accessible (protocol C.9).
 
 Source: Zhuang et al., "Self-supervised feature learning for 3D medical images by playing a Rubik's cube" (MICCAI 2019),
 section 2.
@@ -23,7 +23,7 @@ from sg_bench.transforms.rubik import PIECES, RubiksCube, taken_apart
 
 
 class RubiksNetwork(nn.Module):
-    """One encoder for all sub-cubes; their averaged maps, side by side, go through a hidden layer to three heads.
+    """One encoder for all sub-cubes; their pooled maps are concatenated and go through a hidden layer to three heads.
 
     The hidden layer has twice as many units as the coarsest map has channels.
     """
@@ -38,18 +38,18 @@ class RubiksNetwork(nn.Module):
         self.turned_z = nn.Linear(2 * channels, PIECES)
 
     def coarsest(self, cubes: Tensor) -> Tensor:
-        """Return the coarsest map of every sub-cube of (B, 1, 2x, 2y, 2z), cube by cube: (8 * B, C, x/8, y/8, z/8)."""
+        """Return the coarsest map of each sub-cube of (B, 1, 2x, 2y, 2z), by cube: (8 * B, C, x/8, y/8, z/8)."""
         return self.backbone.features(taken_apart(cubes).flatten(0, 1))[-1]
 
     def forward(self, cubes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits of the order (B, orders) and of the turns (B, 8, 2), about x and about z."""
+        """Return logits of the order (B, orders) and of the rotations (B, 8, 2) about x and z."""
         pooled = global_average(self.coarsest(cubes)).view(len(cubes), -1)
         hidden = torch.relu(self.hidden(pooled))
         return self.order(hidden), torch.stack([self.turned_x(hidden), self.turned_z(hidden)], dim=2)
 
 
 class RubiksCubeMethod(Method):
-    """The order's cross-entropy and the turns' binary cross-entropy. No decoder is trained, so none is handed over."""
+    """Cross-entropy of the order and binary cross-entropy of the rotations; the initialisation has no decoder."""
 
     config: RubiksCubeConfig
 
@@ -58,7 +58,7 @@ class RubiksCubeMethod(Method):
         self.cube = RubiksCube(config.cube)
 
     def network(self) -> nn.Module:
-        """Return the papers' encoder with the heads."""
+        """Return the papers' encoder with three heads."""
         return RubiksNetwork(encoder(self.config.dimension, self.config.width), self.config.cube.permutations)
 
     def sampling(self) -> PretrainingSampling:
@@ -66,31 +66,31 @@ class RubiksCubeMethod(Method):
         return Crops(self.config.crops, self.config.per_volume)
 
     def stages(self) -> list[Stage]:
-        """Return one optimisation, of the order and of the turns."""
+        """Return one stage, which trains both classifications."""
         weights = {"order": self.config.weight_order, "turned": self.config.weight_turned}
         return [Stage(name="pretrain", training=self.config.training, weights=weights)]
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return what is done to one cube."""
+        """Return the order and the rotations of one cube."""
         return self.cube.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the twisted cubes, smaller than `images`; `order` (B,) and `turned` (B, 8, 2) are the answers."""
+        """Return the rearranged cubes, smaller than `images`; the answers are `order` (B,) and `turned` (B, 8, 2)."""
         answers = {name: params[name].to(images.device) for name in ("order", "turned")}
-        twisted = self.cube.apply(images, params)
-        return Batch(twisted, twisted, labels, answers)
+        rearranged = self.cube.apply(images, params)
+        return Batch(rearranged, rearranged, labels, answers)
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return what order and turns cost, and how many orders are told."""
+        """Return the losses of order and rotations, and the accuracy of the order."""
         order, turned = network(batch.inputs)
-        right = (order.argmax(dim=1) == batch.answers["order"]).to(torch.float32).mean()
+        accuracy = (order.argmax(dim=1) == batch.answers["order"]).to(torch.float32).mean()
         terms = {
             "order": nn.functional.cross_entropy(order.float(), batch.answers["order"]),
             "turned": nn.functional.binary_cross_entropy_with_logits(turned.float(), batch.answers["turned"].float()),
         }
-        return Losses(terms, {"order_accuracy": right})
+        return Losses(terms, {"order_accuracy": accuracy})
 
     def coarsest(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the coarsest map of every sub-cube, cube by cube."""
+        """Return the coarsest map of each sub-cube, grouped by cube."""
         assert isinstance(network, RubiksNetwork)
         return network.coarsest(batch.inputs)

@@ -1,6 +1,6 @@
-"""No pretraining: random weights, drawn from the pretraining seed. The baseline of every claim.
+"""No pretraining: random weights drawn from the pretraining seed, the baseline of every claim.
 
-A scratch cell has a pretraining seed like any other, so that it too is repeated over initialisations.
+A scratch cell has a pretraining seed like any other cell, so it is repeated over several initialisations too.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from sg_bench.methods.base import Batch, PretrainingSampling, Restoration
 
 
 class Scratch(Restoration):
-    """The papers' U-Net as it is drawn (protocol C.10)."""
+    """The papers' U-Net with random weights (protocol C.10)."""
 
     def sampling(self) -> PretrainingSampling:
-        """Refuse: nothing is pretrained."""
-        raise MethodError("scratch does not pretrain, so it samples nothing")
+        """Raise MethodError: nothing is pretrained."""
+        raise MethodError("scratch does not pretrain, so it has no training data")
 
     def stages(self) -> list[Stage]:
-        """Return none."""
+        """Return no stages."""
         return []
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return the images as they are."""
+        """Return the unchanged images."""
         return Batch(images, images, labels)

@@ -1,4 +1,4 @@
-"""Self-classification: Semantic Genesis without restoration. The papers' ablation, on the same cubes, corrupted alike.
+"""Self-classification: Semantic Genesis without restoration, the papers' ablation with the same corruption.
 
 Source: Haghighi et al., arXiv:2007.06959, section 4 (ablation); settings in protocol C.3 and C.4.
 """
@@ -16,7 +16,7 @@ from sg_bench.networks.build import encoder
 
 
 class SelfClassification(SemanticGenesis):
-    """The encoder and a pattern head. No decoder is trained, so none is handed over."""
+    """The encoder and a pattern head; the initialisation has no decoder."""
 
     config: SelfClassificationConfig
 
@@ -25,13 +25,13 @@ class SelfClassification(SemanticGenesis):
         return WithPatternHead(encoder(self.config.dimension, self.config.width), self.backbone, self.classes)
 
     def stages(self) -> list[Stage]:
-        """Return one optimisation, of the classification."""
+        """Return one stage, which trains the classification."""
         return [Stage(name="pretrain", training=self.config.training, weights={"classification": 1.0})]
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
-        """Return nothing: nothing is restored."""
+        """Return None: nothing is restored."""
         return None
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return what classifying costs."""
+        """Return the classification's loss."""
         return classification_losses(network(batch.inputs), batch.labels)

@@ -1,4 +1,4 @@
-"""Self-restoration: Semantic Genesis without its classes. The papers' ablation, on the same cubes, corrupted alike.
+"""Self-restoration: Semantic Genesis without classification, the papers' ablation with the same corruption.
 
 Source: Haghighi et al., arXiv:2007.06959, section 4 (ablation); settings in protocol C.3 and C.4. In the published
 tables the row of this name is Models Genesis, which differs in crops, transforms and optimiser.
@@ -24,7 +24,7 @@ class SelfRestoration(SemanticGenesis, Restoration):
         return Restoration.network(self)
 
     def stages(self) -> list[Stage]:
-        """Return one optimisation, of the restoration."""
+        """Return one stage, which trains the restoration."""
         return Restoration.stages(self)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Semantic Genesis: classify self-discovered anatomical patterns and restore them when corrupted.
+"""Semantic Genesis: classify and restore corrupted self-discovered anatomical patterns.
 
 Source: Haghighi et al., "Learning Semantics-enriched Representation via Self-discovery, Self-classification, and
 Self-restoration", MICCAI 2020, arXiv:2007.06959; settings in protocol C.2 to C.4.
@@ -19,7 +19,7 @@ from sg_bench.transforms.presets import preset
 
 
 class SemanticGenesis(Method):
-    """Self-discovery's patterns, self-classification and self-restoration together."""
+    """Self-classification and self-restoration of the self-discovered patterns."""
 
     config: SemanticGenesisConfig
 
@@ -40,7 +40,7 @@ class SemanticGenesis(Method):
         return semantic_stages(self.config.training, self.config.semantics)
 
     def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return what is done to one cube."""
+        """Return the parameters of one cube's corruption."""
         return self.corruption.sample(rng, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
@@ -49,10 +49,10 @@ class SemanticGenesis(Method):
         return Batch(inputs, targets, labels)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
-        """Return the restored image alone."""
+        """Return the restored image, without the pattern logits."""
         out: Tensor = network(inputs)[0]
         return out
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Return what restoring and classifying cost."""
+        """Return the restoration's and the classification's losses."""
         return semantic_losses(network, batch, stage)

@@ -286,5 +286,5 @@ class TestReading:
     def test_it_does_not_pretrain(self, name: str) -> None:
         method = METHODS.load(name)(METHODS.config(name)())
         assert method.stages() == []
-        with pytest.raises(MethodError, match="is read from a file, so it samples nothing"):
+        with pytest.raises(MethodError, match="is read from a file, so it has no training data"):
             method.sampling()
