@@ -1,4 +1,4 @@
-"""The networks by what they are for, in two or three dimensions: methods and tasks need not know which."""
+"""Networks by purpose, in two or three dimensions, so that methods and tasks are independent of the architecture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D, UNet3D, YNet3D
 
 MEDICALNET = "medicalnet"
-"""How an architecture begins that is MedicalNet's; its depth follows."""
+"""Prefix of the names of MedicalNet's architectures; the depth follows."""
 
 
 def encoder(dimension: SpatialDims, width: int) -> Backbone:
-    """Return the papers' encoder alone: of the 3D U-Net, or ResNet-18."""
+    """Return the papers' encoder: that of the 3D U-Net, or ResNet-18 in 2D."""
     return Encoder3D(width) if dimension == 3 else Encoder2D(width)
 
 
@@ -28,7 +28,7 @@ def unet(dimension: SpatialDims, width: int, out_channels: int = 1, *, skips: bo
 
 
 def ynet(dimension: SpatialDims, width: int, classes: int) -> YNet:
-    """Return the U-Net with a head that tells `classes` patterns apart."""
+    """Return the U-Net with a head that classifies `classes` patterns."""
     return YNet3D(width, classes) if dimension == 3 else YNet2D(width, classes)
 
 
@@ -42,18 +42,17 @@ def task_model(
     hidden: bool | None = None,
     architecture: str = "",
 ) -> TaskModel:
-    """Return the network of a target task, on an encoder or a U-Net that is its `backbone`.
+    """Return the network of a target task; its `backbone` is an encoder or a U-Net.
 
     Args:
         dimension: 2 for films and slices, 3 for volumes.
-        kind: what the task tells: of a whole image, or of each of its voxels.
-        width: 32 is the papers'.
-        outputs: logits of an image, or of a voxel.
-        frozen: leave the encoder as it was pretrained, and train a linear layer, or a light decoder, on its maps.
-        hidden: classification: whether a hidden layer stands before the last one; None: as published, in 3D and
-            unless frozen.
-        architecture: of published weights; only MedicalNet's ("medicalnet18") is another than the papers', and has no
-            width.
+        kind: classification of images, or segmentation of their voxels.
+        width: channels of the first convolution; 32 is the papers' network.
+        outputs: number of logits per image or voxel.
+        frozen: freeze the encoder, and train only a linear layer or a light decoder on its maps.
+        hidden: for classification, add a hidden layer; None adds it as published, in 3D unless frozen.
+        architecture: of published weights; only MedicalNet's ("medicalnet18") differs from the papers', and it ignores
+            `width`.
     """
     depth = int(architecture.removeprefix(MEDICALNET)) if architecture.startswith(MEDICALNET) else 0
     if kind == "classification":

@@ -1,4 +1,4 @@
-"""Random weights, drawn the way that the papers' Keras networks drew theirs."""
+"""Random initial weights, drawn like those of the papers' Keras networks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def glorot_(network: _Network, generator: torch.Generator) -> _Network:
-    """Overwrite every convolution, linear layer and batch norm of `network`, and return it.
+    """Initialise every convolution, linear layer and batch norm of `network` in place, and return it.
 
-    Weights are uniform in +-sqrt(6 / (fan_in + fan_out)), biases zero; batch norm scales by one, shifts by zero and
-    forgets its running statistics. Numbers come from `generator` alone, layer after layer in the network's order, so
-    one seed gives the same weights on every device.
+    Weights are uniform in +-sqrt(6 / (fan_in + fan_out)), biases zero; batch norm is reset with its running statistics.
+    All numbers are drawn from `generator`, layer by layer in the network's order, so one seed gives the same weights on
+    every device.
 
     Source: Glorot and Bengio 2010, equation 16; the Keras default.
     """
@@ -34,9 +34,9 @@ def glorot_(network: _Network, generator: torch.Generator) -> _Network:
 
 
 def glorot_bound(weight: Tensor) -> float:
-    """Return sqrt(6 / (fan_in + fan_out)) of a (outputs, inputs, *kernel) weight.
+    """Return sqrt(6 / (fan_in + fan_out)) of a weight (outputs, inputs, *kernel).
 
-    A transposed convolution stores (inputs, outputs, *kernel); the sum of the two fans is the same.
+    A transposed convolution has a weight (inputs, outputs, *kernel), with the same sum of fan_in and fan_out.
     """
     places = math.prod(weight.shape[2:])
     return math.sqrt(6 / (places * (weight.shape[0] + weight.shape[1])))

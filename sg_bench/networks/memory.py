@@ -1,4 +1,4 @@
-"""How images and weights lie in memory: channels last, which convolutions on CPUs and GPUs compute faster."""
+"""Memory format of images and weights: channels last, which is faster for convolutions on CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def channels_last(subject: _T) -> _T:
-    """Return `subject` with channels last: a tensor of four or five axes, or all those of a network, in place.
+    """Return a tensor of four or five axes, or all such tensors of a network (in place), with channels last.
 
-    A network's parameters stay the same objects, so an optimiser that holds them need not know. Tensors of other
-    numbers of axes are left as they are.
+    A network's parameters stay the same objects, so optimisers keep working. Tensors with another number of axes are
+    unchanged.
     """
     if isinstance(subject, nn.Module):
         for tensor in itertools.chain(subject.parameters(), subject.buffers()):

@@ -1,7 +1,7 @@
-"""Batch norm when a batch is spread over processes, and the three ways to normalise in evaluation.
+"""Batch norm across processes, and the three ways to normalise in evaluation.
 
-torch's own SyncBatchNorm refuses CPU tensors; the one here works wherever torch.distributed does and keeps the
-names and shapes of ordinary batch norm, so that weights move freely between the two.
+torch's own SyncBatchNorm does not support CPU tensors; this one works wherever torch.distributed does, and has the
+state dict of ordinary batch norm.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 class _CrossRank(_BatchNorm):
-    """Batch norm whose training statistics are those of the batches of all ranks taken together.
+    """Batch norm with training statistics over the batches of all ranks.
 
     Every rank must run the layer the same number of times, forward and backward; a rank's own batch may be empty.
-    In evaluation, and without other ranks, it is ordinary batch norm.
+    In evaluation mode, and with a single rank, this is ordinary batch norm.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return (B, C, ...), normalised over the batch and all places; statistics keep at least float32."""
+        """Return (B, C, ...), normalised over batch and space; the statistics are at least float32."""
         if not self.training or _world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ class _CrossRank(_BatchNorm):
         shift = _own_mean(x.detach())
         centred = x - _along_channels(shift, x)
         count, mean, variance = _global_moments(centred, shift.double())
-        self._follow(count, mean.detach(), variance.detach())
+        self._update_running(count, mean.detach(), variance.detach())
         scale = torch.rsqrt(variance + self.eps).to(x.dtype)
         if self.weight is not None:
             scale = scale * self.weight
@@ -46,8 +46,8 @@ class _CrossRank(_BatchNorm):
             out = out + _along_channels(self.bias, x)
         return out.to(input.dtype)
 
-    def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics towards those of the global batch, its variance unbiased."""
+    def _update_running(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards those of the global batch, with unbiased variance."""
         if self.running_mean is None or self.running_var is None:
             return
         factor = self.momentum
@@ -73,11 +73,11 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def convert(network: _Network) -> _Network:
-    """Swap every ordinary 2D or 3D batch norm inside `network` for its cross-rank twin, in place, and return it.
+def convert_sync_batchnorm(network: _Network) -> _Network:
+    """Convert every ordinary 2D or 3D batch norm in `network` to its cross-rank version, in place, and return it.
 
-    Only the class of a module changes: its parameters, buffers and hooks are the same objects as before, so an
-    optimiser that holds them need not know.
+    Only the class of a module changes: its parameters, buffers and hooks stay the same objects, so optimisers keep
+    working.
     """
     for module in network.modules():
         if type(module) in _REPLACEMENTS:
@@ -86,18 +86,18 @@ def convert(network: _Network) -> _Network:
 
 
 def reestimate(network: nn.Module, batches: Iterable[Tensor], device: torch.device | str) -> None:
-    """Set the running statistics of every batch norm to their plain average over `batches`.
+    """Set the running statistics of every batch norm to their unweighted mean over `batches`.
 
-    Batch norms run as in training and everything else as in evaluation, without gradients; parameters, momentum and
-    modes are afterwards as they were. Across ranks, every rank must bring the same number of batches.
+    Batch norms run in training mode and everything else in evaluation mode, without gradients; parameters, momentum and
+    modes are restored afterwards. Every rank must have the same number of batches.
 
     Args:
         network: called as network(batch).
         batches: (B, C, X, Y[, Z]) each, in [0, 1].
-        device: where the network lives.
+        device: of the network.
 
     Raises:
-        MethodError: there are no batches; the statistics are then untouched.
+        MethodError: there are no batches; the statistics are then unchanged.
     """
     norms = _norms(network)
     if not norms:
@@ -116,10 +116,10 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor], device: torch.devi
 
 @contextmanager
 def use_batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Evaluate `network` with each batch normalised by its own statistics, as the official code does.
+    """Normalise each batch with its own statistics in evaluation, as the official code does.
 
-    Inside, the network is in evaluation mode and its running statistics are out of reach, so they cannot change; a
-    batch must hold more than one value for each channel. A prediction then depends on the batch it is made in.
+    In the block the network is in evaluation mode and its running statistics are removed, so they cannot change; a
+    batch must have more than one value per channel. A prediction then depends on the other images of its batch.
     """
     norms = _norms(network)
     kept = [(norm.running_mean, norm.running_var) for norm in norms]
@@ -135,7 +135,7 @@ def use_batch_statistics(network: nn.Module) -> Iterator[None]:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum of one tensor over all ranks; so is the gradient, for each rank's input reaches every rank's output."""
+    """The sum of a tensor over all ranks, and the sum of its gradients, as every output depends on every input."""
 
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
@@ -151,19 +151,19 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def _own_mean(x: Tensor) -> Tensor:
-    """Return the mean of this rank's (B, C, ...) over all but the channels; zero where the batch is empty."""
-    return x.sum(_places(x)) * (x.shape[1] / max(x.numel(), 1))
+    """Return the per-channel mean of this rank's (B, C, ...); zero if the batch is empty."""
+    return x.sum(_axes_but_channels(x)) * (x.shape[1] / max(x.numel(), 1))
 
 
 def _global_moments(centred: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return count (1), mean (C) and biased variance (C) over all ranks of x = `centred` + `shift`, in float64.
 
-    Because every rank takes its own mean off first, and only vectors of C numbers are then summed as plain squares, a
-    mean far from zero costs no digits. `shift` cancels out, so no gradient need pass through it.
+    Every rank subtracts its own mean first, and only vectors of C numbers are shifted back and summed, in float64,
+    so a mean far from zero costs no precision. `shift` cancels out, so it needs no gradient.
     """
-    size = centred.numel() // centred.shape[1]  # of this rank; 0 where its batch is empty
-    sums = centred.sum(_places(centred)).double()
-    squares = centred.square().sum(_places(centred)).double()
+    size = centred.numel() // centred.shape[1]  # of this rank; 0 if its batch is empty
+    sums = centred.sum(_axes_but_channels(centred)).double()
+    squares = centred.square().sum(_axes_but_channels(centred)).double()
     here = torch.cat((shift.new_full((1,), size), sums + size * shift, squares + shift * (2 * sums + size * shift)))
     total = _sum_over_ranks(here)
     count = total[:1].detach().clamp(min=1)
@@ -171,7 +171,7 @@ def _global_moments(centred: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Ten
     return count, mean, (mean_square - mean.square()).clamp(min=0)
 
 
-def _places(x: Tensor) -> list[int]:
+def _axes_but_channels(x: Tensor) -> list[int]:
     return [axis for axis in range(x.dim()) if axis != 1]
 
 
@@ -205,7 +205,7 @@ def _modes_restored(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _cumulative(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Forget the running statistics and, inside, average them over batches with equal weights."""
+    """Reset the running statistics, and in the block average them over batches with equal weights."""
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:

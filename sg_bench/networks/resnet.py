@@ -1,8 +1,8 @@
-"""The 2D networks: ResNet-18, a U-Net and a Y-Net on it, with torchvision's tensor names behind `encoder.`.
+"""The 2D networks: ResNet-18, and a U-Net and a Y-Net on it, with torchvision's tensor names after `encoder.`.
 
-At width 32 the encoder is the standard ResNet-18, so that weights trained on ImageNet fit; other widths scale all its
-channels alike. An image becomes three equal channels, normalised as ImageNet's were. The decoder is that of the
-segmentation_models library, whose tensor names it bears.
+At width 32 the encoder is the standard ResNet-18, so weights trained on ImageNet fit; other widths scale all its
+channels by the same factor. An image is repeated to three channels and normalised like ImageNet. The decoder is that of
+the segmentation_models library, with its tensor names.
 
 Source: He et al., "Deep Residual Learning" (CVPR 2016), table 1; protocol B.0 and C.13.
 """
@@ -20,17 +20,17 @@ from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
 from sg_bench.networks.memory import channels_last
 
 DIVISOR = 32
-"""Five halvings: both sides of the input must be a multiple of it."""
+"""Five halvings: both sides of the input must be a multiple of this."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, in [0, 1]."""
 DECODER_WIDTHS = (256, 128, 64, 32, 16)
 """Channels of the decoder's five blocks at width 32."""
 LEAST_WIDTH = 4
-"""A narrower network's decoder has no fewer channels than this."""
+"""Least number of channels in the decoder of a narrower network."""
 
 
 class Encoder2D(Backbone):
-    """ResNet-18 as it stands before its pooling: what a classification task fine-tunes."""
+    """ResNet-18 without its pooling and last layer, for classification tasks."""
 
     dimension = 2
     strides = (2, 4, 8, 16, 32)
@@ -68,7 +68,7 @@ class Encoder2D(Backbone):
 
 
 class DecoderBlock(nn.Module):
-    """One level of the decoder: double the grid, join the encoder's map, two convolutions."""
+    """One level of the decoder: upsample by two, concatenate the encoder's map, two convolutions."""
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
@@ -76,14 +76,14 @@ class DecoderBlock(nn.Module):
         self.conv2 = _convolution(outputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """Return (B, outputs, 2X, 2Y) >= 0; the enlarged map comes before the encoder's along the channels."""
+        """Return (B, outputs, 2X, 2Y) >= 0; the upsampled map comes before the encoder's along the channels."""
         x = interpolate(x, scale_factor=2.0, mode="nearest")
         out: Tensor = self.conv2(self.conv1(x if skip is None else torch.cat((x, skip), dim=1)))
         return out
 
 
 class Decoder2D(nn.Module):
-    """Five blocks from the coarsest map to the input's grid, where no map of the encoder is left to be joined."""
+    """Five blocks from the coarsest map to the input's grid; the last one has no map of the encoder to concatenate."""
 
     def __init__(self, width: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Decoder2D(nn.Module):
         self.blocks = nn.ModuleList(map(DecoderBlock, inputs, joined, widths))
 
     def forward(self, features: list[Tensor], *, skips: bool) -> Tensor:
-        """Return (B, widths[-1], X, Y) from the encoder's maps; without `skips` the finer ones count as zero."""
+        """Return (B, widths[-1], X, Y) from the encoder's maps; without `skips` the finer ones are set to zero."""
         *fine, x = features
         for block, skip in zip(self.blocks, (*reversed(fine), None), strict=True):
             x = block(x, skip if skips or skip is None else torch.zeros_like(skip))
@@ -108,9 +108,9 @@ class UNet2D(UNet, Encoder2D):
 
         Args:
             width: half the channels of the first convolution; 32 is the papers' network.
-            out_channels: channels that the decoder restores or segments.
-            skips: False feeds the decoder zeros in place of the encoder's finer maps, so that an auto-encoder's
-                bottleneck carries everything; the tensors stay the same.
+            out_channels: channels of the restored or segmented image.
+            skips: False replaces the encoder's finer maps by zeros in the decoder, so that all information passes
+                through the bottleneck; the parameters are the same.
         """
         super().__init__(width)
         self.skips = skips
@@ -125,7 +125,7 @@ class UNet2D(UNet, Encoder2D):
         return logits[..., None]
 
 
-class YNet2D(YNet, UNet2D):  # type: ignore[misc]  # forward gives two things, an encoder's one
+class YNet2D(YNet, UNet2D):  # type: ignore[misc]  # forward returns two tensors, an encoder's one
     """The 2D U-Net with a pattern head at its bottleneck."""
 
     def __init__(self, width: int, classes: int) -> None:
@@ -134,12 +134,12 @@ class YNet2D(YNet, UNet2D):  # type: ignore[misc]  # forward gives two things, a
 
 
 def decoder_widths(width: int) -> list[int]:
-    """Return the channels of the decoder's five blocks in a network of `width`."""
+    """Return the channels of the decoder's five blocks for a network of `width`."""
     return [max(LEAST_WIDTH, standard * width // 32) for standard in DECODER_WIDTHS]
 
 
 def _resnet18(first: int) -> Any:
-    """Return MONAI's ResNet-18 without its last layer, with `first` channels where the standard one has 64."""
+    """Return MONAI's ResNet-18 without its last layer, with `first` channels after the first convolution."""
     from monai.networks.nets.resnet import ResNet
 
     network: Any = ResNet(
@@ -159,10 +159,10 @@ def _resnet18(first: int) -> Any:
 
 
 class _Shortcut(nn.Sequential):
-    """A 1x1 convolution of every second pixel, and its batch norm.
+    """A 1x1 convolution of every second pixel, and its batch norm; equal to a convolution with stride 2.
 
-    The same as a convolution with stride 2, whose gradient for fewer than 8 channels that lie last in memory is
-    written beyond its end by the library behind torch 2.13 on CPUs.
+    On CPUs, the gradient of the latter for fewer than 8 channels in channels-last format is written out of bounds by
+    the library behind torch 2.13.
     """
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.Module) -> None:

@@ -16,7 +16,7 @@ from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
 
 DIVISOR = 8
-"""Three poolings by two: every side of the input must be a multiple of it."""
+"""Three poolings by two: every side of the input must be a multiple of this."""
 
 
 class Convolution(nn.Module):
@@ -33,7 +33,7 @@ class Convolution(nn.Module):
 
 
 class DownTransition(nn.Module):
-    """One level of the encoder: two convolutions, the second one twice as wide."""
+    """One level of the encoder: two convolutions, the second with twice as many channels."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class DownTransition(nn.Module):
 
 
 class UpTransition(nn.Module):
-    """One level of the decoder: double the grid, join the encoder's map, two convolutions."""
+    """One level of the decoder: upsample by two, concatenate the encoder's map, two convolutions."""
 
     def __init__(self, inputs: int, skip: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class UpTransition(nn.Module):
         self.ops = nn.Sequential(Convolution(inputs + skip, skip), Convolution(skip, skip))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Return (B, skip channels, 2X, 2Y, 2Z); the enlarged map comes before the encoder's along the channels."""
+        """Return (B, skip channels, 2X, 2Y, 2Z); the upsampled map comes before the encoder's along the channels."""
         out: Tensor = self.ops(torch.cat((self.up_conv(x), skip), dim=1))
         return out
 
@@ -73,7 +73,7 @@ class OutputTransition(nn.Module):
 
 
 class Encoder3D(Backbone):
-    """The U-Net's encoder alone: what a classification task fine-tunes, with no idle decoder beside it."""
+    """The U-Net's encoder without a decoder, for classification tasks."""
 
     def __init__(self, width: int = 32, in_channels: int = 1) -> None:
         super().__init__()
@@ -116,9 +116,9 @@ class UNet3D(UNet, Encoder3D):
         Args:
             width: channels of the first convolution; 32 is the papers' network.
             in_channels: channels of the image.
-            out_channels: channels that the decoder restores or segments.
-            skips: False feeds the decoder zeros in place of the encoder's finer maps, so that an auto-encoder's
-                bottleneck carries everything; the tensors stay the same.
+            out_channels: channels of the restored or segmented image.
+            skips: False replaces the encoder's finer maps by zeros in the decoder, so that all information passes
+                through the bottleneck; the parameters are the same.
         """
         super().__init__(width, in_channels)
         self.skips = skips
@@ -136,7 +136,7 @@ class UNet3D(UNet, Encoder3D):
         return logits
 
 
-class YNet3D(YNet, UNet3D):  # type: ignore[misc]  # forward gives two things, an encoder's one
+class YNet3D(YNet, UNet3D):  # type: ignore[misc]  # forward returns two tensors, an encoder's one
     """The U-Net with a pattern head at its bottleneck; 33 277 613 parameters at width 32 and 44 classes."""
 
     def __init__(self, width: int, classes: int, in_channels: int = 1) -> None:

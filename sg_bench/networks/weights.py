@@ -1,6 +1,6 @@
-"""Initialisations on disk: what a method hands to a task, written bit for bit and read back strictly.
+"""Initialisations on disk: the encoder and decoder weights that a method passes to a task, saved losslessly.
 
-A folder holds `encoder.safetensors` and, where the method trained one, `decoder.safetensors`: contiguous CPU tensors
+A folder contains `encoder.safetensors` and, if the method trained one, `decoder.safetensors`: contiguous CPU tensors
 under the published names, float32, counters int64.
 """
 
@@ -24,27 +24,27 @@ StateDict = dict[str, Tensor]
 """Tensors by name, as `nn.Module.state_dict` returns them."""
 
 ENCODER = ("down_tr", "encoder.")
-"""How names begin in the 3D and in the 2D U-Net."""
+"""Prefixes of names in the 3D and in the 2D U-Net."""
 DECODER = ("up_tr", "out_tr", "decoder.", "segmentation_head.")
 OUTPUT = ("out_tr", "segmentation_head.")
-"""Part of the decoder: the layer that a task with other output channels replaces."""
+"""The last layer of the decoder, which a task with other output channels replaces."""
 HEAD = ("clc_out",)
 COUNTER = ("num_batches_tracked",)
-"""Ends the name of a tensor that older files lack and that no output depends on."""
+"""Suffix of tensors that older files lack; no output depends on them."""
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor; the names are sorted."""
+    """The result of loading an initialisation: sorted tensor names by outcome."""
 
     matched: tuple[str, ...]
-    """In the network and in the initialisation: loaded."""
+    """In the network and the initialisation: loaded."""
     missing: tuple[str, ...]
-    """In the network only: kept as they were (counters, or a decoder that the method does not have)."""
+    """In the network only: unchanged (counters, or a decoder that the initialisation lacks)."""
     unused: tuple[str, ...]
-    """In the initialisation only, or not needed."""
+    """In the initialisation only, or not needed by the task."""
     reinitialised: tuple[str, ...]
-    """The output layer, kept as it was because the task has other output channels."""
+    """The output layer, left random because the task has another number of output channels."""
     decoder: Literal["loaded", "random", "not needed"]
 
     def __str__(self) -> str:
@@ -54,16 +54,16 @@ class LoadReport:
 
 
 def split_state(state: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
-    """Return the encoder's and the decoder's tensors of a U-Net's state; heads and anything else are left out.
+    """Return the encoder's and the decoder's tensors of a U-Net's state dict, without heads and other tensors.
 
     Raises:
-        MethodError: not one tensor belongs to an encoder, as when all names carry a prefix.
+        MethodError: no tensor belongs to an encoder, for example because all names have a prefix.
     """
     encoder = {name: tensor for name, tensor in state.items() if name.startswith(ENCODER)}
     if not encoder:
         raise MethodError(
             f"none of {len(state)} tensors belongs to a U-Net's encoder; the first are {_first(state)}",
-            hint=f"Hand over the state of the U-Net itself, with names that start with {' or '.join(ENCODER)}",
+            hint=f"Pass the state dict of the U-Net itself, with names that start with {' or '.join(ENCODER)}",
         )
     return encoder, {name: tensor for name, tensor in state.items() if name.startswith(DECODER)}
 
@@ -74,7 +74,7 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
     An empty `decoder` leaves no decoder file. Floating-point tensors are stored as float32, integers as int64.
 
     Raises:
-        MethodError: the encoder is empty, or a tensor holds NaN or infinity.
+        MethodError: the encoder is empty, or a tensor contains NaN or infinity.
     """
     if not encoder:
         raise MethodError("the initialisation has no encoder tensors", hint="Check the method's initialisation()")
@@ -90,10 +90,10 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
 
 
 def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:
-    """Return the encoder's and the decoder's tensors of `folder`; the decoder's may be empty.
+    """Return the encoder's and the decoder's tensors in `folder`; the latter may be empty.
 
     Raises:
-        DataError: the encoder's file is absent, or a file is damaged.
+        DataError: the encoder's file is missing, or a file is damaged.
     """
     encoder, decoder = (folder / name for name in WEIGHT_FILES)
     return _read(encoder), _read(decoder) if decoder.exists() else {}
@@ -102,11 +102,11 @@ def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:
 def load_into(
     network: nn.Module, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], *, need_decoder: bool
 ) -> LoadReport:
-    """Copy an initialisation into `network` (a backbone, not the head around it) and say what became of each tensor.
+    """Copy an initialisation into `network` (a backbone without its head) and report the outcome of every tensor.
 
-    Every encoder tensor of the network must be there with its shape. Where the decoder is needed, the same holds for
-    it, unless the initialisation has none at all: it then stays random, and the report says so. An output layer
-    (`OUTPUT`) with another number of output channels stays as it is. Nothing is copied if anything is wrong.
+    Every encoder tensor of the network must be present with its shape, and so must every decoder tensor if the decoder
+    is needed; if the initialisation has no decoder at all, the network's stays random. An output layer (`OUTPUT`) with
+    another number of output channels stays random too. On an error nothing is copied.
 
     Raises:
         MethodError: a tensor is missing or has another shape.
@@ -123,7 +123,7 @@ def load_into(
         missing=_sorted(name for name in own.keys() - given.keys() if not name.startswith(HEAD)),
         unused=_sorted(given.keys() - matched - other_output),
         reinitialised=_sorted(other_output),
-        decoder=_decoder_word(needed=need_decoder, given=bool(decoder)),
+        decoder=_decoder_status(needed=need_decoder, given=bool(decoder)),
     )
 
 
@@ -132,7 +132,7 @@ def _is_wanted(name: str, *, decoder: bool) -> bool:
 
 
 def _other_channels(own: Tensor, given: Tensor | None) -> bool:
-    """Tell whether two output layers differ in their output channels (the first axis) and in nothing else."""
+    """Return whether two output layers differ in their output channels (the first axis) only."""
     return given is not None and own.shape[0] != given.shape[0] and own.shape[1:] == given.shape[1:]
 
 
@@ -151,11 +151,11 @@ def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], wanted: set[s
     raise MethodError(
         f"the initialisation covers {fit} of the network's {len(wanted)} tensors ({fit / len(wanted):.0%}): "
         + "; ".join(problems),
-        hint="Build the network at the width of the weights, and pass the backbone, not the head around it",
+        hint="Build the network with the width of the weights, and pass the backbone without its head",
     )
 
 
-def _decoder_word(*, needed: bool, given: bool) -> Literal["loaded", "random", "not needed"]:
+def _decoder_status(*, needed: bool, given: bool) -> Literal["loaded", "random", "not needed"]:
     if not needed:
         return "not needed"
     return "loaded" if given else "random"
@@ -165,12 +165,12 @@ def _storable(name: str, tensor: Tensor) -> Tensor:
     kind = torch.float32 if tensor.is_floating_point() else torch.int64
     plain = tensor.detach().to("cpu", kind).clone(memory_format=torch.contiguous_format)
     if not torch.isfinite(plain).all():
-        raise MethodError(f"{name} holds NaN or infinity", hint="The pretraining diverged: lower its learning rate")
+        raise MethodError(f"{name} contains NaN or infinity", hint="The pretraining diverged: lower its learning rate")
     return plain
 
 
 def _read(path: Path) -> StateDict:
-    hint = "Delete its folder and run again: the initialisation is then trained anew"
+    hint = "Delete its folder and run again to retrain the initialisation"
     try:
         return load(path.read_bytes())
     except FileNotFoundError as error:

@@ -14,7 +14,7 @@ from sg_bench.data.cubes import Cubes
 from sg_bench.methods.base import Batch, Losses, Method
 from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.memory import channels_last
-from sg_bench.networks.norm import convert
+from sg_bench.networks.norm import convert_sync_batchnorm
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import TrainingPart
 from sg_bench.transforms.base import stack_params
@@ -58,7 +58,7 @@ class Pretraining:
         self, method: Method, network: nn.Module, train: Cubes, validation: Cubes, device: torch.device
     ) -> None:
         self.method, self.device = method, device
-        self.network = convert(network)
+        self.network = convert_sync_batchnorm(network)
         self.stages = method.stages()
         self.cubes: dict[TrainingPart, Cubes] = {"train": train, "validation": validation}
 

@@ -19,7 +19,7 @@ from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.norm import (
     CrossRankBatchNorm2d,
     CrossRankBatchNorm3d,
-    convert,
+    convert_sync_batchnorm,
     reestimate,
     use_batch_statistics,
 )
@@ -154,7 +154,7 @@ def test_converting_keeps_names_parameters_and_modes() -> None:
     network = nn.Sequential(UNet3D(2), nn.BatchNorm2d(3), nn.BatchNorm1d(3)).eval()
     before = dict(network.named_parameters())
     state = network.state_dict()
-    assert convert(network) is network
+    assert convert_sync_batchnorm(network) is network
     after = dict(network.named_parameters())
     assert all(after[name] is before[name] for name in before)
     assert list(network.state_dict()) == list(state)
@@ -169,7 +169,7 @@ def test_converting_keeps_names_parameters_and_modes() -> None:
 
 
 def test_a_batch_norm_handed_over_by_itself_is_converted_too() -> None:
-    assert isinstance(convert(nn.BatchNorm3d(3)), CrossRankBatchNorm3d)
+    assert isinstance(convert_sync_batchnorm(nn.BatchNorm3d(3)), CrossRankBatchNorm3d)
 
 
 def test_reestimated_statistics_are_the_plain_average_over_batches() -> None:
@@ -226,7 +226,7 @@ def test_batch_statistics_normalise_as_training_does_and_leave_no_trace() -> Non
 
 
 def test_batch_statistics_end_with_an_error_inside() -> None:
-    network = convert(UNet3D(2)).train()
+    network = convert_sync_batchnorm(UNet3D(2)).train()
     with pytest.raises(MethodError), use_batch_statistics(network):
         network(torch.zeros(1))
     assert network.training

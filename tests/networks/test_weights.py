@@ -72,7 +72,7 @@ def test_other_precisions_and_layouts_are_stored_as_plain_float32(tmp_path: Path
 
 
 def test_diverged_or_absent_weights_are_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(MethodError, match=r"w\.x holds NaN"):
+    with pytest.raises(MethodError, match=r"w\.x contains NaN"):
         save_initialisation(tmp_path, {"w.x": torch.tensor([1.0, float("nan")])}, {})
     with pytest.raises(MethodError, match="no encoder"):
         save_initialisation(tmp_path, {}, {})

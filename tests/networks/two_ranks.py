@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from sg_bench.networks.norm import convert, reestimate
+from sg_bench.networks.norm import convert_sync_batchnorm, reestimate
 
 
 def train(network: nn.Module, batches: list[torch.Tensor], targets: list[torch.Tensor]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def main(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     results = {}
     for name, job in torch.load(folder / "job.pt", weights_only=False).items():
-        network = convert(job["network"]).train()
+        network = convert_sync_batchnorm(job["network"]).train()
         batches, targets = ([batch[rank] for batch in job[part]] for part in ("batches", "targets"))
         result = train(network, batches, targets)
         for gradient in result["gradients"].values():
