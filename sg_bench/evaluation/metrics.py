@@ -91,6 +91,8 @@ class Metric:
     per_case: Callable[[Overlap], float] | None = None
     """The value of one case, NaN if undefined, for a metric that is a mean over the cases where it is defined."""
     higher_is_better: bool = True
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    """Least and greatest possible value; None: not bounded."""
 
     @property
     def of_overlaps(self) -> Callable[[Iterable[Overlap]], float] | None:
@@ -145,6 +147,12 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+def bounds_of(name: str) -> tuple[float, float] | None:
+    """Return the bounds of a metric, or of one output's (`auc_Mass`); None if it has none or is not known."""
+    metric = METRICS.get(name) or METRICS.get(name.partition("_")[0])
+    return metric.bounds if metric else None
 
 
 def score(

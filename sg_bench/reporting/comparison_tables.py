@@ -321,7 +321,7 @@ def _numbers(found: MeasuredComparison, row: MethodRow, index: int) -> list[obje
         summary.mean,
         *spreads,
         *counts,
-        *interval_bounds(summary),
+        *interval_bounds(summary, found.table.columns[index].metric),
         tied.word(row.method),
         "; ".join(summary.leaks) or None,
     ]

@@ -134,4 +134,4 @@ def _csv_lines(name: str, found: list[LabelShare], table: Table) -> Iterator[lis
             summary = row.summaries[index]
             where = [name, fractions[column.task], cases.get(column.task), column.metric, column.role, row.method]
             numbers = [summary.mean, summary.std, summary.n, summary.planned]
-            yield [*where, *numbers, *interval_bounds(summary), tied.word(row.method)]
+            yield [*where, *numbers, *interval_bounds(summary, column.metric), tied.word(row.method)]

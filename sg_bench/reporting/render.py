@@ -19,9 +19,9 @@ from sg_bench.reporting.documents import (
     stable,
     superscript,
 )
+from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, RunSummary, Table, percent
-from sg_bench.statistics.intervals import t_interval
 from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"
@@ -98,7 +98,8 @@ def markdown(title: str, table: Table, notes: Sequence[str]) -> str:
 def main_csv(table: Table) -> str:
     """Return one line a (method, task, metric): fractions at full precision, values in the plan's order.
 
-    `low` and `high` bound the 95 % t-interval of the mean over `units` independent repetitions, `unit` says of what.
+    `low` and `high` are the ends of the 95 % interval (`score_interval`) of the mean over `units` independent units of
+    the kind `unit`.
     """
     lines = []
     for index, column in enumerate(table.columns):
@@ -110,9 +111,9 @@ def main_csv(table: Table) -> str:
     return csv_text([header.split(","), *lines])
 
 
-def interval_bounds(summary: RunSummary) -> list[float | None]:
-    """Return both ends of the 95 % t-interval of the mean over the units, None below two units."""
-    interval = t_interval(summary.units.values)
+def interval_bounds(summary: RunSummary, metric: str) -> list[float | None]:
+    """Return both ends of the 95 % interval of the mean over the units, None below two units."""
+    interval = score_interval(summary.units.values, metric)
     return [stable(interval.low), stable(interval.high)] if interval else [None, None]
 
 
@@ -244,7 +245,7 @@ def _main_line(row: MethodRow, index: int, column: MetricColumn, tied: Ties | No
         *numbers,
         values,
         *unit,
-        *interval_bounds(summary),
+        *interval_bounds(summary, column.metric),
         mark,
         leak,
     ]

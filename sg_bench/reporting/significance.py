@@ -24,12 +24,13 @@ from sg_bench.reporting.documents import (
     signed,
     stable,
 )
+from sg_bench.reporting.intervals import interval_sentences, score_interval
 from sg_bench.reporting.render import ALPHA, column_heading
 from sg_bench.reporting.separation import UnitGroups, compared, separation
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics import families, two_sample
 from sg_bench.statistics.effects import hedges_g
-from sg_bench.statistics.intervals import ConfidenceInterval, t_interval
+from sg_bench.statistics.intervals import ConfidenceInterval
 from sg_bench.statistics.ties import TIE_TEST, Separation
 from sg_bench.statistics.two_sample import MIN_UNITS, TestResult
 from sg_bench.statistics.units import Units
@@ -113,7 +114,8 @@ def significance_document(table: Table, names: Mapping[str, str]) -> Document:
     families_ = [each for each in found if each.standings]
     sheets = tuple(_sheet(table, each) for each in families_)
     notes = [] if sheets else ["Nothing is measured yet."]
-    legend = LEGEND if sheets else ()
+    metrics = (table.columns[each.column].metric for each in families_)
+    legend = (*LEGEND[:1], *interval_sentences(metrics), *LEGEND[1:]) if sheets else ()
     return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend)
 
 
@@ -132,7 +134,7 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
             method,
             own,
             fmean(own.values),
-            t_interval(own.values),
+            score_interval(own.values, table.columns[column].metric),
             tiers.get(method),
             found is not None and method == found.best,
             best.get(method, Against()),
