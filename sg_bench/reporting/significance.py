@@ -152,7 +152,7 @@ def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separat
     if found is None:
         return {}
     values, best = dict(groups), found.best
-    papers, pairs = families.papers_test(values), families.games_howell(values)
+    papers, games_howell = families.papers_test(values), families.games_howell(values, best)
     against = {}
     for method in values:
         if method != best:
@@ -163,7 +163,7 @@ def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separat
                 _p(two_sample.mann_whitney, values[best], values[method]),
                 _p(two_sample.paired_t, first, second),
                 _p(two_sample.sign_flip, first, second),
-                pairs.get((best, method), pairs.get((method, best))),
+                games_howell.get(method),
                 found.p.get(method),
             )
     return against

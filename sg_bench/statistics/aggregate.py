@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sg_bench.statistics.samples import FloatArray
 
@@ -30,15 +30,6 @@ class Aggregate:
     low: float
     high: float
     level: float
-
-
-def interquartile_mean(values: ArrayLike) -> float:
-    """Return the mean of the middle half: a quarter of the values, rounded down, is left out at either end.
-
-    Args:
-        values: any shape, at least one finite number.
-    """
-    return float(_trimmed(np.asarray(values, dtype=np.float64).reshape(1, -1))[0])
 
 
 def iqm_interval(

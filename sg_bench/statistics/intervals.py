@@ -83,7 +83,7 @@ def bounded_interval(
     else:
         half /= mean * (1 - mean)
         ends = (float(expit(logit(mean) - half)), float(expit(logit(mean) + half)))
-    return ConfidenceInterval(*(low + (high - low) * end for end in ends), level)
+    return ConfidenceInterval(low + (high - low) * ends[0], low + (high - low) * ends[1], level)
 
 
 def _half_width(sample: FloatArray, level: float) -> float | None:

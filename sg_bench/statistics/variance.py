@@ -72,21 +72,6 @@ class CaseInterval:
     """Of these, the test sets on which the metric is undefined: an output without a positive or a negative case."""
 
 
-def variance_sources(
-    scores: Mapping[SeedPair, float], cases: Mapping[SeedPair, Sequence[CaseRow]], metric: str, *, seed: int = 0
-) -> VarianceComponents:
-    """Return how far a method's scores on a task spread, source by source.
-
-    Args:
-        scores: by (pretraining seed, fine-tuning seed), fractions in [0, 1]; any number of runs a pretraining.
-        cases: the runs' rows of test cases by the same seeds; may be empty.
-        metric: the name of what `scores` hold.
-        seed: of the draws of test cases.
-    """
-    deviations = [case_deviation(rows, metric, seed=seed) for _, rows in sorted(cases.items())]
-    return variance_components(scores, deviations, metric)
-
-
 def variance_components(
     scores: Mapping[SeedPair, float], deviations: Sequence[float | None], metric: str
 ) -> VarianceComponents:
@@ -171,15 +156,6 @@ def bootstrap_scores(
             for weights in _weights(units, resamples, seed)
         ]
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics if name in parts[0]}
-
-
-def case_deviation(rows: Sequence[CaseRow], metric: str, *, resamples: int = RESAMPLES, seed: int = 0) -> float | None:
-    """Return the standard deviation (ddof 1) of one run's score over bootstrapped test sets, or None.
-
-    Arguments as `bootstrap_scores`, which says too when there is none.
-    """
-    drawn = bootstrap_scores(rows, [metric], resamples=resamples, seed=seed)
-    return bootstrap_std(drawn[metric]) if metric in drawn else None
 
 
 def bootstrap_std(scores: FloatArray) -> float | None:

@@ -13,11 +13,11 @@ from sg_bench.statistics import variance
 from sg_bench.statistics.variance import (
     CaseInterval,
     bootstrap_scores,
-    case_deviation,
+    bootstrap_std,
     case_interval,
     resampling_units,
     seed_spread,
-    variance_sources,
+    variance_components,
 )
 
 
@@ -38,6 +38,11 @@ def rows_of_counts(counts: list[tuple[int, int, int]], crops: int = 1) -> list[d
         }
         for i, (both, predicted, true) in enumerate(counts)
     ]
+
+
+def case_deviation(rows: list[dict], metric: str, resamples: int = 1000) -> float | None:
+    found = bootstrap_scores(rows, [metric], resamples=resamples)
+    return bootstrap_std(found[metric]) if metric in found else None
 
 
 COUNTS = [(40, 60, 50), (10, 30, 20), (0, 5, 0), (80, 90, 100), (5, 20, 50), (33, 40, 44), (1, 9, 9), (70, 75, 80)]
@@ -237,14 +242,16 @@ class TestCaseInterval:
 class TestSources:
     def test_all_three_stand_apart(self) -> None:
         scores = {(p, f): 0.5 + 0.1 * p + 0.01 * f for p in range(2) for f in range(3)}
-        found = variance_sources(scores, dict.fromkeys(scores, rows_of_counts(COUNTS)), "iou_bin")
+        found = variance_components(
+            scores, [case_deviation(rows_of_counts(COUNTS), "iou_bin")] * len(scores), "iou_bin"
+        )
         assert found.fine_tuning == pytest.approx(stdev([0.0, 0.01, 0.02]))
         assert known(found.pretraining) > 5 * known(found.fine_tuning)
         assert found.test_cases == pytest.approx(case_deviation(rows_of_counts(COUNTS), "iou_bin"))
         assert (found.pretrainings, found.runs, found.notes) == (2, 6, ())
 
     def test_what_is_unknown_is_none_and_has_a_reason(self) -> None:
-        found = variance_sources({(0, 0): 0.5}, {(0, 0): rows_of_counts(COUNTS)}, "mean_iou_keras")
+        found = variance_components({(0, 0): 0.5}, [], "mean_iou_keras")
         assert (found.pretraining, found.fine_tuning, found.test_cases) == (None, None, None)
         assert len(found.notes) == 3
         assert "mean_iou_keras" in found.notes[-1]
