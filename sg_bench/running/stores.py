@@ -1,4 +1,4 @@
-"""Builds the stores of one data set, or only reads its cases: in parallel, resumable, one bad case at a time."""
+"""Building the stores of one data set, or only reading its cases: in parallel, resumable, damaged cases left out."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ from sg_bench.suite import Suite, data_sources, load_suite
 from sg_bench.workspace import Workspace
 
 LOG_SECONDS = 30.0
-"""Longest silence while cases are read."""
+"""Seconds between two lines of progress while cases are read."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What became of one store."""
+class StoreResult:
+    """The result of building one store."""
 
     path: Path
     cases: int
-    """In the store."""
+    """Cases in the store."""
     new: int
-    """Of them prepared just now."""
+    """Cases of the store that were prepared just now."""
     skipped: list[SkippedCase]
     seconds: float
-    """0 where nothing was to do."""
+    """0 if there was nothing to do."""
     megabytes: float
-    """Of source files that were read for the new cases."""
+    """Size of the source files of the new cases, in 10^6 bytes."""
     failure: Failure | None = None
 
 
 def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
-    """Return the jobs that make every store of one data set: those of `suite`, or of all built-in task cards.
+    """Return the jobs that build every store of one data set: those of `suite`, or of all built-in task cards.
 
     Args:
-        name: what `--data` or the source's name calls the data set.
+        name: of the data set, as in `--data`, or of its source.
         root: its folder, None for a source that reads none.
         suite: a built-in suite's name or a .yaml file.
 
     Raises:
-        UsageError: neither a card nor the suite uses that name.
+        UsageError: no task card and no corpus of the suite uses that name.
         DataError: the folder holds nothing usable.
     """
     chosen = load_suite(suite) if suite else _every_task(name)
@@ -76,11 +76,11 @@ def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
 
 def prepare_store(
     job: Job, workspace: Workspace, *, jobs: int | None = None, log: Callable[[str], None], terminal: bool = False
-) -> Prepared:
-    """Build one store, or only try again what a finished one had to leave out."""
+) -> StoreResult:
+    """Build one store, or only try the cases again that a finished one left out."""
     final = workspace.path("stores", job.key)
     if is_built(workspace, job) and not skipped_cases(final):
-        return Prepared(final, len(Store.open(final)), 0, [], 0.0, 0.0)
+        return StoreResult(final, len(Store.open(final)), 0, [], 0.0, 0.0)
     started, cases = time.monotonic(), cases_of(job)
     folder = final if is_built(workspace, job) else workspace.partial("stores", job.key)
     before = {case.id for case in cases if has_case(folder, case.id)}
@@ -93,32 +93,32 @@ def prepare_store(
         backend.close()
     seconds = time.monotonic() - started
     if failure:
-        return Prepared(final, 0, 0, [], seconds, 0.0, failure)
+        return StoreResult(final, 0, 0, [], seconds, 0.0, failure)
     store = Store.open(final)
     new = [case for case in cases if case.id in store and case.id not in before]
-    return Prepared(final, len(store), len(new), store.skipped, seconds, megabytes(new))
+    return StoreResult(final, len(store), len(new), store.skipped, seconds, megabytes(new))
 
 
 def read_cases(source: Source, cases: list[Case], *, jobs: int | None, log: Callable[[str], None]) -> list[Problem]:
-    """Load every case, and return what cannot be read, in the order of `cases`."""
+    """Load every case, and return a problem for each that cannot be read, in the order of `cases`."""
     problems: list[Problem] = []
-    told = time.monotonic()
-    for done, (case, why) in enumerate(_read(source, cases, jobs or available_cores()), 1):
-        if why:
-            problems.append(Problem(case.id, why))
-        if time.monotonic() - told >= LOG_SECONDS:
-            told = time.monotonic()
+    last = time.monotonic()
+    for done, (case, reason) in enumerate(_read(source, cases, jobs or available_cores()), 1):
+        if reason:
+            problems.append(Problem(case.id, reason))
+        if time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
             log(f"read {done}/{len(cases)}, {len(problems)} damaged")
     return problems
 
 
 def megabytes(cases: list[Case]) -> float:
-    """Return the size of the files that cases are read from, in 10^6 bytes."""
+    """Return the size of the cases' files in 10^6 bytes."""
     return sum(path.stat().st_size for case in cases for path in case.files()) / 1e6
 
 
 def _every_task(name: str) -> Suite:
-    """Return a suite of all built-in tasks that use a data set, to be planned for its stores alone."""
+    """Return a suite of all built-in tasks that use a data set; only its stores are planned."""
     known = [use for use in data_set_uses() if use.task]
     tasks = [use.task for use in known if name in (use.name, use.source)]
     if not tasks:
@@ -128,7 +128,7 @@ def _every_task(name: str) -> Suite:
 
 
 def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str]]:
-    """Yield each case with what is wrong with it, "" for nothing."""
+    """Yield each case with the reason why it cannot be read, "" if it can."""
     state = (source.name, source.config.model_dump(mode="json"), source.root)
     if jobs == 1 or len(cases) < 2:
         yield from ((case, _why_unreadable(*state, case)) for case in cases)

@@ -1,4 +1,4 @@
-"""The conformance kit: what a method or a source promises, as checks that its author runs.
+"""The conformance kit: checks that the author of a method or a source runs.
 
     from sg_bench.testing import parametrize_with_checks
 
@@ -6,14 +6,15 @@
     def test_it_keeps_the_contract(check):
         check()
 
-`check_method("denoising", 3)` gives the same as a list of results, and `sg-bench check plugin denoising` prints them.
-Importing this costs nothing: each name is fetched from its module when it is first used.
+`check_method("denoising", 3)` returns the results as a list, and `sg-bench check plugin denoising` prints them.
+Importing this package does not import torch.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sg_bench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from sg_bench.testing.checks import ContractResult
@@ -23,21 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ContractResult", "check_method", "check_source", "parametrize_with_checks"]
 
-_HOMES = {
-    "ContractResult": "sg_bench.testing.checks",
-    "check_method": "sg_bench.testing.methods",
-    "check_source": "sg_bench.testing.sources",
-    "parametrize_with_checks": "sg_bench.testing.marks",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sg_bench.testing' has no attribute '{name}'")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ContractResult": "checks",
+        "check_method": "methods",
+        "check_source": "sources",
+        "parametrize_with_checks": "marks",
+    },
+)

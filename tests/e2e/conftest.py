@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,12 +29,21 @@ def sg_bench() -> Run:
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., object]:
-    """`with start("run", ...) as process`: a process group of its own, killed at the end if it still runs."""
+    """`with start("run", ...) as process`: a process that is killed at the end if it still runs.
+
+    It reacts to SIGINT even if this process ignores it, as a shell lets its background jobs do.
+    """
 
     @contextmanager
     def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "sg_bench", *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         try:
             yield process
         finally:

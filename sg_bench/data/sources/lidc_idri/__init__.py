@@ -47,7 +47,7 @@ from sg_bench.data.sources.lidc_idri.dicom import (
 )
 from sg_bench.errors import DataError
 
-__all__ = ["LidcIdriConfig", "LidcIdriSource", "Nodule"]
+__all__ = ["ConsensusNodule", "LidcIdriConfig", "LidcIdriSource"]
 
 _RESUBMITTED = "resubmitted"
 """In the name of an XML that takes the place of an earlier one of its series."""
