@@ -13,15 +13,15 @@ from sg_bench.cli import options
 from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from sg_bench.networks.published.catalogue import Weights
-    from sg_bench.networks.published.files import Agreed, Held
+    from sg_bench.networks.published.catalogue import PublishedWeights
+    from sg_bench.networks.published.files import LicenceAcceptance, StoredWeights
     from sg_bench.workspace import Workspace
 
 Name = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Accept the licence, which is printed.")]
 
 app = typer.Typer(
-    help="Weights that others published, to start from; and ours, to hand on.",
+    help="Weights that others published, as initialisations; and export of our own.",
     epilog="Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 file missing, damaged or not what it should be.",
     no_args_is_help=True,
 )
@@ -42,9 +42,9 @@ def list_weights(work: options.Work = None) -> None:
     Example: sg-bench weights list
     """
     from sg_bench.networks.published.catalogue import CATALOGUE
-    from sg_bench.networks.published.files import all_held
+    from sg_bench.networks.published.files import all_stored
 
-    files = all_held(_workspace(work))
+    files = all_stored(_workspace(work))
     for name, weights in CATALOGUE.items():
         lines = [
             f"{weights.title} ({weights.dimension}D): {weights.size}",
@@ -62,10 +62,10 @@ def fetch(name: Name, work: options.Work = None, yes: Yes = False) -> None:
 
     Example: sg-bench weights fetch imagenet --yes
     """
-    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import fetch, pin_of
 
-    weights, workspace = known(name), _workspace(work)
+    weights, workspace = published_weights(name), _workspace(work)
     agreed = _agreement(weights, workspace, yes=yes)
     pinned = pin_of(weights, workspace)
     kept = fetch(weights, workspace, agreed=agreed)
@@ -84,10 +84,10 @@ def add(
 
     Example: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes
     """
-    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import add
 
-    weights, workspace = known(name), _workspace(work)
+    weights, workspace = published_weights(name), _workspace(work)
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
     typer.echo(f"{name}: {_told(kept)}")
 
@@ -101,11 +101,11 @@ def check(
 
     Examples: sg-bench weights check mine.pt; sg-bench weights check resnet_18_23dataset.pth --as medicalnet_resnet18
     """
-    from sg_bench.networks.published.catalogue import known
+    from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.fitting import check_complete, examine
     from sg_bench.workspace import file_digest
 
-    weights = known(as_) if as_ else None
+    weights = published_weights(as_) if as_ else None
     report = examine(file, weights, sha256=weights.sha256_start if weights else "")
     told = f"{report.architecture}, width {report.width}" if report.has_width else report.architecture
     typer.echo(f"{file}: {told}; SHA-256 {file_digest(file)}")
@@ -143,11 +143,11 @@ def _workspace(work: Path | None) -> Workspace:
     return Workspace(work) if work else Workspace.default()
 
 
-def _told(file: Held) -> str:
+def _told(file: StoredWeights) -> str:
     return f"{file.sha256}, {file.record['bytes'] / 1e6:.1f} MB"
 
 
-def _agreement(weights: Weights, workspace: Workspace, *, yes: bool) -> Agreed:
+def _agreement(weights: PublishedWeights, workspace: Workspace, *, yes: bool) -> LicenceAcceptance:
     """Print the licence and return how it is accepted.
 
     Raises:

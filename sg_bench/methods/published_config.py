@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from sg_bench.config import Model, SpatialDims, Training
 from sg_bench.errors import DataError
 from sg_bench.methods.configs import Ingredient, MethodConfig
-from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, Weights
+from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, PublishedWeights
 from sg_bench.networks.published.files import find
 from sg_bench.workspace import Workspace
 
@@ -66,7 +66,7 @@ class PublishedConfig(MethodConfig):
         return {"decoder": weights.decoder, **given, **facts}
 
     @property
-    def entry(self) -> Weights:
+    def entry(self) -> PublishedWeights:
         """Return the catalogue's entry of these weights."""
         return CATALOGUE[self.weights]
 

@@ -16,7 +16,7 @@ from sg_bench.config import canonical_json, merged
 from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.published import Published
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig, PublishedConfig, TransVWPublishedConfig
-from sg_bench.networks.published.catalogue import CATALOGUE, Weights
+from sg_bench.networks.published.catalogue import CATALOGUE, PublishedWeights
 from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Plan, plan
@@ -45,7 +45,7 @@ every = pytest.mark.parametrize("name", NAMES)
 
 def place(name: str, workspace: Workspace, file: Path | None = None) -> str:
     """Put a file where `weights add` would, without a look into it, and return its hash; planning reads names only."""
-    weights: Weights = CATALOGUE[name]
+    weights: PublishedWeights = CATALOGUE[name]
     sha256 = file_digest(file) if file else hashlib.sha256(name.encode()).hexdigest()
     path = workspace.path("weights", name) / f"{sha256}{Path(weights.file).suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from sg_bench.errors import MethodError
 from sg_bench.networks.initialise import glorot_
-from sg_bench.networks.norm import CrossRankBatchNorm2d, convert
+from sg_bench.networks.norm import CrossRankBatchNorm2d, convert_sync_batchnorm
 from sg_bench.networks.resnet import DEVIATION, MEAN, Encoder2D, UNet2D, YNet2D, decoder_widths
 
 
@@ -127,7 +127,7 @@ def test_every_parameter_of_the_ynet_learns() -> None:
 
 
 def test_every_batch_norm_becomes_one_that_ranks_share() -> None:
-    kinds = [type(module) for module in convert(YNet2D(1, 2)).modules()]
+    kinds = [type(module) for module in convert_sync_batchnorm(YNet2D(1, 2)).modules()]
     assert kinds.count(CrossRankBatchNorm2d) == 20 + 10 + 1
     assert nn.BatchNorm2d not in kinds
 

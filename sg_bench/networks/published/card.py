@@ -20,12 +20,12 @@ INPUTS = {
 }
 
 
-def card(
+def model_card(
     recipe: Mapping[str, Any],
     key: str,
     record: Mapping[str, Any],
     state: Mapping[str, Tensor],
-    form: str,
+    file_format: str,
     file: str,
     cells: Iterable[Mapping[str, Any]],
 ) -> str:
@@ -36,7 +36,7 @@ def card(
         key: its key.
         record: what the workspace says of it.
         state: the tensors of the file.
-        form: of the file.
+        file_format: of the file.
         file: its name, without a folder.
         cells: finished records; those that stand on this initialisation are summarised.
     """
@@ -44,9 +44,9 @@ def card(
     numbers = f"{total:,}".replace(",", " ")
     parts = [
         f"# {recipe['method']}, pretraining seed {recipe['seed']}",
-        f"`{file}`: {len(state)} tensors, {numbers} numbers, form {form}.",
+        f"`{file}`: {len(state)} tensors, {numbers} numbers, format {file_format}.",
         f"Initialisation `{key}`, content `{record['outputs']['initialisation']}`.",
-        f"## Load it\n\n```python\n{snippet(recipe, state, form, file)}\n```",
+        f"## Load it\n\n```python\n{snippet(recipe, state, file_format, file)}\n```",
         f"Input: {INPUTS[_dimension(recipe)]}.",
         f"## Data\n\n{_data(recipe)}",
         f"## Contamination\n\n{_contamination(recipe)}",
@@ -58,16 +58,16 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], form: str, file: str) -> str:
+def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], file_format: str, file: str) -> str:
     """Return the Python lines that load the file, run beside it."""
-    if form == "monai" and _dimension(recipe) == 2:
+    if file_format == "monai" and _dimension(recipe) == 2:
         return _monai(recipe, file)
     module, network = _network(recipe, decoder=any(name.startswith(("up_tr", "decoder.")) for name in state))
     imports = [f"from {module} import {network.partition('(')[0]}"]
-    if form == "safetensors":
+    if file_format == "safetensors":
         imports += ["from safetensors.torch import load_file"]
         load = f'network.load_state_dict(load_file("{file}"))'
-    elif form == "monai":
+    elif file_format == "monai":
         imports += ["import torch"]
         load = f'network.load_state_dict(torch.load("{file}", weights_only=True))'
     else:

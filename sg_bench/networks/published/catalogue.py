@@ -22,7 +22,7 @@ LUNA16_SUBSETS = tuple(f"subset{number}" for number in range(7))
 
 
 @dataclass(frozen=True)
-class Weights:
+class PublishedWeights:
     """One published file."""
 
     name: str
@@ -59,8 +59,8 @@ class Weights:
         return f"{count} parameters, {4 * self.parameters / 1e6:.0f} MB or more"
 
 
-def _luna16(name: str, title: str, file: str, url: str, citation: str) -> Weights:
-    return Weights(
+def _luna16(name: str, title: str, file: str, url: str, citation: str) -> PublishedWeights:
+    return PublishedWeights(
         name,
         title,
         "unet3d",
@@ -78,7 +78,7 @@ def _luna16(name: str, title: str, file: str, url: str, citation: str) -> Weight
     )
 
 
-def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
+def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> PublishedWeights:
     architectures: dict[int, Architecture] = {
         10: "medicalnet10",
         18: "medicalnet18",
@@ -86,7 +86,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
         50: "medicalnet50",
     }
     file = f"resnet_{depth}_23dataset.pth"
-    return Weights(
+    return PublishedWeights(
         f"medicalnet_resnet{depth}",
         f"MedicalNet 3D ResNet-{depth}, 23 data sets",
         architectures[depth],
@@ -103,7 +103,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> Weights:
     )
 
 
-CATALOGUE: dict[str, Weights] = {
+CATALOGUE: dict[str, PublishedWeights] = {
     each.name: each
     for each in (
         _luna16(
@@ -129,7 +129,7 @@ CATALOGUE: dict[str, Weights] = {
             "Z. Zhou et al. Models Genesis: Generic Autodidactic Models for 3D Medical Image Analysis. MICCAI 2019. "
             "arXiv:1908.06912",
         ),
-        Weights(
+        PublishedWeights(
             "imagenet",
             "ResNet-18 trained on ImageNet, as torchvision publishes it",
             "resnet18",
@@ -152,7 +152,7 @@ CATALOGUE: dict[str, Weights] = {
 }
 
 
-def known(name: str) -> Weights:
+def published_weights(name: str) -> PublishedWeights:
     """Return published weights by their name.
 
     Raises:

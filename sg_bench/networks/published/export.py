@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import save
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.networks.published.card import card
+from sg_bench.networks.published.card import model_card
 from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.workspace import Workspace, read_json, write_atomic
 
-Form = Literal["safetensors", "official", "monai"]
+ExportFormat = Literal["safetensors", "official", "monai"]
 """safetensors: our names; official: a torch file as the papers' authors publish them; monai: a bare state dict."""
-ENDINGS: dict[str, tuple[str, ...]] = {
+SUFFIXES: dict[str, tuple[str, ...]] = {
     "safetensors": (".safetensors",),
     "official": (".pt", ".pth"),
     "monai": (".pt", ".pth"),
@@ -77,34 +77,38 @@ def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
     return Initialisation(key, records[key], *load_initialisation(workspace.path("initialisations", key)))
 
 
-def export(initialisation: Initialisation, form: Form, out: Path, cells: Iterable[dict[str, Any]] = ()) -> Path:
+def export(
+    initialisation: Initialisation, file_format: ExportFormat, out: Path, cells: Iterable[dict[str, Any]] = ()
+) -> Path:
     """Write an initialisation to `out` and its card beside it, and return the card's path.
 
     Args:
         initialisation: what to write.
-        form: see `Form`.
-        out: a file that does not exist yet; its ending must be the form's.
+        file_format: see `ExportFormat`.
+        out: a file that does not exist yet; its suffix must be the format's.
         cells: finished records of a ledger, from which the card takes what the weights were worth.
 
     Raises:
         UsageError: the ending is another, or a file of that name exists.
-        DataError: the initialisation holds nothing that the form can hold.
+        DataError: the initialisation contains nothing that can be written in this format.
     """
-    if out.suffix not in ENDINGS[form]:
-        raise UsageError(f"{out}: --to {form} writes {' or '.join(ENDINGS[form])}", hint="Change the file's ending")
-    told = out.with_suffix(".md")
-    for path in (out, told):
+    if out.suffix not in SUFFIXES[file_format]:
+        raise UsageError(
+            f"{out}: --to {file_format} writes {' or '.join(SUFFIXES[file_format])}", hint="Change the file's ending"
+        )
+    card_path = out.with_suffix(".md")
+    for path in (out, card_path):
         if path.exists():
             raise UsageError(f"{path} exists", hint="Choose another name, or remove it")
-    state = tensors(initialisation, form)
+    state = export_tensors(initialisation, file_format)
     plain = initialisation.record["recipe"]
-    text = card(plain, initialisation.key, initialisation.record, state, form, out.name, cells)
-    write_atomic(out, _packed(state, form, initialisation.key))
-    write_atomic(told, text)
-    return told
+    text = model_card(plain, initialisation.key, initialisation.record, state, file_format, out.name, cells)
+    write_atomic(out, _serialised(state, file_format, initialisation.key))
+    write_atomic(card_path, text)
+    return card_path
 
 
-def tensors(initialisation: Initialisation, form: Form) -> StateDict:
+def export_tensors(initialisation: Initialisation, file_format: ExportFormat) -> StateDict:
     """Return an initialisation's tensors under the names that a form has.
 
     monai: of a 2D network only the encoder, as MONAI's own ResNet-18 names it; MONAI has no network equal to the 3D
@@ -112,22 +116,22 @@ def tensors(initialisation: Initialisation, form: Form) -> StateDict:
     """
     both = {**initialisation.encoder, **initialisation.decoder}
     flat, bare = initialisation.architecture == "resnet18", not initialisation.decoder
-    if form == "monai" and flat:
+    if file_format == "monai" and flat:
         return {name.removeprefix("encoder."): tensor for name, tensor in initialisation.encoder.items()}
-    if form == "official" and initialisation.architecture.startswith("medicalnet"):
+    if file_format == "official" and initialisation.architecture.startswith("medicalnet"):
         return {name.replace("encoder.", "module.", 1): tensor for name, tensor in initialisation.encoder.items()}
-    if form == "official" and flat and bare:
+    if file_format == "official" and flat and bare:
         return {name.removeprefix("encoder."): tensor for name, tensor in both.items()}
     if not both:
         raise DataError(f"initialisation {initialisation.key[:12]} holds no tensors", hint="Pretrain it again")
     return both
 
 
-def _packed(state: StateDict, form: Form, key: str) -> bytes:
-    if form == "safetensors":
+def _serialised(state: StateDict, file_format: ExportFormat, key: str) -> bytes:
+    if file_format == "safetensors":
         return save(state, metadata={"format": "pt", "sg_bench_initialisation": key})
     buffer = io.BytesIO()
-    torch.save({"state_dict": state} if form == "official" else state, buffer)
+    torch.save({"state_dict": state} if file_format == "official" else state, buffer)
     return buffer.getvalue()
 
 
@@ -140,4 +144,4 @@ def _named(record: dict[str, Any]) -> tuple[str, str]:
     return str(record["recipe"]["method"]), str(record["recipe"]["seed"])
 
 
-FORMS: tuple[Form, ...] = get_args(Form)
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.networks.published.catalogue import CATALOGUE, Weights, known
+from sg_bench.networks.published.catalogue import CATALOGUE, PublishedWeights, published_weights
 from sg_bench.workspace import Workspace, file_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from sg_bench.networks.weights import StateDict
 
-Agreed = Literal["--yes", "typed"]
+LicenceAcceptance = Literal["--yes", "typed"]
 """How a person accepted a licence."""
 RECORD = ".json"
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredWeights:
     """One file of published weights in a workspace."""
 
     path: Path
@@ -37,7 +37,7 @@ class Held:
     """Its name, publisher's file name, origin, size in bytes, and the licence with how it was accepted."""
 
 
-def held(weights: Weights, workspace: Workspace) -> list[Held]:
+def stored(weights: PublishedWeights, workspace: Workspace) -> list[StoredWeights]:
     """Return the files of `weights` that are there, sorted by hash.
 
     Raises:
@@ -47,11 +47,11 @@ def held(weights: Weights, workspace: Workspace) -> list[Held]:
     for path in sorted(_folder(weights, workspace).glob("*")):
         record = path.with_name(f"{path.stem}{RECORD}")
         if re.fullmatch(r"[0-9a-f]{64}", path.stem) and path.suffix != RECORD and record.is_file():
-            found.append(Held(path, path.stem, _record(record, weights)))
+            found.append(StoredWeights(path, path.stem, _record(record, weights)))
     return found
 
 
-def _record(path: Path, weights: Weights) -> dict[str, Any]:
+def _record(path: Path, weights: PublishedWeights) -> dict[str, Any]:
     """Return the record of a file, with at least how its licence was accepted."""
     try:
         record = read_json(path)
@@ -61,13 +61,13 @@ def _record(path: Path, weights: Weights) -> dict[str, Any]:
         raise DataError(f"{path} is damaged: {error}", hint=hint) from error
 
 
-def find(weights: Weights, workspace: Workspace, sha256: str = "") -> Held:
+def find(weights: PublishedWeights, workspace: Workspace, sha256: str = "") -> StoredWeights:
     """Return the one file of `weights`, or that of a hash.
 
     Raises:
         DataError: there is none, or there are several and `sha256` does not say which.
     """
-    files = held(weights, workspace)
+    files = stored(weights, workspace)
     chosen = [each for each in files if sha256 in ("", each.sha256)]
     if len(chosen) == 1:
         return chosen[0]
@@ -89,22 +89,24 @@ def read_weights(workspace: Workspace, name: str, sha256: str) -> StateDict:
     """
     from sg_bench.networks.published.checkpoints import read_checkpoint
 
-    path = find(known(name), workspace, sha256).path
+    path = find(published_weights(name), workspace, sha256).path
     return read_checkpoint(path, sha256=sha256, shown=f"{name} ({path.relative_to(workspace.root)})")
 
 
-def how_to_get(weights: Weights) -> str:
+def how_to_get(weights: PublishedWeights) -> str:
     """Return the commands that bring a file of `weights` into the workspace."""
     return f"Type sg-bench weights fetch {weights.name}, or sg-bench weights add {weights.name} PATH"
 
 
-def accepted(weights: Weights, workspace: Workspace) -> Agreed | None:
+def accepted(weights: PublishedWeights, workspace: Workspace) -> LicenceAcceptance | None:
     """Return how the licence of `weights`, as it reads now, was accepted in this workspace before, None if never."""
-    ways = [each.record["agreed"] for each in held(weights, workspace) if each.record["licence"] == weights.licence]
+    ways = [each.record["agreed"] for each in stored(weights, workspace) if each.record["licence"] == weights.licence]
     return ways[0] if ways else None
 
 
-def add(weights: Weights, path: Path, workspace: Workspace, *, agreed: Agreed, sha256: str = "") -> Held:
+def add(
+    weights: PublishedWeights, path: Path, workspace: Workspace, *, agreed: LicenceAcceptance, sha256: str = ""
+) -> StoredWeights:
     """Copy a file into the workspace, whole or not at all, once its content is known to be these weights.
 
     Args:
@@ -126,7 +128,7 @@ def add(weights: Weights, path: Path, workspace: Workspace, *, agreed: Agreed, s
         return _keep(weights, workspace, copy, path.suffix, {"origin": f"added, as {path.name}", "agreed": agreed})
 
 
-def fetch(weights: Weights, workspace: Workspace, *, agreed: Agreed) -> Held:
+def fetch(weights: PublishedWeights, workspace: Workspace, *, agreed: LicenceAcceptance) -> StoredWeights:
     """Download the publisher's file into the workspace; what was fetched before is not fetched again.
 
     The first file that was fetched pins the hash: another one under the same address is refused later, also after
@@ -136,7 +138,7 @@ def fetch(weights: Weights, workspace: Workspace, *, agreed: Agreed) -> Held:
         DataError: it cannot be downloaded, or is not what it should be.
     """
     pinned = pin_of(weights, workspace)
-    here = [each for each in held(weights, workspace) if each.sha256 == pinned]
+    here = [each for each in stored(weights, workspace) if each.sha256 == pinned]
     if here:
         return here[0]
     with _beside(weights, workspace) as folder:
@@ -148,17 +150,17 @@ def fetch(weights: Weights, workspace: Workspace, *, agreed: Agreed) -> Held:
     return kept
 
 
-def pin_of(weights: Weights, workspace: Workspace) -> str:
+def pin_of(weights: PublishedWeights, workspace: Workspace) -> str:
     """Return the SHA-256 of the file that was fetched first, "" before that."""
     path = _pin(weights, workspace)
     return str(read_json(path)["sha256"]) if path.is_file() else ""
 
 
-def _pin(weights: Weights, workspace: Workspace) -> Path:
+def _pin(weights: PublishedWeights, workspace: Workspace) -> Path:
     return _folder(weights, workspace) / "pinned.json"
 
 
-def _downloaded(weights: Weights, folder: Path) -> Path:
+def _downloaded(weights: PublishedWeights, folder: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # we print the hash ourselves, once it is worth trusting
@@ -179,13 +181,15 @@ def _cause(error: BaseException) -> str:
     return (inner[-1] if inner else text or type(error).__name__)[:120].strip()
 
 
-def _examine(weights: Weights, path: Path, sha256: str, shown: str) -> None:
+def _examine(weights: PublishedWeights, path: Path, sha256: str, shown: str) -> None:
     from sg_bench.networks.published.fitting import check_complete, examine
 
     check_complete(examine(path, weights, sha256=sha256, shown=shown), decoder=False, shown=shown)
 
 
-def _keep(weights: Weights, workspace: Workspace, path: Path, suffix: str, said: dict[str, str]) -> Held:
+def _keep(
+    weights: PublishedWeights, workspace: Workspace, path: Path, suffix: str, said: dict[str, str]
+) -> StoredWeights:
     """Give a file in its temporary folder its final name, its record first: without a record it counts for nothing."""
     digest = file_digest(path)
     final = _folder(weights, workspace) / f"{digest}{suffix.lower()}"
@@ -197,16 +201,16 @@ def _keep(weights: Weights, workspace: Workspace, path: Path, suffix: str, said:
         "licence": weights.licence,
         **said,
     }
-    earlier = next((each for each in held(weights, workspace) if each.sha256 == digest), None)
+    earlier = next((each for each in stored(weights, workspace) if each.sha256 == digest), None)
     if earlier:
         return earlier
     write_json(final.with_suffix(RECORD), record)
     path.rename(final)
-    return Held(final, digest, record)
+    return StoredWeights(final, digest, record)
 
 
 @contextmanager
-def _beside(weights: Weights, workspace: Workspace) -> Iterator[Path]:
+def _beside(weights: PublishedWeights, workspace: Workspace) -> Iterator[Path]:
     """Yield a temporary folder on the workspace's own disk, so that a file can be moved from it in one step."""
     room = _folder(weights, workspace)
     room.mkdir(parents=True, exist_ok=True)
@@ -214,10 +218,10 @@ def _beside(weights: Weights, workspace: Workspace) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _folder(weights: Weights, workspace: Workspace) -> Path:
+def _folder(weights: PublishedWeights, workspace: Workspace) -> Path:
     return workspace.path("weights", weights.name)
 
 
-def all_held(workspace: Workspace) -> dict[str, list[Held]]:
+def all_stored(workspace: Workspace) -> dict[str, list[StoredWeights]]:
     """Return the files of every published weights by name, none where there are none."""
-    return {name: held(weights, workspace) for name, weights in CATALOGUE.items()}
+    return {name: stored(weights, workspace) for name, weights in CATALOGUE.items()}

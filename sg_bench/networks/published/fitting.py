@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sg_bench.errors import DataError
 from sg_bench.networks.backbone import SegmentationBackbone
-from sg_bench.networks.published.catalogue import WIDTH, Architecture, Weights
+from sg_bench.networks.published.catalogue import WIDTH, Architecture, PublishedWeights
 from sg_bench.networks.published.checkpoints import read_checkpoint
 from sg_bench.networks.published.resnet3d import DEPTHS, MedicalNetUNet
 from sg_bench.networks.resnet import UNet2D
@@ -79,7 +79,7 @@ class FileReport:
         return f"{parts}; {rest}, {len(self.ignored)} ignored, {len(self.unused)} unused"
 
 
-def network_of(architecture: Architecture, width: int = WIDTH) -> SegmentationBackbone:
+def build_network(architecture: Architecture, width: int = WIDTH) -> SegmentationBackbone:
     """Return the network that files of an architecture are for, with a decoder; the width counts for U-Nets alone."""
     if architecture == "unet3d":
         return UNet3D(width)
@@ -88,7 +88,7 @@ def network_of(architecture: Architecture, width: int = WIDTH) -> SegmentationBa
     return MedicalNetUNet(int(architecture.removeprefix("medicalnet")))
 
 
-def recognised(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, int]:
+def recognise(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, int]:
     """Return the architecture and the width of a file's tensors, told by their names and shapes.
 
     Raises:
@@ -116,7 +116,9 @@ def recognised(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, i
     )
 
 
-def fitted(network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, width: int) -> FileReport:
+def match_tensors(
+    network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, width: int
+) -> FileReport:
     """Return what becomes of every tensor if `state`, under the network's names, is read into `network`.
 
     A pattern head counts only if the network has one of as many classes.
@@ -145,22 +147,22 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], architecture: Archit
     )
 
 
-def renamed(state: Mapping[str, Tensor], architecture: Architecture) -> StateDict:
+def rename_tensors(state: Mapping[str, Tensor], architecture: Architecture) -> StateDict:
     """Return a file's tensors under the names of our network: those of a bare ResNet get `encoder.` before them."""
     if architecture == "unet3d":
         return dict(state)
     return {name if name.startswith(OURS) else f"encoder.{name}": tensor for name, tensor in state.items()}
 
 
-def examine(path: Path, weights: Weights | None = None, *, sha256: str = "", shown: str = "") -> FileReport:
+def examine(path: Path, weights: PublishedWeights | None = None, *, sha256: str = "", shown: str = "") -> FileReport:
     """Return what a file's tensors are to the network of `weights`, or to the one that their names tell.
 
     Raises:
         DataError: as `read_checkpoint`, or the tensors belong to no network that is known here.
     """
     state = read_checkpoint(path, sha256=sha256, shown=shown)
-    architecture, width = (weights.architecture, WIDTH) if weights else recognised(state, shown or str(path))
-    return fitted(network_of(architecture, width), renamed(state, architecture), architecture, width)
+    architecture, width = (weights.architecture, WIDTH) if weights else recognise(state, shown or str(path))
+    return match_tensors(build_network(architecture, width), rename_tensors(state, architecture), architecture, width)
 
 
 def read_into(
@@ -175,7 +177,7 @@ def read_into(
     """Copy a published file into `network`, all of its encoder and, where wanted, of its decoder, or nothing.
 
     Args:
-        network: as `network_of` makes it, or one with a pattern head.
+        network: as `build_network` makes it, or one with a pattern head.
         path: the file.
         architecture: of the network.
         decoder: whether the decoder must be there too.
@@ -195,7 +197,7 @@ def load_published(
     """Copy the tensors of a published file into `network`: the whole encoder and, if wanted, the decoder, or nothing.
 
     Args:
-        network: as `network_of` returns it, or one with a pattern head.
+        network: as `build_network` returns it, or one with a pattern head.
         state: as `read_checkpoint` returns it.
         architecture: of the network.
         decoder: whether the decoder is copied, and must be complete.
@@ -204,8 +206,8 @@ def load_published(
     Raises:
         DataError: a tensor is missing or has another shape.
     """
-    state = renamed(state, architecture)
-    report = fitted(network, state, architecture, WIDTH)
+    state = rename_tensors(state, architecture)
+    report = match_tensors(network, state, architecture, WIDTH)
     check_complete(report, decoder=decoder, shown=shown)
     own = network.state_dict()
     taken = [name for name in report.matched if decoder or not name.startswith(DECODER)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sg_bench.errors import MethodError
-from sg_bench.networks.published.fitting import network_of, read_into
+from sg_bench.networks.published.fitting import build_network, read_into
 from sg_bench.networks.published.resnet3d import DEPTHS, MedicalNet, MedicalNetUNet, PaddedShortcut
 from sg_bench.networks.resnet import DEVIATION, MEAN
 from sg_bench.networks.unet import YNet3D
@@ -26,7 +26,7 @@ def images(*shape: int) -> Tensor:
 
 def test_the_3d_unet_restores_the_same_image(tmp_path: Path) -> None:
     state = official.filled(official.unet3d())
-    network = network_of("unet3d").eval()
+    network = build_network("unet3d").eval()
     read_into(network, official.write(tmp_path / "a.pt", state, "module."), "unet3d", decoder=True)
     x = images(1, 1, 16, 16, 8)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_a_pattern_head_of_as_many_classes_is_read_and_one_of_others_is_ignored(
 def test_resnet18_gives_the_same_maps_of_a_grey_image_as_imagenet_was_normalised(tmp_path: Path) -> None:
     state = official.filled(official.resnet18())
     torch.save(state, tmp_path / "a.pth")
-    network = network_of("resnet18").eval()
+    network = build_network("resnet18").eval()
     report = read_into(network, tmp_path / "a.pth", "resnet18", decoder=False)
     assert (report.encoder, report.decoder[0], report.ignored) == (
         (100, 100),

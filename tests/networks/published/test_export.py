@@ -16,16 +16,16 @@ from sg_bench.errors import UsageError
 from sg_bench.methods.configs import ModelsGenesisConfig, ScratchConfig
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig
 from sg_bench.networks.published.checkpoints import read_checkpoint
-from sg_bench.networks.published.export import FORMS, Form, Initialisation, export, find_initialisation
-from sg_bench.networks.published.fitting import examine, network_of
+from sg_bench.networks.published.export import EXPORT_FORMATS, ExportFormat, Initialisation, export, find_initialisation
+from sg_bench.networks.published.fitting import build_network, examine
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
 from sg_bench.workspace import Workspace, write_json
 
-ENDINGS: dict[Form, str] = {"safetensors": "safetensors", "official": "pt", "monai": "pt"}
+ENDINGS: dict[ExportFormat, str] = {"safetensors": "safetensors", "official": "pt", "monai": "pt"}
 STORE = {"source": "luna16", "manifest": {"cases": 623, "sha256": "ab" * 32}, "config": {}}
-forms = pytest.mark.parametrize("form", FORMS)
+forms = pytest.mark.parametrize("form", EXPORT_FORMATS)
 
 
 def made(
@@ -77,7 +77,7 @@ def loaded(card: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 class TestForms:
     @forms
     def test_the_cards_lines_load_a_3d_network_whole(
-        self, volumes: Initialisation, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+        self, volumes: Initialisation, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         card = export(volumes, form, tmp_path / f"a.{ENDINGS[form]}")
         state = loaded(card, monkeypatch).state_dict()
@@ -86,7 +86,9 @@ class TestForms:
         assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
 
     @forms
-    def test_what_is_written_is_recognised_by_check(self, volumes: Initialisation, tmp_path: Path, form: Form) -> None:
+    def test_what_is_written_is_recognised_by_check(
+        self, volumes: Initialisation, tmp_path: Path, form: ExportFormat
+    ) -> None:
         path = tmp_path / f"a.{ENDINGS[form]}"
         export(volumes, form, path)
         report = examine(path)
@@ -94,7 +96,7 @@ class TestForms:
 
     @pytest.mark.parametrize("form", ["safetensors", "official"])
     def test_the_cards_lines_load_a_2d_network_whole(
-        self, films: Initialisation, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+        self, films: Initialisation, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / f"a.{ENDINGS[form]}"
         state = loaded(export(films, form, path), monkeypatch).state_dict()
@@ -122,9 +124,9 @@ class TestForms:
 
     @forms
     def test_published_weights_without_a_decoder_go_out_as_they_came(
-        self, workspace: Workspace, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+        self, workspace: Workspace, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        found = made(workspace, network_of("medicalnet10"), "medicalnet", MedicalNetConfig(depth=10))
+        found = made(workspace, build_network("medicalnet10"), "medicalnet", MedicalNetConfig(depth=10))
         path = tmp_path / f"a.{ENDINGS[form]}"
         network = loaded(export(found, form, path), monkeypatch)
         assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in found.encoder.items())
@@ -172,7 +174,7 @@ class TestCard:
         self, workspace: Workspace, tmp_path: Path
     ) -> None:
         config = MedicalNetConfig(depth=10, sha256="ab" * 32)
-        text = self.card(made(workspace, network_of("medicalnet10"), "medicalnet", config), tmp_path)
+        text = self.card(made(workspace, build_network("medicalnet10"), "medicalnet", config), tmp_path)
         for part in ("resnet_10_23dataset.pth", "ab" * 32, "Do not test on what it has seen, 3DSeg-8", "MIT", "Chen"):
             assert part in text
 
@@ -220,7 +222,7 @@ class TestChoosing:
             find_initialisation(workspace, "scratch/0")
 
     @forms
-    def test_another_ending_is_refused(self, volumes: Initialisation, tmp_path: Path, form: Form) -> None:
+    def test_another_ending_is_refused(self, volumes: Initialisation, tmp_path: Path, form: ExportFormat) -> None:
         with pytest.raises(UsageError, match=rf"--to {form} writes \."):
             export(volumes, form, tmp_path / "a.bin")
 

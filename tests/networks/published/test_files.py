@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.networks.published.catalogue import CATALOGUE, Weights, known
-from sg_bench.networks.published.files import accepted, add, fetch, find, held, pin_of
+from sg_bench.networks.published.catalogue import CATALOGUE, PublishedWeights, published_weights
+from sg_bench.networks.published.files import accepted, add, fetch, find, pin_of, stored
 from sg_bench.workspace import Workspace, file_digest
 from tests.fixtures import one_line
 from tests.networks.published import official
@@ -42,7 +42,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def served(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weights]:
+def served(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublishedWeights]:
     """Yield weights that a server on this machine hands out, from tmp_path / "www" / "a.pth"."""
     monkeypatch.setenv("NO_PROXY", "*")
     (tmp_path / "www").mkdir()
@@ -103,7 +103,7 @@ class TestAdding:
         with pytest.raises(DataError) as caught:
             add(CATALOGUE["medicalnet_resnet18"], file, workspace, agreed="--yes")
         one_line(caught, file, "tensors of the encoder", "Take the publisher's own file")
-        assert not held(CATALOGUE["medicalnet_resnet18"], workspace)
+        assert not stored(CATALOGUE["medicalnet_resnet18"], workspace)
 
     def test_without_a_file_the_commands_that_bring_one_are_told(self, workspace: Workspace) -> None:
         with pytest.raises(DataError) as caught:
@@ -126,7 +126,7 @@ class TestAdding:
         (room / ".coming-x").mkdir(parents=True)
         (room / ".coming-x" / "copied").write_bytes(b"half")
         (room / f"{'a' * 64}.pth").write_bytes(b"without a record")
-        assert held(MEDICALNET, workspace) == []
+        assert stored(MEDICALNET, workspace) == []
 
     def test_a_damaged_record_is_named(self, file: Path, workspace: Workspace) -> None:
         record = add(MEDICALNET, file, workspace, agreed="--yes").path.with_suffix(".json")
@@ -139,7 +139,7 @@ class TestAdding:
 
 class TestFetching:
     def test_the_first_download_pins_the_hash_and_the_next_does_not_download(
-        self, served: Weights, file: Path, workspace: Workspace, tmp_path: Path
+        self, served: PublishedWeights, file: Path, workspace: Workspace, tmp_path: Path
     ) -> None:
         kept = fetch(served, workspace, agreed="--yes")
         assert (kept.sha256, kept.record["origin"]) == (file_digest(file), served.url)
@@ -148,7 +148,7 @@ class TestFetching:
         assert fetch(served, workspace, agreed="--yes") == kept
 
     def test_another_file_under_the_same_address_is_refused_later(
-        self, served: Weights, workspace: Workspace, tmp_path: Path
+        self, served: PublishedWeights, workspace: Workspace, tmp_path: Path
     ) -> None:
         kept = fetch(served, workspace, agreed="--yes")
         kept.path.unlink()
@@ -156,16 +156,16 @@ class TestFetching:
         with pytest.raises(DataError) as caught:
             fetch(served, workspace, agreed="--yes")
         one_line(caught, served.url, kept.sha256, "was expected")
-        assert held(served, workspace) == []
+        assert stored(served, workspace) == []
 
-    def test_a_published_beginning_of_the_hash_is_checked(self, served: Weights, workspace: Workspace) -> None:
+    def test_a_published_beginning_of_the_hash_is_checked(self, served: PublishedWeights, workspace: Workspace) -> None:
         with pytest.raises(DataError, match="and 00000000\\.\\.\\. was expected"):
             fetch(replace(served, sha256_start="00000000"), workspace, agreed="--yes")
         assert pin_of(served, workspace) == ""
 
     @pytest.mark.parametrize("broken", ["page", "half"])
     def test_a_page_or_half_a_file_is_refused_by_its_address_and_leaves_nothing(
-        self, served: Weights, workspace: Workspace, tmp_path: Path, broken: str
+        self, served: PublishedWeights, workspace: Workspace, tmp_path: Path, broken: str
     ) -> None:
         path = tmp_path / "www" / "a.pth"
         path.write_bytes(b"<!DOCTYPE html>" if broken == "page" else path.read_bytes()[:100_000])
@@ -175,7 +175,9 @@ class TestFetching:
         assert files(workspace) == []
         assert pin_of(served, workspace) == ""
 
-    def test_an_address_that_does_not_answer_names_the_other_way(self, served: Weights, workspace: Workspace) -> None:
+    def test_an_address_that_does_not_answer_names_the_other_way(
+        self, served: PublishedWeights, workspace: Workspace
+    ) -> None:
         for url, why in ((f"{served.url}x", "File not found"), ("http://127.0.0.1:9/a.pth", "Connection refused")):
             with pytest.raises(DataError) as caught:
                 fetch(replace(served, url=url), workspace, agreed="--yes")
@@ -185,7 +187,7 @@ class TestFetching:
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown weights 'medicalnet_resnet12'\. Did you mean 'medicalnet_resnet1"):
-        known("medicalnet_resnet12")
+        published_weights("medicalnet_resnet12")
 
 
 def test_nothing_hostile_is_kept(workspace: Workspace, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from sg_bench.errors import DataError
 from sg_bench.networks.published.catalogue import CATALOGUE, Architecture
-from sg_bench.networks.published.fitting import FileReport, examine, network_of, read_into
+from sg_bench.networks.published.fitting import FileReport, build_network, examine, read_into
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D, YNet3D
 from sg_bench.networks.weights import DECODER, StateDict
@@ -151,6 +151,6 @@ class TestRecognition:
 
 def test_every_entry_of_the_catalogue_counts_its_networks_parameters() -> None:
     for weights in CATALOGUE.values():
-        own = network_of(weights.architecture).named_parameters()
+        own = build_network(weights.architecture).named_parameters()
         count = sum(each.numel() for name, each in own if weights.decoder or not name.startswith(DECODER))
         assert weights.parameters == count + 513_000 * (weights.name == "imagenet"), weights.name
