@@ -1,6 +1,6 @@
-"""Which data sets there are, who uses them, and what is wrong with a user's copy.
+"""The known data sets, the tasks and corpora that use them, and checks of a user's copy.
 
-A data set is named as its source is, or as a task card or suite names it for `--data NAME=PATH`.
+A data set has the name of its source, or the name that a task card or suite gives it for `--data NAME=PATH`.
 """
 
 from __future__ import annotations
@@ -27,36 +27,38 @@ class DataSetUse:
     """One built-in task or corpus that reads a data set."""
 
     who: str
-    """As "task ncc" or "3d corpus of suite targets"."""
+    """For example "task ncc" or "3d corpus of suite targets"."""
     name: str
-    """What `--data` calls the data set there."""
+    """Name of the data set in `--data NAME=PATH`."""
     source: str
     config: Mapping[str, Any]
     preparation: Preparation
     task: str = ""
-    """The reference of the task, "" for a corpus."""
+    """Reference of the task; "" for a corpus."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as a command names it: its source with settings, and how its users prepare it."""
+    """A data set named in a command: its source, settings and preparation."""
 
     name: str
     source: str
     config: Any
     preparation: Preparation | None
-    """That of the first user; None where nobody uses it."""
+    """That of the first task or corpus that uses it; None if there is none."""
 
     def open(self, root: Path | None) -> Source:
         """Return the source on its folder.
 
         Raises:
-            UsageError: a folder is given to a source that reads none, or none to one that does.
-            DataError: there is no such folder; the hint tells how it should look.
+            UsageError: the source needs a folder and none is given, or the reverse.
+            DataError: the folder does not exist; the hint describes the expected layout.
         """
         cls: type[Source] = SOURCES.load(self.source)
         if cls.needs_root and root is None:
-            raise UsageError(f"'{self.name}' lies in a folder, and none is given", hint="Give its path after the name")
+            raise UsageError(
+                f"'{self.name}' is read from a folder, and none is given", hint="Give its path after the name"
+            )
         if not cls.needs_root and root is not None:
             raise UsageError(f"'{self.name}' is computed and reads no folder", hint="Leave the path out")
         if root is not None and not root.is_dir():
@@ -67,7 +69,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """What looking through a data set has shown."""
+    """Result of scanning a data set: cases, errors and warnings."""
 
     cases: list[Case] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
@@ -86,20 +88,20 @@ class ScanReport:
 
 
 def data_set_info(source: str) -> DataSetInfo | None:
-    """Return what is known of a source's public data set, None for what is none."""
+    """Return the description of a source's public data set; None if it reads no public data set."""
     cls: type[Source] = SOURCES.load(source)
     return cls.about
 
 
 def folder_layout(source: str) -> str:
-    """Return in one line how a data set's folder should look, as the module of its source tells it."""
+    """Return the expected layout of a data set's folder in one line, from the docstring of its source's module."""
     module = sys.modules[SOURCES.load(source).__module__]
     _, _, rest = (inspect.getdoc(module) or "").partition("\n\n")
     return " ".join(rest.split())
 
 
 def data_set_uses() -> list[DataSetUse]:
-    """Return every use of data by the built-in task cards, with each of their variants of data, and suites."""
+    """Return every use of a data set by the built-in task cards (all data variants) and suites."""
     found = [_use(f"task {task.label}", task, reference) for reference, task in _tasks()]
     for name in suites():
         suite = load_suite(name)
@@ -114,10 +116,10 @@ def data_set_uses() -> list[DataSetUse]:
 
 
 def find_data_set(name: str, settings: Mapping[str, Any] | None = None) -> DataSet:
-    """Return the data set called `name`, the settings of its first user laid under `settings`.
+    """Return the data set `name`; `settings` override those of the first task or corpus that uses it.
 
     Raises:
-        UsageError: no such data set, or a setting that its source does not know.
+        UsageError: unknown data set or setting.
     """
     users = data_set_uses()
     named = [use for use in users if use.name == name] or [use for use in users if use.source == name]
@@ -130,7 +132,7 @@ def find_data_set(name: str, settings: Mapping[str, Any] | None = None) -> DataS
 
 
 def known_names(users: list[DataSetUse]) -> list[str]:
-    """Return the names that `--data` knows of these uses, sorted."""
+    """Return the names of these data sets in `--data`, sorted."""
     return sorted({use.name for use in users})
 
 
@@ -138,7 +140,7 @@ def inspect_source(source: Source) -> ScanReport:
     """Return every case and every problem that scanning can see.
 
     Raises:
-        DataError: nothing in the folder is recognised, though nothing is told to be wrong either.
+        DataError: the folder holds no case, and scanning reports no error.
     """
     problems = source.problems()
     errors = [problem for problem in problems if not problem.warning]

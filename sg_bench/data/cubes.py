@@ -1,4 +1,4 @@
-"""The cubes that networks are trained on, cut from a store when asked for or read from one that was cut before."""
+"""Cubes to train on, cut from a store on access or read from an array of cubes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from sg_bench.workspace import read_json
 
 
 class Cubes(Protocol):
-    """Images of one size, by number."""
+    """Indexed images of one size."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of cubes."""
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Return (n, x, y, z) in [0, 1]."""
 
     def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
-        """Return (n,): the pseudo-label of each cube, 0 where there are none."""
+        """Return the pseudo-label of each cube, (n,); 0 without pseudo-labels."""
 
 
 class CropCubes:
     """Cubes at given places of a store's volumes.
 
     Args:
-        store: where the volumes are.
+        store: holds the volumes.
         places: (case id, start) of each cube.
         size: voxels along x, y, z.
     """
@@ -42,28 +42,28 @@ class CropCubes:
         self.store, self.places, self.size = store, places, size
 
     def __len__(self) -> int:
-        """Return how many places there are."""
+        """Return the number of cubes."""
         return len(self.places)
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
-        """Return (n, x, y, z) in [0, 1]; outside a volume is 0."""
+        """Return (n, x, y, z) in [0, 1]; voxels outside a volume are 0."""
         chosen = (self.places[index] for index in indices)
         return np.stack([cut(self.store.image(id_), start, self.size) for id_, start in chosen]).astype(np.float32)
 
     def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
-        """Return zeros: a crop has no label."""
+        """Return zeros: crops have no pseudo-label."""
         return np.zeros(len(indices), np.int64)
 
 
 class ArrayCubes:
-    """Cubes that stand ready in one array, memory-mapped or not."""
+    """Cubes stored in one array, memory-mapped or not."""
 
     def __init__(self, cubes: NDArray[Any], labels: NDArray[np.int64] | None = None) -> None:
         self.cubes = cubes
         self._labels = labels if labels is not None else np.zeros(len(cubes), np.int64)
 
     def __len__(self) -> int:
-        """Return how many cubes there are."""
+        """Return the number of cubes."""
         return len(self.cubes)
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
@@ -75,17 +75,17 @@ class ArrayCubes:
         return self._labels[list(indices)]
 
     def permuted(self, rng: np.random.Generator) -> ArrayCubes:
-        """Return the same cubes with their labels dealt out among them at random."""
+        """Return the same cubes with their labels permuted at random."""
         return ArrayCubes(self.cubes, rng.permutation(self._labels))
 
 
 def random_crops(
     store: Store, ids: Sequence[str], rule: CropRule, per_volume: int, rngs: Mapping[str, np.random.Generator]
 ) -> CropCubes:
-    """Return `per_volume` cubes of each volume at random accepted places (fewer where tries run out).
+    """Return `per_volume` cubes of each volume at random accepted starts (fewer if the tries run out).
 
     Raises:
-        DataError: not one volume holds an acceptable cube.
+        DataError: no volume holds an acceptable cube.
     """
     places: list[tuple[str, CropStart]] = []
     for id_ in ids:
@@ -108,7 +108,7 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
 
 
 def resized(volume: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float32]:
-    """Return `volume` on another grid over the same field of view: area means along axes that shrink, else linear."""
+    """Return `volume` resized over the same field of view: area means along axes that shrink, else linear."""
     import torch
     from torch.nn import functional
 
@@ -127,7 +127,7 @@ def pattern_cubes(folder: Path, *, validation: bool) -> ArrayCubes:
     """Return the training or validation cubes of a finished pattern folder (discovery/store.py).
 
     Raises:
-        DataError: the folder is not one, or is damaged.
+        DataError: the folder is not a finished pattern folder, or its files are corrupt.
     """
     try:
         index = read_json(folder / "index.json")

@@ -1,19 +1,19 @@
-"""Whether two prepared images are one image, prepared differently: fingerprints that survive it.
+"""Perceptual fingerprints, which find the same image again after different preparations.
 
-The whole field of view is averaged onto a coarse grid. A bit says which way the mixed difference of neighbouring
-cells goes: of 2 x 2 cells on a film, of 2 x 2 x 2 in a volume. It drops whatever depends on fewer axes, which is what
-all chests have in common, so that films of two patients differ in half of their bits as two coins do; plain
-differences of neighbours agree in two thirds of them. A second bit says whether the difference stands out of the
-image's own noise, and only where it does in both images are they compared.
+The field of view is averaged onto a coarse grid. One bit is the sign of the mixed difference of neighbouring cells:
+of 2 x 2 cells on a film, of 2 x 2 x 2 in a volume. The mixed difference cancels what varies along fewer axes, which all
+chests have in common, so that films of two patients differ in about half of their bits; with plain differences they
+would differ in a third. A second bit is set where the difference exceeds the image's own noise; only bits that
+exceed it in both images are compared.
 
 Measured on real images, as the share of compared bits that differ. Of 621 chest films, each of another patient, any
 two differ in 0.34 or more; a film differs from its own copy in 0.10 or less (JPEG at quality 50, shrunk to a quarter,
 gamma 0.5 to 2.2, contrast stretched or equalised, and several of these), in 0.16 at JPEG quality 20. Of 82 CT and MRI
 volumes, any two of different patients differ in 0.38 or more; a volume differs from itself in 0.25 or less under
-another window, be it of soft tissue alone, another orientation or resolution, and in 0.28 or less with hardly more
-voxels than the grid has cells. Sequences of one patient on one grid may match, as they should.
+another intensity window, orientation or resolution, and in 0.28 or less with hardly more voxels than the grid has
+cells. Sequences of one patient on one grid may match, as intended.
 
-Out of reach: copies that are mirrored, turned or cropped, parts of a volume, and single slices of one.
+Not detected: copies that are mirrored, rotated or cropped, parts of a volume, and its single slices.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from numpy.typing import NDArray
 from sg_bench.errors import DataError
 
 CELLS = {"film": (32, 32), "volume": (16, 16, 16)}
-"""Differences along each axis: 1024 bits of a film, 4096 of a volume."""
+"""Differences along each axis: 1024 bits for a film, 4096 for a volume."""
 SMALLEST = {"film": 32, "volume": 8}
 """Pixels or voxels along the shortest side; a smaller image has no fingerprint."""
 NOISE = 0.05
-"""A difference below this share of the root mean square of all differences is no detail but noise."""
+"""Differences below this fraction of the root mean square of all differences count as noise."""
 THRESHOLD = {"film": 0.25, "volume": 0.3}
-"""Images that differ in at most this share of the compared bits are one image."""
+"""Largest fraction of compared bits in which two copies of one image differ."""
 LEAST_COMPARED = 1 / 6
-"""Share of all bits that must stand out of the noise in both images; below it, they are not one image."""
+"""Least fraction of all bits that must exceed the noise in both images; with fewer, images do not match."""
 _VERSION = "1"
 _BLOCK = 2048
-"""Fingerprints of either side that are compared at once."""
+"""Number of fingerprints of either side that are compared at once."""
 
 MatchedPair = tuple[int, int]
 
 
 def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
-    """Return the fingerprint of a prepared image, "" if it is too small or too even to have one.
+    """Return the fingerprint of a prepared image; "" if it is too small or too uniform.
 
     Args:
         image: (x, y, z), intensities in [0, 1]; a film is (columns, rows, 1).
-        affine: 4x4, voxel indices to world mm, RAS+; it tells how the axes of a volume lie.
+        affine: 4x4, voxel indices to world mm, RAS+; gives the orientation of the array axes.
 
     Returns:
         The kind of image, this module's version, and the bits in base 64: 348 characters for a film.
@@ -71,13 +71,13 @@ def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
 
 
 def matches(first: Sequence[str], second: Sequence[str]) -> list[MatchedPair]:
-    """Return the index pairs (of `first`, of `second`) whose fingerprints are of one image, sorted.
+    """Return the index pairs (into `first`, into `second`) of matching fingerprints, sorted.
 
-    Fingerprints "" and those of another kind, film or volume, match nothing. All pairs are compared, some seven
-    millions in a second.
+    Empty fingerprints and fingerprints of different kinds (film, volume) do not match. All pairs are compared, about
+    seven million per second.
 
     Raises:
-        DataError: a fingerprint is of another version, or none at all.
+        DataError: a fingerprint is of another version or invalid.
     """
     found: list[MatchedPair] = []
     for kind in CELLS:
@@ -89,10 +89,10 @@ def matches(first: Sequence[str], second: Sequence[str]) -> list[MatchedPair]:
 
 
 def difference(first: str, second: str) -> float:
-    """Return the share of compared bits in which two fingerprints of one kind differ; 1 if too few are compared.
+    """Return the fraction of compared bits in which two fingerprints of one kind differ; 1 if too few are compared.
 
     Raises:
-        DataError: as `matches`; or the two are of different kinds, or one is "".
+        DataError: as for `matches`; or the kinds differ, or a fingerprint is empty.
     """
     kind = next((kind for kind in CELLS if first[:1] == second[:1] == kind[0]), None)
     if kind is None:
@@ -109,18 +109,18 @@ class _Planes(NamedTuple):
     """Fingerprints of one kind, unpacked."""
 
     places: NDArray[np.int64]
-    """Where in the sequence each one stood."""
+    """Index of each in the input sequence."""
     signs: NDArray[np.uint64]
     """(fingerprints, words)"""
     clear: NDArray[np.uint64]
-    """(fingerprints, words): the bits that stand out of the noise."""
+    """(fingerprints, words): the bits that exceed the noise."""
 
     def of(self, rows: slice | NDArray[np.int64]) -> _Planes:
         return _Planes(self.places[rows], self.signs[rows], self.clear[rows])
 
 
 def _facing_ras(image: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
-    """Return a view of `image` whose axes run, as nearly as they may, to the right, to the front and up."""
+    """Return a view of `image` whose axes point as nearly as possible right, anterior and superior."""
     strength = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     order = [0, 0, 0]
     for _ in range(3):
@@ -132,10 +132,10 @@ def _facing_ras(image: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any
 
 
 def _averaged(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return `image` averaged by area onto a grid of `shape`, whose cells may end inside a voxel."""
+    """Return area means of `image` on a grid of `shape`, whose cells may end inside a voxel."""
     weights = _weights(image.shape[0], shape[0])
     slabs = []
-    for row in weights:  # one slab after another: a whole volume in float64 would take gigabytes
+    for row in weights:  # slab by slab: a complete volume in float64 would take gigabytes
         first, last = np.flatnonzero(row)[[0, -1]]
         slab = image[first : last + 1].astype(np.float32)
         slabs.append(np.tensordot(row[first : last + 1].astype(np.float32), slab, axes=1))
@@ -146,7 +146,7 @@ def _averaged(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64
 
 
 def _weights(size: int, cells: int) -> NDArray[np.float64]:
-    """Return (cells, size): each voxel's share in the mean of each cell."""
+    """Return (cells, size): the weight of each voxel in the mean of each cell."""
     edges = np.linspace(0, size, cells + 1)
     voxels = np.arange(size)
     inside = np.minimum(edges[1:, None], voxels + 1) - np.maximum(edges[:-1, None], voxels)
@@ -169,13 +169,12 @@ def _bytes(text: str, size: int) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if version != _VERSION or len(found) != size:
-        told = f"'{text[:12]}...' is no fingerprint of version {_VERSION}"
-        raise DataError(told, hint=_AGAIN)
+        raise DataError(f"'{text[:12]}...' is no fingerprint of version {_VERSION}", hint=_AGAIN)
     return found
 
 
 def _pairs(first: _Planes, second: _Planes, threshold: float) -> Iterator[MatchedPair]:
-    """Yield the pairs of rows that are one image."""
+    """Yield the index pairs of matching rows."""
     least = LEAST_COMPARED * first.signs.shape[1] * 64
     for top, ours in _blocks(first):
         for left, theirs in _blocks(second):
@@ -192,16 +191,17 @@ def _blocks(planes: _Planes) -> Iterator[tuple[int, _Planes]]:
 
 
 def _signed(planes: _Planes) -> NDArray[np.float32]:
-    """Return (fingerprints, bits): 1 or -1, and 0 where a bit does not stand out of the noise.
+    """Return (fingerprints, bits): 1 or -1, and 0 where a bit does not exceed the noise.
 
-    The product of two rows is their agreeing bits less their differing ones: matrices tell that of all pairs fastest.
+    The product of two rows is the number of agreeing bits minus that of differing bits, so that one matrix product
+    compares all pairs.
     """
     signs, clear = (np.unpackbits(part.view(np.uint8), axis=1) for part in (planes.signs, planes.clear))
     return (signs.astype(np.float32) * 2 - 1) * clear
 
 
 def _compared(first: _Planes, second: _Planes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, row by row, in how many bits two fingerprints differ, and how many bits were compared."""
+    """Return for each row the number of differing bits and the number of compared bits."""
     both = first.clear & second.clear
     wrong = both & (first.signs ^ second.signs)
     return np.bitwise_count(wrong).sum(axis=1, dtype=np.int64), np.bitwise_count(both).sum(axis=1, dtype=np.int64)

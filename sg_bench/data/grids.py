@@ -1,6 +1,6 @@
-"""Putting an array on another grid, axis by axis and some slices at a time.
+"""Resampling of an array to another grid, axis by axis and slab by slab.
 
-Along each axis a new voxel is a weighted sum of a few old ones, so linear interpolation and area means are one thing.
+Along each axis a new voxel is a weighted sum of a few old ones, which covers linear interpolation and area means.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from sg_bench.config import Preparation
 Affine = NDArray[np.float64]
 
 _SAME_SPACING = 1e-4
-"""mm; an image this close to the wanted spacing is not interpolated."""
+"""mm; an image whose spacing differs by less is not interpolated."""
 _SLAB = 2**22
-"""Old voxels that are held in single precision at once, or one new slice's."""
+"""Number of old voxels held in single precision at once (at least those of one new slice)."""
 
 
 @dataclass(frozen=True)
 class GridAxis:
-    """How the voxels along one axis of a new grid come from those of the old one."""
+    """Resampling weights along one axis: the new voxels as sums of old ones."""
 
     first: float
     """Old voxel coordinate of the first new voxel's centre."""
     step: float
-    """Old voxels from one new voxel to the next."""
+    """Distance between new voxels, in old voxels."""
     index: NDArray[np.intp]
-    """(new, terms): which old voxels a new one is made of."""
+    """(new, terms): indices of the old voxels in each sum."""
     weight: NDArray[np.float32]
-    """(new, terms): their shares, which sum to 1; a term without share has weight 0."""
+    """(new, terms): their weights, which sum to 1; unused terms have weight 0."""
     nearest: NDArray[np.intp]
-    """(new,): the old voxel that a new one's centre lies in."""
+    """(new,): index of the old voxel that contains the new voxel's centre."""
 
     @property
     def count(self) -> int:
-        """Return how many new voxels there are."""
+        """Return the number of new voxels."""
         return len(self.nearest)
 
 
 def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, order: Sequence[int]) -> list[GridAxis]:
-    """Return how each axis of an array comes onto the grid of `preparation`.
+    """Return the resampling weights of each array axis for the grid of `preparation`.
 
     Args:
-        shape: of the array.
-        affine: 4x4, its voxel indices to world mm.
-        preparation: its `spacing` or `shape`, along the axes of the oriented array.
-        order: for each axis of the array, which axis of the oriented array it becomes.
+        shape: shape of the array.
+        affine: 4x4, voxel indices to world mm.
+        preparation: gives `spacing` or `shape` along the axes of the oriented array.
+        order: for each axis of the array, the axis of the oriented array that it becomes.
     """
     if preparation.shape is not None:
         wanted = [preparation.shape[axis] for axis in order]
@@ -64,7 +64,7 @@ def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, ord
 
 
 def native_axes(affine: Affine, orientation: str) -> list[int]:
-    """Return, for each axis of an array, which axis it becomes when the array is turned to `orientation`."""
+    """Return, for each axis of an array, the axis that it becomes in `orientation`."""
     from nibabel import orientations as nibabel_orientations
 
     orientations: Any = nibabel_orientations
@@ -83,18 +83,18 @@ def placed_on(axes: Sequence[GridAxis], affine: Affine) -> Affine:
 def filled(
     image: NDArray[np.float32], axes: Sequence[GridAxis], scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> NDArray[np.float16]:
-    """Return `image`, its values changed by `scale` to [0, 1], on the new grid, in C order.
+    """Return `image` on the new grid, in C order, after `scale` has mapped its values to [0, 1].
 
-    Only a slab of it is ever held in single precision, cut across the axis along which memory runs slowest.
+    Only one slab at a time is held in single precision, cut across the axis with the largest stride.
     """
     order = sorted(range(3), key=lambda axis: -abs(image.strides[axis]))
-    laid, (deep, *flat) = image.transpose(order), [axes[axis] for axis in order]
+    ordered, (deep, *flat) = image.transpose(order), [axes[axis] for axis in order]
     new = np.empty([axis.count for axis in axes], np.float16)
     out = new.transpose(order)
-    for start, stop in _slabs(deep, laid[0].size):
+    for start, stop in _slabs(deep, ordered[0].size):
         index, weight = deep.index[start:stop], deep.weight[start:stop]
         low = int(index.min())
-        slab = _summed(scale(laid[low : int(index.max()) + 1]), index - low, weight, axis=0)
+        slab = _summed(scale(ordered[low : int(index.max()) + 1]), index - low, weight, axis=0)
         for number, axis in enumerate(flat, 1):
             slab = _summed(slab, axis.index, axis.weight, axis=number)
         np.clip(slab, 0, 1, out=slab)  # rounding may overshoot
@@ -103,12 +103,12 @@ def filled(
 
 
 def picked(label: NDArray[np.uint8], axes: Sequence[GridAxis]) -> NDArray[np.uint8]:
-    """Return `label` on the new grid, a copy: each voxel takes the class of the old one that it lies in."""
+    """Return a copy of `label` on the new grid, by nearest-neighbour sampling."""
     return label[np.ix_(*(axis.nearest for axis in axes))]
 
 
 def _slabs(axis: GridAxis, slice_size: int) -> list[tuple[int, int]]:
-    """Return (first, last + 1) of new slices that are made together."""
+    """Return the (start, stop) ranges of new slices that are computed together."""
     depth = max(1, int(_SLAB / slice_size / max(axis.step, axis.index.shape[1] / 8)))
     return list(pairwise([*range(0, axis.count, depth), axis.count]))
 
@@ -136,9 +136,9 @@ def _kept(size: int) -> GridAxis:
 
 
 def _centred(size: int, step: float) -> GridAxis:
-    """Return the axis of a grid that shares the old one's centre and, rounded, its extent.
+    """Return the axis of a grid with the old one's centre and, up to rounding, its extent.
 
-    Rounding leaves at most a quarter of a new voxel beyond the old edge, so every voxel centre is inside.
+    Rounding adds at most a quarter of a new voxel beyond the old edge, so every voxel centre is inside.
     """
     if size == 1:
         return _kept(size)
@@ -156,7 +156,7 @@ def _spanning(size: int, count: int | None) -> GridAxis:
 
 
 def _linear(size: int, first: float, step: float, count: int) -> GridAxis:
-    """Return interpolation between the two old voxels beside each new centre; beyond the last one, that one."""
+    """Return linear interpolation between the two old voxels next to each new centre, clamped at the edges."""
     at = np.clip(first + step * np.arange(count), 0, size - 1)
     low = np.minimum(at.astype(np.intp), size - 2) if size > 1 else np.zeros(count, np.intp)
     share = at - low
@@ -166,7 +166,7 @@ def _linear(size: int, first: float, step: float, count: int) -> GridAxis:
 
 
 def _averaged(size: int, first: float, step: float, count: int) -> GridAxis:
-    """Return means over the old voxels that each new one covers, each by the part of it that is covered."""
+    """Return area means: each old voxel is weighted by the part of it that the new voxel covers."""
     edges = step * np.arange(count + 1)
     low = edges[:-1].astype(np.intp)
     index = low[:, np.newaxis] + np.arange(int(np.ceil(step)) + 1)

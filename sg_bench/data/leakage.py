@@ -1,4 +1,4 @@
-"""Whether a pretraining corpus holds what a task is tested on: by id, by patient, and by the images themselves."""
+"""Overlap between a pretraining corpus and the test cases of a task: by id, by patient and by image content."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from sg_bench.registry import SOURCES
 
 
 class NamedCase(Protocol):
-    """What is compared of a case; the `fingerprint` that stores add is compared where both sides have it."""
+    """The fields of a case that are compared; `fingerprint`, which stores add, is compared if both sides have it."""
 
     @property
     def id(self) -> str:
-        """As the data set calls the image."""
+        """Id of the image in its data set."""
 
     @property
     def patient(self) -> str:
-        """As the data set calls the patient."""
+        """Id of the patient in the data set."""
 
 
 @dataclass(frozen=True)
 class CorpusOverlap:
-    """Which test cases a corpus holds."""
+    """The test cases that a corpus contains."""
 
     corpus: str
-    """What messages call it."""
+    """Name of the corpus in messages."""
     total: int
     """Number of test cases."""
     ids: tuple[str, ...] = ()
-    """Test cases whose id the corpus has."""
+    """Test cases with an id of the corpus."""
     patients: tuple[str, ...] = ()
-    """Test cases whose patient the corpus has, by the same image or another."""
+    """Test cases of a patient of the corpus, by the same image or another."""
     content: tuple[str, ...] = ()
-    """Test cases whose image the corpus has, whatever it is called there."""
+    """Test cases with an image of the corpus, under any id."""
     same_names: bool = False
-    """Whether ids and patients were compared: elsewhere they mean nothing."""
+    """Whether ids and patients were compared, which is meaningful only within one namespace."""
     fingerprinted: int = 0
-    """Number of test cases whose image was compared with at least one of the corpus."""
+    """Number of test cases that were compared by content with at least one image of the corpus."""
 
     @property
     def cases(self) -> tuple[str, ...]:
-        """Return the test cases that are found by any means, sorted."""
+        """Return all overlapping test cases, sorted."""
         return tuple(sorted({*self.ids, *self.patients, *self.content}))
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """Return three of them at most."""
+        """Return at most three overlapping test cases."""
         return self.cases[:3]
 
     @property
     def message(self) -> str:
-        """Return one line on what was found, "" for nothing."""
+        """Return a one-line description of the overlap; "" if there is none."""
         if not self.cases:
             return ""
         held = {*self.ids, *self.content}
@@ -70,10 +70,10 @@ def overlap(
     """Compare a corpus with a task's test cases.
 
     Args:
-        corpus: all cases that pretraining has seen, those that it validates on included.
-        test: the cases that the task is tested on.
-        same_names: whether equal ids, and equal patients, mean the same image and the same person.
-        name: what to call the corpus.
+        corpus: all cases seen in pretraining, including its validation cases.
+        test: the test cases of the task.
+        same_names: whether equal ids and patients mean the same image and person.
+        name: name of the corpus in messages.
 
     Raises:
         DataError: a fingerprint was made by another version of the program.
@@ -95,9 +95,9 @@ def overlap(
 
 
 def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Return whether two stores, told by their recipes, call one image and one patient alike.
+    """Return whether equal ids in the stores of two recipes mean the same image and patient.
 
-    They do if their sources share a namespace, or if both were made of the very same files.
+    They do if the sources share a namespace, or if both stores were made from the same files.
     """
     spaces = [SOURCES.load(recipe["source"]).namespace for recipe in (first, second)]
     files = [(recipe["source"], recipe["manifest"]["sha256"]) for recipe in (first, second)]

@@ -1,8 +1,8 @@
-"""From an image as read to an array ready to train on: intensities, grid, orientation.
+"""Preparation of an image for training: intensities, grid and orientation.
 
-A CT of 512 x 512 x 600 voxels takes 0.6 GB as it is read; so the new grid is filled some slices at a time, and beyond
-the study itself only the prepared image, in half precision, is held. The only module that knows torchio, which it
-imports when it first prepares something.
+A CT of 512 x 512 x 600 voxels takes 0.6 GB as read. The new grid is therefore filled slab by slab, and in addition to
+the study only the prepared image, in half precision, is held in memory. This is the only module that imports torchio,
+on first use.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sg_bench.errors import DataError, UsageError
 
 
 class VoxelCandidate(NamedTuple):
-    """A source's candidate, placed on the prepared grid."""
+    """A source's candidate in voxel coordinates of the prepared grid."""
 
     position: tuple[float, float, float]
-    """Voxel coordinates (x, y, z) of the centre; fractional, voxel centres at whole numbers, perhaps outside."""
+    """Fractional voxel coordinates (x, y, z) of the centre, which may be outside; voxel centres are at integers."""
     positive: bool
     diameter: float | None
-    """In mm, where known."""
+    """In mm; None if unknown."""
     target: tuple[int, ...] = ()
-    """Values of the label map that are this very finding; (): the task's own."""
+    """Values of the label map that belong to this candidate; (): those of the task."""
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case, ready for the store."""
+    """One prepared case, to be written to the store."""
 
     image: NDArray[np.float16]
     """(x, y, z) in [0, 1], C order."""
@@ -49,19 +49,19 @@ class PreparedCase:
 def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> PreparedCase:
     """Bring `study` to the intensities, grid and orientation of `preparation`.
 
-    Intensities come first: padding outside the field of view (-3024 HU) must be clipped before interpolation
-    can smear it. `preparation.spacing` and `preparation.shape` are along the axes of the oriented array; an axis of one
-    voxel, such as the third of a film, stays as it is. With a spacing, images are interpolated linearly on a grid
-    centred on the old one, so that no voxel lies outside it. With a shape the field of view stays: images are area
-    means along an axis that shrinks, and linear along one that grows. Labels take the nearest voxel.
+    Intensities are scaled first: padding outside the field of view (-3024 HU) must be clipped before interpolation
+    smears it. `preparation.spacing` and `preparation.shape` are along the axes of the oriented array; an axis of one
+    voxel, such as the third of a film, is kept. With a spacing, images are interpolated linearly on a grid centred on
+    the old one, so that no voxel centre is outside. With a shape, the field of view is kept: images are area means
+    along an axis that shrinks and interpolated linearly along one that grows. Labels are sampled by nearest neighbour.
 
     Args:
         study: the case as read.
-        preparation: what to do.
-        name: file or case, for error messages.
+        preparation: intensity scaling, spacing or shape, and orientation.
+        name: file or case in error messages.
 
     Raises:
-        DataError: minmax or percentiles of a constant image.
+        DataError: minmax or percentile scaling of a constant image.
         UsageError: `clip` does not hold percentiles.
     """
     window = _window(study.image, preparation, name)
@@ -79,7 +79,7 @@ def scaled(image: NDArray[np.float32], preparation: Preparation, *, name: str = 
     """Return a copy of `image` (any shape, native units) mapped linearly to [0, 1], clipped at both ends.
 
     Raises:
-        DataError: minmax or percentiles of a constant image.
+        DataError: minmax or percentile scaling of a constant image.
         UsageError: `clip` does not hold percentiles.
     """
     return _mapped(image, *_window(image, preparation, name))
@@ -99,7 +99,7 @@ def _mapped(image: NDArray[np.float32], low: np.float32, high: np.float32) -> ND
 
 
 def _window(image: NDArray[np.float32], preparation: Preparation, name: str) -> tuple[np.float32, np.float32]:
-    """Return the native values that become 0 and 1."""
+    """Return the native values that are mapped to 0 and 1."""
     low, high = (np.float32(bound) for bound in _bounds(image, preparation))
     if low >= high:
         raise DataError(
@@ -126,7 +126,7 @@ def _oriented(
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None, Affine]:
     """Return image, label and affine with the array axes along `orientation`, in C order.
 
-    torchio knows no half precision. To turn an array moves voxels and changes none, so their bits travel as integers.
+    torchio does not support half precision. Reorientation only moves voxels, so their bits are passed as integers.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Cutting cubes: where in a volume one may be cut, and the cut itself. Arrays are (x, y, z) in [0, 1]."""
+"""Extraction of cubes from volumes and the rules for their positions. Arrays are (x, y, z) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VolumeArray = NDArray[np.floating[Any]]
 
 
 def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Return the cube of `size` voxels at `start`; what lies outside the volume is 0 (air, or background)."""
+    """Return the cube of `size` voxels at `start`; voxels outside the volume are 0 (air or background)."""
     low = [max(first, 0) for first in start]
     high = [min(first + side, whole) for first, side, whole in zip(start, size, volume.shape, strict=True)]
     inside = np.asarray(volume[tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))])
@@ -28,16 +28,16 @@ def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDAr
 
 
 def centred_start(centre: Sequence[float], size: Sequence[int]) -> CropStart:
-    """Return where a cube of `size` starts whose middle voxel is nearest to `centre` (voxel coordinates)."""
+    """Return the start of the cube of `size` with its middle voxel nearest to `centre` (voxel coordinates)."""
     x, y, z = (int(np.floor(c + 0.5)) - side // 2 for c, side in zip(centre, size, strict=True))
     return x, y, z
 
 
 class CropPlaces:
-    """The starts in one volume at which a rule lets a cube be cut.
+    """The starts of cubes in one volume that a crop rule allows.
 
     Args:
-        volume: (x, y, z) in [0, 1]; read once, and only if the rule looks at air.
+        volume: (x, y, z) in [0, 1]; read once, and only if the rule has an air criterion.
         rule: cube, borders and air.
     """
 
@@ -46,24 +46,24 @@ class CropPlaces:
         ahead = rule.air.look_ahead if rule.air else 0
         spare = (0, 0, ahead)
         self.low = np.array(rule.border)
-        room = np.array(volume.shape) - rule.cube - 2 * self.low - np.array(spare)
-        # The official rule leaves out the last start; along an axis that the cube fills there is no other.
-        filled = (room == 0) & (self.low == 0)
-        self.high = self.low + np.where(filled, 0, room - 1)
+        free = np.array(volume.shape) - rule.cube - 2 * self.low - np.array(spare)
+        # The official rule excludes the last start; along an axis that the cube fills it is the only one.
+        filled = (free == 0) & (self.low == 0)
+        self.high = self.low + np.where(filled, 0, free - 1)
         self._counts = _summed_counts(volume, rule.air) if rule.air and self.large_enough else None
 
     @property
     def large_enough(self) -> bool:
-        """Return whether borders and cube leave any start at all (the official rule needs 265 x 265 x 96)."""
+        """Return whether the volume has any start (the official rule needs 265 x 265 x 96 voxels)."""
         return bool((self.high >= self.low).all())
 
     def draw(self, rng: np.random.Generator) -> CropStart:
-        """Return a random start inside the borders, whatever the cube there holds."""
+        """Return a random start inside the borders, regardless of the air criterion."""
         x, y, z = (int(v) for v in rng.integers(self.low, self.high, endpoint=True))
         return x, y, z
 
     def accepts(self, start: CropStart) -> bool:
-        """Return whether the cube at `start` holds enough air."""
+        """Return whether the cube at `start` contains enough air."""
         return self.rule.air is None or self.tissue(start) <= self.rule.air.most
 
     def tissue(self, start: CropStart) -> float:
@@ -72,7 +72,7 @@ class CropPlaces:
             return 0.0
         (x, y, z), (sx, sy, sz) = start, self.rule.cube
         box = self._counts[x : x + sx + 1 : sx, y : y + sy + 1 : sy, z : z + sz + 1 : sz]
-        # Of a huge volume the sums wrap round, and the differences wrap back.
+        # In a huge volume the sums overflow and wrap; the differences wrap back.
         total = int(np.diff(np.diff(np.diff(box, axis=0), axis=1), axis=2)[0, 0, 0])
         return total / (self.rule.air.look_ahead - 1) / (sx * sy * sz)
 

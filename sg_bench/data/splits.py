@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: always whole patients, always the same for one set of cases and one split."""
+"""Deterministic division of cases into training, validation and test parts, by patient."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from sg_bench.workspace import write_atomic
 SplitParts = dict[Part, list[str]]
 """The ids of each part, sorted."""
 IdLists = Mapping[str, Collection[str]]
-"""Ids of cases or patients, by the SHA-256 that stands in a split for each list."""
+"""Ids of cases or patients, by the SHA-256 with which a split refers to each list."""
 
 _ENDING = re.compile(r"\.(png|jpe?g|dcm|nii(\.gz)?|mh[ad]|raw|np[yz])$", re.IGNORECASE)
-_COLUMNS = ("id", "patient", "part")
 
 
 class SplittableCase(Protocol):
-    """What a split needs to know of a case; the cases of sources and of stores tell it."""
+    """The fields of a case that a split uses; the cases of sources and of stores have them."""
 
     @property
     def id(self) -> str:
@@ -35,11 +34,11 @@ class SplittableCase(Protocol):
 
     @property
     def patient(self) -> str:
-        """Whose image it is."""
+        """Id of the patient."""
 
     @property
     def group(self) -> str:
-        """Where the data set itself puts the case."""
+        """The data set's own division, such as "test"."""
 
     @property
     def findings(self) -> tuple[int, ...]:
@@ -47,7 +46,7 @@ class SplittableCase(Protocol):
 
 
 class SplitMember(NamedTuple):
-    """A case, as far as a split is concerned."""
+    """The fields of a case that a split uses."""
 
     id: str
     patient: str
@@ -66,48 +65,49 @@ def assign(
     fold: int = 0,
     lists: IdLists | None = None,
 ) -> SplitParts:
-    """Divide `cases` into the three parts, patient by patient.
+    """Divide `cases` into training, validation and test parts; all cases of a patient go to one part.
 
-    Named parts come first, then the test part of `folds` or `outside`; what is left is drawn by the fractions, rounded
-    so that every part with a fraction above 0 gets at least one patient. Where the fractions count cases, parts hold
-    the rounded numbers if whole patients can make them up, else the nearest numbers that they can.
+    Parts given by groups, numbers or lists come first, then the test part of `folds` or `outside`. The remaining
+    patients are drawn by the fractions, rounded so that every part with a fraction above 0 gets at least one patient.
+    If the fractions count cases, the sizes are the nearest that complete patients allow.
 
     Args:
-        cases: all of them, in any order, those included that preparing had to skip: they keep their place, so that
-            no other case moves. Pairs (id, patient) do where nothing else is known.
-        split: how.
-        fold: which fold is tested on, from 0; beyond the last it starts again from the first.
-        lists: what `split.lists` and `split.outside.ids` stand for.
+        cases: all cases in any order, including those that could not be prepared, so that no other case changes its
+            part. Pairs (id, patient) suffice if nothing else is known.
+        split: the rules.
+        fold: number of the test fold, from 0; taken modulo the number of folds.
+        lists: the contents of `split.lists` and `split.outside.ids`.
 
     Raises:
-        DataError: a wanted part would be empty, a patient would be divided, a list names what is not there, or one
-            id is given twice.
-        UsageError: the split names a list that was not handed in.
+        DataError: a requested part would be empty, a patient would be divided, a list contains an unknown id, or an id
+            is not unique.
+        UsageError: the split refers to a list that is not in `lists`.
     """
     members = sorted(map(_member, cases))
     _refuse_duplicates([member.id for member in members])
     patients: PatientMembers = {}
     for member in sorted(members, key=lambda member: member.patient):
         patients.setdefault(member.patient, []).append(member)
-    naming = _Naming(members, split, lists or {})
-    place, rest = naming.places(patients)
-    place |= _tested(rest, split, fold, lists or {})
-    place |= _drawn({patient: rest[patient] for patient in rest if patient not in place}, split, fold)
+    fixed = _FixedParts(members, split, lists or {})
+    part_of, rest = fixed.by_patient(patients)
+    part_of |= _test_patients(rest, split, fold, lists or {})
+    part_of |= _drawn_parts({patient: rest[patient] for patient in rest if patient not in part_of}, split, fold)
     parts: SplitParts = {part: [] for part in PARTS}
     for member in members:
-        if member.patient in place and not naming.passes_over(member):
-            parts[place[member.patient]].append(member.id)
-    return _complete(parts, split, members)
+        if member.patient in part_of and not fixed.excludes(member):
+            parts[part_of[member.patient]].append(member.id)
+    _check_parts(parts, split, members)
+    return parts
 
 
 def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
-    """Return `fraction` of `ids` (at least one), sorted; for one seed, a smaller subset lies inside a larger one.
+    """Return `fraction` of `ids` (at least one), sorted; for one seed, a larger subset contains a smaller one.
 
     Ids are ranked by a hash of the seed and the id, so an additional id displaces at most one other.
 
     Raises:
         UsageError: `fraction` is not in (0, 1].
-        DataError: `ids` is empty or holds an id twice.
+        DataError: `ids` is empty or has duplicates.
     """
     if not 0 < fraction <= 1:
         raise UsageError(f"fraction must be above 0 and at most 1, not {fraction}")
@@ -119,12 +119,12 @@ def nested_subset(ids: list[str], fraction: float, seed: int) -> list[str]:
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the ids in a file, each once: one a line, or the first column of a CSV that has no header.
+    """Return the unique ids in a file: one per line, or the first column of a CSV without header.
 
-    Blank lines, a byte order mark and Windows' line ends are passed over.
+    Blank lines, a byte order mark and Windows line ends are ignored.
 
     Raises:
-        DataError: the file is missing, not text, or lists nothing.
+        DataError: the file is missing, not text, or contains no id.
     """
     ids = dict.fromkeys(row[0].strip() for row in _rows(path) if row)
     ids.pop("", None)
@@ -134,34 +134,17 @@ def read_list(path: Path) -> list[str]:
 
 
 def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[SplittableCase]) -> None:
-    """Write who is in which part as CSV with the columns id, patient, part; cases of no part are not in it."""
+    """Write the parts as CSV with the columns id, patient, part; cases in no part are left out."""
     patients = {case.id: case.patient for case in cases}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(("id", "patient", "part"))
     writer.writerows((id_, patients[id_], part) for part in PARTS for id_ in sorted(parts.get(part, ())))
     write_atomic(path, out.getvalue())
 
 
-def read_split(path: Path) -> SplitParts:
-    """Return the parts that `write_split` wrote.
-
-    Raises:
-        DataError: the file is missing, or no such CSV.
-    """
-    head, *rows = _rows(path) or [[]]
-    known: dict[str, Part] = {part: part for part in PARTS}
-    if tuple(head) != _COLUMNS or any(len(row) != 3 or row[2] not in known for row in rows):
-        told = f"{path}: it is no split; its columns must be {','.join(_COLUMNS)}, its parts {', '.join(PARTS)}"
-        raise DataError(told, hint="Write it again with `write_split`")
-    parts: SplitParts = {part: [] for part in PARTS}
-    for id_, _, part in rows:
-        parts[known[part]].append(id_)
-    return parts
-
-
-class _Naming:
-    """What a split says of cases by their groups, numbers or lists."""
+class _FixedParts:
+    """The parts that a split fixes by groups, numbers or lists."""
 
     def __init__(self, members: Sequence[SplitMember], split: Split, lists: IdLists) -> None:
         self.split = split
@@ -176,36 +159,41 @@ class _Naming:
         others = {part for part in PARTS if getattr(split, part)} | (
             {"test"} if split.folds or split.outside else set()
         )
-        self._alone = not others
+        self._exclusive = not others  # no other rule assigns cases
 
-    def passes_over(self, member: SplitMember) -> bool:
-        """Return whether a case stays out though its patient is in: all parts are named, and none of them names it."""
-        return self._alone and member.id not in self._parts
+    def excludes(self, member: SplitMember) -> bool:
+        """Return whether a case is left out because all parts are fixed and none contains it."""
+        return self._exclusive and member.id not in self._parts
 
-    def places(self, patients: PatientMembers) -> tuple[dict[str, Part], PatientMembers]:
-        """Return the part of each patient that is named, and the patients that are left to draw from.
+    def by_patient(self, patients: PatientMembers) -> tuple[dict[str, Part], PatientMembers]:
+        """Return the part of each patient in a fixed part, and the remaining patients to draw from.
 
         Raises:
-            DataError: a patient's cases are named for two parts, or only some of them for one.
+            DataError: the cases of a patient are in two parts, or only some of them are in a fixed part.
         """
-        place, rest = dict[str, Part](), PatientMembers()
+        part_of, rest = dict[str, Part](), PatientMembers()
         for patient, members in patients.items():
             named = {part for member in members for part in self._parts.get(member.id, ())}
             if len(named) > 1:
-                told = f"patient '{patient}' would stand in {' and '.join(sorted(named))}, by case {self._two(members)}"
-                raise DataError(told, hint="Give all cases of a patient to one part")
+                both = " and ".join(sorted(named))
+                raise DataError(
+                    f"patient '{patient}' would be in {both}, by case {self._two(members)}",
+                    hint="Give all cases of a patient to one part",
+                )
             if not named:
                 rest[patient] = members
                 continue
-            place[patient] = named.pop()
+            part_of[patient] = named.pop()
             unnamed = [member.id for member in members if member.id not in self._parts]
-            if unnamed and not self._alone:
-                told = f"patient '{patient}' is named for {place[patient]}, but not its case '{unnamed[0]}'"
-                raise DataError(told, hint="Name all cases of a patient, or the patient")
-        return place, {} if self._alone else rest
+            if unnamed and not self._exclusive:
+                raise DataError(
+                    f"patient '{patient}' is named for {part_of[patient]}, but not its case '{unnamed[0]}'",
+                    hint="Name all cases of a patient, or the patient",
+                )
+        return part_of, {} if self._exclusive else rest
 
     def _two(self, members: Sequence[SplitMember]) -> str:
-        """Return two of a patient's cases that are named for different parts, or one that is named for both."""
+        """Return two cases of a patient that are in different parts, or one that is in both, for a message."""
         first = next(member.id for member in members if member.id in self._parts)
         others = (m.id for m in members if self._parts.get(m.id, self._parts[first]) != self._parts[first])
         return " and ".join(f"'{id_}'" for id_ in dict.fromkeys([first, next(others, first)]))
@@ -220,7 +208,7 @@ class _Naming:
         return self._listed(part, _list(lists, split.lists[part], part)) if part in split.lists else set()
 
     def _listed(self, part: Part, names: Collection[str]) -> set[str]:
-        """Return the cases that a list names by themselves or by their patient, with or without a file's ending."""
+        """Return the cases that a list names by id or by patient, with or without a file name extension."""
         found = {name: self._known.get(name) or self._known.get(_bare(name)) for name in names}
         unknown = sorted(name for name, ids in found.items() if not ids)
         if unknown:
@@ -232,8 +220,8 @@ class _Naming:
         return set().union(*(ids for ids in found.values() if ids))
 
 
-def _tested(rest: PatientMembers, split: Split, fold: int, lists: IdLists) -> dict[str, Part]:
-    """Return the patients that are tested on by `folds` or `outside`."""
+def _test_patients(rest: PatientMembers, split: Split, fold: int, lists: IdLists) -> dict[str, Part]:
+    """Return the test patients given by `folds` or `outside`."""
     if split.outside:
         known = set(_list(lists, split.outside.ids, f"the data '{split.outside.data}'"))
         return {
@@ -250,8 +238,8 @@ def _tested(rest: PatientMembers, split: Split, fold: int, lists: IdLists) -> di
     return {patient: "test" for patient, number in zip(rest, assigned, strict=True) if number == fold % split.folds}
 
 
-def _drawn(rest: PatientMembers, split: Split, fold: int) -> dict[str, Part]:
-    """Return the part of each patient that no other rule has placed."""
+def _drawn_parts(rest: PatientMembers, split: Split, fold: int) -> dict[str, Part]:
+    """Return the part of each remaining patient, drawn by the fractions."""
     fractions: dict[Part, float] = {part: getattr(split, part) for part in PARTS if getattr(split, part) > 0}
     if not fractions:
         return {}
@@ -281,8 +269,8 @@ def _units(patients: PatientMembers, split: Split) -> list[SplitUnit]:
     ]
 
 
-def _complete(parts: SplitParts, split: Split, members: Sequence[SplitMember]) -> SplitParts:
-    """Return `parts`, or refuse them: a part that the split asks for has no case."""
+def _check_parts(parts: SplitParts, split: Split, members: Sequence[SplitMember]) -> None:
+    """Raise DataError if a part that the split asks for is empty."""
     for part in PARTS:
         if parts[part]:
             continue
@@ -298,7 +286,6 @@ def _complete(parts: SplitParts, split: Split, members: Sequence[SplitMember]) -
         else:
             continue
         raise DataError(f"the {part} part is empty: {why}", hint="Complete the data, or change the task's `split`")
-    return parts
 
 
 def _member(case: SplittableCase | tuple[str, str]) -> SplitMember:
@@ -309,9 +296,7 @@ def _member(case: SplittableCase | tuple[str, str]) -> SplitMember:
 
 def _list(lists: IdLists, digest: str, what: str) -> Collection[str]:
     if digest not in lists:
-        raise UsageError(
-            f"the list of {what} was not handed in: '{digest}'", hint="Plan the suite, and hand in its lists"
-        )
+        raise UsageError(f"the list of {what} is missing: '{digest}'", hint="Plan the suite, which stores its lists")
     return lists[digest]
 
 
@@ -320,7 +305,7 @@ def _bare(name: str) -> str:
 
 
 def _number(id_: str) -> int:
-    """Return the number that an id ends in, -1 if it ends in none."""
+    """Return the number at the end of an id; -1 if there is none."""
     digits = re.search(r"[0-9]+$", id_)
     return int(digits[0]) if digits else -1
 
@@ -331,8 +316,10 @@ def _rows(path: Path) -> list[list[str]]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", hint="Write its path relative to the suite's folder") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        told = f"{path}: it cannot be read as a list ({' '.join(str(error).split())})"
-        raise DataError(told, hint="Save it as plain text in UTF-8, one id a line") from error
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: it cannot be read as a list ({reason})", hint="Save it as plain text in UTF-8, one id a line"
+        ) from error
 
 
 def _refuse_too_few(patients: int, parts: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
-"""The store: every case of a data set, prepared once, then read by memory map from as many processes as like.
+"""The store: all prepared cases of a data set, read by memory map from any number of processes.
 
 A finished store is a folder with `index.json` and, for each case, `<n>.image.npy` (float16, (x, y, z), [0, 1]),
-`<n>.label.npy` (uint8) where there is a label, and `<n>.json`; <n> is a hash of the case's id, which may hold any
-characters. A case's JSON is written last, so a preparation that was killed finds exactly its finished cases again.
-A case that cannot be used leaves `<n>.skipped`, which says why; the index names it, and the store does without it.
+`<n>.label.npy` (uint8) if it has a label, and `<n>.json`; <n> is a hash of the case's id, which may contain any
+characters. A case's JSON is written last, so that an interrupted preparation resumes after its finished cases. A case
+that cannot be used leaves `<n>.skipped` with the reason; the index lists it as skipped.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ ArrayKind = Literal["image", "label"]
 
 SCHEMA = 2
 _OPEN_MAPS = 256
-"""Maps kept open by one store: each holds a file descriptor, and a process often has only 1024."""
+"""Memory maps kept open by one store: each uses a file descriptor, often limited to 1024 per process."""
 _DTYPES: dict[ArrayKind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
 _AGAIN = "Delete this store and run again"
 
 
 @dataclass(frozen=True)
 class StoredCase:
-    """What the index says of one case."""
+    """The index entry of one case."""
 
     id: str
     patient: str
@@ -50,32 +50,32 @@ class StoredCase:
     labelled: bool
     candidates: tuple[VoxelCandidate, ...]
     group: str
-    """Where the data set itself puts the case."""
+    """The data set's own division, such as "test"; "" for none."""
     findings: tuple[int, ...]
     """1 or 0 for each of the source's findings."""
     source_digest: str | None
-    """`content_digest` of the files that it was read from; None for a generated case."""
+    """`content_digest` of its source files; None for a generated case."""
     image_digest: str
     """SHA-256 of the array's bytes in C order."""
     label_digest: str | None
     fingerprint: str = ""
-    """Of the image, to find it again where it was prepared differently; "" where there is none to compare."""
+    """Perceptual fingerprint of the image; "" if it has none."""
 
 
 @dataclass(frozen=True)
 class SkippedCase:
-    """A case that a store does without; it still has its place in a split, so that no other case moves."""
+    """A case that could not be prepared; it is still part of the split, so that no other case changes its part."""
 
     id: str
     patient: str
     group: str
     findings: tuple[int, ...]
     why: str
-    """One line; what lies in the data set's folder is named from there."""
+    """The reason in one line; paths are relative to the data set's folder."""
 
 
 class Store:
-    """A finished store, opened for reading; sent to another process it opens itself anew."""
+    """A finished store, opened for reading; unpickling in another process reopens it."""
 
     def __init__(self, path: Path, recipe: Any, cases: list[StoredCase], skipped: Sequence[SkippedCase] = ()) -> None:
         self.path = path
@@ -87,10 +87,10 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
-        """Open the store in folder `path`; arrays are mapped when first asked for.
+        """Open the store in folder `path`; arrays are mapped on first access.
 
         Raises:
-            DataError: no finished store is there, or its index is damaged or of another schema.
+            DataError: there is no finished store, or its index is corrupt or of another schema.
         """
         path = Path(path)
         try:
@@ -113,7 +113,7 @@ class Store:
         """Return the read-only image of a case: (x, y, z), float16 in [0, 1].
 
         Raises:
-            DataError: the array is missing or damaged.
+            DataError: the array is missing or corrupt.
             UsageError: no such case.
         """
         return self._map(case_id, "image")
@@ -122,7 +122,7 @@ class Store:
         """Return the read-only label of a case: (x, y, z), uint8 class numbers.
 
         Raises:
-            DataError: the case has no label, or the array is missing or damaged.
+            DataError: the case has no label, or the array is missing or corrupt.
             UsageError: no such case.
         """
         if not self[case_id].labelled:
@@ -149,7 +149,7 @@ class Store:
 
 
 def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
-    """Write one case into the store that is being built in `folder`; its JSON, written last, makes it count.
+    """Write one case to the store in `folder`; its JSON, written last, marks it as complete.
 
     Raises:
         ValueError: the arrays are not float16 and uint8, (x, y, z), of one shape.
@@ -166,13 +166,13 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
 
 
 def skip_case(folder: Path, case: Case, why: str) -> None:
-    """Note that the store in `folder` does without a case, and why; writing the case takes that back."""
+    """Record that a case could not be prepared, and why; `write_case` removes the record."""
     note = SkippedCase(case.id, case.patient, case.group, case.findings, why)
     write_atomic(_path(folder, case.id, "skipped"), canonical_json(asdict(note)))
 
 
 def noted_skips(folder: Path) -> dict[str, SkippedCase]:
-    """Return the cases of `folder` that were skipped, by id, sorted; a note that cannot be read is passed over."""
+    """Return the skipped cases of `folder` by id, sorted; unreadable records are ignored."""
     notes = {}
     for path in folder.glob("*.skipped"):
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -182,7 +182,7 @@ def noted_skips(folder: Path) -> dict[str, SkippedCase]:
 
 
 def skipped_cases(path: Path) -> list[SkippedCase]:
-    """Return what the finished store in `path` does without, by its index alone; none where there is no store."""
+    """Return the skipped cases of the finished store in `path`, from its index; [] if there is no store."""
     try:
         return [_skipped(entry) for entry in read_json(path / "index.json")["skipped"]]
     except FileNotFoundError:
@@ -192,7 +192,7 @@ def skipped_cases(path: Path) -> list[SkippedCase]:
 
 
 def has_case(folder: Path, case_id: str) -> bool:
-    """Return whether `folder` holds this case complete; a case half written by a killed process is not."""
+    """Return whether `folder` holds this case complete, and not partly written by an interrupted process."""
     try:
         entry = _stored(read_json(_path(folder, case_id, "json")))
         for kind in ("image", "label") if entry.labelled else ("image",):
@@ -203,13 +203,13 @@ def has_case(folder: Path, case_id: str) -> bool:
 
 
 def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
-    """Write `index.json` over the cases `case_ids`, and sweep up what a killed process left half written.
+    """Write `index.json` for the cases `case_ids`, and delete partly written files of interrupted processes.
 
-    Cases that `skip_case` noted are named in the index and left out. A finished store may be finished again, when one
-    of them could be prepared after all.
+    Cases recorded by `skip_case` are listed as skipped. A finished store may be finished again, after one of them could
+    be prepared.
 
     Raises:
-        DataError: one of the cases is neither complete nor noted, or none is left.
+        DataError: a case is neither complete nor skipped, or all are skipped.
     """
     ids = sorted(set(case_ids))
     done = [case_id for case_id in ids if has_case(folder, case_id)]
@@ -232,11 +232,11 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
 
 
 def content_digest(files: Iterable[Path]) -> str:
-    """Return one SHA-256 (64 hex digits) for the contents of `files`, in their order; names do not matter."""
-    whole = hashlib.sha256()
+    """Return one SHA-256 (64 hex digits) of the contents of `files`, in their order, regardless of their names."""
+    digest = hashlib.sha256()
     for path in files:
-        whole.update(bytes.fromhex(file_digest(path)))
-    return whole.hexdigest()
+        digest.update(bytes.fromhex(file_digest(path)))
+    return digest.hexdigest()
 
 
 def _path(folder: Path, case_id: str, ending: str) -> Path:
@@ -298,7 +298,9 @@ def _mapped(folder: Path, case_id: str, kind: ArrayKind, shape: Shape) -> np.mem
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, error, case_id) from error
     if array.shape != shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
-        raise _damaged(path, f"it holds {array.dtype} {array.shape}, the index says {_DTYPES[kind]} {shape}", case_id)
+        raise _damaged(
+            path, f"it holds {array.dtype} {array.shape}, not {_DTYPES[kind]} {shape} as in the index", case_id
+        )
     return array
 
 

@@ -139,7 +139,7 @@ class TestShow:
 
 BAD = [
     (["check", "luna17", "x"], 2, ["unknown data set 'luna17'", "Did you mean 'luna16'"]),
-    (["check", "luna16"], 2, ["'luna16' lies in a folder", "Give its path"]),
+    (["check", "luna16"], 2, ["'luna16' is read from a folder", "Give its path"]),
     (["check", "luna16", "gone"], 3, ["gone: no such folder", "Official layout: subset0 to subset9"]),
     (["check", "luna16", "file"], 3, ["file: is a file, not a folder"]),
     (["check", "phantom", "."], 2, ["'phantom' is computed and reads no folder"]),

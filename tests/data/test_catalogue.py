@@ -63,6 +63,6 @@ def test_looking_finds_cases_or_errors_and_never_neither(tmp_path: Path) -> None
 def test_opening_needs_a_folder_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone: no such folder\. Correct the path"):
         find_data_set("folder").open(tmp_path / "gone")
-    with pytest.raises(UsageError, match="'folder' lies in a folder, and none is given"):
+    with pytest.raises(UsageError, match="'folder' is read from a folder, and none is given"):
         find_data_set("folder").open(None)
     assert find_data_set("folder").open(tmp_path).root == tmp_path.resolve()
