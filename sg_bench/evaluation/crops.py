@@ -1,4 +1,4 @@
-"""The crops of a task: round a candidate, anywhere in an image, or the image itself, with what is true there."""
+"""The crops of a task, and their truths: around candidates, anywhere in an image, or an image's middle."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.cubes import resized
+from sg_bench.data.identity import stable_hash
 from sg_bench.data.sampling import CropStart, centred_start, cut
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.tasks import Sampling, Task
 
-MOST_VOXELS = 10_000
-"""Foreground voxels remembered of one image, evenly spaced among all."""
-TRIES = 20
+MAX_FOREGROUND_VOXELS = 10_000
+"""Most foreground voxels of an image that centres are drawn from, evenly spaced among all."""
+MAX_DRAWS = 20
+"""Most draws of a crop whose share of target is as the card asks for."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,20 @@ class Crop:
     """One crop of one image."""
 
     id: str
-    """Case id and number, as "patient-3#0"."""
+    """Case id and the crop's number, such as "patient-3#0"; for whole images the case id."""
     case: str
     centre: tuple[float, float, float]
     """Voxel coordinates."""
     positive: bool = True
     target: tuple[int, ...] = ()
-    """Values of the label map that are this crop's own finding; (): the task's."""
+    """Values of the label map that are foreground in this crop; (): those of the task."""
 
 
 def candidate_crops(store: Store, ids: Sequence[str], *, positive: bool | None = None) -> list[Crop]:
-    """Return a crop for every candidate of the cases; only positive or negative ones if asked.
+    """Return one crop per candidate of the cases, or only those of positive or of negative candidates.
 
     Raises:
-        DataError: there is none.
+        DataError: there are none.
     """
     crops = [
         Crop(f"{id_}#{number}", id_, candidate.position, candidate.positive, candidate.target)
@@ -54,25 +56,28 @@ def candidate_crops(store: Store, ids: Sequence[str], *, positive: bool | None =
 
 
 def image_crops(store: Store, ids: Sequence[str]) -> list[Crop]:
-    """Return each case's middle."""
+    """Return one crop per case, in the middle of its image."""
     shapes = {id_: store[id_].shape for id_ in ids}
     return [Crop(id_, id_, (x // 2, y // 2, z // 2)) for id_, (x, y, z) in shapes.items()]
 
 
 def foreground_voxels(store: Store, task: Task, id_: str) -> NDArray[np.int64]:
-    """Return flat indices of the target's voxels in a case, at most MOST_VOXELS, evenly spaced."""
+    """Return flat indices of a case's target voxels, evenly spaced if there are more than MAX_FOREGROUND_VOXELS."""
     flat = np.flatnonzero(np.isin(store.label(id_), task.target))
-    return flat[:: max(1, -(-len(flat) // MOST_VOXELS))]
+    return flat[:: max(1, -(-len(flat) // MAX_FOREGROUND_VOXELS))]
 
 
 def foreground_crop(
     store: Store, task: Task, id_: str, voxels: NDArray[np.int64], rng: np.random.Generator, number: int = 0
 ) -> Crop:
-    """Return a crop at a random place, drawn again while its share of target is not what the card wants."""
+    """Return a crop at a random place, drawn again while its share of target is outside of the card's range.
+
+    `voxels` are the case's `foreground_voxels`; `number` is the crop's, for its id.
+    """
     sampling, shape = task.sampling, store[id_].shape
     least, most = sampling.target_fraction
     crop = Crop(f"{id_}#{number}", id_, (0.0, 0.0, 0.0))
-    for _ in range(TRIES):
+    for _ in range(MAX_DRAWS):
         centre = _centre(sampling, shape, voxels if rng.random() < sampling.centred else voxels[:0], rng)
         crop = Crop(f"{id_}#{number}", id_, centre)
         if (least, most) == (0.0, 1.0):
@@ -84,7 +89,10 @@ def foreground_crop(
 
 
 def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
-    """Return the test crops: all candidates, all images, or for a foreground task a fixed set that no seed changes."""
+    """Return the test crops: those of all candidates, of all images, or random ones in an image.
+
+    Random ones depend on the split's seed and the case's id, not on the fine-tuning seed or on other cases.
+    """
     if task.sampling.places == "image":
         return image_crops(store, ids)
     if task.sampling.places == "candidates":
@@ -92,7 +100,7 @@ def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
     crops = []
     for id_ in ids:
         voxels = foreground_voxels(store, task, id_)
-        rng = np.random.default_rng([task.split.seed, store.ids.index(id_)])
+        rng = np.random.default_rng([task.split.seed, stable_hash(id_)])
         crops += [
             foreground_crop(store, task, id_, voxels, rng, number) for number in range(task.inference.crops_per_case)
         ]
@@ -102,7 +110,7 @@ def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
 def cut_crop(
     store: Store, task: Task, crop: Crop, shift: Sequence[int] | NDArray[Any] = (0, 0, 0)
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the crop's image, `sampling.patch` voxels, and its truth: a map like it, or 0 and 1 (`outputs`,)."""
+    """Return a crop's image of `sampling.patch` voxels, and its truth: a mask of that shape, or (outputs,) bool."""
     sampling = task.sampling
     start: CropStart = centred_start([c + int(s) for c, s in zip(crop.centre, shift, strict=True)], sampling.cut)
     image = cut(store.image(crop.case), start, sampling.cut)
@@ -111,14 +119,14 @@ def cut_crop(
     if task.kind == "classification":
         return image, truth_of(store, task, crop)
     truth = np.isin(cut(store.label(crop.case), start, sampling.cut), crop.target or task.target)
-    return image, nearest(truth, sampling.patch)
+    return image, resized_nearest(truth, sampling.patch)
 
 
 def truth_of(store: Store, task: Task, crop: Crop) -> NDArray[np.bool_]:
-    """Return what a classification task asks of a crop: (1,) whether it is a finding, or (n,) its image's findings.
+    """Return the classes of a crop, bool: (1,) of its candidate, or (outputs,) of the task's findings in its image.
 
     Raises:
-        DataError: the images do not tell one of the task's findings.
+        DataError: the source does not label one of the task's findings.
     """
     if not task.findings:
         return np.array([crop.positive])
@@ -127,14 +135,14 @@ def truth_of(store: Store, task: Task, crop: Crop) -> NDArray[np.bool_]:
     found = store[crop.case].findings
     if absent or len(found) != len(known):
         raise DataError(
-            f"case '{crop.case}' does not tell '{(absent or task.findings)[0]}': its source tells {known or 'nothing'}",
+            f"case '{crop.case}' has no label '{(absent or task.findings)[0]}': its source labels {known or 'nothing'}",
             hint="Correct the card's `findings`, or add the data set's labels",
         )
     return np.array([found[known.index(name)] for name in task.findings], bool)
 
 
-def nearest(label: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-    """Return a label map on another grid over the same field of view, each voxel the nearest one's value."""
+def resized_nearest(label: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """Return a label map on another grid over the same field of view, by nearest-neighbour interpolation."""
     if label.shape == tuple(shape):
         return label
     places = [((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, label.shape, strict=True)]
@@ -144,12 +152,12 @@ def nearest(label: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 def _centre(
     sampling: Sampling, shape: Sequence[int], voxels: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Return a random voxel of `voxels`, or if there is none a random centre whose crop lies inside the border."""
+    """Return one of `voxels` at random, or if there are none, a random centre whose crop keeps clear of the border."""
     low, high = [], []
-    for side, whole, border in zip(sampling.cut, shape, sampling.border, strict=True):
-        kept = min(border, max(0, whole - side) // 2)
-        low.append(min(side, whole) // 2 + kept)
-        high.append(max(whole - side + side // 2 - kept, low[-1]))
+    for side, length, border in zip(sampling.cut, shape, sampling.border, strict=True):
+        margin = min(border, max(0, length - side) // 2)
+        low.append(min(side, length) // 2 + margin)
+        high.append(max(length - side + side // 2 - margin, low[-1]))
     if len(voxels):
         place = np.unravel_index(int(voxels[rng.integers(len(voxels))]), tuple(shape))
         x, y, z = np.clip(place, low, high) if any(sampling.border) else place

@@ -288,7 +288,7 @@ class _RunningMeans:
         """Return the means over all ranks."""
         names = sorted(self.sums)
         count = torch.tensor(self.count, device=self.device).double()
-        sums = world.total(torch.stack([*(self.sums[name] for name in names), count]))
+        sums = world.all_reduce(torch.stack([*(self.sums[name] for name in names), count]))
         return dict(zip(names, (sums[:-1] / sums[-1]).tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A method on its corpus, as the training loop sees it."""
+"""Pretraining of a method on a corpus, as a learner of the training loop."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from sg_bench.transforms.base import stack_params
 Network = TypeVar("Network", bound=nn.Module)
 
 EXAMPLES = 8
-"""Cubes whose restoration is kept for pictures."""
+"""Cubes whose restoration is shown in figures."""
 
 
 def fresh_network(method: Method, seed: int) -> nn.Module:
-    """Return the method's network with weights drawn from `seed`; methods that share layers share their weights."""
-    return drawn(method.network, seed)
+    """Return the method's network with initial weights from `seed`, the same for layers that methods have in common."""
+    return build_initialised(method.network, seed)
 
 
-def drawn(build: Callable[[], Network], seed: int) -> Network:
-    """Return the network that `build` makes, with weights drawn from `seed`; global randomness is untouched."""
+def build_initialised(build: Callable[[], Network], seed: int) -> Network:
+    """Return the network that `build` makes, with initial weights from `seed`; global random states do not change."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # for layers that glorot_ does not know
+        torch.default_generator.manual_seed(seed)  # for layers that glorot_ leaves as they are
         network = build()
     return glorot_(network, torch_generator(seed))
 
 
 def torch_generator(seed: int) -> torch.Generator:
-    """Return the generator from which the weights of `seed` are drawn."""
+    """Return the generator of the initial weights of `seed`."""
     return torch.Generator().manual_seed(int(generator(seed, Purpose.WEIGHTS).integers(2**62)))
 
 
 class Pretraining:
-    """A `Learner` that pretrains `method` on cubes.
+    """A `Learner` that pretrains the network of a method on cubes.
 
     Args:
-        method: what to learn.
-        network: its network, with fresh weights.
-        train: the cubes to learn from.
-        validation: the cubes that early stopping looks at, corrupted alike every time.
+        method: makes batches and losses.
+        network: its network, with initial weights.
+        train: training cubes.
+        validation: cubes for early stopping, with the same random parameters in every epoch.
         device: where to compute.
     """
 
@@ -63,14 +63,14 @@ class Pretraining:
         self.cubes: dict[TrainingPart, Cubes] = {"train": train, "validation": validation}
 
     def samples(self, part: TrainingPart) -> int:
-        """Return how many cubes a part has."""
+        """Return the number of cubes of a part."""
         return len(self.cubes[part])
 
     def start_epoch(self, stage: int, epoch: int) -> None:
-        """Change nothing: a corpus is the same in every epoch."""
+        """Do nothing: all cubes are used in every epoch."""
 
     def batch(self, part: TrainingPart, draws: list[Draw]) -> Batch:
-        """Return the corrupted cubes of `draws`, their targets and labels."""
+        """Return the batch that the method makes of the cubes and generators of `draws`."""
         indices = [draw.index for draw in draws]
         images = on_device(self.cubes[part].images(indices), self.device)
         labels = torch.from_numpy(self.cubes[part].labels(indices)).to(self.device)
@@ -79,14 +79,14 @@ class Pretraining:
         return self.method.make_batch(images, labels, stack_params(params))
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
-        """Run the network on a batch."""
+        """Return the method's losses of a batch."""
         return self.method.losses(self.network, batch, stage)
 
 
 def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the middle slices (n, x, y) in [0, 1] of some inputs, of what is restored of them, and of their targets.
+    """Return middle slices (n, x, y) in [0, 1] of inputs, outputs and targets; {} for a method that restores nothing.
 
-    They are validation cubes where there are any, evenly spaced; a method that restores nothing gives an empty result.
+    They are of evenly spaced validation cubes, or of training cubes where there is no validation.
     """
     part: TrainingPart = "validation" if learner.samples("validation") else "train"
     indices = np.linspace(0, learner.samples(part) - 1, min(EXAMPLES, learner.samples(part))).round().astype(int)
@@ -102,5 +102,5 @@ def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarra
 
 
 def on_device(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    """Return float32 images (n, x, y, z) as a tensor (n, 1, x, y, z) with channels last."""
+    """Return images (n, x, y, z) as a tensor (n, 1, x, y, z) in the channels-last memory format."""
     return channels_last(torch.from_numpy(images)[:, None].to(device))

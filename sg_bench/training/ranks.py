@@ -1,4 +1,4 @@
-"""The processes that share one training: which slice of a batch is mine, and how numbers are brought together."""
+"""The processes (ranks) that share a training, each with its slice of a batch, and what they compute together."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among `size`; torch.distributed is initialised if there is more than one."""
+    """The rank of this process among `size` ranks; for more than one, torch.distributed is initialised."""
 
     rank: int = 0
     size: int = 1
 
     def slice(self, batch: Sequence[T]) -> Sequence[T]:
-        """Return this rank's share of a global batch, whose length `size` divides."""
+        """Return this rank's slice of a global batch, whose length is a multiple of `size`."""
         share = len(batch) // self.size
         return batch[self.rank * share : (self.rank + 1) * share]
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Replace each gradient by its mean over ranks, in one message."""
+        """Replace each gradient by its mean over ranks, in a single all-reduce."""
         if self.size == 1:
             return
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
@@ -35,8 +35,8 @@ class World:
         for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def total(self, values: Tensor) -> Tensor:
-        """Return the sum of `values` over ranks."""
+    def all_reduce(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` over ranks, computed in place."""
         if self.size > 1:
             torch.distributed.all_reduce(values)
         return values

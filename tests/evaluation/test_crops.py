@@ -14,14 +14,14 @@ from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
 from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import (
-    MOST_VOXELS,
+    MAX_FOREGROUND_VOXELS,
     Crop,
     candidate_crops,
     cut_crop,
     fixed_crops,
     foreground_crop,
     foreground_voxels,
-    nearest,
+    resized_nearest,
     truth_of,
 )
 from sg_bench.tasks import Task, read_task
@@ -151,17 +151,30 @@ class TestFilms:
         truths = [cut_crop(films, self.card("Edema", "Mass"), crop)[1].tolist() for crop in crops]
         assert truths == [[True, False], [True, True], [True, False]]
 
-    def test_a_finding_that_the_source_does_not_tell_is_named(self, films: Store) -> None:
+    def test_a_finding_that_the_source_does_not_label_is_named(self, films: Store) -> None:
         (crop, *_) = fixed_crops(self.card("Nodule"), films, ["f0"])
-        with pytest.raises(DataError, match=r"case 'f0' does not tell 'Nodule'.*Mass"):
+        with pytest.raises(DataError, match=r"case 'f0' has no label 'Nodule'.*Mass"):
             truth_of(films, self.card("Nodule"), crop)
 
 
 class TestNearest:
     def test_it_takes_the_value_in_the_middle_of_each_new_voxel(self) -> None:
         label = np.arange(6).reshape(6, 1, 1)
-        assert nearest(label, (3, 1, 1)).ravel().tolist() == [1, 3, 5]
-        assert nearest(label, (12, 1, 2))[:, 0, 1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+        assert resized_nearest(label, (3, 1, 1)).ravel().tolist() == [1, 3, 5]
+        assert resized_nearest(label, (12, 1, 2))[:, 0, 1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+class TestFixedCrops:
+    def test_test_crops_of_a_case_stay_when_a_case_before_it_becomes_readable(
+        self, tmp_path: Path, make_store: Callable[..., Store]
+    ) -> None:
+        cases = {id_: {"image": np.zeros((30, 30, 30)), "label": np.full((30, 30, 30), 5)} for id_ in "abc"}
+        mended = make_store(tmp_path / "mended", cases)
+        before = make_store(tmp_path / "before", {id_: cases[id_] for id_ in "bc"})
+        card = task(centred=0.5)
+        assert fixed_crops(card, mended, ["b", "c"]) == fixed_crops(card, before, ["b", "c"])
+        centres = [{crop.centre for crop in fixed_crops(card, mended, [id_])} for id_ in "abc"]
+        assert not centres[0] & centres[1] & centres[2]
 
 
 class TestForegroundVoxels:
@@ -172,7 +185,7 @@ class TestForegroundVoxels:
     def test_of_many_an_evenly_spaced_part_is_kept(self, tmp_path: Path, make_store: Callable[..., Store]) -> None:
         whole = make_store(tmp_path / "s", {"a": {"image": np.zeros((40, 40, 20)), "label": np.full((40, 40, 20), 5)}})
         voxels = foreground_voxels(whole, task(), "a")
-        assert MOST_VOXELS / 2 < len(voxels) <= MOST_VOXELS
+        assert MAX_FOREGROUND_VOXELS / 2 < len(voxels) <= MAX_FOREGROUND_VOXELS
         assert set(np.diff(voxels)) == {4}
 
     def test_a_case_without_target_has_none(self, store: Store) -> None:

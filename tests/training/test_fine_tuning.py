@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sg_bench.networks.initialise import glorot_bound
 from sg_bench.registry import METHODS
 from sg_bench.tasks import read_task
 from sg_bench.training.draws import Draw, Purpose, generator
-from sg_bench.training.fine_tuning import FineTuning, mirrored, soft_dice_loss, task_network
+from sg_bench.training.fine_tuning import FineTuning, random_flip, soft_dice_loss, task_network
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import fresh_network
 
@@ -158,7 +159,7 @@ class TestAugmentation:
         image = np.arange(8).reshape(2, 2, 2)
         seen: dict[bytes, int] = {}
         for seed in range(400):
-            found, truth = mirrored(image, image, (True, False, True), np.random.default_rng(seed))
+            found, truth = random_flip(image, image, (True, False, True), np.random.default_rng(seed))
             np.testing.assert_array_equal(found, truth)
             seen[found.tobytes()] = seen.get(found.tobytes(), 0) + 1
         wanted = [np.flip(image, axes).tobytes() for axes in ((), (0,), (2,), (0, 2))]
@@ -166,14 +167,14 @@ class TestAugmentation:
         assert min(seen.values()) > 60
 
     def test_a_class_is_not_mirrored(self) -> None:
-        _, truth = mirrored(np.zeros((2, 2, 2)), np.array(True), (True, True, True), np.random.default_rng(0))
+        _, truth = random_flip(np.zeros((2, 2, 2)), np.array(True), (True, True, True), np.random.default_rng(0))
         assert truth.shape == ()
         assert truth
 
     def test_the_axes_drawn_do_not_depend_on_which_are_allowed(self) -> None:
         image = np.arange(8).reshape(2, 2, 2)
         for seed in range(10):
-            every, _ = mirrored(image, image, (True, True, True), np.random.default_rng(seed))
+            every, _ = random_flip(image, image, (True, True, True), np.random.default_rng(seed))
             rng = np.random.default_rng(seed)
             chosen = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist())
             np.testing.assert_array_equal(every, np.flip(image, chosen))
@@ -197,6 +198,28 @@ class TestForeground:
         learner = tuning("lcs")
         one, again = (learner.batch("validation", draws(4)) for _ in range(2))
         assert torch.equal(one.inputs, again.inputs)
+
+    @pytest.mark.parametrize(
+        ("name", "sampling", "each"),
+        [("lcs", {}, 16), ("ncc", {"slices": {"size": 32}}, 6), ("ncs", {"slices": {"size": 32}}, 1)],
+    )
+    def test_validation_samples_stay_when_a_case_before_them_becomes_readable(
+        self, tuning: Make, labelled: Store, name: str, sampling: dict[str, Any], each: int
+    ) -> None:
+        whole = tuning(name, **sampling)
+        less = FineTuning(whole.task, whole.network, labelled, whole.ids["train"], labelled.ids[5:], 0, whole.device)
+        wanted, found = less.batch("validation", draws(each)), whole.batch("validation", draws(2 * each)[each:])
+        assert (less.samples("validation"), whole.samples("validation")) == (each, 2 * each)
+        assert torch.equal(found.inputs, wanted.inputs)
+        assert torch.equal(found.truths, wanted.truths)
+
+    def test_negatives_of_validation_are_limited_and_depend_on_no_position(self, tuning: Make, labelled: Store) -> None:
+        learner = tuning("ncc", validation_negatives=2)
+        ids, training = labelled.ids[4:], learner.ids["train"]
+        turned = FineTuning(learner.task, learner.network, labelled, training, ids[::-1], 1, learner.device)
+        chosen = [{crop.id for crop in each.crops["validation"]} for each in (learner, turned)]
+        assert chosen[0] == chosen[1]
+        assert sorted(crop.positive for crop in learner.crops["validation"]) == [False] * 4 + [True] * 2
 
     def test_fine_tuning_lowers_each_loss(self, tuning: Make) -> None:
         for name in ("ncc", "ncs", "lcs"):

@@ -71,4 +71,4 @@ def test_alone_nothing_is_averaged_or_waited_for() -> None:
     World().average_gradients(layer)
     World().barrier()
     assert layer.weight.grad == 1
-    assert World().total(torch.ones(1)) == 1
+    assert World().all_reduce(torch.ones(1)) == 1
