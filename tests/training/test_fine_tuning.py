@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from sg_bench.errors import DataError, MethodError
 from sg_bench.networks.heads import Classifier
 from sg_bench.networks.initialise import glorot_bound
 from sg_bench.registry import METHODS
-from sg_bench.tasks import read_task
+from sg_bench.tasks import Slices, read_task
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.fine_tuning import FineTuning, random_flip, soft_dice_loss, task_network
 from sg_bench.training.loop import train
@@ -200,14 +199,18 @@ class TestForeground:
         assert torch.equal(one.inputs, again.inputs)
 
     @pytest.mark.parametrize(
-        ("name", "sampling", "each"),
-        [("lcs", {}, 16), ("ncc", {"slices": {"size": 32}}, 6), ("ncs", {"slices": {"size": 32}}, 1)],
+        ("name", "slices", "each"), [("lcs", None, 16), ("ncc", Slices(size=32), 6), ("ncs", Slices(size=32), 1)]
     )
     def test_validation_samples_stay_when_a_case_before_them_becomes_readable(
-        self, tuning: Make, labelled: Store, name: str, sampling: dict[str, Any], each: int
+        self, tuning: Make, labelled: Store, name: str, slices: Slices | None, each: int
     ) -> None:
-        whole = tuning(name, **sampling)
-        less = FineTuning(whole.task, whole.network, labelled, whole.ids["train"], labelled.ids[5:], 0, whole.device)
+        learner = tuning(name)
+        sampling = learner.task.sampling.model_copy(update={"slices": slices})
+        task = learner.task.model_copy(update={"sampling": sampling})
+        whole, less = (
+            FineTuning(task, learner.network, labelled, learner.ids["train"], ids, 0, learner.device)
+            for ids in (labelled.ids[4:], labelled.ids[5:])
+        )
         wanted, found = less.batch("validation", draws(each)), whole.batch("validation", draws(2 * each)[each:])
         assert (less.samples("validation"), whole.samples("validation")) == (each, 2 * each)
         assert torch.equal(found.inputs, wanted.inputs)
