@@ -25,6 +25,7 @@ from sg_bench.reporting.documents import (
     PrintedTable,
     csv_text,
 )
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.pair_tables import pair_document
 from sg_bench.reporting.published import (
@@ -166,7 +167,12 @@ def _sheet(found: MeasuredComparison) -> PrintedTable:
         (Heading("method"), *(_head(found, place) for place in found.places)),
         lines,
         tuple(_notes(found)),
-        (*footnotes.lines(), *(f"{LEAK_MARK} {leak}" for leak in leaks), *_cited(found)),
+        (
+            *footnotes.lines(),
+            *(f"{LEAK_MARK} {leak}" for leak in leaks),
+            *environment_notes(found.table),
+            *_cited(found),
+        ),
         tuple(_legend(found)),
     )
 

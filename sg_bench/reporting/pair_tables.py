@@ -22,6 +22,7 @@ from sg_bench.reporting.documents import (
     signed,
     stable,
 )
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.published import Comparison, load_published
 from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.significance import FEW, p_text, shared
@@ -136,7 +137,8 @@ def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, lis
         for place, pair in enumerate(pairs)
     )
     names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
-    sheet = PrintedTable(TITLE, tuple(map(Heading, names)), lines, tuple(_units(pairs)), footnotes.lines(), LEGEND)
+    below = (*footnotes.lines(), *environment_notes(table))
+    sheet = PrintedTable(TITLE, tuple(map(Heading, names)), lines, tuple(_units(pairs)), below, LEGEND)
     csv = csv_text([CSV_HEADER, *(_csv_line(table, pair) for pair in pairs)])
     notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
     return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)

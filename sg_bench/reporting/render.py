@@ -19,6 +19,7 @@ from sg_bench.reporting.documents import (
     stable,
     superscript,
 )
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, RunSummary, Table, percent
@@ -58,10 +59,10 @@ def marks(row: MethodRow, column: int, tied: Ties) -> str:
 
 
 def footnotes(table: Table) -> list[str]:
-    """Return "¹ reason" for each reason of missing data, and the reason of each leak."""
+    """Return "¹ reason" for each reason of missing data, each leak, and software or devices that differ."""
     absent = [f"{superscript(index)} {one_line(reason)}" for index, reason in enumerate(table.reasons, start=1)]
     leaks = dict.fromkeys(leak for summary in _printed(table) for leak in summary.leaks)
-    return [*absent, *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks)]
+    return [*absent, *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks), *environment_notes(table)]
 
 
 def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:

@@ -24,6 +24,7 @@ from sg_bench.reporting.documents import (
     signed,
     stable,
 )
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import interval_sentences, score_interval
 from sg_bench.reporting.render import ALPHA, column_heading
 from sg_bench.reporting.separation import UnitGroups, compared, separation
@@ -237,7 +238,8 @@ def _sheet(table: Table, each: Family) -> PrintedTable:
         *(Heading(text, f"against {each.reference or REFERENCE}") for text in SCRATCH_HEADS.values()),
     ]
     title = f"Significance: {column_heading(column).joined}"
-    return PrintedTable(title, tuple(heads), lines, tuple(_notes(each)), footnotes.lines())
+    environment = environment_notes(table.select(range(len(table.rows)), [each.column]))
+    return PrintedTable(title, tuple(heads), lines, tuple(_notes(each)), (*footnotes.lines(), *environment))
 
 
 def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> PrintedRow:

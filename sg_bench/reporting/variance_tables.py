@@ -24,6 +24,7 @@ from sg_bench.reporting.documents import (
     signed,
     stable,
 )
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
@@ -196,7 +197,7 @@ def across_document(table: Table, names: Mapping[str, str]) -> Document:
         for measure, by_method in numbers.items()
         for method, each in by_method.items()
     ]
-    sheets = (_across_sheet(found, numbers),) if found.units else ()
+    sheets = (_across_sheet(found, numbers, environment_notes(table)),) if found.units else ()
     notes = () if sheets else ("No method has a value on every task.",)
     return Document("across-tasks", "Across tasks", sheets, csv_text([header, *lines]), notes)
 
@@ -224,7 +225,9 @@ def _aggregates(found: AcrossTasks) -> dict[str, dict[str, Aggregate]]:
     return numbers
 
 
-def _across_sheet(found: AcrossTasks, numbers: Mapping[str, Mapping[str, Aggregate]]) -> PrintedTable:
+def _across_sheet(
+    found: AcrossTasks, numbers: Mapping[str, Mapping[str, Aggregate]], environment: Sequence[str]
+) -> PrintedTable:
     footnotes = Footnotes()
     lines = []
     for method in found.units:
@@ -237,7 +240,9 @@ def _across_sheet(found: AcrossTasks, numbers: Mapping[str, Mapping[str, Aggrega
     if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
         notes.append("Units are fine-tuning seeds of one pretraining: about this checkpoint only.")
     heads = (Heading("method"), *(Heading(measure) for measure in numbers))
-    return PrintedTable("Across tasks", heads, tuple(lines), tuple(notes), footnotes.lines(), ACROSS_LEGEND)
+    return PrintedTable(
+        "Across tasks", heads, tuple(lines), tuple(notes), (*footnotes.lines(), *environment), ACROSS_LEGEND
+    )
 
 
 def _text(found: Aggregate | None, across_: AcrossTasks, footnotes: Footnotes) -> str:

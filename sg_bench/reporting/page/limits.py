@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sg_bench.reporting.documents import LEAK_MARK
+from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.content import Content, state_of
 from sg_bench.reporting.render import secondary_sentences
@@ -19,6 +20,7 @@ def limits_of(content: Content) -> list[tuple[str, str]]:
     evidence = content.evidence
     found = [*_checkpoints(evidence), *_leaks(content), *_tests(content), *_incomplete(content), *_spread(evidence)]
     found += [("Secondary metric", sentence) for sentence in secondary_sentences(content.table)]
+    found += [("Software and devices", note) for note in environment_notes(content.table)]
     if any(shown.column.role == "parity" for shown in content.columns):
         text = "A column so marked is the papers' own metric: of its task the only one to set beside published numbers."
         found.append(("Papers’ metric", text))
