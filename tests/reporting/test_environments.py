@@ -1,5 +1,6 @@
 """A table whose runs used different software or devices names them; a uniform one has no note."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ from sg_bench.reporting.writing import documents
 SOFTWARE = {"python": "3.11.7", "sg-bench": "0.1.0", "torch": "2.13.0+cpu", "monai": "1.6.1", "numpy": "2.4.6"}
 
 
-def set_environment(study: Any, method: str = "", task: str = "", *, seeds: int = 99, **changed: str) -> None:
+def set_environment(
+    study: Any, changed: Mapping[str, str] | None = None, *, method: str = "", task: str = "", seeds: int = 99
+) -> None:
     """Set the environment of the runs of a method and a task; "" stands for all of them."""
     for cell in study.cells:
         if method in ("", cell.method) and task in ("", cell.task) and cell.fine_tuning_seed < seeds:
             ran = study.records[cell.key]["ran"]
-            ran["software"] = {**SOFTWARE, **{k.replace("_", "-"): v for k, v in changed.items() if k != "device"}}
-            ran["hardware"] = {**ran["hardware"], "device": changed.get("device", "cpu")}
+            ran["software"] = {**SOFTWARE, **(changed or {})}
+            ran["hardware"] = {**ran["hardware"], "device": (changed or {}).get("device", "cpu")}
 
 
 def notes(study: Any) -> list[str]:
@@ -42,8 +45,8 @@ def notes(study: Any) -> list[str]:
         ),
         (
             {"method": "scratch", "seeds": 2},
-            {"sg_bench": "0.2.0"},
-            "Different versions of sg-bench within one task: 0.1.0 (scratch on ncc (4 of 6 runs), "
+            {"sg-bench": "0.2.0"},
+            "Different versions of sg-bench within one task: 0.1.0 (scratch on ncc (4 of 6 runs) and "
             "ncc[fraction=0.1] (4 of 6 runs) and ncs (4 of 6 runs), models_genesis, semantic_genesis, mine); "
             "0.2.0 (scratch on ncc (2 of 6 runs) and ncc[fraction=0.1] (2 of 6 runs) and ncs (2 of 6 runs)).",
         ),
@@ -59,7 +62,7 @@ def test_what_differs_within_a_task_is_named_with_its_methods(
     study: Any, where: dict[str, Any], changed: dict[str, str], note: str
 ) -> None:
     set_environment(study)
-    set_environment(study, **where, **changed)
+    set_environment(study, changed, **where)
     assert notes(study) == [note]
 
 
@@ -75,7 +78,7 @@ def test_what_differs_within_a_task_is_named_with_its_methods(
 )
 def test_a_uniform_table_has_no_note(study: Any, where: dict[str, Any], changed: dict[str, str]) -> None:
     set_environment(study)
-    set_environment(study, **where, **changed)
+    set_environment(study, changed, **where)
     assert notes(study) == []
 
 
@@ -90,7 +93,7 @@ def test_records_without_an_environment_are_ignored(study: Any) -> None:
 
 def test_the_note_stands_under_each_table_that_compares_the_runs_and_on_the_page(study: Any) -> None:
     set_environment(study)
-    set_environment(study, "mine", torch="2.12.1")
+    set_environment(study, {"torch": "2.12.1"}, method="mine")
     table, note = main_table(study.cells, study.records), "Different versions of torch within one task: 2.12.1 (mine"
     written = {document.stem: markdown.document(document) for document in documents("title", table)}
     noted = {stem for stem, text in written.items() if note in text}
