@@ -107,11 +107,11 @@ class TestForms:
     def test_a_2d_encoder_loads_into_monais_resnet_and_computes_the_same(
         self, films: Initialisation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        network = loaded(export(films, "monai", tmp_path / "a.pt"), monkeypatch).eval()
+        network = loaded(export(films, "monai", tmp_path / "a.pt"), monkeypatch).double().eval()
         assert type(network).__module__.startswith("monai.")
-        ours = UNet2D(2).eval()
+        ours = UNet2D(2).double().eval()
         ours.load_state_dict({**films.encoder, **films.decoder})
-        x = torch.rand(1, 1, 64, 64, 1)
+        x = torch.rand(1, 1, 64, 64, 1, dtype=torch.float64)
         with torch.no_grad():
             wanted = ours.features(x)[-1]
             colours = (x[..., 0] - ours.mean) / ours.deviation
