@@ -126,8 +126,8 @@ class TestPlanning:
         found = planned(workspace)
         (reason,) = {cell.missing for cell in found.cells if cell.method == "transvw_published"}
         assert reason == (
-            "the weights 'transvw_published' are not here. Type sg-bench weights fetch transvw_published, or "
-            "sg-bench weights add transvw_published PATH"
+            "the weights 'transvw_published' are not in the workspace. "
+            "Type sg-bench weights fetch transvw_published, or sg-bench weights add transvw_published PATH"
         )
         assert all(keys(found, "scratch"))
 

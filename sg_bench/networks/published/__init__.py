@@ -1,1 +1,1 @@
-"""Weights that others published: which there are, their files, how they are read, and how ours are written out."""
+"""Published weights: their catalogue, files and loading, and the export of our own initialisations."""

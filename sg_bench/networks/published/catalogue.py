@@ -1,6 +1,6 @@
-"""The published weights that a comparison may start from: where they are had, on what terms, what they have seen.
+"""Catalogue of the published weights that a comparison may start from: address, licence and pretraining data.
 
-Free of torch, so that planning and `sg-bench weights list` need none. None of these files is part of sg-bench.
+Imports no torch, for planning and `sg-bench weights list`. None of these files is part of sg-bench.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sg_bench.errors import UsageError, did_you_mean
 
 Architecture = Literal["unet3d", "resnet18", "medicalnet10", "medicalnet18", "medicalnet34", "medicalnet50"]
 WIDTH = 32
-"""Of all published networks, in the way in which suites say it."""
+"""Width of all published networks, in the unit of a suite's `width`."""
 ASU = (
     "ASU GitHub Project License: non-commercial, academic use only, share alike, patent US 12,469,315. "
     "Read it in the authors' repository"
@@ -23,38 +23,38 @@ LUNA16_SUBSETS = tuple(f"subset{number}" for number in range(7))
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One published file."""
+    """One published file of weights."""
 
     name: str
-    """What `sg-bench weights` calls it."""
+    """Name in `sg-bench weights`."""
     title: str
     architecture: Architecture
     dimension: SpatialDims
     parameters: int
-    """Of the part that is used; a file may hold more, such as an optimiser's state."""
+    """Number of parameters in use; a file may contain more, such as an optimiser's state."""
     file: str
-    """As its publisher calls it."""
+    """The publisher's file name."""
     url: str
     licence: str
     citation: str
     corpus: str
-    """The name of what it was pretrained on."""
+    """Name of the pretraining data."""
     seen: str
-    """The same in a sentence, for whoever asks whether test images were among it."""
+    """Description of the pretraining data, to judge whether test images were among them."""
     sources: tuple[str, ...] = ()
-    """Registered sources that read what it has seen."""
+    """Registered sources of the pretraining data."""
     groups: tuple[str, ...] = ()
-    """Only their cases of these groups; (): all."""
+    """Groups of cases used from these sources; (): all."""
     decoder: bool = False
-    """Whether the file brings a decoder."""
+    """Whether the file contains a decoder."""
     sha256_start: str = ""
-    """How the file's SHA-256 begins, where its publisher says so."""
+    """First digits of the file's SHA-256, if published."""
     prefix: str = ""
-    """What our names have before the published ones."""
+    """Prefix of our tensor names before the published ones."""
 
     @property
     def size(self) -> str:
-        """Return the least size of the file: that of its tensors in single precision."""
+        """Return the number of parameters and the least size of the file, that of its tensors in single precision."""
         count = f"{self.parameters:,}".replace(",", " ")
         return f"{count} parameters, {4 * self.parameters / 1e6:.0f} MB or more"
 
@@ -97,7 +97,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> PublishedWei
         "MIT, as its page at Hugging Face says",
         "S. Chen, K. Ma, Y. Zheng. Med3D: Transfer Learning for 3D Medical Image Analysis. arXiv:1904.00625",
         "3DSeg-8",
-        "3DSeg-8: CT and MRI of public segmentation challenges, with labels. Which images is not known: liver CT and "
+        "3DSeg-8: CT and MRI of public segmentation challenges, with labels. The images are not listed: liver CT and "
         "brain MRI that LiTS and BraTS share may be among them",
         prefix="encoder.",
     )
@@ -153,10 +153,10 @@ CATALOGUE: dict[str, PublishedWeights] = {
 
 
 def published_weights(name: str) -> PublishedWeights:
-    """Return published weights by their name.
+    """Return the published weights called `name`.
 
     Raises:
-        UsageError: no such name; the message suggests the nearest.
+        UsageError: there is no such name; the message suggests the nearest.
     """
     if name not in CATALOGUE:
         raise UsageError(f"unknown weights '{name}'", hint=did_you_mean(name, CATALOGUE))

@@ -1,6 +1,6 @@
-"""Writes an initialisation out for others: one file in one of three forms, and a card that says what it is.
+"""Export of an initialisation for use elsewhere: one file in one of three formats, and a model card.
 
-The card tells what the weights have seen, so that nobody tests them on it unawares.
+The card lists the pretraining data, so that the weights are not tested on them by mistake.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.workspace import Workspace, read_json, write_atomic
 
 ExportFormat = Literal["safetensors", "official", "monai"]
-"""safetensors: our names; official: a torch file as the papers' authors publish them; monai: a bare state dict."""
+"""safetensors: our tensor names; official: a torch file like the papers' authors'; monai: a plain state dict."""
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "safetensors": (".safetensors",),
     "official": (".pt", ".pth"),
     "monai": (".pt", ".pth"),
 }
-LEAST_DIGITS = 6
-"""Of a key, to name an initialisation by."""
+MIN_KEY_DIGITS = 6
+"""Least number of digits of a key that identify an initialisation."""
 
 
 @dataclass(frozen=True)
 class Initialisation:
-    """One initialisation of a workspace."""
+    """An initialisation in a workspace."""
 
     key: str
     record: dict[str, Any]
     encoder: StateDict
     decoder: StateDict
-    """Empty if the method has none."""
+    """Empty if the method has no decoder."""
 
     @property
     def architecture(self) -> str:
-        """Return what network it is for."""
+        """Return the architecture of its network."""
         config = self.record["recipe"]["config"]
         return str(config.get("architecture") or ("resnet18" if config.get("dimension") == 2 else "unet3d"))
 
     @property
     def width(self) -> int:
-        """Return the width of that network."""
+        """Return the width of its network."""
         return int(self.record["recipe"]["config"]["width"])
 
 
 def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
-    """Return the initialisation that a key, its first digits, or "method/seed" names.
+    """Return the initialisation with the reference: a key, its first digits, or "method/seed".
 
     Raises:
-        UsageError: none or several are called that.
-        DataError: its files are damaged.
+        UsageError: no initialisation matches, or several do.
+        DataError: the files of the initialisation are damaged.
     """
     records = _records(workspace)
     method, slash, seed = reference.rpartition("/")
     if slash:
         found = [key for key, each in records.items() if _named(each) == (method, seed)]
     else:
-        whole = re.fullmatch(r"[0-9a-f]+", reference) and len(reference) >= LEAST_DIGITS
-        found = [key for key in records if whole and key.startswith(reference)]
+        is_key = re.fullmatch(r"[0-9a-f]+", reference) and len(reference) >= MIN_KEY_DIGITS
+        found = [key for key in records if is_key and key.startswith(reference)]
     if not found:
-        names = ", ".join(sorted({"/".join(_named(each)) for each in records.values()})) or "none, run a suite first"
+        names = ", ".join(sorted({"/".join(_named(each)) for each in records.values()})) or "none; run a suite first"
         raise UsageError(f"no initialisation '{reference}' in {workspace.root}", hint=f"There are: {names}")
     if len(found) > 1:
         hint = f"Name one by its key: {', '.join(key[:12] for key in sorted(found))}"
@@ -80,21 +80,21 @@ def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
 def export(
     initialisation: Initialisation, file_format: ExportFormat, out: Path, cells: Iterable[dict[str, Any]] = ()
 ) -> Path:
-    """Write an initialisation to `out` and its card beside it, and return the card's path.
+    """Write an initialisation to `out` and its model card to the same name with suffix .md; return the card's path.
 
     Args:
-        initialisation: what to write.
+        initialisation: the weights to write.
         file_format: see `ExportFormat`.
-        out: a file that does not exist yet; its suffix must be the format's.
-        cells: finished records of a ledger, from which the card takes what the weights were worth.
+        out: a file that does not exist yet, with the format's suffix.
+        cells: finished records of a ledger, for the scores in the card.
 
     Raises:
-        UsageError: the ending is another, or a file of that name exists.
+        UsageError: the suffix does not match the format, or a file exists.
         DataError: the initialisation contains nothing that can be written in this format.
     """
     if out.suffix not in SUFFIXES[file_format]:
         raise UsageError(
-            f"{out}: --to {file_format} writes {' or '.join(SUFFIXES[file_format])}", hint="Change the file's ending"
+            f"{out}: --to {file_format} writes {' or '.join(SUFFIXES[file_format])}", hint="Change the file's suffix"
         )
     card_path = out.with_suffix(".md")
     for path in (out, card_path):
@@ -109,10 +109,11 @@ def export(
 
 
 def export_tensors(initialisation: Initialisation, file_format: ExportFormat) -> StateDict:
-    """Return an initialisation's tensors under the names that a form has.
+    """Return an initialisation's tensors under the names of a format.
 
-    monai: of a 2D network only the encoder, as MONAI's own ResNet-18 names it; MONAI has no network equal to the 3D
-    ones, whose names stay. official: an encoder alone is named as its publisher does, torchvision or MedicalNet.
+    monai: of a 2D network only the encoder, with the names of MONAI's ResNet-18; 3D networks have no equal in MONAI, so
+    their names are unchanged. official: an encoder without a decoder has its publisher's names, torchvision's or
+    MedicalNet's.
     """
     both = {**initialisation.encoder, **initialisation.decoder}
     flat, bare = initialisation.architecture == "resnet18", not initialisation.decoder
@@ -123,7 +124,7 @@ def export_tensors(initialisation: Initialisation, file_format: ExportFormat) ->
     if file_format == "official" and flat and bare:
         return {name.removeprefix("encoder."): tensor for name, tensor in both.items()}
     if not both:
-        raise DataError(f"initialisation {initialisation.key[:12]} holds no tensors", hint="Pretrain it again")
+        raise DataError(f"initialisation {initialisation.key[:12]} contains no tensors", hint="Pretrain it again")
     return both
 
 

@@ -1,7 +1,7 @@
-"""Where published weights lie: `weights/<name>/<sha256>.<ending>` in the workspace, put there once and never changed.
+"""Files of published weights in the workspace: `weights/<name>/<sha256>.<suffix>`, written once and never changed.
 
-Free of torch until a file is looked into. Beside each file stands a record: where it came from, and how its licence was
-accepted. A file's name is its content, so a recipe names it by its hash and never by a path.
+Imports no torch until a file is read. Each file has a JSON record of its origin and of how its licence was accepted. A
+recipe refers to a file by its hash, never by a path.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from sg_bench.networks.weights import StateDict
 
 LicenceAcceptance = Literal["--yes", "typed"]
-"""How a person accepted a licence."""
+"""How a user accepted a licence: by the option, or by typing yes."""
 RECORD = ".json"
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """One file of published weights in a workspace."""
+    """A file of published weights in a workspace."""
 
     path: Path
     sha256: str
     record: dict[str, Any]
-    """Its name, publisher's file name, origin, size in bytes, and the licence with how it was accepted."""
+    """Name, publisher's file name, origin, size in bytes, the licence and how it was accepted."""
 
 
 def stored(weights: PublishedWeights, workspace: Workspace) -> list[StoredWeights]:
-    """Return the files of `weights` that are there, sorted by hash.
+    """Return the workspace's files of `weights`, sorted by hash.
 
     Raises:
         DataError: a file's record is damaged.
@@ -52,20 +52,20 @@ def stored(weights: PublishedWeights, workspace: Workspace) -> list[StoredWeight
 
 
 def _record(path: Path, weights: PublishedWeights) -> dict[str, Any]:
-    """Return the record of a file, with at least how its licence was accepted."""
+    """Return the record of a file, with defaults for missing fields."""
     try:
         record = read_json(path)
         return {"licence": "", "agreed": "--yes", "bytes": 0, **record}
     except (ValueError, TypeError) as error:
-        hint = f"Delete it and the file beside it. {how_to_get(weights)}"
+        hint = f"Delete it and its file of weights. {how_to_get(weights)}"
         raise DataError(f"{path} is damaged: {error}", hint=hint) from error
 
 
 def find(weights: PublishedWeights, workspace: Workspace, sha256: str = "") -> StoredWeights:
-    """Return the one file of `weights`, or that of a hash.
+    """Return the only file of `weights`, or the one with the given hash.
 
     Raises:
-        DataError: there is none, or there are several and `sha256` does not say which.
+        DataError: there is no such file, or there are several and `sha256` is not given.
     """
     files = stored(weights, workspace)
     chosen = [each for each in files if sha256 in ("", each.sha256)]
@@ -75,9 +75,9 @@ def find(weights: PublishedWeights, workspace: Workspace, sha256: str = "") -> S
         hashes = ", ".join(each.sha256 for each in chosen)
         raise DataError(
             f"there are {len(chosen)} files of the weights '{weights.name}': {hashes}",
-            hint="Say which: give the method config: {sha256: ...}",
+            hint="Choose one: give the method config: {sha256: ...}",
         )
-    what = f"the weights '{weights.name}' are not here" + (f" with the SHA-256 {sha256}" if sha256 else "")
+    what = f"the weights '{weights.name}' are not in the workspace" + (f" with the SHA-256 {sha256}" if sha256 else "")
     raise DataError(what, hint=how_to_get(weights))
 
 
@@ -85,7 +85,7 @@ def read_weights(workspace: Workspace, name: str, sha256: str) -> StateDict:
     """Return the tensors of the published weights `name` that the workspace holds under `sha256`.
 
     Raises:
-        DataError: the file is absent, no longer the same, damaged or hostile.
+        DataError: the file is missing, changed, damaged or unsafe.
     """
     from sg_bench.networks.published.checkpoints import read_checkpoint
 
@@ -94,12 +94,12 @@ def read_weights(workspace: Workspace, name: str, sha256: str) -> StateDict:
 
 
 def how_to_get(weights: PublishedWeights) -> str:
-    """Return the commands that bring a file of `weights` into the workspace."""
+    """Return the commands that add a file of `weights` to the workspace."""
     return f"Type sg-bench weights fetch {weights.name}, or sg-bench weights add {weights.name} PATH"
 
 
 def accepted(weights: PublishedWeights, workspace: Workspace) -> LicenceAcceptance | None:
-    """Return how the licence of `weights`, as it reads now, was accepted in this workspace before, None if never."""
+    """Return how the current licence of `weights` was accepted in this workspace before, None if it was not."""
     ways = [each.record["agreed"] for each in stored(weights, workspace) if each.record["licence"] == weights.licence]
     return ways[0] if ways else None
 
@@ -107,41 +107,41 @@ def accepted(weights: PublishedWeights, workspace: Workspace) -> LicenceAcceptan
 def add(
     weights: PublishedWeights, path: Path, workspace: Workspace, *, agreed: LicenceAcceptance, sha256: str = ""
 ) -> StoredWeights:
-    """Copy a file into the workspace, whole or not at all, once its content is known to be these weights.
+    """Copy a file into the workspace atomically, after checking that it contains these weights.
 
     Args:
-        weights: what the file is said to be.
+        weights: the expected weights.
         path: the file.
-        workspace: where it goes.
+        workspace: the destination.
         agreed: how the licence was accepted.
-        sha256: what its SHA-256 must be; "": as the publisher says it begins, if he does.
+        sha256: the expected SHA-256; "": the first digits that the publisher states, if any.
 
     Raises:
-        UsageError: `sha256` is no SHA-256.
-        DataError: the file is absent, another, damaged or hostile, or does not fit the network.
+        UsageError: `sha256` is not a SHA-256.
+        DataError: the file is missing, damaged or unsafe, has another hash, or does not fit the network.
     """
     if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256.lower()):
         raise UsageError(f"--sha256 {sha256} is not 64 hexadecimal digits", hint="Copy it from sha256sum FILE")
     _examine(weights, path, sha256.lower() or weights.sha256_start, str(path))
-    with _beside(weights, workspace) as folder:
+    with _temporary_folder(weights, workspace) as folder:
         copy = Path(shutil.copyfile(path, folder / "copied"))
         return _keep(weights, workspace, copy, path.suffix, {"origin": f"added, as {path.name}", "agreed": agreed})
 
 
 def fetch(weights: PublishedWeights, workspace: Workspace, *, agreed: LicenceAcceptance) -> StoredWeights:
-    """Download the publisher's file into the workspace; what was fetched before is not fetched again.
+    """Download the publisher's file into the workspace, unless it was fetched before.
 
-    The first file that was fetched pins the hash: another one under the same address is refused later, also after
-    the first was deleted.
+    The first download pins the hash: a different file at the same address is rejected later, even if the first one was
+    deleted.
 
     Raises:
-        DataError: it cannot be downloaded, or is not what it should be.
+        DataError: the download fails, or the file is not the expected one.
     """
     pinned = pin_of(weights, workspace)
     here = [each for each in stored(weights, workspace) if each.sha256 == pinned]
     if here:
         return here[0]
-    with _beside(weights, workspace) as folder:
+    with _temporary_folder(weights, workspace) as folder:
         path = _downloaded(weights, folder)
         _examine(weights, path, pinned or weights.sha256_start, weights.url)
         suffix = Path(weights.file).suffix
@@ -151,7 +151,7 @@ def fetch(weights: PublishedWeights, workspace: Workspace, *, agreed: LicenceAcc
 
 
 def pin_of(weights: PublishedWeights, workspace: Workspace) -> str:
-    """Return the SHA-256 of the file that was fetched first, "" before that."""
+    """Return the SHA-256 of the first download, "" before it."""
     path = _pin(weights, workspace)
     return str(read_json(path)["sha256"]) if path.is_file() else ""
 
@@ -163,19 +163,19 @@ def _pin(weights: PublishedWeights, workspace: Workspace) -> Path:
 def _downloaded(weights: PublishedWeights, folder: Path) -> Path:
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # we print the hash ourselves, once it is worth trusting
+    pooch.get_logger().setLevel("WARNING")  # the hash is printed by the caller, after the checks
     loader = pooch.HTTPDownloader(progressbar=False, timeout=60)
     try:
         return Path(pooch.retrieve(weights.url, known_hash=None, fname="fetched", path=folder, downloader=loader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise DataError(
             f"{weights.url} cannot be downloaded: {_cause(error)}",
-            hint=f"Try again, or download it elsewhere and type sg-bench weights add {weights.name} PATH",
+            hint=f"Try again, or download it by other means and type sg-bench weights add {weights.name} PATH",
         ) from error
 
 
 def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a failed download in a few words."""
+    """Return the root cause of a failed download in a few words."""
     text = " ".join(str(error).split())
     inner = re.findall(r"(?:Errno \d+\] |\d{3} (?:Client|Server) Error: )([^'\")]+)", text)
     return (inner[-1] if inner else text or type(error).__name__)[:120].strip()
@@ -188,9 +188,9 @@ def _examine(weights: PublishedWeights, path: Path, sha256: str, shown: str) -> 
 
 
 def _keep(
-    weights: PublishedWeights, workspace: Workspace, path: Path, suffix: str, said: dict[str, str]
+    weights: PublishedWeights, workspace: Workspace, path: Path, suffix: str, origin: dict[str, str]
 ) -> StoredWeights:
-    """Give a file in its temporary folder its final name, its record first: without a record it counts for nothing."""
+    """Move a file from its temporary folder to its final name, after its record: a file without a record is ignored."""
     digest = file_digest(path)
     final = _folder(weights, workspace) / f"{digest}{suffix.lower()}"
     record = {
@@ -199,7 +199,7 @@ def _keep(
         "sha256": digest,
         "bytes": path.stat().st_size,
         "licence": weights.licence,
-        **said,
+        **origin,
     }
     earlier = next((each for each in stored(weights, workspace) if each.sha256 == digest), None)
     if earlier:
@@ -210,11 +210,14 @@ def _keep(
 
 
 @contextmanager
-def _beside(weights: PublishedWeights, workspace: Workspace) -> Iterator[Path]:
-    """Yield a temporary folder on the workspace's own disk, so that a file can be moved from it in one step."""
-    room = _folder(weights, workspace)
-    room.mkdir(parents=True, exist_ok=True)
-    with workspace.lock(f"weights-{weights.name}"), tempfile.TemporaryDirectory(dir=room, prefix=".coming-") as folder:
+def _temporary_folder(weights: PublishedWeights, workspace: Workspace) -> Iterator[Path]:
+    """Yield a temporary folder on the workspace's file system, so that a file can be moved from it atomically."""
+    parent = _folder(weights, workspace)
+    parent.mkdir(parents=True, exist_ok=True)
+    with (
+        workspace.lock(f"weights-{weights.name}"),
+        tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as folder,
+    ):
         yield Path(folder)
 
 
@@ -223,5 +226,5 @@ def _folder(weights: PublishedWeights, workspace: Workspace) -> Path:
 
 
 def all_stored(workspace: Workspace) -> dict[str, list[StoredWeights]]:
-    """Return the files of every published weights by name, none where there are none."""
+    """Return the workspace's files of all published weights, by name."""
     return {name: stored(weights, workspace) for name, weights in CATALOGUE.items()}

@@ -1,4 +1,4 @@
-"""What a file of published weights is to a network: which tensors fit, which are missing, and whether that is enough.
+"""Matching the tensors of a file of published weights with a network, and loading them.
 
 Source: the loader contract of protocol part E.
 """
@@ -21,49 +21,49 @@ from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import COUNTER, DECODER, StateDict
 
 HEADS = ("projection_head", "prototypes", "clc_out", "fc.")
-"""Parts of a pretraining that no target task uses."""
+"""Prefixes of a pretraining's heads, which no target task uses."""
 OURS = ("encoder.", "decoder.", "segmentation_head.")
-"""How names begin that need no prefix."""
-ENCODER_ALONE = "Give the method config: {decoder: false} to use the encoder alone"
+"""Prefixes of our own names, which are unchanged."""
+ENCODER_ONLY = "Give the method config: {decoder: false} to use the encoder only"
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of every tensor of a file, and of the network that it is for; names are the network's, sorted."""
+    """The match of a file's tensors with a network; names are the network's, sorted."""
 
     architecture: Architecture
     width: int
     matched: tuple[str, ...]
     missing: tuple[str, ...]
-    """In the network only; counters are left out, and the decoder where the file has nothing of one."""
+    """In the network only, without counters, and without the decoder if the file has no part of it."""
     misshapen: tuple[str, ...]
-    """ "name is (1, 2) where the network has (2, 1)" lines."""
+    """Lines such as "name is (1, 2) where the network has (2, 1)"."""
     ignored: tuple[str, ...]
     """Heads of the pretraining."""
     unused: tuple[str, ...]
-    """In the file only, for no reason that is known."""
+    """In the file only, and not a known head."""
     encoder: tuple[int, int]
-    """Tensors that matched, of how many; counters left out."""
+    """Number of matched tensors and of all tensors, without counters."""
     decoder: tuple[int, int]
 
     @property
     def coverage(self) -> float:
-        """Return which part of the encoder's tensors matched, in [0, 1]."""
+        """Return the fraction of the encoder's tensors that matched, in [0, 1]."""
         return self.encoder[0] / self.encoder[1]
 
     @property
     def has_decoder(self) -> bool:
-        """Return whether the file has anything of a decoder."""
+        """Return whether the file contains any part of a decoder."""
         return any(name.startswith(DECODER) for name in (*self.matched, *self.misshapen))
 
     @property
     def has_width(self) -> bool:
-        """Return whether networks of this architecture come in several widths."""
+        """Return whether networks of this architecture have a width."""
         return not self.architecture.startswith("medicalnet")
 
     @property
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """Return the names of what does not simply match, by what it is."""
+        """Return the names of the tensors that do not match, by reason."""
         return {
             "missing": self.missing,
             "of another shape": self.misshapen,
@@ -80,7 +80,7 @@ class FileReport:
 
 
 def build_network(architecture: Architecture, width: int = WIDTH) -> SegmentationBackbone:
-    """Return the network that files of an architecture are for, with a decoder; the width counts for U-Nets alone."""
+    """Return the network of an architecture, with a decoder; MedicalNet ignores the width."""
     if architecture == "unet3d":
         return UNet3D(width)
     if architecture == "resnet18":
@@ -89,10 +89,10 @@ def build_network(architecture: Architecture, width: int = WIDTH) -> Segmentatio
 
 
 def recognise(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, int]:
-    """Return the architecture and the width of a file's tensors, told by their names and shapes.
+    """Return the architecture and the width of a file's tensors, from their names and shapes.
 
     Raises:
-        DataError: they belong to no network that is known here.
+        DataError: the tensors belong to no known network.
     """
     names = {name.removeprefix("encoder.") for name in state}
     first = next((state[name] for name in ("down_tr64.ops.0.conv1.weight",) if name in state), None)
@@ -111,17 +111,17 @@ def recognise(state: Mapping[str, Tensor], shown: str) -> tuple[Architecture, in
                 found: Architecture = f"medicalnet{depth}"  # type: ignore[assignment]
                 return found, WIDTH
     raise DataError(
-        f"{shown}: its tensors ({_first(state)}) belong to no network that is known here",
-        hint="Known are the 3D U-Net, ResNet-18 and MedicalNet: see sg-bench weights list",
+        f"{shown}: its tensors ({_first(state)}) belong to no known network",
+        hint="Known networks: the 3D U-Net, ResNet-18 and MedicalNet; see sg-bench weights list",
     )
 
 
 def match_tensors(
     network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, width: int
 ) -> FileReport:
-    """Return what becomes of every tensor if `state`, under the network's names, is read into `network`.
+    """Return the match of `state`, under the network's names, with `network`.
 
-    A pattern head counts only if the network has one of as many classes.
+    A pattern head is matched only if the network has one with the same number of classes.
     """
     own = network.state_dict()
     heads = [name for name in own if name.startswith(HEADS)]
@@ -148,17 +148,17 @@ def match_tensors(
 
 
 def rename_tensors(state: Mapping[str, Tensor], architecture: Architecture) -> StateDict:
-    """Return a file's tensors under the names of our network: those of a bare ResNet get `encoder.` before them."""
+    """Return a file's tensors under the names of our network; those of a plain ResNet get the prefix `encoder.`."""
     if architecture == "unet3d":
         return dict(state)
     return {name if name.startswith(OURS) else f"encoder.{name}": tensor for name, tensor in state.items()}
 
 
 def examine(path: Path, weights: PublishedWeights | None = None, *, sha256: str = "", shown: str = "") -> FileReport:
-    """Return what a file's tensors are to the network of `weights`, or to the one that their names tell.
+    """Return the match of a file's tensors with the network of `weights`, or with the one that their names indicate.
 
     Raises:
-        DataError: as `read_checkpoint`, or the tensors belong to no network that is known here.
+        DataError: as `read_checkpoint`, or the tensors belong to no known network.
     """
     state = read_checkpoint(path, sha256=sha256, shown=shown)
     architecture, width = (weights.architecture, WIDTH) if weights else recognise(state, shown or str(path))
@@ -174,15 +174,15 @@ def read_into(
     sha256: str = "",
     shown: str = "",
 ) -> FileReport:
-    """Copy a published file into `network`, all of its encoder and, where wanted, of its decoder, or nothing.
+    """Copy a published file into `network`: the complete encoder and, if wanted, the complete decoder, or nothing.
 
     Args:
-        network: as `build_network` makes it, or one with a pattern head.
+        network: as `build_network` returns it, or one with a pattern head.
         path: the file.
         architecture: of the network.
-        decoder: whether the decoder must be there too.
-        sha256: what the file's SHA-256 must be.
-        shown: what messages call the file, by default its path.
+        decoder: whether the decoder is copied, and must be complete.
+        sha256: the expected SHA-256 of the file.
+        shown: name of the file in messages, by default its path.
 
     Raises:
         DataError: as `read_checkpoint`, or a tensor is missing or has another shape.
@@ -194,7 +194,7 @@ def read_into(
 def load_published(
     network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, *, decoder: bool, shown: str
 ) -> FileReport:
-    """Copy the tensors of a published file into `network`: the whole encoder and, if wanted, the decoder, or nothing.
+    """Copy the tensors of a published file into `network`, as `read_into`.
 
     Args:
         network: as `build_network` returns it, or one with a pattern head.
@@ -216,10 +216,10 @@ def load_published(
 
 
 def check_complete(report: FileReport, *, decoder: bool, shown: str) -> None:
-    """Refuse a file that lacks a part of the encoder, or of the decoder where one is wanted.
+    """Check that a file has the complete encoder and, if wanted, the complete decoder.
 
     Raises:
-        DataError: names the share that fits and the first tensors that do not.
+        DataError: with the fraction that matches and the first tensors that do not.
     """
     needed = ("encoder", report.encoder), ("decoder", report.decoder if decoder else (0, 0))
     lacking = [(part, *counts) for part, counts in needed if counts[0] < counts[1]]
@@ -227,22 +227,22 @@ def check_complete(report: FileReport, *, decoder: bool, shown: str) -> None:
         return
     part, have, wanted = lacking[0]
     if part == "decoder" and not report.has_decoder:
-        raise DataError(f"{shown}: it brings no decoder", hint=ENCODER_ALONE)
+        raise DataError(f"{shown}: it has no decoder", hint=ENCODER_ONLY)
     mine = [each for each in report.missing if each.startswith(DECODER) == (part == "decoder")]
     others = [each for each in report.misshapen if each.startswith(DECODER) == (part == "decoder")]
-    told = [f"{len(mine)} missing ({_first(mine)})"] if mine else []
-    told += [f"{len(others)} of another shape ({_first(others, 1)})"] if others else []
-    hint = "Take the publisher's own file" if part == "encoder" else ENCODER_ALONE
+    problems = [f"{len(mine)} missing ({_first(mine)})"] if mine else []
+    problems += [f"{len(others)} of another shape ({_first(others, 1)})"] if others else []
+    hint = "Use the publisher's own file" if part == "encoder" else ENCODER_ONLY
     raise DataError(
-        f"{shown}: it covers {have} of {wanted} tensors of the {part} ({have / wanted:.0%}): {'; '.join(told)}",
+        f"{shown}: it covers {have} of {wanted} tensors of the {part} ({have / wanted:.0%}): {'; '.join(problems)}",
         hint=hint,
     )
 
 
 def _misshapen(name: str, given: Tensor, own: Tensor) -> str:
-    told = f"{name} is {tuple(given.shape)} where the network has {tuple(own.shape)}"
-    turned = sorted(given.shape) == sorted(own.shape)
-    return f"{told}: its axes are in another order, as other frameworks have them" if turned else told
+    text = f"{name} is {tuple(given.shape)} where the network has {tuple(own.shape)}"
+    permuted = sorted(given.shape) == sorted(own.shape)
+    return f"{text}: its axes are in the order of another framework" if permuted else text
 
 
 def _published(name: str) -> str:

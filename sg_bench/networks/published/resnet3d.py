@@ -1,8 +1,8 @@
-"""MedicalNet's 3D ResNets, under their published tensor names behind `encoder.`, with a decoder of ours.
+"""MedicalNet's 3D ResNets, with their published tensor names after `encoder.`, and a decoder of ours.
 
-The two last levels dilate their kernels (2 and 4) instead of halving the grid, so the coarsest map keeps an eighth of
-the input's sides. ResNet-18 and 34 have shortcuts without weights; the official code detaches those from the gradient,
-which is not reproduced. Images go in as they are, in [0, 1]: how the official data were scaled is not known here.
+The last two levels dilate their kernels (2 and 4) instead of halving the grid, so the sides of the coarsest map are an
+eighth of the input's. ResNet-18 and 34 have shortcuts without weights; the official code detaches those from the
+gradient, which is not reproduced. Images are in [0, 1]; the intensity scaling of the official data is not known.
 
 Source: Chen et al., "Med3D: Transfer Learning for 3D Medical Image Analysis", arXiv:1904.00625; protocol part E.
 """
@@ -18,7 +18,7 @@ from sg_bench.networks.backbone import Backbone, SegmentationBackbone
 from sg_bench.networks.unet import Convolution, UpTransition
 
 DIVISOR = 8
-"""Three halvings: every side of the input must be a multiple of it."""
+"""Three halvings: every side of the input must be a multiple of this."""
 DEPTHS: dict[int, tuple[int, int, int, int]] = {
     10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
@@ -29,24 +29,24 @@ DEPTHS: dict[int, tuple[int, int, int, int]] = {
 WIDTHS = (64, 128, 256, 512)
 STRIDES, DILATIONS = (1, 2, 1, 1), (1, 1, 2, 4)
 WITHOUT_WEIGHTS = (18, 34)
-"""Depths whose published files have shortcuts of kind A; the others have kind B, a convolution and a batch norm."""
+"""Depths with shortcuts of type A in the published files; the others have type B, a convolution and a batch norm."""
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut A: every `stride`-th voxel, and zeros for the channels that are new. It has no tensors."""
+    """Shortcut of type A: every `stride`-th voxel, and zeros in the added channels; without parameters."""
 
     def __init__(self, new: int, stride: int) -> None:
         super().__init__()
         self.new, self.stride = new, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C + new, X / stride, Y / stride, Z / stride); gradients flow."""
+        """Return (B, C + new, X / stride, Y / stride, Z / stride), with gradients."""
         step = self.stride
         return pad(x[:, :, ::step, ::step, ::step], (0, 0, 0, 0, 0, 0, 0, self.new))
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions 3x3x3 beside a shortcut."""
+    """Two convolutions 3x3x3 and a shortcut."""
 
     expansion = 1
 
@@ -65,7 +65,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions 1x1x1, 3x3x3 and 1x1x1 beside a shortcut; four times as many channels leave as are in between."""
+    """Convolutions 1x1x1, 3x3x3 and 1x1x1 and a shortcut; the output has four times the channels of the middle."""
 
     expansion = 4
 
@@ -87,7 +87,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3D(nn.Module):
-    """The network of the published files, without anything after its last level."""
+    """The network of the published files, up to its last level."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ResNet3D(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = levels
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the maps of the stem and of the four levels, of images (B, 1, X, Y, Z)."""
+        """Return the maps of the stem and of the four levels for images (B, 1, X, Y, Z)."""
         maps = [torch.relu_(self.bn1(self.conv1(x)))]
         x = self.maxpool(maps[0])
         for level in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -111,7 +111,7 @@ class ResNet3D(nn.Module):
 
 
 class MedicalNet(Backbone):
-    """MedicalNet as an encoder alone: what a classification task fine-tunes."""
+    """MedicalNet without a decoder, for classification tasks."""
 
     strides = (2, 4, 8, 8, 8)
 
@@ -146,7 +146,7 @@ class MedicalNet(Backbone):
 
 
 class Decoder3D(nn.Module):
-    """Three doublings from the coarsest map to the input's grid; the first two join maps of the encoder."""
+    """Three upsamplings from the coarsest map to the input's grid; the first two concatenate maps of the encoder."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class Decoder3D(nn.Module):
 
 
 class MedicalNetUNet(SegmentationBackbone, MedicalNet):
-    """MedicalNet with a decoder, whose weights are always random: none is published."""
+    """MedicalNet with a decoder, which always starts from random weights: none is published."""
 
     def __init__(self, depth: int = 18, out_channels: int = 1) -> None:
         """Build the network.
@@ -217,5 +217,5 @@ def _check_shape(x: Tensor) -> None:
     if not fits:
         raise MethodError(
             f"MedicalNet takes (B, 1, X, Y, Z) with X, Y and Z multiples of {DIVISOR}, not {shape}",
-            hint="Crop or pad the patch, to 64 x 64 x 32 say",
+            hint="Crop or pad the patch, for example to 64 x 64 x 32",
         )

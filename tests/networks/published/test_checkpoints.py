@@ -112,7 +112,7 @@ class TestHostileFiles:
             "open": Hostile(open, str(proof), "w"),
         }[how]
         torch.save({"state_dict": STATE, "extra": call}, path, _use_new_zipfile_serialization=zipped)
-        told = refused(path, "none of it was run", "compare its SHA-256")
+        told = refused(path, "no code was executed", "compare its SHA-256")
         assert how in told
         assert not proof.exists()
 
@@ -130,7 +130,7 @@ class TestHostileFiles:
 
     def test_a_whole_module_is_refused_as_what_it_is(self, tmp_path: Path) -> None:
         torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")
-        refused(tmp_path / "a.pt", "asks for 'torch.nn.modules.linear.Linear'")
+        refused(tmp_path / "a.pt", "contains 'torch.nn.modules.linear.Linear'")
 
     def test_arrays_of_objects_do_not_come_in_by_way_of_scalars(self, tmp_path: Path) -> None:
         torch.save({"state_dict": STATE, "extra": np.array([1.0])}, tmp_path / "a.pt")
@@ -145,12 +145,12 @@ class TestOtherFiles:
         torch.save({"state_dict": {"w": torch.rand(500)}}, path, _use_new_zipfile_serialization=zipped)
         raw = path.read_bytes()
         path.write_bytes(raw[: min(int(share * len(raw)), len(raw) - 1)])
-        refused(path, "it is cut short or damaged", "Delete it and fetch it again")
+        refused(path, "it is truncated or damaged", "Delete it and fetch it again")
 
     def test_half_a_safetensors_file_is_cut_short(self, tmp_path: Path) -> None:
         save_file({"w": torch.rand(500)}, tmp_path / "a.safetensors")
         (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-9])
-        refused(tmp_path / "a.safetensors", "it is cut short or damaged")
+        refused(tmp_path / "a.safetensors", "it is truncated or damaged")
 
     @pytest.mark.parametrize(
         ("content", "part"),
@@ -159,8 +159,8 @@ class TestOtherFiles:
             (b"\x89HDF\r\n\x1a\n" + bytes(100), "it is a Keras file (HDF5)"),
             (b"\n<!DOCTYPE html><html>Sign in</html>", "it is a web page, not weights"),
             (b"<HTML><body>Not found", "it is a web page"),
-            (b"just some words", "it is no file of weights"),
-            (bytes(range(7, 200)), "it is no file of weights"),
+            (b"just some words", "it is not a file of weights"),
+            (bytes(range(7, 200)), "it is not a file of weights"),
         ],
     )
     def test_what_is_no_weights_is_called_by_its_name(self, tmp_path: Path, content: bytes, part: str) -> None:
@@ -182,17 +182,17 @@ class TestOtherFiles:
         refused(tmp_path, "no such file")
 
     @pytest.mark.parametrize("content", [{}, {"epoch": 1}, [1, 2], {"state_dict": {}}, {"state_dict": {"w": 3}}, 7])
-    def test_a_file_without_tensors_says_what_it_holds_instead(self, tmp_path: Path, content: Any) -> None:
+    def test_a_file_without_tensors_is_described(self, tmp_path: Path, content: Any) -> None:
         torch.save(content, tmp_path / "a.pt")
-        refused(tmp_path / "a.pt", "no tensors by name")
+        refused(tmp_path / "a.pt", "no named tensors")
 
     @pytest.mark.parametrize(
         ("tensor", "part"),
         [
-            (torch.tensor([1.0, float("nan")]), "w holds NaN or infinity"),
-            (torch.tensor([float("inf")]), "w holds NaN or infinity"),
-            (torch.eye(2).to_sparse(), "w is no plain tensor of numbers"),
-            (torch.zeros(2, dtype=torch.complex64), "w is no plain tensor of numbers"),
+            (torch.tensor([1.0, float("nan")]), "w contains NaN or infinity"),
+            (torch.tensor([float("inf")]), "w contains NaN or infinity"),
+            (torch.eye(2).to_sparse(), "w is not a dense tensor of real numbers"),
+            (torch.zeros(2, dtype=torch.complex64), "w is not a dense tensor of real numbers"),
         ],
     )
     def test_tensors_that_are_no_finite_numbers_are_refused_by_name(

@@ -102,13 +102,17 @@ class TestAdding:
     def test_weights_of_another_network_are_refused(self, file: Path, workspace: Workspace) -> None:
         with pytest.raises(DataError) as caught:
             add(CATALOGUE["medicalnet_resnet18"], file, workspace, agreed="--yes")
-        one_line(caught, file, "tensors of the encoder", "Take the publisher's own file")
+        one_line(caught, file, "tensors of the encoder", "Use the publisher's own file")
         assert not stored(CATALOGUE["medicalnet_resnet18"], workspace)
 
     def test_without_a_file_the_commands_that_bring_one_are_told(self, workspace: Workspace) -> None:
         with pytest.raises(DataError) as caught:
             find(MEDICALNET, workspace)
-        one_line(caught, "the weights 'medicalnet_resnet10' are not here", "sg-bench weights fetch medicalnet_resnet10")
+        one_line(
+            caught,
+            "the weights 'medicalnet_resnet10' are not in the workspace",
+            "sg-bench weights fetch medicalnet_resnet10",
+        )
 
     def test_of_two_files_the_hash_chooses_and_without_it_neither_is_taken(
         self, file: Path, workspace: Workspace, tmp_path: Path
@@ -122,10 +126,10 @@ class TestAdding:
         one_line(caught, "there are 2 files", one.sha256, two.sha256, "config: {sha256: ...}")
 
     def test_a_copy_that_was_interrupted_counts_for_nothing(self, file: Path, workspace: Workspace) -> None:
-        room = workspace.path("weights", MEDICALNET.name)
-        (room / ".coming-x").mkdir(parents=True)
-        (room / ".coming-x" / "copied").write_bytes(b"half")
-        (room / f"{'a' * 64}.pth").write_bytes(b"without a record")
+        folder = workspace.path("weights", MEDICALNET.name)
+        (folder / ".new-x").mkdir(parents=True)
+        (folder / ".new-x" / "copied").write_bytes(b"half")
+        (folder / f"{'a' * 64}.pth").write_bytes(b"without a record")
         assert stored(MEDICALNET, workspace) == []
 
     def test_a_damaged_record_is_named(self, file: Path, workspace: Workspace) -> None:
@@ -134,7 +138,7 @@ class TestAdding:
             record.write_text(content)
             with pytest.raises(DataError) as caught:
                 find(MEDICALNET, workspace)
-            one_line(caught, record, "is damaged", "Delete it and the file beside it")
+            one_line(caught, record, "is damaged", "Delete it and its file of weights")
 
 
 class TestFetching:
@@ -171,7 +175,7 @@ class TestFetching:
         path.write_bytes(b"<!DOCTYPE html>" if broken == "page" else path.read_bytes()[:100_000])
         with pytest.raises(DataError) as caught:
             fetch(served, workspace, agreed="--yes")
-        one_line(caught, served.url, "it is a web page" if broken == "page" else "it is cut short or damaged")
+        one_line(caught, served.url, "it is a web page" if broken == "page" else "it is truncated or damaged")
         assert files(workspace) == []
         assert pin_of(served, workspace) == ""
 
@@ -196,7 +200,7 @@ def test_nothing_hostile_is_kept(workspace: Workspace, tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "proof",)
 
     torch.save({"state_dict": official.filled(official.medicalnet(10)), "x": Hostile()}, tmp_path / "a.pth")
-    with pytest.raises(DataError, match="none of it was run"):
+    with pytest.raises(DataError, match="no code was executed"):
         add(MEDICALNET, tmp_path / "a.pth", workspace, agreed="--yes")
     assert files(workspace) == []
     assert not (tmp_path / "proof").exists()

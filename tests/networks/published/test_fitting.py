@@ -89,7 +89,11 @@ class TestRefusals:
     def test_a_transposed_kernel_is_recognised(self, tmp_path: Path, state: StateDict) -> None:
         state[FIRST] = state[FIRST].transpose(0, 1).contiguous()
         path = write(tmp_path / "a.pt", state)
-        refused(path, f"{FIRST} is (1, 2, 3, 3, 3) where the network has (2, 1, 3, 3, 3)", "axes are in another order")
+        refused(
+            path,
+            f"{FIRST} is (1, 2, 3, 3, 3) where the network has (2, 1, 3, 3, 3)",
+            "axes are in the order of another framework",
+        )
 
     def test_weights_of_another_width_are_refused_with_both_shapes(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.pt", UNet3D(4).state_dict())
@@ -99,7 +103,7 @@ class TestRefusals:
         self, tmp_path: Path, state: StateDict
     ) -> None:
         path = write(tmp_path / "a.pt", {name: each for name, each in state.items() if not name.startswith(DECODER)})
-        refused(path, "it brings no decoder", "config: {decoder: false}")
+        refused(path, "it has no decoder", "config: {decoder: false}")
         network, _ = read(path, decoder=False)
         assert torch.equal(network.state_dict()[FIRST], state[FIRST])
 
@@ -141,7 +145,7 @@ class TestRecognition:
         path = write(tmp_path / "a.pt", {"Mixed_3b.b0.conv3d.weight": torch.zeros(1)})
         with pytest.raises(DataError) as caught:
             examine(path)
-        one_line(caught, path, "Mixed_3b.b0.conv3d.weight", "belong to no network that is known here")
+        one_line(caught, path, "Mixed_3b.b0.conv3d.weight", "belong to no known network")
 
     def test_said_to_be_something_it_is_compared_with_that(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.pt", UNet3D(2).state_dict())
