@@ -15,7 +15,7 @@ from sg_bench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from sg_bench.data.catalogue import DataSet, DataSetUse
     from sg_bench.data.sources.base import Case, Source
-    from sg_bench.reporting.figures.cases import Picture
+    from sg_bench.reporting.figures.cases import CasePicture
 
 Name = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
 Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
@@ -136,7 +136,7 @@ def show(
 
     Examples: sg-bench data show phantom; sg-bench data show luna16 /data/LUNA16 --set candidates=annotations --cases 4
     """
-    from sg_bench.reporting.figures.cases import montage
+    from sg_bench.reporting.figures.cases import write_montage
 
     target = out or Path(f"{name}.png")
     if target.suffix.lower() != ".png":
@@ -152,7 +152,7 @@ def show(
     if not pictures:
         raise DataError(f"{name}: none of these cases can be drawn", hint=f"See sg-bench data check {name} --read")
     target.parent.mkdir(parents=True, exist_ok=True)
-    montage(pictures, target)
+    write_montage(pictures, target)
     typer.echo(f"{len(pictures)} cases in {target}")
 
 
@@ -214,13 +214,13 @@ def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
 
 def _selected(cases: list[Case], wanted: str) -> list[Case]:
     """Return so many cases at even distances, or those that are named."""
-    from sg_bench.reporting.figures.slices import spread
+    from sg_bench.reporting.figures.slices import evenly_spaced
 
     by_id = {case.id: case for case in cases}
     if wanted.isdecimal() and wanted not in by_id:
         if int(wanted) == 0:
             raise UsageError("--cases 0 draws nothing", hint="Name how many, or ids")
-        return [by_id[id_] for id_ in spread(list(by_id), int(wanted))]
+        return [by_id[id_] for id_ in evenly_spaced(list(by_id), int(wanted))]
     ids = options.split_list(wanted)
     unknown = [id_ for id_ in ids if id_ not in by_id]
     if unknown or not ids:
@@ -232,11 +232,11 @@ def _selected(cases: list[Case], wanted: str) -> list[Case]:
     return [by_id[id_] for id_ in ids]
 
 
-def _picture(source: Source, case: Case, chosen: DataSet) -> Picture:
+def _picture(source: Source, case: Case, chosen: DataSet) -> CasePicture:
     """Return a case on its own grid, windowed as its first user prepares it, with its axes along RAS."""
     from sg_bench.config import Preparation
     from sg_bench.data.prepare import prepare
-    from sg_bench.reporting.figures.cases import Picture
+    from sg_bench.reporting.figures.cases import CasePicture
 
     study = source.load(case)
     window = chosen.preparation
@@ -246,7 +246,7 @@ def _picture(source: Source, case: Case, chosen: DataSet) -> Picture:
     own = window.model_copy(update={"orientation": "RAS", "spacing": None, "shape": None})
     shown = [finding for finding, there in zip(source.findings, case.findings, strict=False) if there]
     note = ", ".join(shown) or "no finding" if source.findings and case.findings else ""
-    return Picture(case.id, prepare(study, own, name=case.id), note)
+    return CasePicture(case.id, prepare(study, own, name=case.id), note)
 
 
 def _from_root(text: str, root: Path | None) -> str:

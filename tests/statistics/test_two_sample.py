@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -178,6 +178,7 @@ def test_a_score_that_is_not_a_number_is_refused(test):
 
 
 @pytest.mark.parametrize("test", ALL)
+@settings(deadline=None)
 @given(data=st.data())
 def test_swapping_the_samples_leaves_the_two_sided_p_and_swaps_the_one_sided(test, data):
     score = st.integers(0, 20).map(lambda twentieth: twentieth / 20)

@@ -1,4 +1,4 @@
-"""The figures of the papers, as SVG and PDF: the same ledger gives the same bytes, without torch."""
+"""The figures of a report, as SVG and PDF; equal ledgers give equal bytes. Does not import torch."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from pathlib import Path
 
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, seed_strips
-from sg_bench.reporting.figures.sheet import Plot, save
+from sg_bench.reporting.figures.layout import Plot, save
 from sg_bench.workspace import Workspace
 
-OURS = r"(addon|methods|label-efficiency|learning-curves|seed-spread|restoration|segmentation-.+)\.(svg|pdf)"
+FIGURE_FILES = r"(addon|methods|label-efficiency|learning-curves|seed-spread|restoration|segmentation-.+)\.(svg|pdf)"
 
 __all__ = ["Plot", "plots", "write_figures"]
 
 
 def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> list[Path]:
-    """Write every figure that `evidence` can fill under out/figures, and remove those that it no longer can.
+    """Write all figures for which `evidence` has data to out/figures, and remove earlier figures without data.
 
-    Each stands there as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide.
+    Each is written as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide.
 
     Args:
         out: the report's folder.
         evidence: cells and records.
-        workspace: where predictions, stores and initialisations lie; without it there are no montages.
+        workspace: contains predictions, stores and initialisations; without it there are no montages.
 
     Returns:
-        The paths that were written, in the order of `plots`.
+        The written paths, in the order of `plots`.
     """
     folder = out / "figures"
     written = [path for plot in plots(evidence, workspace=workspace) for path in save(plot, folder)]
     for path in folder.glob("*"):
-        if re.fullmatch(OURS, path.name.replace("-column.", ".")) and path not in written:
+        if re.fullmatch(FIGURE_FILES, path.name.replace("-column.", ".")) and path not in written:
             path.unlink()
     return written
 

@@ -1,4 +1,4 @@
-"""How much of a score is luck: every run a dot, the pretraining seeds apart."""
+"""Spread over seeds: one dot per run, grouped by pretraining seed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.figures.sheet import Plot, Sheet, across_rows, counts_beside
+from sg_bench.reporting.figures.layout import FigureLayout, Plot, charts_with_named_rows, write_counts
 from sg_bench.reporting.figures.style import COLOURS, MARKERS
 from sg_bench.reporting.figures.summaries import (
     Average,
-    Span,
-    about_fractions,
-    about_units,
-    absent,
+    ScoreRange,
+    absent_sentence,
     average,
+    axis_range,
+    fractions_sentence,
     full_tasks,
-    repetitions,
+    repetitions_text,
     sentences,
-    view,
+    units_sentence,
 )
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
@@ -29,21 +29,22 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-HOW = "Each dot is a run. Black: mean over units and its 95 % t-interval."
-LANES = "Each pretraining seed has a lane, a marker and a colour of its own; its stroke is the mean of its runs."
+DESCRIPTION = "Each dot is a run. Black: mean over units and its 95 % confidence interval (t on the logit scale)."
+LANES = "Each pretraining seed has its own row, marker and colour; the vertical line is the mean of its runs."
 
 
 @dataclass(frozen=True)
-class Strip:
+class SeedStrip:
     """One method on one task."""
 
+    metric: str
     scores: dict[SeedPair, float]
     units: Units
 
     @cached_property
     def average(self) -> Average:
         """Mean and interval over units."""
-        return average(self.units.values)
+        return average(self.units.values, self.metric)
 
     def of(self, pretraining_seed: int) -> list[float]:
         """Return the scores of the runs that start from one pretraining."""
@@ -51,18 +52,18 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Panel:
+class StripPanel:
     """One task: the strips of all methods that have a score."""
 
     task: str
     metric: str
-    strips: dict[str, Strip] = field(compare=False)
+    strips: dict[str, SeedStrip] = field(compare=False)
 
     @property
-    def limits(self) -> tuple[Span, bool]:
+    def limits(self) -> tuple[ScoreRange, bool]:
         """Return the range of the score's axis, and whether an interval leaves it."""
         scores = [score for strip in self.strips.values() for score in strip.scores.values()]
-        return view(scores, [strip.average.interval for strip in self.strips.values()], room=0.05)
+        return axis_range(scores, [strip.average.interval for strip in self.strips.values()], margin=0.05)
 
 
 def plots(evidence: Evidence) -> list[Plot]:
@@ -73,26 +74,28 @@ def plots(evidence: Evidence) -> list[Plot]:
     seeds = sorted({seed for panel in drawn for strip in panel.strips.values() for seed, _ in strip.scores})
     methods = [method for method in evidence.methods if any(method in panel.strips for panel in drawn)]
     caption = sentences(
-        HOW,
+        DESCRIPTION,
         LANES if len(seeds) > 1 else "",
-        about_units(strip.units for panel in drawn for strip in panel.strips.values()),
-        "Intervals that run out of a panel go on beyond it." if any(panel.limits[1] for panel in drawn) else "",
-        about_fractions(evidence),
-        absent(evidence, evidence.methods, full_tasks(evidence)),
+        units_sentence(strip.units for panel in drawn for strip in panel.strips.values()),
+        "Intervals may extend beyond the axes." if any(panel.limits[1] for panel in drawn) else "",
+        fractions_sentence(evidence),
+        absent_sentence(evidence, evidence.methods, full_tasks(evidence)),
     )
     return [Plot("seed-spread", "Spread over seeds", caption, partial(_draw, drawn, methods, seeds))]
 
 
-def panel_of(evidence: Evidence, task: str) -> Panel:
+def panel_of(evidence: Evidence, task: str) -> StripPanel:
     """Return the strips of all methods on a task, under its headline metric."""
     metric = evidence.headline(task) or ""
     scores = {method: evidence.scores(method, task, metric) for method in evidence.methods}
-    return Panel(task, metric, {m: Strip(found, units_of(found)) for m, found in scores.items() if found})
+    return StripPanel(
+        task, metric, {m: SeedStrip(metric, found, units_of(found)) for m, found in scores.items() if found}
+    )
 
 
-def _draw(drawn: Sequence[Panel], methods: Sequence[str], seeds: Sequence[int], sheet: Sheet) -> None:
-    headings = [(panel.task, repetitions(strip.units for strip in panel.strips.values())) for panel in drawn]
-    charts = across_rows(sheet, headings, methods, row=0.13 + 0.07 * min(len(seeds), 6))
+def _draw(drawn: Sequence[StripPanel], methods: Sequence[str], seeds: Sequence[int], layout: FigureLayout) -> None:
+    headings = [(panel.task, repetitions_text(strip.units for strip in panel.strips.values())) for panel in drawn]
+    charts = charts_with_named_rows(layout, headings, methods, row=0.13 + 0.07 * min(len(seeds), 6))
     for axes, panel in zip(charts, drawn, strict=True):
         for place, method in enumerate(methods):
             if place:
@@ -101,14 +104,14 @@ def _draw(drawn: Sequence[Panel], methods: Sequence[str], seeds: Sequence[int], 
                 _strip(axes, place, panel.strips[method], seeds)
         (low, high), _ = panel.limits
         axes.set_xlim(100 * low, 100 * high)
-        axes.locator_params(axis="x", nbins=4 if sheet.narrow else 6)
-        counts_beside(axes, [panel.strips[m].units.n if m in panel.strips else None for m in methods])
+        axes.locator_params(axis="x", nbins=4 if layout.narrow else 6)
+        write_counts(axes, [panel.strips[m].units.n if m in panel.strips else None for m in methods])
         axes.set_xlabel(f"{panel.metric} (%)")
-    sheet.legend(*_legend(seeds))
+    layout.legend(*_legend(seeds))
 
 
-def _strip(axes: Axes, place: int, strip: Strip, seeds: Sequence[int]) -> None:
-    """Draw the lanes of one method from the top, and beneath them its mean and interval."""
+def _strip(axes: Axes, place: int, strip: SeedStrip, seeds: Sequence[int]) -> None:
+    """Draw the runs of one method, one lane per pretraining seed, and below them its mean and interval."""
     lanes = len(seeds) + 1
     for lane, seed in enumerate(seeds):
         scores = [100 * score for score in strip.of(seed)]
@@ -116,8 +119,8 @@ def _strip(axes: Axes, place: int, strip: Strip, seeds: Sequence[int]) -> None:
             continue
         height = place - 0.42 + 0.84 * (lane + 0.5) / lanes
         axes.plot(
-            scores, [height] * len(scores), MARKERS[seed_look(seeds, seed) % len(MARKERS)], ms=3.2, mew=0, alpha=0.75,
-            color=COLOURS[seed_look(seeds, seed) % len(COLOURS)], zorder=3,
+            scores, [height] * len(scores), MARKERS[seed_index(seeds, seed) % len(MARKERS)], ms=3.2, mew=0, alpha=0.75,
+            color=COLOURS[seed_index(seeds, seed) % len(COLOURS)], zorder=3,
         )  # fmt: skip
         if len(seeds) > 1:
             mean = statistics.fmean(scores)
@@ -128,8 +131,8 @@ def _strip(axes: Axes, place: int, strip: Strip, seeds: Sequence[int]) -> None:
         axes.plot([100 * end for end in found.interval], [foot] * 2, color="k", lw=1.0, zorder=4)
 
 
-def seed_look(seeds: Sequence[int], seed: int) -> int:
-    """Return the place of a pretraining seed in the cycles of markers and colours."""
+def seed_index(seeds: Sequence[int], seed: int) -> int:
+    """Return the index of a pretraining seed in the cycles of markers and colours."""
     return list(seeds).index(seed)
 
 

@@ -1,4 +1,4 @@
-"""From stored arrays to pictures: which run, which case, which slice, which way up."""
+"""Reads the slices of a montage from stored predictions and stores, in radiological orientation."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from sg_bench.reporting.evidence import Run
 from sg_bench.tasks import Task
 from sg_bench.workspace import Workspace
 
-Array = NDArray[Any]
+PixelArray = NDArray[Any]
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
-class Slice:
-    """One axial slice of one test image as a radiologist looks at it: axis 0 to the patient's left, 1 forwards."""
+class AxialSlice:
+    """One axial slice of one test image in radiological orientation: axis 0 to the patient's left, 1 to the front."""
 
     id: str
-    image: Array | None = field(compare=False)
-    """(x, y) in [0, 1]; None where the store cannot give it."""
-    probability: Array = field(compare=False)
-    truth: Array = field(compare=False)
+    image: PixelArray | None = field(compare=False)
+    """(x, y) in [0, 1]; None if the store cannot provide it."""
+    probability: PixelArray = field(compare=False)
+    truth: PixelArray = field(compare=False)
     sides: tuple[float, float] = (1.0, 1.0)
-    """Size of a pixel, in mm where the store is at hand."""
+    """Size of a pixel, in mm if the store is available."""
     dice: float | None = None
-    """Of the whole image, not of the slice."""
+    """Of the complete image, not of the slice."""
 
 
-def arrays(path: Path, names: Sequence[str]) -> dict[str, Array] | None:
-    """Return some arrays of an .npz file, None if it is absent or damaged."""
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, PixelArray] | None:
+    """Return some arrays of an .npz file, None if it is absent or unreadable."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
@@ -49,23 +49,23 @@ def arrays(path: Path, names: Sequence[str]) -> dict[str, Array] | None:
         return None
 
 
-def spread(items: Sequence[str], count: int) -> list[str]:
-    """Return `count` of `items` at even distances, first and last among them."""
+def evenly_spaced(items: Sequence[str], count: int) -> list[str]:
+    """Return `count` evenly spaced `items`, including the first and the last."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]
 
 
 def images_of(runs: Sequence[Run], count: int) -> list[str]:
-    """Return up to `count` ids, evenly spaced among the test cases that all runs share and that hold a target.
+    """Return up to `count` ids, evenly spaced among the test cases that all runs share and that contain a target.
 
-    Of a case that was tested in crops, the first crop that holds some of it.
+    Of a case that was tested in crops, the first crop with a target.
     """
     shared: dict[str, str] = {}
     kept = [{case["case"] for case in run.record["cases"]} for run in runs]
     for case in sorted(runs[0].record["cases"], key=lambda case: str(case["case"])):
         if case.get("true") and all(case["case"] in ids for ids in kept):
             shared.setdefault(case_of(case["case"], runs[0].record), case["case"])
-    return spread(list(shared.values()), count)
+    return evenly_spaced(list(shared.values()), count)
 
 
 def case_of(id_: str, record: Mapping[str, Any]) -> str:
@@ -74,17 +74,17 @@ def case_of(id_: str, record: Mapping[str, Any]) -> str:
     return id_.rpartition("#")[0] if crops and "#" in id_ else id_
 
 
-def slices_of(run: Run, ids: Sequence[str], workspace: Workspace) -> list[Slice] | None:
+def slices_of(run: Run, ids: Sequence[str], workspace: Workspace) -> list[AxialSlice] | None:
     """Return a slice through the middle of each image's target, None if the run's predictions cannot be read."""
     path = workspace.path("predictions", f"{run.cell.key}.npz")
-    listed = arrays(path, ["ids"])
+    listed = read_arrays(path, ["ids"])
     if listed is None:
         return None
     places = {id_: number for number, id_ in enumerate(listed["ids"].tolist())}
     if not set(ids) <= places.keys():
         return None
     names = {id_: (f"probability_{places[id_]}", f"truth_{places[id_]}") for id_ in ids}
-    found = arrays(path, [name for pair in names.values() for name in pair])
+    found = read_arrays(path, [name for pair in names.values() for name in pair])
     if found is None:
         return None
     dice = {case["case"]: case.get("dice_case") for case in run.record["cases"]}
@@ -92,21 +92,21 @@ def slices_of(run: Run, ids: Sequence[str], workspace: Workspace) -> list[Slice]
     return [_slice(run, id_, found[a], found[b], store, dice.get(id_)) for id_, (a, b) in names.items()]
 
 
-def axial(volume: Array, orientation: str) -> Array:
-    """Return `volume` with axes to the patient's left, forwards and along the body, whatever its orientation."""
+def axial(volume: PixelArray, orientation: str) -> PixelArray:
+    """Return `volume` with axes to the patient's left, to the front and along the body."""
     across, forwards, along = axes_of(orientation)
     turned = np.transpose(volume, (across, forwards, along))
     return turned[:: 1 if orientation[across] == "L" else -1, :: 1 if orientation[forwards] == "A" else -1]
 
 
 def axes_of(orientation: str) -> tuple[int, int, int]:
-    """Return which array axes run across the body, from back to front and along it."""
+    """Return the array axes that run from side to side, from back to front and along the body."""
     found = [next(i for i, letter in enumerate(orientation) if letter in pair) for pair in ("LR", "AP", "IS")]
     return found[0], found[1], found[2]
 
 
-def middle(truth: Array) -> int:
-    """Return the index along the last axis of the middle one of the slices that hold some target."""
+def middle(truth: PixelArray) -> int:
+    """Return the index along the last axis of the middle one of the slices that contain a target."""
     held = np.flatnonzero(truth.any(axis=(0, 1)))
     return int(held[len(held) // 2]) if len(held) else truth.shape[2] // 2
 
@@ -116,14 +116,16 @@ def orientation_of(store: Mapping[str, Any] | None) -> str:
     return str(((store or {}).get("preparation") or {}).get("orientation", "RAS"))
 
 
-def _slice(run: Run, id_: str, probability: Array, truth: Array, store: Store | None, dice: float | None) -> Slice:
+def _slice(
+    run: Run, id_: str, probability: PixelArray, truth: PixelArray, store: Store | None, dice: float | None
+) -> AxialSlice:
     orientation = orientation_of(run.record["recipe"]["store"])
-    image, sides = _seen(run, id_, truth, store)
+    image, sides = _image_of(run, id_, truth, store)
     turned = [axial(np.asarray(part), orientation) for part in (probability, truth)]
     index = middle(turned[1])
     plane = None if image is None else np.asarray(axial(image, orientation)[:, :, index], np.float32)
     across, forwards, _ = axes_of(orientation)
-    return Slice(
+    return AxialSlice(
         id_,
         plane,
         turned[0][:, :, index].astype(np.float32),
@@ -140,10 +142,11 @@ def _store(run: Run, workspace: Workspace) -> Store | None:
         return None
 
 
-def _seen(run: Run, id_: str, truth: Array, store: Store | None) -> tuple[Array | None, Sequence[float]]:
-    """Return what was predicted on and its spacing; no image unless the label at the same place is the truth.
+def _image_of(run: Run, id_: str, truth: PixelArray, store: Store | None) -> tuple[PixelArray | None, Sequence[float]]:
+    """Return the image of a prediction and its spacing; None for the image if its label differs from the truth.
 
-    An id names a case and a crop's number, not its place: that is worked out anew, and the label shows whether rightly.
+    An id contains a case and the number of a crop, not its position. The position is recomputed, and the label is
+    compared with the stored truth to detect a wrong one.
     """
     case = case_of(id_, run.record)
     if store is None or case not in store:
@@ -157,11 +160,11 @@ def _seen(run: Run, id_: str, truth: Array, store: Store | None) -> tuple[Array 
     return (image if same else None), spacing
 
 
-def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[Array, Array]:
+def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[PixelArray, PixelArray]:
     """Return the image and truth of a test image.
 
     Raises:
-        KeyError: the task is not tested in a crop of that id.
+        KeyError: the task has no test crop of that id.
     """
     if case == id_:
         return store.image(case), np.isin(store.label(case), task.target)
@@ -169,7 +172,7 @@ def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[Array, Array]:
 
 
 def _task(run: Run) -> Task:
-    """Return the task of a run's recipe; what a recipe leaves out (title, the data's name) is empty."""
+    """Return the task of a run's recipe; fields that a recipe lacks (title, the data's name) are empty."""
     recipe = run.record["recipe"]
     data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
     return Task.model_validate({**recipe["task"], "title": "", "data": data})

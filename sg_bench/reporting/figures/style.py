@@ -1,11 +1,11 @@
-"""How every figure looks: colours that a colour-blind reader tells apart, sizes that a paper column can print.
+"""Common style of all figures: colours for colour-blind readers, font sizes and widths for printed columns.
 
-A figure is drawn twice, for a page (7 in) and for a column (3.4 in), in type of at least 6 pt. Nothing here touches
-pyplot or leaves a setting of matplotlib changed, and equal numbers give equal bytes: ids are salted with a constant,
-no file holds a date, and type is drawn with the font that matplotlib brings along.
+A figure is drawn twice, for a page (7 in) and for a column (3.4 in), with fonts of at least 6 pt. pyplot is not used
+and matplotlib's settings are restored. Equal numbers give equal bytes: ids are salted with a constant, files contain
+no date, and the font is the one included in matplotlib.
 
-Source of the colours: Okabe & Ito, Color Universal Design (2008), a dark violet standing for the
-yellow, which white paper swallows.
+Source of the colours: Okabe & Ito, Color Universal Design (2008), with dark violet instead of
+yellow, which is hardly visible on white paper.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ COLUMN = 3.4
 """Widths in inches."""
 SMALL = 6.0
 BODY = 6.5
-"""Type sizes in points."""
+"""Font sizes in points."""
 LEADING = 1.3
-"""Height of a line of type over its size."""
+"""Line height relative to the font size."""
 TALL = 7.6
-"""Inches that the panels of a figure may take, so that it stands on a page with legend and caption."""
+"""Maximum height of the panels in inches, so that a figure with legend and caption fits on a page."""
 
 GREY = "#6B6B6B"
 PALE = "#C8C8C8"
@@ -73,8 +73,8 @@ SETTINGS: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """What tells one method from the others: each of the four does it alone."""
+class MethodStyle:
+    """Colour, marker, line style and hatch of a method; each alone identifies it (in cycles)."""
 
     colour: str
     marker: str
@@ -82,17 +82,17 @@ class Look:
     hatch: str
 
 
-def looks(methods: Sequence[str], plain: Sequence[str] = ()) -> dict[str, Look]:
-    """Return a look for each method in order; `plain` ones (training from scratch) are grey."""
-    coloured = [method for method in methods if method not in plain]
+def method_styles(methods: Sequence[str], scratch: Sequence[str] = ()) -> dict[str, MethodStyle]:
+    """Return a style for each method in order; those in `scratch` (training from scratch) are grey."""
+    coloured = [method for method in methods if method not in scratch]
     cycles = zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), cycle(HATCHES), strict=False)
-    found = {method: Look(*parts) for method, parts in zip(coloured, islice(cycles, 1, None), strict=False)}
-    first = {method: Look(GREY, MARKERS[0], LINES[0], HATCHES[0]) for method in plain}
+    found = {method: MethodStyle(*parts) for method, parts in zip(coloured, islice(cycles, 1, None), strict=False)}
+    first = {method: MethodStyle(GREY, MARKERS[0], LINES[0], HATCHES[0]) for method in scratch}
     return {method: (first | found)[method] for method in methods}
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the width in inches of one line of type of `size` points."""
+    """Return the width in inches of one line of text of `size` points."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
@@ -101,7 +101,7 @@ def text_width(text: str, size: float) -> float:
     return float(width) / 72
 
 
-def wrapped_to(text: str, width: float, size: float) -> list[str]:
+def wrap_text(text: str, width: float, size: float) -> list[str]:
     """Return the words of `text` in lines no wider than `width` inches."""
     space = text_width("a a", size) - text_width("aa", size)
     lines: list[list[str]] = [[]]
@@ -116,8 +116,8 @@ def wrapped_to(text: str, width: float, size: float) -> list[str]:
     return [" ".join(line) for line in lines]
 
 
-def folded(label: str, width: float, size: float = SMALL) -> str:
-    """Return a label in lines of at most `width` inches, broken at its joints, and inside a part only if it must."""
+def fold_label(label: str, width: float, size: float = SMALL) -> str:
+    """Return a label broken into lines of at most `width` inches, after separators where possible."""
     lines = [""]
     for part in _parts(label):
         if lines[-1] and text_width(lines[-1] + part, size) > width:
@@ -130,13 +130,13 @@ def folded(label: str, width: float, size: float = SMALL) -> str:
 
 
 def _parts(label: str) -> list[str]:
-    """Return the parts of a label: it may be broken behind _ - . , and a space, and before + and [."""
+    """Return the parts of a label, which may be broken after _ - . , and a space, and before + and [."""
     return re.findall(r"[\[+]?[^\[+_\-., ]*[_\-., ]*", label)
 
 
 @contextmanager
-def settings() -> Iterator[None]:
-    """Use matplotlib's own defaults and `SETTINGS`, whatever this machine's matplotlibrc says; then put all back."""
+def figure_settings() -> Iterator[None]:
+    """Apply matplotlib's defaults and `SETTINGS` within a context, ignoring the user's matplotlibrc."""
     import matplotlib as mpl
 
     with mpl.rc_context():

@@ -1,16 +1,16 @@
 """The add-on chart: which methods stand beside which, and what may be said of them."""
 
-from sg_bench.reporting.figures.addon import Pair, adjusted_p, pairs, panels, plots
-from sg_bench.reporting.figures.summaries import said_p
+from sg_bench.reporting.figures.addon import SemanticsPair, adjusted_p, pairs, panels, plots
+from sg_bench.reporting.figures.summaries import p_label
 
 BOTH = ("inpainting", "inpainting+semantics")
 
 
 def test_a_method_is_paired_with_itself_plus_semantics_and_models_genesis_with_semantic_genesis(evidence):
     assert pairs(evidence) == [
-        Pair("inpainting", "inpainting+semantics"),
-        Pair("patch_shuffling", "patch_shuffling+semantics"),
-        Pair("models_genesis", "semantic_genesis"),
+        SemanticsPair("inpainting", "inpainting+semantics"),
+        SemanticsPair("patch_shuffling", "patch_shuffling+semantics"),
+        SemanticsPair("models_genesis", "semantic_genesis"),
     ]
 
 
@@ -20,7 +20,7 @@ def test_a_renamed_method_is_found_by_its_registered_name(evidence):
     from sg_bench.reporting.evidence import Evidence
 
     renamed = [replace(cell, method=cell.method.replace("inpainting", "IP", 1)) for cell in evidence.cells]
-    assert Pair("IP", "IP+semantics") in pairs(Evidence(renamed, evidence.records))
+    assert SemanticsPair("IP", "IP+semantics") in pairs(Evidence(renamed, evidence.records))
 
 
 def test_below_five_units_there_is_no_bracket_and_the_caption_says_so(evidence):
@@ -51,13 +51,13 @@ def test_a_half_pair_is_named_and_not_drawn(make_study):
     assert set(ncc.units) == set(BOTH)
     assert set(lcs.units) == {"inpainting+semantics"}
     assert adjusted_p(lcs, pairs(found)) == {}
-    assert "Not drawn, for want of results: inpainting (lcs)." in plots(found)[0].caption
+    assert "Not drawn (no results): inpainting (lcs)." in plots(found)[0].caption
 
 
 def test_without_a_pair_all_methods_are_drawn(small):
     (plot,) = plots(small)
     assert plot.name == "methods"
-    assert "about these checkpoints only" in plot.caption
+    assert "hold for these checkpoints only" in plot.caption
 
 
 def test_scores_of_zero_can_be_drawn(make_study, tmp_path):
@@ -76,6 +76,6 @@ def test_an_axis_starts_at_zero_unless_the_scores_are_far_off(make_study):
 
 
 def test_a_p_value_is_printed_so_that_it_never_reads_as_another_verdict():
-    assert [said_p(p) for p in (0.0004, 0.0123, 0.04996, 0.05, 0.7)] == [
+    assert [p_label(p) for p in (0.0004, 0.0123, 0.04996, 0.05, 0.7)] == [
         "p < 0.001", "p = 0.012", "p = 0.0500", "n.s.", "n.s.",
     ]  # fmt: skip

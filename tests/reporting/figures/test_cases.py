@@ -1,4 +1,4 @@
-"""A look at data is a look at what was read: the right slice, the right way up, each candidate where it lies."""
+"""The preview shows the right slice, the right way up, with each candidate at its position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from PIL import Image
 from sg_bench.config import Preparation
 from sg_bench.data.prepare import PreparedCase, VoxelCandidate, prepare
 from sg_bench.data.sources.base import Study, film_affine
-from sg_bench.reporting.figures.cases import NODULE, OTHER, Picture, montage, near, place, seen, slice_of
+from sg_bench.reporting.figures.cases import (
+    NODULE,
+    OTHER,
+    CasePicture,
+    display_slice,
+    position_in_slice,
+    slice_of,
+    visible_candidates,
+    write_montage,
+)
 
 RIGHT_FRONT_UP = (39, 39, 5)
 """In RAS: the patient's right is where x grows."""
@@ -32,14 +41,14 @@ class TestWayUp:
         study = Study(np.zeros((40, 40, 9), np.float32), np.diag([1.0, 1.0, 1.0, 1.0]))
         study.image[RIGHT_FRONT_UP] = 1000
         shown = prepare(study, Preparation())
-        rows = seen(shown.image, 5)
+        rows = display_slice(shown.image, 5)
         assert rows[0, 0] == rows.max() > rows[0, -1], "row 0 is drawn on top, column 0 on the left"
 
     def test_a_film_is_shown_as_it_is_read(self) -> None:
         film = np.zeros((30, 20, 1), np.float32)
         film[29, 0] = 255  # the last column of the first row
         shown = prepare(Study(film, film_affine()), Preparation(clip=(0, 255)))
-        rows = seen(shown.image, slice_of(shown))
+        rows = display_slice(shown.image, slice_of(shown))
         assert rows.shape == (20, 30)
         assert rows[0, 29] == 1
 
@@ -47,8 +56,8 @@ class TestWayUp:
         for shape in ((40, 30, 9), (40, 30, 1)):
             array = np.zeros(shape, np.float16)
             array[7, 4, shape[2] // 2] = 1
-            column, row = place(VoxelCandidate((7, 4, shape[2] // 2), True, None), shape)
-            assert seen(array, shape[2] // 2)[int(row), int(column)] == 1
+            column, row = position_in_slice(VoxelCandidate((7, 4, shape[2] // 2), True, None), shape)
+            assert display_slice(array, shape[2] // 2)[int(row), int(column)] == 1
 
 
 class TestSlice:
@@ -69,14 +78,14 @@ class TestSlice:
             VoxelCandidate((9, 9, 5), True, 7.0),  # 3 mm apart, 3.5 mm in radius
             VoxelCandidate((9, 9, 6), True, 7.0),
         )
-        assert [each for each, _ in near(volume(candidates=[other, through, far]), 4)] == [through, other]
+        assert [each for each, _ in visible_candidates(volume(candidates=[other, through, far]), 4)] == [through, other]
 
 
 class TestMontage:
     def test_findings_are_circled_green_and_others_red(self, tmp_path: Path) -> None:
         both = [VoxelCandidate((10, 10, 4), True, 9.0), VoxelCandidate((30, 30, 4), False, 9.0)]
         for name, candidates in (("both", both), ("green", both[:1]), ("none", [])):
-            montage([Picture("a", volume(candidates=candidates))], tmp_path / f"{name}.png")
+            write_montage([CasePicture("a", volume(candidates=candidates))], tmp_path / f"{name}.png")
         seen_in = {name: tmp_path / f"{name}.png" for name in ("both", "green", "none")}
         assert count(seen_in["both"], NODULE) > 50 < count(seen_in["both"], OTHER)
         assert count(seen_in["green"], NODULE) > 50 > count(seen_in["green"], OTHER)
@@ -89,8 +98,8 @@ class TestMontage:
         bare, outlined = tmp_path / "bare.png", tmp_path / "outlined.png"
         case = volume(label=label)
         case.image[label > 0] = 1
-        montage([Picture("a", case)], outlined)
-        montage([Picture("a", PreparedCase(case.image, case.spacing, case.affine))], bare)
+        write_montage([CasePicture("a", case)], outlined)
+        write_montage([CasePicture("a", PreparedCase(case.image, case.spacing, case.affine))], bare)
         pixels = [np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (bare, outlined)]
         rows, columns = np.nonzero(np.abs(pixels[0] - pixels[1]).max(axis=-1) > 60)
         grey = pixels[0][..., 0]
@@ -104,8 +113,10 @@ class TestMontage:
 
     def test_films_and_volumes_of_any_shape_share_a_sheet(self, tmp_path: Path) -> None:
         film = PreparedCase(np.ones((50, 20, 1), np.float16), (1.0, 1.0, 1.0), film_affine())
-        pictures = [Picture(f"case {number}", volume()) for number in range(4)] + [Picture("1.2.840" * 9, film, "Mass")]
-        montage(pictures, tmp_path / "a.png")
-        montage(pictures, tmp_path / "b.png")
+        pictures = [CasePicture(f"case {number}", volume()) for number in range(4)] + [
+            CasePicture("1.2.840" * 9, film, "Mass")
+        ]
+        write_montage(pictures, tmp_path / "a.png")
+        write_montage(pictures, tmp_path / "b.png")
         assert Image.open(tmp_path / "a.png").size[0] > 1000
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

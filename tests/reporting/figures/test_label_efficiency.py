@@ -2,7 +2,7 @@
 
 import pytest
 
-from sg_bench.reporting.figures.label_efficiency import crossings, curves, goal_of, plots, reached
+from sg_bench.reporting.figures.label_efficiency import crossing_fraction, crossings, curves, goal_of, plots
 from sg_bench.reporting.figures.summaries import base_of
 
 
@@ -13,7 +13,7 @@ def test_a_task_is_told_from_its_fraction():
 
 
 def test_the_crossing_is_interpolated_in_the_logarithm_of_the_fraction():
-    assert reached({0.01: 0.5, 1.0: 0.7}, 0.6) == pytest.approx(0.1)
+    assert crossing_fraction({0.01: 0.5, 1.0: 0.7}, 0.6) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ def test_the_crossing_is_interpolated_in_the_logarithm_of_the_fraction():
     ids=["reached before the first point", "never reached", "reached and lost again"],
 )
 def test_outside_the_measured_range_no_crossing_is_stated(scores):
-    assert reached(scores, 0.7) is None
+    assert crossing_fraction(scores, 0.7) is None
 
 
 def test_a_method_that_falls_back_counts_from_where_it_stays():
-    assert reached({0.1: 0.5, 0.2: 0.8, 0.4: 0.6, 0.8: 0.8}, 0.7) == pytest.approx(0.4 * 2**0.5)
+    assert crossing_fraction({0.1: 0.5, 0.2: 0.8, 0.4: 0.6, 0.8: 0.8}, 0.7) == pytest.approx(0.4 * 2**0.5)
 
 
 def test_each_task_has_a_curve_a_method_over_all_fractions(evidence):
@@ -42,7 +42,7 @@ def test_the_goal_is_scratch_with_all_labels(evidence):
     found = crossings(panel, ["scratch"])
     assert "scratch" not in found
     assert all(0.05 < fraction <= 1 for fraction in found.values())
-    assert "every other method: not within the measured range" in plots(evidence)[0].caption
+    assert "all other methods: not within the measured range" in plots(evidence)[0].caption
 
 
 def test_without_scratch_at_full_labels_nothing_is_saved(make_study):

@@ -7,11 +7,11 @@ import pytest
 
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.figures.montage import plots
-from sg_bench.reporting.figures.slices import Slice, axial, images_of, middle, slices_of, spread
+from sg_bench.reporting.figures.slices import AxialSlice, axial, evenly_spaced, images_of, middle, slices_of
 from sg_bench.workspace import Workspace
 
 
-def read(run: Run, ids: list[str], workspace: Workspace) -> list[Slice]:
+def read(run: Run, ids: list[str], workspace: Workspace) -> list[AxialSlice]:
     found = slices_of(run, ids, workspace)
     assert found is not None
     return found
@@ -37,7 +37,7 @@ def test_cases_stand_at_even_distances_in_the_order_of_their_ids(pictured):
     evidence, _ = pictured
     runs = [evidence.runs[method, "lcs"][0] for method in evidence.methods]
     assert images_of(runs, 3) == ["patient-0", "patient-4", "patient-7"]
-    assert spread(["a", "b"], 5) == ["a", "b"]
+    assert evenly_spaced(["a", "b"], 5) == ["a", "b"]
 
 
 @pytest.mark.parametrize("task", ["lcs", "ncs"])
@@ -99,4 +99,4 @@ def test_a_method_that_keeps_no_restoration_is_named(pictured):
         caption = plots(evidence, workspace)[-1].caption
     finally:
         path.write_bytes(content)
-    assert "No example is kept of: inpainting." in caption
+    assert "No stored example: inpainting." in caption

@@ -10,8 +10,17 @@ import pytest
 from matplotlib.text import Text
 
 from sg_bench.reporting.figures import plots, write_figures
-from sg_bench.reporting.figures.sheet import Plot, Sheet, drawn, save
-from sg_bench.reporting.figures.style import COLUMN, PAGE, SMALL, folded, looks, settings, text_width, wrapped_to
+from sg_bench.reporting.figures.layout import FigureLayout, Plot, drawn, save
+from sg_bench.reporting.figures.style import (
+    COLUMN,
+    PAGE,
+    SMALL,
+    figure_settings,
+    fold_label,
+    method_styles,
+    text_width,
+    wrap_text,
+)
 
 LONG = (
     "scratch", "inpainting", "semantic_genesis.chest_ct_2020 (published weights)", "a rather long label of a method",
@@ -19,11 +28,11 @@ LONG = (
 )  # fmt: skip
 
 
-def one_panel(sheet: Sheet) -> None:
-    sheet.panels(1, across=1, height=1)
+def one_panel(layout: FigureLayout) -> None:
+    layout.panels(1, across=1, height=1)
 
 
-PLAIN = Plot("plain", "A title", "What is told.", one_panel)
+PLAIN = Plot("plain", "A title", "A caption.", one_panel)
 
 
 @pytest.fixture
@@ -31,8 +40,8 @@ def nothing(make_study):
     return make_study(fractions=(1.0,), pretraining_seeds=1, without=lambda method, task: True)
 
 
-def texts_of(sheet: Sheet, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
-    """Return the texts that drawing the sheet draws: matplotlib keeps others, such as ticks beyond an axis's end."""
+def texts_of(layout: FigureLayout, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """Return the texts that drawing the layout draws: matplotlib keeps others, such as ticks beyond an axis's end."""
     seen: list[Text] = []
     draw = Text.draw
 
@@ -42,16 +51,16 @@ def texts_of(sheet: Sheet, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
 
     with monkeypatch.context() as patch:
         patch.setattr(Text, "draw", noted)
-        sheet.figure.savefig(io.BytesIO(), format="png", dpi=72)
+        layout.figure.savefig(io.BytesIO(), format="png", dpi=72)
     return [text for text in dict.fromkeys(seen) if text.get_visible() and text.get_text().strip()]
 
 
 def faults(plot: Plot, width: float, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    with settings():
-        sheet = drawn(plot, width)
-        texts = texts_of(sheet, monkeypatch)
+    with figure_settings():
+        layout = drawn(plot, width)
+        texts = texts_of(layout, monkeypatch)
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
-    edge = sheet.figure.bbox
+    edge = layout.figure.bbox
     small = [text.get_text() for text in texts if float(text.get_fontsize()) < SMALL]
     clipped = [t for t, b in boxes if b.x0 < -0.5 or b.y0 < -0.5 or b.x1 > edge.x1 + 0.5 or b.y1 > edge.y1 + 0.5]
     met = [
@@ -104,32 +113,32 @@ def test_figures_that_the_evidence_no_longer_fills_are_removed(nothing, tmp_path
 def test_the_title_and_the_caption_travel_in_the_file(tmp_path):
     svg = save(PLAIN, tmp_path)[0].read_text()
     assert "<dc:title>A title</dc:title>" in svg
-    assert "<dc:description>What is told.</dc:description>" in svg
+    assert "<dc:description>A caption.</dc:description>" in svg
 
 
 def test_methods_differ_in_colour_marker_line_and_hatch():
-    found = looks([f"method {number}" for number in range(5)])
+    found = method_styles([f"method {number}" for number in range(5)])
     for part in ("colour", "marker", "line", "hatch"):
-        assert len({getattr(look, part) for look in found.values()}) == 5
-    many = looks([f"method {number}" for number in range(30)])
-    assert len({(look.colour, look.marker) for look in many.values()}) == 30
+        assert len({getattr(style, part) for style in found.values()}) == 5
+    many = method_styles([f"method {number}" for number in range(30)])
+    assert len({(style.colour, style.marker) for style in many.values()}) == 30
 
 
 def test_a_label_is_folded_where_its_words_meet_and_loses_nothing():
-    assert folded("models_genesis+semantics", 0.8) == "models_genesis\n+semantics"
-    assert folded("scratch", 0.5) == "scratch"
-    assert folded("ncs[data=phantom,steps=80]", 0.9).replace("\n", "") == "ncs[data=phantom,steps=80]"
+    assert fold_label("models_genesis+semantics", 0.8) == "models_genesis\n+semantics"
+    assert fold_label("scratch", 0.5) == "scratch"
+    assert fold_label("ncs[data=phantom,steps=80]", 0.9).replace("\n", "") == "ncs[data=phantom,steps=80]"
 
 
 def test_a_part_that_is_too_wide_by_itself_is_broken_all_the_same():
     uid = "1.3.6.1.4.1.14519.5.2.1.6279.6001.109002525524522225658609808059"
-    lines = folded(uid, 0.8).split("\n")
+    lines = fold_label(uid, 0.8).split("\n")
     assert "".join(lines) == uid
     assert max(text_width(line, SMALL) for line in lines) <= 0.8
 
 
 def test_a_caption_is_wrapped_to_its_width_and_keeps_numbers_with_their_units():
-    lines = wrapped_to("word " * 60 + "9\u00a0%", 3.0, SMALL)
+    lines = wrap_text("word " * 60 + "9\u00a0%", 3.0, SMALL)
     assert max(text_width(line, SMALL) for line in lines) <= 3.0
     assert any("9\u00a0%" in line for line in lines)
 

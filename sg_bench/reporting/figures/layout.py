@@ -1,4 +1,4 @@
-"""A figure's sheet: panels, a legend above them, a caption beneath, drawn for a page and for a paper's column."""
+"""Layout of a figure: a legend, panels and a caption, for the width of a page and of a column."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sg_bench.reporting.figures.style import (
     PAGE,
     SMALL,
     TALL,
-    folded,
-    settings,
+    figure_settings,
+    fold_label,
     text_width,
-    wrapped_to,
+    wrap_text,
 )
 from sg_bench.workspace import write_atomic
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure: what it is called, what is told beneath it, and how it is drawn on a sheet of either width."""
+    """One figure: its name, title and caption, and the function that draws its panels on a layout."""
 
     name: str
     """The file's stem."""
     title: str
     caption: str
-    draw: Callable[[Sheet], None] = field(compare=False)
+    draw: Callable[[FigureLayout], None] = field(compare=False)
 
 
-class Sheet:
-    """A figure that grows from the top: panels, a legend above them, a caption beneath."""
+class FigureLayout:
+    """A matplotlib figure of given width; its height grows as panels, legend and caption are added."""
 
     def __init__(self, width: float) -> None:
         from matplotlib.figure import Figure
@@ -51,11 +51,11 @@ class Sheet:
 
     @property
     def narrow(self) -> bool:
-        """Return whether this is the variant for a paper's column."""
+        """Return whether the figure has the width of a column."""
         return self.width < (PAGE + COLUMN) / 2
 
     def share(self, axes: Axes) -> float:
-        """Return the inches of the sheet's width that fall to a panel and what stands beside it."""
+        """Return the width in inches of a panel with its labels."""
         place = axes.get_subplotspec()
         return self.width / (place.get_gridspec().ncols if place else 1)
 
@@ -71,21 +71,21 @@ class Sheet:
         return found[:count]
 
     def charts(
-        self, headings: Sequence[tuple[str, str]], *, least: float, height: float, beside: float = 0
+        self, headings: Sequence[tuple[str, str]], *, min_width: float, height: float, names_width: float = 0
     ) -> list[Axes]:
         """Return a panel for each (title, note), at most three in a row, rows of even length.
 
-        The note, on what n is, stands beneath the title, so that a long title never meets it.
+        The note, such as "n = 3 pretraining seeds", is printed below the title.
 
         Args:
             headings: title and note of each panel.
-            least: inches that a panel needs with what stands beside it.
-            height: inches of a panel with title, note and axis.
-            beside: inches that are taken by names on the left of a row.
+            min_width: minimum width of a panel with its labels in inches.
+            height: height of a panel with title, note and axis in inches.
+            names_width: width of the names at the left of a row in inches.
         """
-        across = self.across(len(headings), least, beside)
-        width = (self.width - beside) / across - (0.1 if beside else 0.5)
-        titles = [folded(title, width / 1.1, BODY) for title, _ in headings]  # bold is a tenth wider
+        across = self.across(len(headings), min_width, names_width)
+        width = (self.width - names_width) / across - (0.1 if names_width else 0.5)
+        titles = [fold_label(title, width / 1.1, BODY) for title, _ in headings]  # bold text is a tenth wider
         lines = max(title.count("\n") for title in titles)
         found = self.panels(len(headings), across=across, height=height + lines * BODY * LEADING / 72)
         for axes, title, (_, note) in zip(found, titles, headings, strict=True):
@@ -95,19 +95,19 @@ class Sheet:
             )
         return found
 
-    def across(self, count: int, least: float, beside: float = 0) -> int:
-        """Return how many of `count` panels stand in each row, that all rows be as full."""
-        most = max(1, min(3, int((self.width - beside) / least), count))
+    def across(self, count: int, min_width: float, names_width: float = 0) -> int:
+        """Return the number of panels per row, so that the rows are filled evenly."""
+        most = max(1, min(3, int((self.width - names_width) / min_width), count))
         return -(-count // -(-count // most))
 
     def legend(self, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-        """Print a legend above the panels, in as many columns as fit."""
-        labels = [folded(label, self.width - 0.6) for label in labels]
+        """Add a legend above the panels, in as many columns as fit."""
+        labels = [fold_label(label, self.width - 0.6) for label in labels]
         lines = max(label.count("\n") + 1 for label in labels)
         widest = max(text_width(line, SMALL) for label in labels for line in label.split("\n")) + 0.45
         columns = max(1, min(len(labels), int(self.width / widest)))
         rows = -(-len(labels) // columns)
-        # matplotlib fills column by column; a legend reads row by row.
+        # matplotlib fills a legend column by column; it is read row by row.
         order = [place for first in range(columns) for place in range(first, len(labels), columns)]
         self.figure.legend(
             [handles[place] for place in order],
@@ -122,22 +122,24 @@ class Sheet:
         self.height += rows * lines * SMALL * 1.45 / 72 + 0.06
 
     def caption(self, text: str) -> None:
-        """Print `text` beneath the panels, wrapped to the sheet's width."""
-        lines = wrapped_to(text, self.width - 0.12, SMALL)
+        """Add `text` below the panels, wrapped to the width of the figure."""
+        lines = wrap_text(text, self.width - 0.12, SMALL)
         self.figure.supxlabel(
             "\n".join(lines), x=0.06 / self.width, ha="left", ma="left", fontsize=SMALL, linespacing=LEADING
         )
         self.height += len(lines) * SMALL * LEADING / 72 + 0.1
 
 
-def across_rows(sheet: Sheet, headings: Sequence[tuple[str, str]], names: Sequence[str], *, row: float) -> list[Axes]:
-    """Return charts whose rows, `row` inches high, are `names` from the top, printed once for each line of charts."""
-    labels, width = _names(names, 0.95 if sheet.narrow else 1.25)
+def charts_with_named_rows(
+    layout: FigureLayout, headings: Sequence[tuple[str, str]], names: Sequence[str], *, row: float
+) -> list[Axes]:
+    """Return charts with one row per name, `row` inches high; the names are printed once per line of charts."""
+    labels, width = _names(names, 0.95 if layout.narrow else 1.25)
     lines = max(label.count("\n") + 1 for label in labels)
-    least = 1.15 if sheet.narrow else 1.8
-    down = -(-len(headings) // sheet.across(len(headings), least, width))
+    min_width = 1.15 if layout.narrow else 1.8
+    down = -(-len(headings) // layout.across(len(headings), min_width, width))
     row = max(lines * SMALL * 1.15 / 72 + 0.02, min(row, (TALL / down - 0.72) / len(names)))
-    found = sheet.charts(headings, least=least, height=0.72 + row * len(names), beside=width)
+    found = layout.charts(headings, min_width=min_width, height=0.72 + row * len(names), names_width=width)
     for axes in found:
         place = axes.get_subplotspec()
         first = place is None or place.is_first_col()
@@ -149,16 +151,16 @@ def across_rows(sheet: Sheet, headings: Sequence[tuple[str, str]], names: Sequen
 
 
 def _names(names: Sequence[str], width: float) -> tuple[list[str], float]:
-    """Return names folded to `width` inches, or to as much more as two lines of each need, up to 1.8 times."""
+    """Return names folded to `width` inches, or up to 1.8 times as wide if that avoids a third line."""
     for share in (1.0, 1.2, 1.4, 1.6, 1.8):
-        labels = [folded(name, width * share) for name in names]
+        labels = [fold_label(name, width * share) for name in names]
         if all(label.count("\n") < 2 for label in labels):
             break
     return labels, width * share
 
 
-def counts_beside(axes: Axes, counts: Sequence[int | None]) -> None:
-    """Print "n=2" at the right of each row where a chart's numbers of units differ."""
+def write_counts(axes: Axes, counts: Sequence[int | None]) -> None:
+    """Write "n=2" at the right of each row if the numbers of units of a chart differ."""
     if len({count for count in counts if count is not None}) < 2:
         return
     for place, count in enumerate(counts):
@@ -167,7 +169,7 @@ def counts_beside(axes: Axes, counts: Sequence[int | None]) -> None:
 
 
 def cut_mark(axes: Axes, axis: Literal["x", "y"]) -> None:
-    """Strike the foot of an axis that does not start at zero."""
+    """Mark the start of an axis that does not start at zero with //."""
     places = ([0.012, 0.026], [0, 0]) if axis == "x" else ([0, 0], [0.02, 0.045])
     slash = [(-1, -2.2), (1, 2.2)] if axis == "x" else [(-2.2, -1), (2.2, 1)]
     axes.plot(
@@ -179,34 +181,34 @@ def cut_mark(axes: Axes, axis: Literal["x", "y"]) -> None:
 def save(plot: Plot, folder: Path) -> list[Path]:
     """Draw `plot` for a page and a column, each as SVG and PDF, into `folder`; return their paths."""
     written = []
-    with settings():
+    with figure_settings():
         for width, ending in ((PAGE, ""), (COLUMN, "-column")):
-            sheet = drawn(plot, width)
+            layout = drawn(plot, width)
             for kind in ("svg", "pdf"):
                 path = folder / f"{plot.name}{ending}.{kind}"
-                write_atomic(path, _bytes(sheet.figure, plot, "svg" if kind == "svg" else "pdf"))
+                write_atomic(path, _bytes(layout.figure, plot, "svg" if kind == "svg" else "pdf"))
                 written.append(path)
     return written
 
 
-def drawn(plot: Plot, width: float) -> Sheet:
-    """Return the sheet of `width` inches on which `plot` stands with its caption."""
-    sheet = Sheet(width)
-    plot.draw(sheet)
-    sheet.caption(plot.caption)
-    sheet.figure.set_size_inches(width, sheet.height)
-    for _ in range(2):  # the second time round the layout knows what the first one moved
-        sheet.figure.draw_without_rendering()
-    sheet.figure.set_layout_engine("none")
-    return sheet
+def drawn(plot: Plot, width: float) -> FigureLayout:
+    """Return the layout of `width` inches with `plot` and its caption drawn."""
+    layout = FigureLayout(width)
+    plot.draw(layout)
+    layout.caption(plot.caption)
+    layout.figure.set_size_inches(width, layout.height)
+    for _ in range(2):  # constrained layout needs a second pass after the first has moved things
+        layout.figure.draw_without_rendering()
+    layout.figure.set_layout_engine("none")
+    return layout
 
 
 def _bytes(figure: Figure, plot: Plot, kind: Literal["svg", "pdf"]) -> bytes:
     buffer = io.BytesIO()
-    dateless = {
+    without_dates = {
         "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
-    told = {"Title": plot.title, ("Description" if kind == "svg" else "Subject"): plot.caption}
-    figure.savefig(buffer, format=kind, metadata={**dateless[kind], **told})
+    texts = {"Title": plot.title, ("Description" if kind == "svg" else "Subject"): plot.caption}
+    figure.savefig(buffer, format=kind, metadata={**without_dates[kind], **texts})
     return buffer.getvalue()
