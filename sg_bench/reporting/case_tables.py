@@ -107,7 +107,7 @@ def case_document(table: Table, drawn: CaseResamples | None = None) -> Document:
     printed = [i for i, column in enumerate(table.columns) if column.role in ("headline", "secondary")]
     sheets = [_sheet(table, index, [each for each in found if each.index == index]) for index in printed]
     lines = [_csv_line(table, each) for each in found]
-    kept = tuple(sheet for sheet in sheets if sheet.lines)
+    kept = tuple(sheet for sheet in sheets if sheet.rows)
     notes = () if kept else ("No test cases are scored yet.",)
     text = csv_text([HEADER.split(","), *lines])
     return Document("test-cases", "Intervals over test cases", kept, text, notes, LEGEND if kept else ())

@@ -1,6 +1,6 @@
-"""A table as it is printed, whatever in: texts, what is bold, and which records each cell stands on.
+"""Printed tables independent of their format: the texts, bold type, and the ledger records behind each cell.
 
-Texts are plain Unicode; markdown.py, latex.py and html.py escape them, each in its own way.
+Texts are plain Unicode; markdown.py, latex.py and html.py escape them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 DASH = "–"
 TIE_MARK = "†"
-"""Behind a mean that is not separable from the best of its column."""
+"""Follows a mean that is not significantly different from the best of its column."""
 LEAK_MARK = "★"
-"""Behind a mean whose test data the method may have seen."""
+"""Follows a mean whose test data the method may have seen in pretraining."""
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -26,80 +26,80 @@ class PrintedCell:
     best: bool = False
     """Printed in bold."""
     place: str = ""
-    """Where in the suite its number comes from, as "method/task"."""
+    """Origin of its number, as "method/task"."""
     keys: tuple[str, ...] = ()
-    """The ledger records that it stands on."""
+    """Keys of the ledger records that its number was computed from."""
 
 
 @dataclass(frozen=True)
 class Heading:
-    """The head of one column."""
+    """The heading of one column."""
 
     text: str
     group: str = ""
-    """What adjacent columns share, as their task; "" for a column that stands alone."""
+    """Heading shared by adjacent columns, such as their task; "" for none."""
 
     @property
     def joined(self) -> str:
-        """Return the head in one line: "ncs · iou_bin"."""
+        """Return the heading in one line: "ncs · iou_bin"."""
         return " · ".join(part for part in (self.group, self.text) if part)
 
 
 @dataclass(frozen=True)
 class PrintedRow:
-    """One line of a printed table, a cell a column."""
+    """One row of a printed table, with one cell for each column."""
 
-    entries: tuple[PrintedCell, ...]
-    opens: bool = False
-    """A rule stands above it: a new group of methods begins."""
+    cells: tuple[PrintedCell, ...]
+    new_group: bool = False
+    """The first row of a group of methods: a rule is drawn above it."""
 
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """One printed table; its first column names the lines."""
+    """One printed table; its first column names the rows."""
 
     title: str
-    heads: tuple[Heading, ...]
-    lines: tuple[PrintedRow, ...]
+    headings: tuple[Heading, ...]
+    rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...] = ()
-    """What a reader must know before the first number."""
+    """Printed above the table."""
     footnotes: tuple[str, ...] = ()
-    """Each begins with its number, a superscript."""
+    """Printed below the table; numbered ones begin with their superscript."""
     legend: tuple[str, ...] = ()
-    """Sentences that explain what stands in the cells."""
+    """Sentences that explain the cells."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """The tables of one file, and the same numbers at full precision as lines of a CSV file."""
+    """The tables of one file, and the same numbers at full precision as CSV."""
 
     stem: str
-    """The file's name without its ending."""
+    """Name of the file without its suffix."""
     title: str
-    sheets: tuple[PrintedTable, ...]
+    tables: tuple[PrintedTable, ...]
     csv: str
     notes: tuple[str, ...] = ()
     legend: tuple[str, ...] = ()
-    """Sentences that explain what stands in the cells of all its tables."""
+    """Sentences that explain the cells of all its tables."""
 
-    def under(self, notes: Sequence[str]) -> Document:
-        """Return the same document with these notes above its own."""
+    def with_notes(self, notes: Sequence[str]) -> Document:
+        """Return the document with these notes before its own."""
         return replace(self, notes=(*map(one_line, notes), *self.notes))
 
 
 class Footnotes:
-    """Numbers the distinct remarks of a table in reading order."""
+    """The numbered footnotes of a table; equal texts share a number."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
 
-    def mark(self, remark: str) -> str:
-        """Return the superscript number of a remark, a new one for a new remark."""
-        return superscript(self._seen.setdefault(one_line(remark), len(self._seen) + 1))
+    def mark(self, text: str) -> str:
+        """Return the superscript number of a footnote, which is added if it is new."""
+        return superscript(self._seen.setdefault(one_line(text), len(self._seen) + 1))
 
     def lines(self) -> tuple[str, ...]:
-        """Return "¹ remark" for each remark so far."""
-        return tuple(f"{superscript(number)} {remark}" for remark, number in self._seen.items())
+        """Return "¹ text" for each footnote so far."""
+        return tuple(f"{superscript(number)} {text}" for text, number in self._seen.items())
 
 
 def superscript(number: int) -> str:
@@ -113,27 +113,27 @@ def one_line(text: str) -> str:
 
 
 def signed(value: float, digits: int = 2, *, plus: bool = False) -> str:
-    """Return a number with a true minus sign, never a negative nought; `plus` gives positive ones a sign too."""
+    """Return a number with a typographic minus sign and no negative zero; `plus` adds a sign to positive ones."""
     text = f"{round(value, digits) + 0.0:{'+' if plus else ''}.{digits}f}"
     return text.replace("-", "−")
 
 
 def stable(value: float | None) -> float | None:
-    """Return a computed number to 12 digits: more would differ from one machine's library to another's."""
+    """Return a computed number rounded to 12 digits, as further ones depend on the machine's libraries."""
     return None if value is None else float(f"{value:.12g}")
 
 
-def csv_text(lines: Iterable[Iterable[object]]) -> str:
-    """Return lines as CSV; None is an empty field, floats keep full precision."""
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV; None is an empty field, floats keep full precision."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 
-def groups_of(heads: Sequence[Heading]) -> Iterator[tuple[str, int]]:
-    """Yield (group, number of columns) for each run of adjacent heads of one group."""
+def groups_of(headings: Sequence[Heading]) -> Iterator[tuple[str, int]]:
+    """Yield (group, number of columns) for each series of adjacent headings of one group."""
     start = 0
-    for index in range(1, len(heads) + 1):
-        if index == len(heads) or not heads[index].group or heads[index].group != heads[start].group:
-            yield heads[start].group, index - start
+    for index in range(1, len(headings) + 1):
+        if index == len(headings) or not headings[index].group or headings[index].group != headings[start].group:
+            yield headings[start].group, index - start
             start = index

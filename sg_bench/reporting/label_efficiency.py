@@ -102,8 +102,11 @@ def _sheet(name: str, found: list[LabelShare], table: Table) -> PrintedTable:
     fractions = {share.task: share.fraction for share in found}
     return PrintedTable(
         title=" · ".join(part for part in ("Label efficiency: " + name, label) if part),
-        heads=(Heading("method"), *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns)),
-        lines=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
+        headings=(
+            Heading("method"),
+            *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns),
+        ),
+        rows=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, tied)),
     )

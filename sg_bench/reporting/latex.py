@@ -1,4 +1,4 @@
-r"""Printed tables as LaTeX (booktabs), to be \input; the records behind each cell stand in comments above its line."""
+r"""Printed tables as LaTeX (booktabs), for \input; comments above each row name the records of its cells."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, groups_of, one_line
 
 KEY_DIGITS = 12
-"""Digits of a record's key in a comment: enough to name one of millions, and `explain` takes them."""
+"""Digits of a record's key in a comment: unique among millions, and accepted by `sg-bench explain`."""
 NEEDS = r"% Needs \usepackage{booktabs,graphicx}, and \usepackage[T1]{fontenc}."
 PANEL, GAP = 92, 2
-"""Characters a line of a table: so many, in \\footnotesize, fill the text of a paper; and between two columns."""
+"""Characters of \\footnotesize across the text width of a paper, and of the gap between two columns."""
 TEXT, PAGE, HEAD_LINES = 100, 50, 5
-"""Characters a line of text; lines of a float that fill a page; lines that the head of a panel takes."""
+"""Characters of text per line, lines of a float per page, and lines of the heading of a panel."""
 COMMANDS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -25,31 +25,31 @@ COMMANDS = {
     **{digit: rf"\textsuperscript{{{number}}}" for number, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }  # fmt: skip
 LATIN = re.compile("[ -~À-ÖØ-öø-ÿ]")
-"""What T1 fonts print as it is."""
+"""Characters that T1 fonts print unchanged."""
 LIGATURE = re.compile("([-,'])(?=\\1)")
-"""Characters of which two in a row become another one."""
+"""Characters that form a ligature with themselves."""
 
 
 @dataclass(frozen=True)
 class LatexBlock:
-    """What no page break may part."""
+    """Lines that are kept on one page."""
 
     lines: list[str]
     height: float
-    """Printed lines."""
+    """In printed lines."""
 
 
 def document(content: Document) -> str:
     """Return a document as LaTeX `table` environments."""
     notes = [f"% {one_line(note)}" for note in content.notes]
-    tables = (
-        line for n, sheet in enumerate(content.sheets) for line in _tables(sheet, f"{content.stem}-{n}", content.legend)
+    floats = (
+        line for n, table in enumerate(content.tables) for line in _floats(table, f"{content.stem}-{n}", content.legend)
     )
-    return "\n".join([f"% {one_line(content.title)}", NEEDS, *notes, *tables]) + "\n"
+    return "\n".join([f"% {one_line(content.title)}", NEEDS, *notes, *floats]) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Return a text in which nothing is a command; a character that no T1 font has is printed by its code."""
+    """Return a text with all commands escaped; characters that T1 fonts lack are printed as their code."""
     return LIGATURE.sub(r"\1{}", "".join(_character(character) for character in one_line(text)))
 
 
@@ -58,16 +58,16 @@ def _character(character: str) -> str:
     return COMMANDS.get(character, plain)
 
 
-def _tables(sheet: PrintedTable, label: str, legend: Sequence[str]) -> Iterator[str]:
-    """Yield one float, or as many as its panels and what is said below them need to stay within a page."""
-    below = [*sheet.notes, *sheet.footnotes, " ".join(sheet.legend), " ".join(legend)]
-    blocks = [*(_panel(sheet, columns) for columns in _panels(sheet)), *(_below(text) for text in below if text)]
+def _floats(table: PrintedTable, label: str, legend: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of one float, or of several where panels, footnotes and legend need more than a page."""
+    below = [*table.notes, *table.footnotes, " ".join(table.legend), " ".join(legend)]
+    blocks = [*(_panel(table, columns) for columns in _panels(table)), *(_below(text) for text in below if text)]
     for number, page in enumerate(_pages(blocks)):
         yield from ("", r"\begin{table}[tbp]", r"\centering")
         if number:
-            yield rf"\textit{{{escaped(sheet.title)} (continued)}}"
+            yield rf"\textit{{{escaped(table.title)} (continued)}}"
         else:
-            yield rf"\caption{{{escaped(sheet.title)}}}"
+            yield rf"\caption{{{escaped(table.title)}}}"
             yield rf"\label{{tab:{re.sub('[^a-z0-9-]+', '-', label.lower())}}}"
         yield from (line for block in page for line in block.lines)
         yield r"\end{table}"
@@ -82,33 +82,35 @@ def _pages(blocks: Sequence[LatexBlock]) -> list[list[LatexBlock]]:
     return pages
 
 
-def _panels(sheet: PrintedTable) -> list[list[int]]:
-    """Return the columns of each panel: a wide table is stacked, groups of columns kept whole where they fit."""
-    texts = [[head.text, *(line.entries[place].text for line in sheet.lines)] for place, head in enumerate(sheet.heads)]
+def _panels(table: PrintedTable) -> list[list[int]]:
+    """Return the columns of each panel of a table that is too wide; a group of columns is kept together if it fits."""
+    texts = [
+        [heading.text, *(row.cells[place].text for row in table.rows)] for place, heading in enumerate(table.headings)
+    ]
     widths = [max(map(len, column)) + GAP for column in texts]
     panels: list[list[int]] = [[]]
-    place, taken = 1, widths[0]
-    for _, count in groups_of(sheet.heads[1:]):
+    place, used = 1, widths[0]
+    for _, count in groups_of(table.headings[1:]):
         group = list(range(place, place + count))
         wide = sum(widths[column] for column in group)
-        if panels[-1] and taken + wide > PANEL:
+        if panels[-1] and used + wide > PANEL:
             panels.append([])
-            taken = widths[0]
+            used = widths[0]
         panels[-1] += group
-        place, taken = place + count, taken + wide
+        place, used = place + count, used + wide
     return panels
 
 
-def _panel(sheet: PrintedTable, columns: Sequence[int]) -> LatexBlock:
-    """Return the first column of a table with some of its others."""
+def _panel(table: PrintedTable, columns: Sequence[int]) -> LatexBlock:
+    """Return a panel: the first column of a table and some of the others."""
     shown = [0, *columns]
-    # As wide as it is, but never wider than the text.
+    # At its natural width, but at most the width of the text.
     fitted = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\footnotesize"
     lines = [r"\par\medskip", fitted, rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
-    lines += [*_heads([sheet.heads[place] for place in shown]), r"\midrule"]
-    for line in sheet.lines:
-        lines += _line(PrintedRow(tuple(line.entries[place] for place in shown), line.opens))
-    return LatexBlock([*lines, r"\bottomrule", r"\end{tabular}}"], len(sheet.lines) + HEAD_LINES)
+    lines += [*_heading_lines([table.headings[place] for place in shown]), r"\midrule"]
+    for row in table.rows:
+        lines += _row_lines(PrintedRow(tuple(row.cells[place] for place in shown), row.new_group))
+    return LatexBlock([*lines, r"\bottomrule", r"\end{tabular}}"], len(table.rows) + HEAD_LINES)
 
 
 def _below(text: str) -> LatexBlock:
@@ -116,36 +118,36 @@ def _below(text: str) -> LatexBlock:
     return LatexBlock([line], len(text) / TEXT + 1)
 
 
-def _heads(heads: Sequence[Heading]) -> Iterator[str]:
-    if not any(head.group for head in heads):
-        yield _row(escaped(head.text) for head in heads)
+def _heading_lines(headings: Sequence[Heading]) -> Iterator[str]:
+    if not any(heading.group for heading in headings):
+        yield _row(escaped(heading.text) for heading in headings)
         return
     upper, rules, place = [], [], 0
-    for group, width in groups_of(heads):
+    for group, width in groups_of(headings):
         upper.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}" if group else "")
         if group:
             rules.append(rf"\cmidrule(lr){{{place + 1}-{place + width}}}")
         place += width
     yield _row(upper)
     yield "".join(rules)
-    yield _row(escaped(head.text) for head in heads)
+    yield _row(escaped(heading.text) for heading in headings)
 
 
-def _line(line: PrintedRow) -> Iterator[str]:
-    if line.opens:
+def _row_lines(row: PrintedRow) -> Iterator[str]:
+    if row.new_group:
         yield r"\midrule"
-    for entry in line.entries:
-        if entry.keys:
-            yield f"% cell: {one_line(entry.place)} keys {' '.join(key[:KEY_DIGITS] for key in entry.keys)}"
-    yield _row(_cell(entry) for entry in line.entries)
+    for cell in row.cells:
+        if cell.keys:
+            yield f"% cell: {one_line(cell.place)} keys {' '.join(key[:KEY_DIGITS] for key in cell.keys)}"
+    yield _row(_cell(cell) for cell in row.cells)
 
 
-def _cell(entry: PrintedCell) -> str:
-    text = escaped(entry.text)
-    return rf"\textbf{{{text}}}" if entry.best and text else text
+def _cell(cell: PrintedCell) -> str:
+    text = escaped(cell.text)
+    return rf"\textbf{{{text}}}" if cell.best and text else text
 
 
 def _row(texts: Iterator[str] | Sequence[str]) -> str:
     row = " & ".join(texts)
-    # Behind the line break above, a [ or * would be its argument.
+    # After the line break above, a [ or * would be read as its argument.
     return ("{}" if row.startswith(("[", "*")) else "") + row + r" \\"

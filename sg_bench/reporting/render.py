@@ -76,8 +76,8 @@ def main_sheet(title: str, table: Table) -> PrintedTable:
     tied = {index: ties(table, index) for index in table.printed}
     return PrintedTable(
         title=title,
-        heads=(Heading("method"), *(column_heading(table.columns[index]) for index in table.printed)),
-        lines=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
+        headings=(Heading("method"), *(column_heading(table.columns[index]) for index in table.printed)),
+        rows=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, list(tied.values()))),
     )

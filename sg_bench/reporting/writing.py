@@ -24,8 +24,8 @@ from sg_bench.reporting.variance_tables import across_document, variance_documen
 from sg_bench.suite import Suite
 from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic
 
-FORMS = {"md": markdown.document, "tex": latex.document, "html": html.document}
-"""Each document's forms beside its CSV, by the ending of their files."""
+FORMATS = {"md": markdown.document, "tex": latex.document, "html": html.document}
+"""Text formats of each document, by the suffix of their files; CSV is written as well."""
 
 
 def report(
@@ -38,27 +38,27 @@ def report(
     workspace: Workspace | None = None,
     others: Iterable[Record] = (),
 ) -> list[str]:
-    """Write everything that `records` support under `out` and return what is to be said of the suite's claims.
+    """Write the whole report of a suite under `out` and return the lines to print about its claims.
 
     Args:
         out: tables/, figures/, cells/ and report.html go here.
-        suite: what was asked.
+        suite: the suite.
         cells: the planned cells, in the order of the suite.
         records: ledger records by key.
-        notes: cautions above every table.
-        workspace: where predictions, stores and initialisations lie; without it there are no montages and no cost of
+        notes: cautions printed above every table.
+        workspace: has the predictions, stores and initialisations; without it there are no montages and no cost of
             pretraining.
-        others: finished records of any suite, among which a claim looks for seeds that it did not name.
+        others: finished records of any suite, searched for runs of seeds that a claim did not fix.
     """
     from sg_bench.reporting.figures import write_figures
     from sg_bench.reporting.page import write_page
 
     evidence, title, known = Evidence(cells, records), suite.title or suite.name, list(others)
     write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
-    told = claims_report(suite, evidence, out, known)
+    lines = claims_report(suite, evidence, out, known)
     write_figures(out, evidence, workspace=workspace)
     write_page(out, title, evidence, notes=notes, claims=claim_rows(suite, evidence, known))
-    return told
+    return lines
 
 
 def write_report(
@@ -71,16 +71,16 @@ def write_report(
     workspace: Workspace | None = None,
     suite: Suite | None = None,
 ) -> Path:
-    """Write the tables of `cells`, and the records that they were made of, under `out`.
+    """Write the tables of `cells` and their ledger records under `out`.
 
     Args:
         out: the report's folder; records in its cells/ that are no longer used are removed.
         title: heading of the main table.
         cells: the planned cells, in the order of the suite.
         records: ledger records by key.
-        notes: what a reader must know before the first number, such as the data it was made on.
-        workspace: where the records of pretrainings lie; without it the cost of pretraining is not known.
-        suite: says which registered method a label stands for while nothing of it is done.
+        notes: cautions printed above every table, such as the data that was used.
+        workspace: has the records of pretrainings; without it the cost of pretraining is unknown.
+        suite: gives the registered method of a label that has no finished run.
 
     Returns:
         The path of the main Markdown table.
@@ -91,8 +91,8 @@ def write_report(
     write_atomic(tables / "scores.csv", scores_csv(table))
     for document in documents(title, table, notes, workspace=workspace, suite=suite):
         write_atomic(tables / f"{document.stem}.csv", document.csv)
-        for ending, form in FORMS.items():
-            write_atomic(tables / f"{document.stem}.{ending}", form(document))
+        for suffix, format_document in FORMATS.items():
+            write_atomic(tables / f"{document.stem}.{suffix}", format_document(document))
     return tables / "main.md"
 
 
@@ -104,9 +104,9 @@ def documents(
     workspace: Workspace | None = None,
     suite: Suite | None = None,
 ) -> Iterator[Document]:
-    """Yield every table of a report: the main one, the papers' comparisons, labels, cost, and what the numbers support.
+    """Yield every document of a report, the main table first.
 
-    Arguments as `write_report`; the notes stand above every table.
+    Arguments as `write_report`.
     """
     names = method_names(table, suite)
     yield main_document(title, table, notes)
@@ -115,11 +115,11 @@ def documents(
     drawn = CaseResamples(table)
     rest += [significance_document(table, names), variance_document(table, drawn), across_document(table, names)]
     rest.append(case_document(table, drawn))
-    yield from (document.under(notes) for document in rest)
+    yield from (document.with_notes(notes) for document in rest)
 
 
 def method_names(table: Table, suite: Suite | None = None) -> dict[str, str]:
-    """Return the registered method behind each label: as its records say, else as the suite does, else the label."""
+    """Return the registered method of each label: from its records, else from the suite, else the label itself."""
     names = {row.method: row.method for row in table.rows}
     names |= {method.title: method.name for method in (suite.methods if suite else [])}
     recipes: dict[str, Mapping[str, object]] = {
@@ -142,7 +142,7 @@ def _write_cells(folder: Path, used: set[str], records: Records) -> None:
 
 
 def _holds(path: Path, record: Record) -> bool:
-    """Return whether a file holds this record already: reading is ten times faster than writing."""
+    """Return whether a file holds this record already, since reading is ten times faster than writing."""
     try:
         return bool(read_json(path) == record)
     except (OSError, ValueError):
@@ -150,7 +150,7 @@ def _holds(path: Path, record: Record) -> bool:
 
 
 def _write_copy(path: Path, record: Record) -> None:
-    """Write a record as the ledger does, but without waiting for the disk: a lost copy is written again."""
+    """Write a record as the ledger does, but without fsync: a lost copy is written again by the next report."""
     partial = path.with_name(f".{path.name}{PARTIAL}")
     partial.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
     partial.replace(path)

@@ -40,7 +40,7 @@ def test_a_comparison_of_which_nothing_was_run_is_printed_with_its_published_col
     written = markdown.document(document)
     assert NOTHING in written
     assert written.count("not run") == len(comparison.methods) * len(comparison.tasks)
-    assert [head.text for head in document.sheets[0].heads].count("published") == len(comparison.tasks)
+    assert [head.text for head in document.tables[0].headings].count("published") == len(comparison.tasks)
     assert all(form(document) for form in FORMS)
 
 

@@ -41,7 +41,7 @@ def test_no_printed_interval_leaves_0_to_100(empty: Any) -> None:
     for method, gain in (("scratch", 0.0), ("mine", 0.02)):
         empty.done(method, "ncc", [{"auc": score + gain} for score in (0.90, 0.97)])
     document = significance_document(main_table(empty.cells, empty.records), {})
-    ends = [cell.text.split(" to ") for row in document.sheets[0].lines for cell in row.entries if " to " in cell.text]
+    ends = [cell.text.split(" to ") for row in document.tables[0].rows for cell in row.cells if " to " in cell.text]
     assert len(ends) == 2
     assert all(0 <= float(end) <= 100 for interval in ends for end in interval)
     assert "logit" in markdown.document(document)

@@ -37,10 +37,10 @@ def test_a_secondary_metric_has_a_table_of_its_own_after_the_headline(empty: Any
     for record in empty.records.values():
         record["secondary"] = ["dice_positive"]
     document = label_efficiency_document(main_table(empty.cells, empty.records))
-    titles = [sheet.title for sheet in document.sheets]
+    titles = [table.title for table in document.tables]
     assert titles == ["Label efficiency: pxs · dice_case", "Label efficiency: pxs · dice_positive"]
     assert all(
-        [head.text for head in sheet.heads[1:]] == [f"{n} % of labels" for n in (10, 50, 100)]
-        for sheet in document.sheets
+        [heading.text for heading in table.headings[1:]] == [f"{n} % of labels" for n in (10, 50, 100)]
+        for table in document.tables
     )
     assert "\npxs,0.1,,dice_positive,secondary,a,0.3," in document.csv

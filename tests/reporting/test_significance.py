@@ -47,7 +47,7 @@ def test_each_test_against_the_best_is_that_of_scipy(study_table: Table) -> None
 
 
 def test_the_papers_test_never_stands_alone_and_says_that_it_is_not_adjusted(study_table: Table) -> None:
-    heads = [head.text for head in significance_document(study_table, NAMES).sheets[0].heads]
+    heads = [head.text for head in significance_document(study_table, NAMES).tables[0].headings]
     place = heads.index(f"t test ({CONVENTION})")
     assert {"Welch", "Mann-Whitney", "paired t", "Games-Howell", "Dunnett T3"} <= set(heads[place + 1 :])
 
