@@ -1,6 +1,6 @@
-"""What a source is: a reader of one public data set in its official layout, or of a user's folder.
+"""Base classes of sources: readers of public data sets in their official layout, or of a user's folder.
 
-Scanning touches names and sizes only, so planning stays instant; `load` reads one case. Nothing here imports torch.
+`scan` uses file names and sizes only, so that planning is fast; `load` reads one case. torch is not imported here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One image of a data set, found but not read."""
+    """One image of a data set, not yet read."""
 
     id: str
     """Stable and unique within the source."""
     patient: str
-    """Cases of one patient never stand on both sides of a split."""
+    """Cases of one patient are always in the same part of a split."""
     image: Path | None = None
     label: Path | None = None
-    """Label map; None where the source has none."""
+    """Label map; None if the source has none."""
     extra: tuple[Path, ...] = ()
-    """Further files that reading takes, such as the .raw beside an .mhd."""
+    """Further files that are read, such as the .raw file of an .mhd header."""
     group: str = ""
-    """Where the data set itself puts the case, as "subset3", "test" or "HGG"; "" where it makes no such division."""
+    """The data set's own division, such as "subset3", "test" or "HGG"; "" if it has none."""
     findings: tuple[int, ...] = ()
-    """1 or 0 for each of the source's `findings`: what the whole image shows."""
+    """1 or 0 for each of the source's `findings`: the image-level labels."""
 
     def files(self) -> list[Path]:
         """Return the files that this case is read from."""
@@ -44,16 +44,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place in an image that a task asks about."""
+    """A location in an image that a task classifies or segments."""
 
     position: tuple[float, float, float]
     """World coordinates in mm, RAS+ (nibabel's convention), of the candidate's centre."""
     positive: bool
-    """Whether it is the finding (a nodule) or only looks like one."""
+    """Whether it is the finding (a nodule) or only resembles it."""
     diameter: float | None = None
-    """In mm, where known."""
+    """In mm; None if unknown."""
     target: tuple[int, ...] = ()
-    """Values of the label map that are this very finding, where several overlap; (): the task's own."""
+    """Values of the label map that belong to this candidate, if several overlap; (): those of the task."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Study:
     """One case as read: native intensities on the native grid."""
 
     image: NDArray[np.float32]
-    """(x, y, z), in HU for CT, in the scanner's units for MRI; a film is (columns, rows, 1), rows from top to bottom,
-    in its own grey values, bright where the body absorbs."""
+    """(x, y, z), in HU for CT, in scanner units for MRI; a film is (columns, rows, 1), rows from top to bottom, in its
+    own grey values, bright where the body absorbs."""
     affine: NDArray[np.float64]
-    """4x4: voxel indices to world mm, RAS+. A film has no place in the world: its own is `film_affine`."""
+    """4x4: voxel indices to world mm, RAS+; for a film, `film_affine`."""
     label: NDArray[np.uint8] | None = None
     """(x, y, z), the source's own class numbers, 0 for background."""
     candidates: list[Candidate] = field(default_factory=list)
@@ -72,12 +72,14 @@ class Study:
 
 @dataclass(frozen=True)
 class Problem:
-    """A defect found while scanning or reading: where, and what is wrong."""
+    """A defect found in scanning or reading."""
 
     where: str
+    """The file or folder."""
     what: str
+    """The defect and the next step."""
     warning: bool = False
-    """Worth knowing, but nothing is lost by it: a count that is only recalled, say, differs."""
+    """Whether no data are lost by it, such as a deviation from a count given from memory."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
@@ -85,38 +87,38 @@ class Problem:
 
 @dataclass(frozen=True)
 class PublishedCount:
-    """How many of something a data set holds when it is complete."""
+    """A published count, by which a complete data set can be recognised."""
 
     what: str
-    """In the plural, as "CT scans"."""
+    """In the plural, such as "CT scans"."""
     number: int
     certainty: Literal["verified", "derived", "recalled"]
 
 
 @dataclass(frozen=True)
 class DataSetInfo:
-    """A public data set, for `sg-bench data list` and for whoever cites it."""
+    """Description of a public data set, for `sg-bench data list` and for citation."""
 
     title: str
     size: str
-    """On disk, as the user keeps it."""
+    """On disk."""
     licence: str
     citation: str
     where: str
-    """How to get it: the address, and what to do there."""
+    """How to obtain it: the address, and the steps there."""
     folders: tuple[str, ...] = ()
-    """Names that its folder usually has, for `--data-root`; the data's own name always counts."""
+    """Usual names of its folder, for `--data-root`; the name of the data set is always accepted."""
     counts: tuple[PublishedCount, ...] = ()
 
 
 def first_problem_error(problems: list[Problem]) -> DataError:
-    """Return an error that tells the first of `problems` and how many follow."""
+    """Return an error with the first of `problems` and the number of further ones."""
     more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
     return DataError(f"{problems[0]}{more}")
 
 
 def count_problems(where: str, counts: tuple[PublishedCount, ...], found: dict[str, int]) -> list[Problem]:
-    """Return what differs from the published counts: an error where they were verified, a warning where not."""
+    """Return deviations from the published counts: errors, or warnings for counts given from memory."""
     return [
         Problem(
             where,
@@ -132,7 +134,7 @@ def count_problems(where: str, counts: tuple[PublishedCount, ...], found: dict[s
 def film_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64]:
     """Return the affine of a film: columns and rows along the first two axes, `spacing` mm (or 1) apart.
 
-    It names the axes R and A only so that preparing in RAS leaves a film as it is.
+    The axes are R and A only so that preparation in RAS does not reorient a film.
     """
     import numpy as np
 
@@ -140,22 +142,22 @@ def film_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64
 
 
 class Source(ABC):
-    """A data set that can be listed and read.
+    """A reader of one data set: lists its cases and reads them.
 
     Args:
-        config: the source's own `Config`, which is part of every key made from it.
-        root: the data set's folder; None for a source that needs none (the phantom).
+        config: the source's own `Config`, which enters the keys of everything computed from it.
+        root: the data set's folder; None for a source without files (the phantom).
     """
 
     name: ClassVar[str]
     needs_root: ClassVar[bool] = True
     about: ClassVar[DataSetInfo | None] = None
-    """None for what is no public data set."""
+    """None if it is no public data set."""
     namespace: ClassVar[str] = ""
-    """Sources of one namespace call one image, and one patient, alike: so data sets that overlap are found out. "":
-    names mean nothing beyond this folder."""
+    """Sources with the same namespace use the same ids for images and patients, so that overlaps between data sets can
+    be detected. "": ids have no meaning outside this folder."""
     findings: ClassVar[tuple[str, ...]] = ()
-    """What `Case.findings` says, in this order."""
+    """Names of the entries of `Case.findings`, in order."""
 
     def __init__(self, config: Any, root: Path | None) -> None:
         self.config = config
@@ -166,27 +168,27 @@ class Source(ABC):
         """Return all cases, sorted by id, without reading any image.
 
         Raises:
-            DataError: nothing usable is there.
+            DataError: there is no usable case.
         """
 
     @abstractmethod
     def problems(self) -> list[Problem]:
-        """Return every defect that scanning can see, all at once."""
+        """Return all defects that scanning can detect."""
 
     @abstractmethod
     def load(self, case: Case) -> Study:
         """Read one case.
 
         Raises:
-            DataError: the file is damaged or its parts do not fit together; names the file, the cause, the next step.
+            DataError: the file is corrupt or its parts are inconsistent; names the file, the cause and the next step.
         """
 
     def tables(self) -> list[Path]:
-        """Return the files that tell of many cases at once (lists, CSV): all of them that `scan` or `load` reads."""
+        """Return the files about many cases (lists, CSV) that `scan` or `load` reads."""
         return []
 
     def manifest(self) -> dict[str, list[dict[str, Any]]]:
-        """Return all cases by names and sizes, and the tables by content: the data's part of a recipe."""
+        """Return the cases by file names and sizes, and the tables by content: the data set's entry in a recipe."""
         cases = [
             {
                 "id": case.id,
@@ -201,20 +203,20 @@ class Source(ABC):
 
 
 class SingleScanSource(Source):
-    """A source that looks through its folder once for both: the cases that can be used, and what is wrong with it.
+    """A source that finds both its usable cases and its problems in one scan of the folder.
 
-    A case in doubt is left out and stops no other.
+    Questionable cases are left out and do not affect others.
     """
 
     @abstractmethod
     def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
-        """Return the usable cases, sorted by id, and every defect that scanning sees."""
+        """Return the usable cases, sorted by id, and all defects that scanning can detect."""
 
     def scan(self) -> list[Case]:
         """Return all usable cases, sorted by id, without reading any image.
 
         Raises:
-            DataError: there is none; tells the first defect, and how many more there are.
+            DataError: there is none; contains the first defect and the number of further ones.
         """
         cases, problems = self._scan_folder()
         if not cases:
@@ -223,7 +225,7 @@ class SingleScanSource(Source):
 
 
 class SourceConfig(Model):
-    """Settings of a source; `version` changes whenever what it yields would."""
+    """Settings of a source; `version` changes whenever its output does."""
 
     version: int = 1
 

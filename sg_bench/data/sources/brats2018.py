@@ -1,7 +1,7 @@
-"""BraTS-2018: brain MRI of glioma in four sequences, with the tumour's parts outlined.
+"""BraTS-2018: brain MRI of glioma in four sequences, with segmentations of the tumour's parts.
 
-Official layout: HGG/<id>/<id>_{flair,t1,t1ce,t2,seg}.nii.gz, and LGG alike. The file names tell id and sequence, since
-mirrors rename folders; HGG or LGG is the nearest folder above of that name.
+Official layout: HGG/<id>/<id>_{flair,t1,t1ce,t2,seg}.nii.gz, and the same in LGG. Id and sequence are taken from the
+file names, since mirrors rename folders; HGG or LGG is the nearest parent folder of that name.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _GRADES = ("HGG", "LGG")
 
 
 class Brats2018Config(SourceConfig):
-    """Which of the four sequences is the image."""
+    """Choice of the sequence."""
 
     modality: Literal["flair", "t1", "t1ce", "t2"] = "flair"
 
 
 class Brats2018Source(SingleScanSource):
-    """One sequence of each case, in the scanner's units, labels 0, 1, 2, 4; the whole tumour is all but 0."""
+    """One sequence of each case, in scanner units, with labels 0, 1, 2, 4; the complete tumour is all except 0."""
 
     name: ClassVar[str] = "brats2018"
     namespace: ClassVar[str] = "brats"
@@ -73,10 +73,10 @@ class Brats2018Source(SingleScanSource):
     config: Brats2018Config
 
     def problems(self) -> list[Problem]:
-        """Return every defect of names and headers; opens the header of each image in use and each segmentation."""
+        """Return all defects of names and headers; reads the headers of the images used and of the segmentations."""
         cases, problems = self._scan_folder()
         for case in cases:
-            problems += _faults(case)
+            problems += _header_problems(case)
         if self.root is None or not self.root.is_dir():
             return problems
         graded = {f"{grade} cases": sum(case.group == grade for case in cases) for grade in _GRADES}
@@ -87,7 +87,7 @@ class Brats2018Source(SingleScanSource):
         """Read one sequence and its labels.
 
         Raises:
-            DataError: a file is damaged, the two lie on different grids, or a label is not 0, 1, 2 or 4.
+            DataError: a file is corrupt, the grids differ, or a label is not 0, 1, 2 or 4.
         """
         if case.image is None or case.label is None:
             raise DataError(f"{case.id}: it names no image or no label", hint="Scan the folder again")
@@ -121,7 +121,7 @@ class Brats2018Source(SingleScanSource):
         return unique_cases(cases, problems), problems
 
     def _complete(self, stem: Path, parts: dict[str, list[Path]], problems: list[Problem]) -> bool:
-        """Return whether a case has what is wanted of it, each once; add to `problems` what is missing or doubled."""
+        """Return whether a case has its image and segmentation once; add missing and duplicate files to `problems`."""
         wanted = (self.config.modality, "seg")
         for part in (*MODALITIES, "seg"):
             paths = parts.get(part, [])
@@ -134,8 +134,8 @@ class Brats2018Source(SingleScanSource):
         return all(len(parts.get(part, [])) == 1 for part in wanted)
 
 
-def _faults(case: Case) -> list[Problem]:
-    """Return what the headers of an image and its segmentation show to be wrong."""
+def _header_problems(case: Case) -> list[Problem]:
+    """Return the defects in the headers of an image and its segmentation."""
     problems: list[Problem] = []
     grids = read_grids(case, problems)
     if grids is None:

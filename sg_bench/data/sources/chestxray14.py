@@ -1,7 +1,7 @@
-"""NIH ChestX-ray14: frontal chest films with up to 14 findings each, read from their reports by a program.
+"""NIH ChestX-ray14: frontal chest films with up to 14 findings each, extracted from radiology reports.
 
-Folders may be nested as one likes: NIH's archives unpack to images/, Kaggle's to images_001/images/ and so on. The
-table and the two lists lie in the data set's folder itself.
+Films may be in any folders: NIH's archives unpack to images/, Kaggle's to images_001/images/ and so on. The table and
+the two lists are in the data set's folder itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sg_bench.errors import DataError
 FindingVector = tuple[int, ...]
 NO_FINDING = "No Finding"
 _TABLES = {"v2020": "Data_Entry_2017_v2020.csv", "2017": "Data_Entry_2017.csv"}
-"""By preference: 181 films have other labels in the newer one."""
+"""In order of preference: 181 films have other labels in the newer table."""
 _LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 _HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID"
 _NAME = re.compile(r"([0-9]+)_[0-9]+")
@@ -59,18 +59,18 @@ _POSITIVES = {
     "Pleural_Thickening": 3_385,
     "Hernia": 227,
 }
-"""Films with each finding, by the table of 2020; in the order that the papers' authors use."""
+"""Number of films with each finding in the table of 2020, in the order of the papers."""
 
 
 class ChestXray14Config(SourceConfig):
-    """Which table gives the labels, and which folder the films."""
+    """Choice of the table of labels and of the folder of films."""
 
     labels: Literal["auto", "2017", "v2020"] = "auto"
-    """auto: the table of 2020 where it is there, else that of 2017."""
+    """auto: the table of 2020 if it exists, else that of 2017."""
     images: InsidePath = ""
-    """Sub-folder to look for films in; "": everywhere."""
+    """Subfolder of the films; "": search everywhere."""
     unlabelled: bool = False
-    """Where there is no table, take the films alone, without findings: enough to pretrain on."""
+    """Without a table, use the films without findings, for pretraining."""
 
 
 class ChestXray14Source(FilmSource):
@@ -107,19 +107,19 @@ class ChestXray14Source(FilmSource):
         """Read one film: (columns, rows, 1), grey values 0..255.
 
         Raises:
-            DataError: the file is damaged or no PNG.
+            DataError: the file is corrupt or no PNG.
         """
         if case.image is None:
             raise DataError(f"{case.id}: it names no film", hint="Scan the folder again")
         return Study(image=read_png(case.image), affine=film_affine())
 
     def tables(self) -> list[Path]:
-        """Return the table that gives the labels, then those of the two lists that are there."""
+        """Return the table of labels, then the existing lists."""
         table = self._table()
         return [path for path in (table, *self._lists().values()) if path is not None]
 
     def scan_folder(self, root: Path) -> FilmScan:
-        """Return the films that the table lists, and whatever does not fit together."""
+        """Return the films in the table, and all inconsistencies."""
         folder = root / self.config.images
         if not folder.is_dir():
             return FilmScan(refusals=[Problem(str(folder), "no such folder. Correct `images`")])
@@ -159,13 +159,13 @@ class ChestXray14Source(FilmSource):
         return {group: path for group, path in paths.items() if path.is_file()}
 
     def _group(self, found: FilmScan) -> None:
-        """Give every listed film its group, leave out those in both, and report what is wrong with the lists."""
+        """Set the group of each listed film, leave out films in both lists, and report defects of the lists."""
         lists = self._lists()
         listed = {group: _listed(path, found.refusals) for group, path in lists.items()}
         if len(lists) == 1:
             (path,) = lists.values()
             missing = next(name for name in _LISTS.values() if name != path.name)
-            what = f"without {missing} beside it, films outside it have no group. Copy {missing} there"
+            what = f"{missing} is missing, so films that are not listed here have no group. Copy {missing} there"
             found.remarks.append(Problem(str(path), what))
         if len(lists) == 2:
             known = listed["train_val"] | listed["test"]
@@ -176,7 +176,7 @@ class ChestXray14Source(FilmSource):
         found.cases = [_grouped(case, groups) for case in found.cases]
 
     def _miscounted(self, cases: list[Case]) -> list[Problem]:
-        """Return what differs from the published counts; those of labels mean something only for all the films."""
+        """Return deviations from the published counts; labels are counted only if all films exist."""
         assert self.about is not None
         found = {"films": len(cases), "patients": len({case.patient for case in cases})}
         table = self._table()
@@ -196,9 +196,9 @@ def _fetch(root: Path) -> str:
 
 
 def _parsed(table: Path, found: FilmScan) -> dict[str, FindingVector | None]:
-    """Return the findings of each film in the table, None where its row makes no sense, and report the latter.
+    """Return the findings of each film in the table, None for invalid rows, which are reported.
 
-    The columns count by position: their names hold unquoted commas, and the table of 2017 has one more.
+    Columns are identified by position: their names contain unquoted commas, and the table of 2017 has one more.
     """
     lines = table_rows(table, found.refusals)
     if lines and (lines[0][1][0].strip() != "Image Index" or len(lines[0][1]) < 4):
@@ -225,14 +225,14 @@ def _multi_hot(labels: str) -> FindingVector:
 
 
 def _defects(name: str, line: list[str]) -> list[str]:
-    """Return what is wrong with one row: its length, its labels, its patient."""
+    """Return the defects of one row: its length, labels and patient."""
     if len(line) < 4:
         return ["its row has fewer than 4 columns"]
     given, patient = line[1].strip().split("|"), line[3].strip()
     unknown = [label for label in given if label not in _POSITIVES and label != NO_FINDING]
     found = [f"unknown label '{label}', known are {', '.join((*_POSITIVES, NO_FINDING))}" for label in unknown]
     if NO_FINDING in given and len(given) > 1:
-        found.append(f"'{NO_FINDING}' stands beside a finding")
+        found.append(f"'{NO_FINDING}' is combined with a finding")
     match = _NAME.fullmatch(name)
     if match is None or not patient.isdecimal() or patient.lstrip("0") != match[1].lstrip("0"):
         found.append("the Patient ID in column 4 is not the number before '_' in the film's name")
@@ -252,24 +252,24 @@ def _unmatched(table: Path, rows: dict[str, FindingVector | None], films: dict[s
 
 
 def _named(films: dict[str, Path], problems: list[Problem]) -> dict[str, FindingVector | None]:
-    """Return no findings for each film, None where its name does not tell the patient, and report the latter."""
+    """Return () for each film, or None and a problem if its name does not contain the patient's number."""
     what = "it is not named like 00000001_000.png, so its patient is unknown and it is left out. Remove it"
     problems += [Problem(str(path), what) for name, path in films.items() if not _NAME.fullmatch(name)]
     return {name: () if _NAME.fullmatch(name) else None for name in films}
 
 
 def _patient(name: str) -> str:
-    """Return whose film this is: the number before "_" in its name tells."""
+    """Return the patient of a film, from the number before "_" in its name."""
     return f"nih-{name.split('_')[0].zfill(8)}"
 
 
 def _listed(path: Path, problems: list[Problem]) -> set[str]:
-    """Return the films that a list names, one a line."""
+    """Return the films in a list, one per line."""
     return {row[0].strip().removesuffix(".png") for _, row in table_rows(path, problems) if row[0].strip()}
 
 
 def _overlaps(path: Path, train_val: set[str], test: set[str], problems: list[Problem]) -> tuple[set[str], set[str]]:
-    """Return the films in both lists, and the patients who are in both by their other films, and report them."""
+    """Return the films in both lists, and the patients with different films in both; report them."""
     films = train_val & test
     patients = set(map(_patient, train_val - films)) & set(map(_patient, test - films))
     wrong = f"is in {_LISTS['train_val']} as well, so"

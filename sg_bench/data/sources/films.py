@@ -1,4 +1,4 @@
-"""Radiographs kept as PNG or DICOM: what every data set of films shares, from finding the files to reading them.
+"""Radiographs in PNG or DICOM files: functions shared by the data sets of films, from file search to reading.
 
 A film is float32, (columns, rows, 1): `image[x, y, 0]` is column x of row y, counted from the upper left corner.
 """
@@ -29,7 +29,7 @@ from sg_bench.errors import DataError
 FilmArray = NDArray[np.float32]
 
 _STRAYS = 4
-"""So many films of one folder may be doubled by mistake; more, if they are most of that folder, are a second set."""
+"""Up to this many films of a folder may be duplicates by mistake; more, if they are most of it, are a second set."""
 _RENEW = "Download or export the file again, or remove it to go without"
 _DAMAGE = (
     AttributeError,
@@ -43,41 +43,41 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow and pydicom raise on damaged files, beside errors of their own."""
+"""Exceptions of Pillow and pydicom for corrupt files, in addition to their own classes."""
 
 
 class FilmHeader(NamedTuple):
-    """What a DICOM film says of itself without its pixels."""
+    """Header of a DICOM film."""
 
     id: str
-    """SOPInstanceUID; "" where it has none."""
+    """SOPInstanceUID; "" if missing."""
     patient: str
-    """PatientID; "" where it has none."""
+    """PatientID; "" if missing."""
     columns: int
     rows: int
 
 
 @dataclass
 class FilmScan:
-    """What looking at a folder of films brought to light."""
+    """Result of scanning a folder of films."""
 
     cases: list[Case] = field(default_factory=list)
     refusals: list[Problem] = field(default_factory=list)
-    """Defects that leave nothing usable, or a table unusable as a whole: `scan` raises the first."""
+    """Defects that make the data set or a table unusable: `scan` raises the first."""
     doubts: list[Problem] = field(default_factory=list)
-    """Defects that leave in doubt whose a film is, or what it shows: that film is none of `cases`."""
+    """Defects that make the patient or the label of a film uncertain: the film is not in `cases`."""
     remarks: list[Problem] = field(default_factory=list)
-    """What is missing or left over; all the rest can be used."""
+    """Missing or surplus files and rows; everything else can be used."""
 
 
 class FilmSource(Source):
-    """A data set of films; the folder is looked through once for each object of this class."""
+    """A data set of films; each instance scans its folder once."""
 
     def scan(self) -> list[Case]:
-        """Return all cases, sorted by id, without reading any pixels; films in doubt are left out.
+        """Return all cases, sorted by id, without reading any pixels; questionable films are left out.
 
         Raises:
-            DataError: nothing usable is there, or a table is unusable as a whole.
+            DataError: there is no usable film, or a table is unusable.
         """
         found = self._found
         if found.refusals:
@@ -87,12 +87,12 @@ class FilmSource(Source):
         return list(found.cases)
 
     def problems(self) -> list[Problem]:
-        """Return every defect that scanning can see: one for each film left out, one for all that are missing."""
+        """Return all defects that scanning can detect: one per film left out, and one for all missing films."""
         return [*self._found.refusals, *self._found.doubts, *self._found.remarks]
 
     @abstractmethod
     def scan_folder(self, root: Path) -> FilmScan:
-        """Look through `root`, which is a folder, and return what is there."""
+        """Return the cases and problems of the folder `root`."""
 
     @cached_property
     def _found(self) -> FilmScan:
@@ -114,14 +114,13 @@ def _inside(path: str) -> str:
 
 
 InsidePath = Annotated[str, AfterValidator(_inside)]
-"""A path relative to the data set's folder, and within it."""
+"""A relative path inside the data set's folder."""
 
 
 def find_films(folder: Path, ending: str) -> dict[str, list[Path]]:
-    """Return the files below `folder` whose names end in `ending` (in lower case), by their names without it.
+    """Return the files below `folder` with the extension `ending` (in lower case), by their names without it.
 
-    Hidden files are passed over, among them the "._" files that a Mac leaves behind. A folder that is reached by
-    several links counts once.
+    Hidden files are ignored, including the "._" files of macOS. A folder that is reached by several links counts once.
     """
     found: dict[str, list[Path]] = {}
     waiting, seen = [folder], set()
@@ -144,16 +143,16 @@ def find_films(folder: Path, ending: str) -> dict[str, list[Path]]:
 
 
 def single_films(films: dict[str, list[Path]], advice: str, found: FilmScan) -> dict[str, Path]:
-    """Return the one file of every name, and report in `found` each name that several files have.
+    """Return one file for each name, and report duplicate names in `found`.
 
-    Files of one size are taken for copies: the first by path is kept. Among files of several sizes none can be
-    chosen: the film is left out. Where such films are most of a folder, and more than a few, the folder is another
-    version of the whole set, small copies beside the originals, say: then the set is refused until one is chosen.
+    Files of equal size are taken as copies: the first by path is used. If the sizes differ, the film is left out. If
+    such films are most of a folder, and more than a few, the folder is another version of the data set, such as reduced
+    copies: then the data set is rejected until one version is chosen.
 
     Args:
-        films: as `find_films` returns them.
-        advice: the next step.
-        found: takes the problems.
+        films: result of `find_films`.
+        advice: next step for the user.
+        found: receives the problems.
     """
     kept, unequal = {}, []
     for name, paths in sorted(films.items()):
@@ -181,15 +180,15 @@ def _second_sets(films: dict[str, list[Path]], unequal: list[str], advice: str) 
 
 
 def count_and_examples(names: Collection[str]) -> str:
-    """Return the number of `names` and the first three of them."""
+    """Return a text with the number of `names` and the first three of them."""
     shown = ", ".join(sorted(names)[:3])
     return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
 
 
 def table_rows(path: Path, problems: list[Problem]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a CSV file, each with the number of its line; blank ones are left out.
+    """Return the non-blank rows of a CSV file with their line numbers.
 
-    Where it cannot be read, report that and return none.
+    If the file cannot be read, add a problem and return [].
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -204,36 +203,36 @@ def table_rows(path: Path, problems: list[Problem]) -> list[tuple[int, list[str]
 
 
 def read_png(path: Path) -> FilmArray:
-    """Read a PNG as grey values: (columns, rows, 1), as stored, 0..255 or 0..65535; colour becomes luminance.
+    """Read a PNG as stored grey values: (columns, rows, 1), 0..255 or 0..65535; colour is converted to luminance.
 
-    Transparency is dropped: some releases store grey films as RGBA.
+    Transparency is ignored: some releases store grey films as RGBA.
 
     Raises:
-        DataError: the file is damaged, cut short or no PNG.
+        DataError: the file is corrupt, truncated or no PNG.
     """
     from PIL import Image
 
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            # Reading alone does not compare checksums, and verifying uses the image up.
+            # Reading does not compare checksums; after verify() the image must be reopened.
             image.verify()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode.startswith("I"):
                 return _as_film(np.asarray(image))
-            whole = image.convert("RGBA") if image.mode == "P" else image
-            return _as_film(np.asarray(whole.convert("L")))
+            coloured = image.convert("RGBA") if image.mode == "P" else image
+            return _as_film(np.asarray(coloured.convert("L")))
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=_RENEW) from error
 
 
 def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
-    """Read a DICOM film: (columns, rows, 1), stored values, MONOCHROME1 inverted; and its affine.
+    """Read a DICOM film and its affine: (columns, rows, 1), stored values, MONOCHROME1 inverted.
 
-    The affine has PixelSpacing in mm along its two axes, or 1 where the file does not know it.
+    The affine has PixelSpacing in mm along its two axes, or 1 if it is missing.
 
     Raises:
-        DataError: the file is damaged, cut short or no DICOM, or it is not one grey image.
+        DataError: the file is corrupt, truncated, no DICOM, or not one grey image.
     """
     import pydicom
 
@@ -252,10 +251,10 @@ def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
 
 
 def read_header(path: Path) -> FilmHeader:
-    """Read who and how large a DICOM film is, and nothing else of it.
+    """Read ids and size of a DICOM film.
 
     Raises:
-        DataError: the file is damaged or no DICOM, or it does not tell its size.
+        DataError: the file is corrupt or no DICOM, or its size is missing.
     """
     import pydicom
 
@@ -279,7 +278,7 @@ def _inverted(pixels: NDArray[Any], bits: int, *, signed: bool) -> NDArray[np.fl
 
 
 def _spacing(dataset: Any) -> tuple[float, float]:
-    """Return mm between columns and between rows; DICOM gives the rows' first."""
+    """Return mm between columns and between rows (in DICOM the order is rows first)."""
     try:
         between_rows, between_columns = (float(each) for each in dataset.PixelSpacing)
     except (AttributeError, TypeError, ValueError):
@@ -299,5 +298,5 @@ def _not_dicom(path: Path, error: Exception) -> DataError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first sentence: what follows advises programmers, not users."""
+    """Return the first sentence of the message: the rest is advice for programmers."""
     return (" ".join(str(error).split()).split(". ")[0] or type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""A folder of NIfTI or MetaImage files: a user's own data, or any set that keeps one file an image."""
+"""A folder of NIfTI or MetaImage files: a user's own data, or any data set with one file per image."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from sg_bench.errors import DataError
 
 
 class FolderConfig(SourceConfig):
-    """Which files are images, where their labels are, and who the patient is."""
+    """Patterns of image and label files, and of the patient's id."""
 
     images: str = "images/*"
-    """Glob relative to the root; files that are neither NIfTI nor MetaImage are passed over."""
+    """Glob relative to the root; files that are neither NIfTI nor MetaImage are ignored."""
     labels: str | None = None
     """Path relative to the root with "{id}" in it, such as "labelsTr/{id}.nii.gz"; None for images alone."""
     patient: str | None = None
@@ -66,14 +66,14 @@ class FolderSource(Source):
         return cases
 
     def problems(self) -> list[Problem]:
-        """Return every defect that scanning can see: missing, unreadable, doubled or unlabelled files."""
+        """Return all defects that scanning can detect: missing, unreadable, duplicate or unlabelled files."""
         return self._scan_folder()[1]
 
     def load(self, case: Case) -> Study:
         """Read one case in native intensities.
 
         Raises:
-            DataError: a file is damaged, not one volume, not finite, or image and label lie on different grids.
+            DataError: a file is corrupt, not one volume, not finite, or image and label have different grids.
         """
         if case.image is None:
             raise DataError(f"{case.id}: it names no image file", hint="Scan the folder again")
@@ -97,7 +97,7 @@ class FolderSource(Source):
         if not paths:
             what = f"no {', '.join(ENDINGS)} file matches. Set `images` to a glob relative to this folder"
             return [], [Problem(f"{root}: images '{self.config.images}'", what)]
-        problems = _doubled(paths)
+        problems = _duplicates(paths)
         cases = [self._case(root, path, problems) for path in paths]
         return cases, problems
 
@@ -119,7 +119,7 @@ class FolderSource(Source):
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
-    """Return the images that `pattern` finds, sorted by id; a pattern that is no glob finds none."""
+    """Return the images that match `pattern`, sorted by id; none for an invalid pattern."""
     try:
         paths = [path for path in root.glob(pattern) if _is_image(path)]
     except (ValueError, IndexError):
@@ -131,7 +131,7 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) and not is_system_file(path) and path.is_file()
 
 
-def _doubled(paths: list[Path]) -> list[Problem]:
+def _duplicates(paths: list[Path]) -> list[Problem]:
     counts = Counter(case_id(path) for path in paths)
     problems = []
     for identity in (identity for identity, count in counts.items() if count > 1):

@@ -1,10 +1,10 @@
-"""LiTS-2017: abdominal CT with liver and lesions outlined.
+"""LiTS-2017: abdominal CT with segmentations of liver and lesions.
 
 Official layout: volume-N.nii and segmentation-N.nii in "Training Batch 1" and "Training Batch 2". Mirrors gzip the
-files or lay them elsewhere, so a name is looked for at any depth.
+files or move them, so files are searched for at any depth.
 
 Known defects: volumes 28 to 47 have an identity affine, so their true spacing is lost; the label maps of some later
-ones lie on their image's grid but say otherwise in the header, so an image's own affine always counts.
+volumes have their image's grid but another affine in the header, so the image's affine is always used.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _NAME = re.compile(r"(volume|segmentation)-([0-9]+)\.nii(\.gz)?")
 
 
 class LitsConfig(SourceConfig):
-    """LiTS has nothing to choose."""
+    """LiTS has no settings."""
 
 
 class LitsSource(SingleScanSource):
-    """Volumes in HU with labels 0 background, 1 liver, 2 lesion; one volume a patient, as far as is known."""
+    """Volumes in HU with labels 0 background, 1 liver, 2 lesion; one volume per patient, as far as is known."""
 
     name: ClassVar[str] = "lits"
     namespace: ClassVar[str] = "lits"
@@ -66,20 +66,20 @@ class LitsSource(SingleScanSource):
     config: LitsConfig
 
     def problems(self) -> list[Problem]:
-        """Return every defect of names and headers; opens each file's header, which takes a while on a slow disk."""
+        """Return all defects of names and headers; reads the header of every file, which is slow on a slow disk."""
         cases, problems = self._scan_folder()
         for case in cases:
-            problems += _faults(case)
+            problems += _header_problems(case)
         if self.root is None or not self.root.is_dir():
             return problems
         assert self.about is not None
         return problems + count_problems(str(self.root), self.about.counts, {"volumes": len(cases)})
 
     def load(self, case: Case) -> Study:
-        """Read one volume, in HU, and its labels, on the volume's own grid whatever the label's header says.
+        """Read one volume, in HU, and its labels, with the volume's affine regardless of the label's header.
 
         Raises:
-            DataError: a file is damaged, the two shapes or orders of axes differ, or a label is not 0, 1 or 2.
+            DataError: a file is corrupt, shapes or axis orders differ, or a label is not 0, 1 or 2.
         """
         if case.image is None or case.label is None:
             raise DataError(f"{case.id}: it names no image or no label", hint="Scan the folder again")
@@ -118,20 +118,20 @@ class LitsSource(SingleScanSource):
 
 
 def _mask_of(volume: Path, number: int, masks: list[Path], problems: list[Problem]) -> Path | None:
-    """Return the segmentation of a volume: the one beside it, or else the only one there is."""
-    beside = [path for path in masks if path.parent == volume.parent] or masks
-    if len(beside) == 1:
-        return beside[0]
-    if not beside:
+    """Return the segmentation of a volume: the one in the same folder, or else the only one."""
+    matching = [path for path in masks if path.parent == volume.parent] or masks
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
         what = f"there is no segmentation-{number}. Unpack the training batches again, or remove this volume"
     else:
-        what = f"several files are its segmentation: {', '.join(map(str, beside))}. Keep one of them"
+        what = f"several files are its segmentation: {', '.join(map(str, matching))}. Keep one of them"
     problems.append(Problem(str(volume), what))
     return None
 
 
-def _faults(case: Case) -> list[Problem]:
-    """Return what the headers of a volume and its segmentation show to be wrong."""
+def _header_problems(case: Case) -> list[Problem]:
+    """Return the defects in the headers of a volume and its segmentation."""
     problems: list[Problem] = []
     grids = read_grids(case, problems)
     if grids is None:
@@ -154,10 +154,10 @@ def _faults(case: Case) -> list[Problem]:
 
 
 def _check_axes(image: Path, affine: Affine, label: Path, label_affine: Affine) -> None:
-    """Refuse a label whose axes come in another order than its image's: no choice of header reconciles the two.
+    """Check that a label has the axis order of its image: otherwise neither affine fits both arrays.
 
     Raises:
-        DataError: naming both files and both orientations.
+        DataError: the orders differ; names both files and orientations.
     """
     from nibabel import orientations
 

@@ -1,8 +1,8 @@
-"""LUNA16: chest CT of LIDC-IDRI, with places that are nodules or only look like nodules.
+"""LUNA16: chest CT of LIDC-IDRI, with candidates that are nodules or only resemble nodules.
 
 Official layout: subset0 to subset9, each with <series UID>.mhd and .raw; tables at the root, or in a folder CSVFILES,
-or each in a folder of its own name. Mirrors that unpack to subset0/subset0 are read as well; lung masks, which lie
-outside the subsets, are passed over. Source: luna16.grand-challenge.org/Data.
+or each in a folder of its own name. Mirrors that unpack to subset0/subset0 are read as well; lung masks, outside the
+subsets, are ignored. Source: luna16.grand-challenge.org/Data.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _SUBSET = r"subset[0-9]"
 _PLACE = ("coordX", "coordY", "coordZ")
 _LAST = {"candidates_V2": "class", "candidates": "class", "annotations": "diameter_mm"}
-"""The column that each table has beside the series and the place."""
+"""The column of each table in addition to series and coordinates."""
 _ROWS = {name: f"rows of {name}.csv" for name in _LAST}
 _POSITIVES = {name: f"positive rows of {name}.csv" for name in ("candidates_V2", "candidates")}
 _NEEDED = ("DimSize", "ElementSpacing", "ElementType", "ElementDataFile")
@@ -55,26 +55,26 @@ _RENEW = "Download or unpack it again"
 
 
 class Luna16Config(SourceConfig):
-    """Which table tells of candidates."""
+    """Choice of the table of candidates."""
 
     candidates: Literal["candidates_V2", "candidates", "annotations", "none"] = "candidates_V2"
-    """candidates_V2: for false-positive reduction; candidates: its forerunner, which LUNA16 advises against;
-    annotations: nodules alone, with diameters; none: no table is needed, as for pretraining."""
+    """candidates_V2: for false-positive reduction; candidates: its predecessor, which LUNA16 advises against;
+    annotations: nodules only, with diameters; none: no table, for pretraining."""
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of candidates as read; `problems` tell what of it cannot be used."""
+    """A table of candidates, with the problems found in it."""
 
     places: NDArray[np.float64]
     """(rows, 3): mm, RAS+."""
     last: NDArray[np.float64]
     """(rows,): 1 or 0, or diameters in mm."""
     rows: dict[str, NDArray[np.intp]]
-    """Where the rows of each series are."""
+    """Row numbers of each series."""
     problems: list[Problem]
     doubtful: frozenset[str] = frozenset()
-    """Series with a row that cannot be used: only these cannot be loaded."""
+    """Series with an invalid row, which cannot be loaded."""
 
 
 class Luna16Source(SingleScanSource):
@@ -93,7 +93,7 @@ class Luna16Source(SingleScanSource):
         "pulmonary nodules in computed tomography images: the LUNA16 challenge, Medical Image Analysis 42, 2017",
         where="https://luna16.grand-challenge.org/Download links to zenodo.org/records/3723295 (subset0 to subset6) "
         "and zenodo.org/records/4121926 (subset7 to subset9). Unpack each zip with 7z into one folder and put "
-        "candidates_V2.csv and annotations.csv beside the subsets",
+        "candidates_V2.csv and annotations.csv next to the subsets",
         folders=("LUNA16", "luna16", "LUNA", "luna"),
         counts=(
             PublishedCount("CT scans", 888, "verified"),
@@ -107,24 +107,24 @@ class Luna16Source(SingleScanSource):
     config: Luna16Config
 
     def problems(self) -> list[Problem]:
-        """Return every defect of headers, of data files by their sizes, of the table, and counts that differ."""
+        """Return all defects of headers, sizes of data files, the table, and counts."""
         cases, problems = self._scan_folder()
         if self.root is None or not self.root.is_dir():
             return problems
         found = {"CT scans": len(cases)}
         if self.config.candidates != "none":
             table = self._table
-            problems += table.problems or self._strangers(table)
+            problems += table.problems or self._unknown_series(table)
             if not table.problems:
                 found |= self._counted(table)
         assert self.about is not None
         return problems + count_problems(str(self.root), self.about.counts, found)
 
     def load(self, case: Case) -> Study:
-        """Read one scan, in HU, and its candidates; a scan that the table does not name has none.
+        """Read one scan, in HU, and its candidates; a scan that is not in the table has none.
 
         Raises:
-            DataError: the scan is damaged, or the table is missing or damaged.
+            DataError: the scan is corrupt, or the table is missing or corrupt.
         """
         if case.image is None:
             raise DataError(f"{case.id}: it names no image file", hint="Scan the folder again")
@@ -133,7 +133,7 @@ class Luna16Source(SingleScanSource):
         return Study(image=image, affine=affine, candidates=candidates)
 
     def tables(self) -> list[Path]:
-        """Return the table of candidates; none where the config wants none.
+        """Return the table of candidates; [] if the settings need none.
 
         Raises:
             DataError: it is missing.
@@ -195,8 +195,8 @@ class Luna16Source(SingleScanSource):
             for (x, y, z), last in zip(table.places[rows].tolist(), table.last[rows].tolist(), strict=True)
         ]
 
-    def _strangers(self, table: _Table) -> list[Problem]:
-        """Return the problem of series that only the table knows: a warning where others are among the scans."""
+    def _unknown_series(self, table: _Table) -> list[Problem]:
+        """Return a problem for series in the table without a scan: a warning if some series have scans."""
         assert self.root is not None
         known = {case_id(path) for path in self._headers(self.root)}
         unknown = sorted(set(table.rows) - known, key=natural_key)
@@ -218,28 +218,28 @@ class Luna16Source(SingleScanSource):
 
 
 def _data_of(path: Path, problems: list[Problem]) -> list[Path]:
-    """Return a scan's data file; none, and a problem more, where header or data cannot be used."""
+    """Return a scan's data file; if header or data are invalid, add a problem and return []."""
     try:
         header = metaimage_header(path)
     except OSError as error:
         problems.append(Problem(str(path), f"its header cannot be read ({error.strerror}). {_RENEW}"))
         return []
-    what = _unfit(header)
+    what = _header_defect(header)
     if what:
         problems.append(Problem(str(path), f"{what}. {_RENEW}"))
         return []
     data = data_files(path, problems)
-    promised = _promised(header)
-    there = data[0].stat().st_size if data else promised
-    if there < promised:
-        what = f"its data file '{data[0].name}' is cut short: {promised} bytes are promised, {there} are there"
+    expected = _data_bytes(header)
+    there = data[0].stat().st_size if data else expected
+    if there < expected:
+        what = f"its data file '{data[0].name}' is truncated: {expected} bytes are expected, {there} are there"
         problems.append(Problem(str(path), f"{what}. {_RENEW}"))
         return []
     return data
 
 
-def _unfit(header: dict[str, str]) -> str:
-    """Return what makes a MetaImage header unfit for a scan with a data file of its own; "" where nothing does."""
+def _header_defect(header: dict[str, str]) -> str:
+    """Return why a MetaImage header is invalid for a scan with a separate data file; "" if it is valid."""
     absent = [name for name in _NEEDED if not header.get(name)]
     if absent:
         return f"its header has no {', '.join(absent)}"
@@ -253,8 +253,8 @@ def _unfit(header: dict[str, str]) -> str:
     return ""
 
 
-def _promised(header: dict[str, str]) -> int:
-    """Return how many bytes of data a fit header promises; 0 where it does not say."""
+def _data_bytes(header: dict[str, str]) -> int:
+    """Return the number of data bytes according to a valid header; 0 if it is not given."""
     if header.get("CompressedData", "").lower() == "true":
         size = header.get("CompressedDataSize", "")
         return int(size) if size.isdecimal() else 0
@@ -270,7 +270,7 @@ def _empty(*problems: Problem) -> _Table:
 
 
 def _read_table(path: Path, last: str) -> _Table:
-    """Read a table of candidates, whose coordinates are mm in LPS; `last` names its last column."""
+    """Read a table of candidates with coordinates in mm, LPS; `last` names its last column."""
     import pandas as pd
 
     columns = ["seriesuid", *_PLACE, last]
@@ -280,7 +280,7 @@ def _read_table(path: Path, last: str) -> _Table:
         if absent:
             what = f"it has no column {', '.join(absent)}, only {', '.join(map(str, header))}. {_RENEW}"
             return _empty(Problem(str(path), what))
-        # Few series and many rows: as categories they cost neither time nor memory.
+        # Few series and many rows: categories save time and memory.
         kinds = {"seriesuid": "category"}
         frame = pd.read_csv(path, usecols=columns, dtype=kinds, skipinitialspace=True)
     except (OSError, ValueError) as error:
@@ -297,7 +297,7 @@ def _read_table(path: Path, last: str) -> _Table:
 def _wrong_cells(
     path: Path, frame: pd.DataFrame, numbers: NDArray[np.float64], last: str
 ) -> tuple[list[Problem], NDArray[np.bool_]]:
-    """Return a problem a column that holds what it must not, with its first such cell, and which rows are wrong."""
+    """Return one problem per column with invalid cells, naming the first, and which rows are invalid."""
     fits = np.isfinite(numbers)
     fits[:, 3] &= numbers[:, 3] > 0 if last == "diameter_mm" else np.isin(numbers[:, 3], (0, 1))
     named = ~frame["seriesuid"].isna().to_numpy()

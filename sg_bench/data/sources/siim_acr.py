@@ -1,9 +1,9 @@
-"""SIIM-ACR Pneumothorax Segmentation (Kaggle, 2019): chest films with every pneumothorax outlined.
+"""SIIM-ACR Pneumothorax Segmentation (Kaggle, 2019): chest films with segmentations of pneumothorax.
 
-The films are DICOM, in three-level trees (stage 1) or in one folder (stage 2), named by their SOPInstanceUID. Outlines
-are run-length codes in one table, several rows a film where several readers or several places are meant. A code is a
-chain "gap length gap length ..." of pixels counted down the first column, then down the second: it is relative, where
-many other competitions' codes are absolute.
+The films are DICOM, in three-level trees (stage 1) or in one folder (stage 2), named by their SOPInstanceUID. Masks are
+run-length codes in one table, with several rows per film for several readers or regions. A code is a sequence "gap
+length gap length ..." of pixels counted down the first column, then down the second: it is relative, unlike the
+absolute codes of many other competitions.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from sg_bench.data.sources.films import (
 from sg_bench.errors import DataError
 
 FilmCodes = dict[int, str]
-"""What the table says of one film, by the number of the line."""
+"""Run-length codes of one film by line number of the table."""
 NEGATIVE = "-1"
-"""What stands in place of a code where a film shows no pneumothorax."""
+"""Value in place of a code for films without pneumothorax."""
 _STAGE_2 = "stage_2_train.csv"
 _TABLES = (_STAGE_2, "train-rle.csv")
 _COLUMNS = ["ImageId", "EncodedPixels"]
@@ -45,14 +45,14 @@ _ADVICE = "Keep one of them: stage 1 and stage 2 hold the same films"
 
 
 class SiimAcrConfig(SourceConfig):
-    """Which table gives the outlines."""
+    """Choice of the table of masks."""
 
     table: InsidePath = ""
-    """Its name in the data set's folder; "": stage_2_train.csv where it is there, else train-rle.csv."""
+    """Its name in the data set's folder; "": stage_2_train.csv if it exists, else train-rle.csv."""
 
 
 class SiimAcrSource(FilmSource):
-    """Films of SIIM-ACR with their outlines: 1 where a pneumothorax is, 0 elsewhere."""
+    """Films of SIIM-ACR with label maps: 1 pneumothorax, 0 elsewhere."""
 
     name: ClassVar[str] = "siim_acr"
     namespace: ClassVar[str] = "siim"
@@ -79,10 +79,10 @@ class SiimAcrSource(FilmSource):
     config: SiimAcrConfig
 
     def load(self, case: Case) -> Study:
-        """Read one film, (columns, rows, 1), stored values, and its outline as a label of 0 and 1.
+        """Read one film, (columns, rows, 1), stored values, and its label map of 0 and 1.
 
         Raises:
-            DataError: the film is damaged, or its code does not fit it.
+            DataError: the film is corrupt, or its code does not fit its size.
         """
         if case.image is None:
             raise DataError(f"{case.id}: it names no film", hint="Scan the folder again")
@@ -97,14 +97,14 @@ class SiimAcrSource(FilmSource):
         return Study(image=image, affine=affine, label=label[..., np.newaxis])
 
     def tables(self) -> list[Path]:
-        """Return the table that gives the outlines."""
+        """Return the table of masks."""
         table = self._table()
         return [] if table is None else [table]
 
     def scan_folder(self, root: Path) -> FilmScan:
-        """Return the films that the table lists, each with its patient from its header, and what does not fit.
+        """Return the films in the table, with the patients from their headers, and all inconsistencies.
 
-        Reading 12 047 headers takes some ten seconds where the disk keeps up.
+        Reading 12 047 headers takes about ten seconds on a fast disk.
         """
         found = FilmScan()
         films = find_films(root, ".dcm")
@@ -124,7 +124,7 @@ class SiimAcrSource(FilmSource):
         return found
 
     def _add(self, name: str, path: Path, root: Path, found: FilmScan) -> None:
-        """Add one film to `found`, or what is wrong with it."""
+        """Add one film or its defects to `found`."""
         codes = self._codes[0][name]
         try:
             header = read_header(path)
@@ -148,7 +148,7 @@ class SiimAcrSource(FilmSource):
 
     @cached_property
     def _codes(self) -> tuple[dict[str, FilmCodes], list[Problem]]:
-        """The codes of every film in the table, and what is wrong with the table."""
+        """The codes of each film in the table, and the problems of the table."""
         table, problems = self._table(), list[Problem]()
         if table is None:
             wanted = self.config.table or " or ".join(_TABLES)
@@ -166,7 +166,7 @@ class SiimAcrSource(FilmSource):
         return codes[case.id]
 
     def _miscounted(self, cases: list[Case]) -> list[Problem]:
-        """Return what differs from the published counts of the stage that is there."""
+        """Return deviations from the published counts of the stage in this folder."""
         assert self.about is not None
         found: dict[str, int] = {}
         if self.tables()[0].name == _STAGE_2:
@@ -180,15 +180,15 @@ class SiimAcrSource(FilmSource):
 
 
 def decode_runs(code: str, columns: int, rows: int) -> NDArray[np.uint8]:
-    """Return the mask, (columns, rows), 1 inside, that a code of alternating gaps and lengths describes.
+    """Decode a run-length code to a mask (columns, rows), 1 inside.
 
     Args:
-        code: numbers separated by blanks: pixels to pass over, pixels to fill, and so on, column after column.
-        columns: of the film.
-        rows: of the film.
+        code: numbers separated by blanks: pixels to skip, pixels to fill, and so on, column by column.
+        columns: width of the film.
+        rows: height of the film.
 
     Raises:
-        ValueError: it is no such code, or it does not fit a film of this size; says why.
+        ValueError: the code is invalid or does not fit the size; the message gives the reason.
 
     Source: SIIM-ACR competition, description of the data.
     """
@@ -200,10 +200,10 @@ def decode_runs(code: str, columns: int, rows: int) -> NDArray[np.uint8]:
 
 
 def _outlines(codes: FilmCodes) -> list[str]:
-    """Return a film's codes, none where it is negative.
+    """Return a film's codes; [] if it is negative.
 
     Raises:
-        ValueError: it is both.
+        ValueError: it has codes and is marked negative.
     """
     outlines = [code for code in codes.values() if code != NEGATIVE]
     if outlines and len(outlines) < len(codes):
@@ -215,12 +215,12 @@ def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
     try:
         runs = np.array([int(number) for number in code.split()], dtype=np.int64)
     except (ValueError, OverflowError):
-        raise ValueError(f"its code '{code[:40]}' is not a chain of whole numbers") from None
+        raise ValueError(f"its code '{code[:40]}' is not a sequence of integers") from None
     if len(runs) == 0 or len(runs) % 2:
         raise ValueError(f"its code has {len(runs)} numbers, gaps and lengths must alternate")
     if runs[0::2].min() < 0 or runs[1::2].min() < 1:
         raise ValueError(f"its code has the gap {runs[0::2].min()} or the length {runs[1::2].min()}, below 0 or 1")
-    # The largest is looked at first because the sum of absurd numbers could overflow into a sensible one.
+    # The maximum is checked first: the sum of absurd numbers could overflow to a valid one.
     if runs.max() > columns * rows or runs.sum() > columns * rows:
         end = max(int(runs.max()), int(runs.sum()))
         raise ValueError(f"its code runs to pixel {end}, the film has {columns} x {rows} = {columns * rows}")
@@ -228,7 +228,7 @@ def _runs(code: str, columns: int, rows: int) -> NDArray[np.int64]:
 
 
 def _parsed(table: Path, problems: list[Problem]) -> dict[str, FilmCodes]:
-    """Return each film's codes; headings and values of stage 1 begin with a blank."""
+    """Return each film's codes; headers and values of stage 1 start with a blank."""
     lines = table_rows(table, problems)
     if lines and [heading.strip() for heading in lines[0][1]] != _COLUMNS:
         what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{','.join(_COLUMNS)}'. {_CORRECT}"
@@ -241,10 +241,10 @@ def _parsed(table: Path, problems: list[Problem]) -> dict[str, FilmCodes]:
 
 
 def _defects(path: Path, header: FilmHeader, codes: FilmCodes, table: Path | None) -> list[Problem]:
-    """Return what leaves in doubt whose a film is, or what it shows."""
+    """Return defects that make the patient or the mask of a film uncertain."""
     found = []
     if not header.patient:
-        what = "it has no PatientID, so it could stand on both sides of a split and is left out. Export it again"
+        what = "it has no PatientID, so it could be in several parts of a split and is left out. Export it again"
         found.append(Problem(str(path), what))
     try:
         for code in _outlines(codes):

@@ -1,7 +1,7 @@
-"""Reading volumes, and what sources of volumes share: NIfTI and MetaImage files, their headers, their ids.
+"""Reading of NIfTI and MetaImage files, and functions shared by the sources of volumes.
 
-A name, a header and a whole file are three different prices: `files_under` pays the first, `read_grid` and
-`metaimage_header` the second, `read_volume` and `read_label` the third.
+`files_under` reads names only, `read_grid` and `metaimage_header` read headers, `read_volume` and `read_label` complete
+files.
 """
 
 from __future__ import annotations
@@ -36,44 +36,44 @@ _METAIMAGE = (".mhd", ".mha")
 
 
 def case_id(path: Path) -> str:
-    """Return a file's name without its image ending."""
+    """Return a file's name without its image extension."""
     ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
     return path.name[: len(path.name) - len(ending)]
 
 
 def natural_key(text: str) -> tuple[Any, ...]:
-    """Return a sorting key that puts volume-2 before volume-10."""
+    """Return a sort key that orders volume-2 before volume-10."""
     parts = re.split(r"([0-9]+)", text)
     return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), text)
 
 
 def is_system_file(path: Path) -> bool:
-    """Return whether an operating system, not the data set, put this file there."""
+    """Return whether the file was created by an operating system and is not part of the data set."""
     return path.name.startswith("._") or path.name in _CLUTTER
 
 
 def leaves_folder(pattern: str) -> bool:
-    """Return whether a relative path or glob points out of the folder that it is relative to."""
+    """Return whether a relative path or glob leads out of its folder."""
     path = PureWindowsPath(pattern)
     return ".." in path.parts or bool(path.anchor)
 
 
 def no_such_folder(root: Path | None) -> Problem:
-    """Return the problem of a source whose root is not there."""
+    """Return the problem of a missing root folder."""
     return Problem(str(root), "no such folder. Give the data set's folder as the source's root")
 
 
 def files_under(root: Path, ending: str) -> list[Path]:
-    """Return what is called `*ending` anywhere under `root`, in the order of `natural_key`, without clutter.
+    """Return the files `*ending` anywhere under `root`, in the order of `natural_key`, without system files.
 
-    Broken links are among them, so that whoever opens one can report it; folders are not.
+    Broken links are included, so that opening them is reported; folders are not.
     """
     paths = (path for path in root.rglob(f"*{ending}") if not is_system_file(path) and not path.is_dir())
     return sorted(paths, key=lambda path: natural_key(path.relative_to(root).as_posix()))
 
 
 def parent_named(path: Path, root: Path, pattern: str) -> str:
-    """Return the nearest folder above `path`, `root` at last, whose whole name matches `pattern`; "" for none."""
+    """Return the name of the nearest folder from `path` up to `root` that matches `pattern` fully; "" for none."""
     for folder in path.parents:
         if re.fullmatch(pattern, folder.name):
             return folder.name
@@ -86,13 +86,13 @@ def parent_named(path: Path, root: Path, pattern: str) -> str:
 
 
 def as_problem(error: DataError) -> Problem:
-    """Return a reader's error as the problem of the file that it names first."""
+    """Return a reader's error as a `Problem` of the file at its start."""
     where, _, what = str(error).partition(": ")
     return Problem(where, what)
 
 
 def unique_cases(cases: list[Case], problems: list[Problem]) -> list[Case]:
-    """Return the first case of every id; add each further one to `problems`."""
+    """Return the first case of each id; add further ones to `problems`."""
     first: dict[str, Case] = {}
     for case in cases:
         kept = first.setdefault(case.id, case)
@@ -112,7 +112,7 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], Affine]:
         The image, (x, y, z), float32 in native units, and its 4x4 affine, voxel indices to world mm, RAS+.
 
     Raises:
-        DataError: the file is damaged, holds more than one volume, or holds NaN or infinity.
+        DataError: the file is corrupt, has more than one volume, or contains NaN or infinity.
     """
     array, affine = _read(path)
     wrong = array.size - np.count_nonzero(np.isfinite(array))
@@ -128,7 +128,7 @@ def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
         The label, (x, y, z), uint8 class numbers, and its 4x4 affine.
 
     Raises:
-        DataError: the file is damaged, or a value is not an integer in 0..255.
+        DataError: the file is corrupt, or a value is not an integer in 0..255.
     """
     array, affine = _read(path)
     fits = (array >= 0) & (array <= 255) & (array == np.rint(array))
@@ -141,11 +141,11 @@ def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
 
 
 def read_grid(path: Path) -> VolumeGrid:
-    """Read the header of a NIfTI file, and no voxel.
+    """Read the header of a NIfTI file.
 
     Raises:
-        DataError: the header is damaged or gives no usable affine, or the file is too short for what it promises (which
-            only a file that is not gzipped shows).
+        DataError: the header is corrupt or has no usable affine, or the file is too short for its shape (checked only
+            if it is not gzipped).
     """
     import nibabel as nib
 
@@ -165,7 +165,7 @@ def read_grid(path: Path) -> VolumeGrid:
 
 
 def data_files(path: Path, problems: list[Problem]) -> list[Path]:
-    """Return the file that a MetaImage header says its voxels are in; add to `problems` where it is missing."""
+    """Return the data file of a MetaImage header, [] if it is the same file; add a problem if it is missing."""
     if path.suffix.lower() not in _METAIMAGE or not path.is_file():
         return []
     name = metaimage_header(path).get("ElementDataFile", "")
@@ -173,7 +173,7 @@ def data_files(path: Path, problems: list[Problem]) -> list[Path]:
         return []
     data = path.parent / name
     if not name or not data.is_file() or leaves_folder(name):
-        what = f"its data file '{name}' is missing or not beside it. Copy it there"
+        what = f"its data file '{name}' is missing or in another folder. Copy it there"
         problems.append(Problem(str(path), what))
         return []
     return [data]
@@ -200,10 +200,10 @@ def metaimage_header(path: Path) -> dict[str, str]:
 
 
 def check_shapes(image: Path, image_shape: tuple[int, ...], label: Path, label_shape: tuple[int, ...]) -> None:
-    """Refuse a label of another shape than its image.
+    """Check that a label has the shape of its image.
 
     Raises:
-        DataError: naming both files and both shapes.
+        DataError: the shapes differ; names both files and shapes.
     """
     if label_shape != image_shape:
         raise DataError(
@@ -213,25 +213,25 @@ def check_shapes(image: Path, image_shape: tuple[int, ...], label: Path, label_s
 
 
 def check_affines(image: Path, image_affine: Affine, label: Path, label_affine: Affine) -> None:
-    """Refuse a label that lies elsewhere in the world than its image.
+    """Check that a label has the affine of its image, up to `AFFINE_TOLERANCE`.
 
     Raises:
-        DataError: naming both files and the greatest difference.
+        DataError: the affines differ; names both files and the largest difference.
     """
     difference = float(np.abs(label_affine - image_affine).max())
     if difference > AFFINE_TOLERANCE:
         raise DataError(
             f"{label}: its affine differs from that of its image {image} by {difference:g}, "
             f"allowed is {AFFINE_TOLERANCE:g}",
-            hint="Copy the image's header to the label if the two lie on one grid, else resample the label",
+            hint="Copy the image's header to the label if both have the same grid, else resample the label",
         )
 
 
 def check_classes(path: Path, label: NDArray[np.uint8], classes: dict[int, str]) -> None:
-    """Refuse a label map with a value that stands for nothing.
+    """Check that a label map contains known classes only.
 
     Raises:
-        DataError: naming the value, and what each allowed one means.
+        DataError: names the unknown value and the classes.
     """
     strange = label[~np.isin(label, list(classes))]
     if strange.size:
@@ -243,10 +243,10 @@ def check_classes(path: Path, label: NDArray[np.uint8], classes: dict[int, str])
 
 
 def read_grids(case: Case, problems: list[Problem]) -> tuple[VolumeGrid, VolumeGrid] | None:
-    """Read the headers of a case's image and label (NIfTI); add to `problems` what is damaged or of unequal shape.
+    """Read the headers of a case's image and label (NIfTI); add corrupt files and different shapes to `problems`.
 
     Returns:
-        The two grids; None where one is damaged or their shapes differ.
+        Both grids; None if a file is corrupt or the shapes differ.
     """
     assert case.image is not None
     assert case.label is not None
@@ -266,11 +266,11 @@ def read_grids(case: Case, problems: list[Problem]) -> tuple[VolumeGrid, VolumeG
     return grids[0], grids[1]
 
 
-# ---- inside ----------------------------------------------------------------------------------------------------------
+# ---- details ---------------------------------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> tuple[NDArray[np.float32], Affine]:
-    """Return one volume (x, y, z) and its affine; anything else is a DataError that names `path`."""
+    """Return one volume (x, y, z) and its affine, or raise DataError."""
     array, affine = _read_metaimage(path) if path.suffix.lower() in _METAIMAGE else _read_nifti(path)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
@@ -288,15 +288,15 @@ def _check_usable(path: Path, affine: Affine) -> None:
 
 @contextmanager
 def _nifti_errors(path: Path) -> Iterator[None]:
-    """Turn whatever nibabel, gzip or the disk complain of into one DataError that names `path`."""
+    """Convert exceptions of nibabel, gzip and the file system to a DataError that names `path`."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    damage = (OSError, EOFError, ValueError, OverflowError, zlib.error)
+    corrupt = (OSError, EOFError, ValueError, OverflowError, zlib.error)
     try:
         yield
-    except (*damage, ImageFileError, HeaderDataError, WrapStructError) as error:
+    except (*corrupt, ImageFileError, HeaderDataError, WrapStructError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: it cannot be read as NIfTI ({cause[:200]})", hint=_RENEW) from error
 
@@ -310,7 +310,7 @@ def _read_nifti(path: Path) -> tuple[NDArray[np.float32], Affine]:
 
 
 def _nifti(path: Path) -> Any:
-    """Return the nibabel image in `path`, read whole: only so does gzip compare its checksum."""
+    """Return the nibabel image in `path`, read completely, so that gzip compares its checksum."""
     import nibabel as nib
 
     raw = path.read_bytes()
@@ -323,9 +323,9 @@ def _nifti(path: Path) -> Any:
 
 
 def _check_length(shape: tuple[int, ...], voxel_bytes: int, length: int) -> None:
-    promised = int(np.prod(shape, dtype=np.int64)) * voxel_bytes
-    if promised > length:
-        raise ValueError(f"its header promises {promised} bytes, it holds {length}")
+    required = int(np.prod(shape, dtype=np.int64)) * voxel_bytes
+    if required > length:
+        raise ValueError(f"its header requires {required} bytes, it has {length}")
 
 
 def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
@@ -339,18 +339,18 @@ def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        cause = "its header is damaged, or its data are missing, damaged or cut short"
+        cause = "its header is corrupt, or its data are missing, corrupt or truncated"
         raise DataError(f"{path}: it cannot be read as MetaImage: {cause}", hint=_RENEW) from error
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() < 3:
         values = image.GetNumberOfComponentsPerPixel()
         raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")
     array = sitk.GetArrayViewFromImage(image)
-    _check_packed(path, array.nbytes)
+    _check_compressed(path, array.nbytes)
     return array.T.astype(np.float32), _ras_affine(image)
 
 
-def _check_packed(path: Path, size: int) -> None:
-    """Refuse packed voxels that do not unpack to `size` bytes: SimpleITK would hand out whatever was in memory."""
+def _check_compressed(path: Path, size: int) -> None:
+    """Check that compressed voxels have `size` bytes: SimpleITK would return uninitialised memory for missing ones."""
     if metaimage_header(path).get("CompressedData", "").lower() != "true":
         return
     apart = data_files(path, [])
@@ -358,13 +358,13 @@ def _check_packed(path: Path, size: int) -> None:
     try:
         there = len(zlib.decompress(packed, wbits=47))  # 47: zlib or gzip, whichever it is
     except zlib.error as error:
-        raise DataError(f"{path}: its packed voxels are damaged ({error})", hint=_RENEW) from error
+        raise DataError(f"{path}: its compressed voxels are corrupt ({error})", hint=_RENEW) from error
     if there != size:
-        raise DataError(f"{path}: its voxels unpack to {there} bytes, {size} are promised", hint=_RENEW)
+        raise DataError(f"{path}: its compressed voxels have {there} bytes, {size} are expected", hint=_RENEW)
 
 
 def _ras_affine(image: Any) -> Affine:
-    """Return the RAS+ affine of a SimpleITK image, whose world is LPS+."""
+    """Return the RAS+ affine of a SimpleITK image (SimpleITK uses LPS+)."""
     size = image.GetDimension()
     direction = np.asarray(image.GetDirection()).reshape(size, size)[:3, :3]
     affine = np.eye(4)

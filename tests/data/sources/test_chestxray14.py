@@ -205,7 +205,7 @@ class TestProblems:
             ("00000003_000.png,Mass|Covid,0,3,1", "unknown label 'Covid', known are Atelectasis, "),
             ("00000003_000.png,mass,0,3,1", "unknown label 'mass'"),
             ("00000003_000.png,,0,3,1", "unknown label ''"),
-            ("00000003_000.png,No Finding|Mass,0,3,1", "'No Finding' stands beside a finding"),
+            ("00000003_000.png,No Finding|Mass,0,3,1", "'No Finding' is combined with a finding"),
             ("00000003_000.png,Mass,0,4,1", "the Patient ID in column 4 is not the number before '_'"),
             ("00000003_000.png,Mass,0,x,1", "the Patient ID in column 4 is not the number before '_'"),
             ("film.png,Mass,0,3,1", "the Patient ID in column 4 is not the number before '_'"),
@@ -262,7 +262,7 @@ class TestProblems:
     def test_a_film_in_neither_list_and_a_list_alone_are_said(self, tmp_path: Path) -> None:
         small(tmp_path)
         (tmp_path / LISTS["test"]).write_text("00000002_000.png")
-        assert "without train_val_list.txt beside it" in str(source(tmp_path).problems()[0])
+        assert "train_val_list.txt is missing, so films" in str(source(tmp_path).problems()[0])
         (tmp_path / LISTS["train_val"]).write_text("00000003_000.png")
         tree = source(tmp_path)
         assert "1 (00000001_000) films are in neither train_val_list.txt nor test_list.txt" in str(tree.problems()[0])

@@ -186,7 +186,7 @@ class TestDefects:
         (volume,) = make_lits(tmp_path, ids=(0,))
         path = getattr(volume, part)
         path.write_bytes(path.read_bytes()[:-1000])
-        self.refuse(tmp_path, path, "its header promises", "Download or export the file again")
+        self.refuse(tmp_path, path, "its header requires", "Download or export the file again")
 
     def test_a_gzipped_file_cut_short_is_refused_when_it_is_read(self, tmp_path: Path) -> None:
         (volume,) = make_lits(tmp_path, ids=(0,), ending=".nii.gz")

@@ -272,7 +272,7 @@ class TestDefects:
         data.write_bytes(data.read_bytes()[:-1])
         assert len(source(tmp_path).scan()) == 1
         (problem,) = found(tmp_path)
-        assert f"{header}: its data file '{data.name}' is cut short: {size} bytes are promised, {size - 1}" in problem
+        assert f"{header}: its data file '{data.name}' is truncated: {size} bytes are expected, {size - 1}" in problem
 
     def test_packed_data_that_do_not_unpack_are_refused(self, tmp_path: Path) -> None:
         header = make_luna16(tmp_path, shape=SMALL, packed=True)[0].header
@@ -281,7 +281,7 @@ class TestDefects:
         luna = source(tmp_path)
         with pytest.raises(DataError) as error:
             luna.load(luna.scan()[0])
-        one_line(error, header, "its packed voxels are damaged", "Download or export the file again")
+        one_line(error, header, "its compressed voxels are corrupt", "Download or export the file again")
 
     @pytest.mark.parametrize(
         ("old", "new", "what"),
@@ -290,7 +290,7 @@ class TestDefects:
             ("DimSize = 48 48 32", "DimSize = 48 48", "DimSize is '48 48', not three"),
             ("DimSize = 48 48 32", "DimSize = 48 -48 32", "DimSize is '48 -48 32', not three"),
             ("MET_SHORT", "MET_STRING", "ElementType is 'MET_STRING', not one of MET_SHORT"),
-            ("ElementDataFile = ", "ElementDataFile = ../", "is missing or not beside it"),
+            ("ElementDataFile = ", "ElementDataFile = ../", "is missing or in another folder"),
             ("ElementDataFile = ", "ElementDataFile = LOCAL\n", "'LOCAL'"),
         ],
     )

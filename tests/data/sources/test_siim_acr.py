@@ -94,11 +94,11 @@ class TestCode:
             ("1 0", "the length 0, below 0 or 1"),
             ("1 -2", "the length -2"),
             ("-3 2", "the gap -3"),
-            ("1 2.5", "not a chain of whole numbers"),
-            ("one two", "not a chain of whole numbers"),
+            ("1 2.5", "not a sequence of integers"),
+            ("one two", "not a sequence of integers"),
             ("20 5", "runs to pixel 25, the film has 6 x 4 = 24"),
             ("9223372036854775807 9223372036854775807", "runs to pixel 9223372036854775807"),
-            ("99999999999999999999 1", "not a chain of whole numbers"),
+            ("99999999999999999999 1", "not a sequence of integers"),
         ],
     )
     def test_a_broken_code_is_refused_when_decoded_and_costs_its_film_alone_when_scanned(

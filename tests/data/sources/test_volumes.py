@@ -153,7 +153,7 @@ class TestMetaImage:
         data.write_bytes(data.read_bytes()[: data.stat().st_size - 30])
         with pytest.raises(DataError) as error:
             read_volume(path)
-        one_line(error, path, "cut short")
+        one_line(error, path, "truncated")
 
     @pytest.mark.parametrize("name", ["z.mhd", "z.mha"])
     def test_packed_voxels_that_do_not_unpack_are_refused(self, tmp_path: Path, name: str) -> None:
@@ -191,8 +191,8 @@ class TestMetaImage:
         path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
         problems: list[Problem] = []
         assert data_files(path, problems) == []
-        assert "'../a.raw' is missing or not beside it" in str(problems[0])
-        with pytest.raises(DataError, match="not beside it"):
+        assert "'../a.raw' is missing or in another folder" in str(problems[0])
+        with pytest.raises(DataError, match="in another folder"):
             read_volume(path)
 
     def test_a_header_without_data_may_be_called_mha_and_is_held_to_the_same(self, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ class TestMetaImage:
         assert data_files(path, []) == [tmp_path / "images/a.raw"]
         path.write_text(path.read_text().replace("= a.raw", "= ../a.raw"))
         (tmp_path / "images/a.raw").rename(tmp_path / "a.raw")
-        with pytest.raises(DataError, match="not beside it"):
+        with pytest.raises(DataError, match="in another folder"):
             read_volume(path)
 
     def test_several_values_a_voxel_are_refused(self, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""LIDC-IDRI: chest CT with the nodules of at least 3 mm that up to four readers outlined.
+"""LIDC-IDRI: chest CT with nodules of at least 3 mm, outlined by up to four readers.
 
-Series are found by their DICOM tags and joined with their XML by SeriesInstanceUID, wherever either lies: in the old
-layout of the archive, in that of its present downloader, or with the XML in a tree of its own.
+Series are found by their DICOM tags and joined with their XML by SeriesInstanceUID, in any layout: the former one of
+the archive, that of its present downloader, or with the XML in a separate tree.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ from sg_bench.data.sources.lidc_idri.dicom import (
     GapPolicy,
     SeriesFolder,
     find_series,
-    problem_of,
     read_image,
     read_series,
 )
+from sg_bench.data.sources.volumes import as_problem
 from sg_bench.errors import DataError
 
 __all__ = ["ConsensusNodule", "LidcIdriConfig", "LidcIdriSource"]
 
 _RESUBMITTED = "resubmitted"
-"""In the name of an XML that takes the place of an earlier one of its series."""
+"""Part of the name of an XML that replaces an earlier one of its series."""
 
 
 class LidcIdriConfig(SourceConfig):
-    """Whose outlines count, and how far they must agree."""
+    """Choice of the readers' outlines, and their least agreement."""
 
     readers: Literal["consensus", "each"] = "consensus"
-    """consensus: label 1 is nodule, one candidate a nodule. each: bit r of the label map is the mask of reader r (0 is
-    the first in the XML), one candidate an annotation, its target all values that have its reader's bit. A crop around
-    one annotation then also shows what else its reader marked there, as a crop of that reader's mask does."""
+    """consensus: label 1 is nodule, one candidate per nodule. each: bit r of the label map is the mask of reader r (0
+    is the first in the XML), one candidate per annotation, its target all values with the reader's bit. A crop around
+    an annotation then also contains the reader's other nodules there, as does a crop of that reader's mask."""
     min_readers: Annotated[int, Field(ge=1, le=4)] = 3
-    """Consensus: a nodule counts if at least so many readers annotated it."""
+    """Consensus: least number of readers who annotated a nodule."""
     agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Consensus: a voxel is nodule if at least this share of the readers who annotated the nodule include it."""
+    """Consensus: least fraction of the readers who annotated the nodule that must include a voxel."""
     gaps: GapPolicy = "refuse"
-    """allow: where slices are missing, stack those that are there as if the series were whole."""
+    """allow: if slices are missing, stack the others as if the series were complete."""
 
 
 class LidcIdriSource(SingleScanSource):
@@ -92,54 +92,54 @@ class LidcIdriSource(SingleScanSource):
     )
 
     def problems(self) -> list[Problem]:
-        """Return every defect of the folders and of the XML, which it reads to the end; it reads no slices."""
+        """Return all defects of the folders and of the XML; reads no slices."""
         cases, problems = self._scan_folder()
         for case in cases:
             try:
                 read_annotations(_xml(case))
             except DataError as error:
-                problems.append(problem_of(error))
+                problems.append(as_problem(error))
         found = {"CT series": len(cases), "patients": len({case.patient for case in cases})}
         counts = self.about.counts if self.about and cases else ()
         return problems + count_problems(str(self.root), counts, found)
 
     def load(self, case: Case) -> Study:
-        """Read one series in HU with a label map and candidates as `LidcIdriConfig.readers` says.
+        """Read one series in HU with a label map and candidates according to `LidcIdriConfig.readers`.
 
-        A candidate is at the centre of mass of its mask, and its diameter is that of a sphere of the mask's volume;
-        a mask of no voxel makes none.
+        A candidate is at the centre of mass of its mask, with the diameter of a sphere of equal volume; an empty mask
+        yields no candidate.
 
         Raises:
-            DataError: a file is damaged, slices are missing, or the XML does not fit the series.
+            DataError: a file is corrupt, slices are missing, or the XML does not fit the series.
         """
-        series, markings = self._marked(case)
+        series, placed = self._placed(case)
         label = np.zeros(series.shape, dtype=np.uint8)
         if self.config.readers == "each":
-            candidates = _each(series, markings, label)
+            candidates = _per_reader(series, placed, label)
         else:
-            found = nodules(markings, series, agreement=self.config.agreement)
+            found = nodules(placed, series, agreement=self.config.agreement)
             counted = [nodule for nodule in found if len(set(nodule.readers)) >= self.config.min_readers]
             candidates = _consensus(series, counted, label)
         return Study(image=read_image(series), affine=series.affine, label=label, candidates=candidates)
 
     def nodules(self, case: Case) -> list[ConsensusNodule]:
-        """Return all nodules of one case, those of fewer than `min_readers` too, without reading its pixels.
+        """Return all nodules of one case, also those of fewer than `min_readers`, without reading pixels.
 
         Raises:
-            DataError: as `load`, the pixels apart.
+            DataError: as for `load`, except for pixels.
         """
-        series, markings = self._marked(case)
-        return nodules(markings, series, agreement=self.config.agreement)
+        series, placed = self._placed(case)
+        return nodules(placed, series, agreement=self.config.agreement)
 
-    def _marked(self, case: Case) -> tuple[DicomSeries, list[PlacedAnnotation]]:
+    def _placed(self, case: Case) -> tuple[DicomSeries, list[PlacedAnnotation]]:
         xml = _xml(case)
         annotations = read_annotations(xml)
         series = read_series([path for path in case.files() if path != xml], gaps=self.config.gaps)
         try:
-            marked = [place_annotation(annotation, series, gaps=self.config.gaps) for annotation in annotations]
+            placed = [place_annotation(annotation, series, gaps=self.config.gaps) for annotation in annotations]
         except DataError as error:
             raise DataError(f"{xml}: {error.problem}", hint=error.hint) from error
-        return series, [marking for marking in marked if len(marking.outlined)]
+        return series, [annotation for annotation in placed if len(annotation.outlined)]
 
     def _scan_folder(self) -> tuple[list[Case], list[Problem]]:
         root = self.root
@@ -163,7 +163,7 @@ class LidcIdriSource(SingleScanSource):
 
 
 def _by_series(folders: list[SeriesFolder], problems: list[Problem]) -> dict[str, SeriesFolder]:
-    """Return folders by SeriesInstanceUID, the first of each series; report a series that is in two."""
+    """Return the first folder of each SeriesInstanceUID; report series in two folders."""
     found: dict[str, SeriesFolder] = {}
     for folder in folders:
         first = found.setdefault(folder.series, folder)
@@ -175,13 +175,13 @@ def _by_series(folders: list[SeriesFolder], problems: list[Problem]) -> dict[str
 
 
 def _readings(root: Path, problems: list[Problem]) -> dict[str, list[Path]]:
-    """Return the XML under `root` by the series that they are about; report what cannot be read."""
+    """Return the XML files under `root` by their series; report unreadable ones."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in _xml_files(root):
         try:
             series = series_of(path)
         except DataError as error:
-            problems.append(problem_of(error))
+            problems.append(as_problem(error))
         else:
             if series is not None:
                 found[series].append(path)
@@ -197,7 +197,7 @@ def _xml_files(root: Path) -> list[Path]:
 
 
 def _chosen(folder: SeriesFolder, paths: list[Path], problems: list[Problem]) -> Path | None:
-    """Return the XML that counts for a series, rather the copy beside it; report where there is none, or no one."""
+    """Return the XML of a series, preferably in its folder; report missing and contradictory ones."""
     here = folder.files[0].parent
     if not paths:
         what = f"no XML of its series {folder.series} under the root. Download the annotations, or remove the series"
@@ -219,20 +219,20 @@ def _xml(case: Case) -> Path:
 
 
 def _consensus(series: DicomSeries, found: list[ConsensusNodule], label: NDArray[np.uint8]) -> list[Candidate]:
-    """Write the nodules into `label` as 1 and return their candidates."""
+    """Write the nodules to `label` as 1 and return their candidates."""
     for nodule in found:
         label[tuple(nodule.mask.T)] = 1
     return [_candidate(series, nodule.mask) for nodule in found if len(nodule.mask)]
 
 
-def _each(series: DicomSeries, markings: list[PlacedAnnotation], label: NDArray[np.uint8]) -> list[Candidate]:
-    """Write each reader's mask into its bit of `label` and return the candidates of their annotations."""
+def _per_reader(series: DicomSeries, placed: list[PlacedAnnotation], label: NDArray[np.uint8]) -> list[Candidate]:
+    """Write each reader's mask to its bit of `label` and return the candidates of the annotations."""
     candidates = []
-    for marking in markings:
-        bit = 1 << marking.annotation.reader
-        label[tuple(marking.mask.T)] |= np.uint8(bit)
-        if len(marking.mask):
-            candidates.append(_candidate(series, marking.mask, tuple(value for value in range(256) if value & bit)))
+    for annotation in placed:
+        bit = 1 << annotation.annotation.reader
+        label[tuple(annotation.mask.T)] |= np.uint8(bit)
+        if len(annotation.mask):
+            candidates.append(_candidate(series, annotation.mask, tuple(value for value in range(256) if value & bit)))
     return candidates
 
 

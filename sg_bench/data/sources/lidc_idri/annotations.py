@@ -1,4 +1,4 @@
-"""What the readers of LIDC-IDRI wrote down: the XML that comes with each series.
+"""Reader of the annotation XML of LIDC-IDRI.
 
 Source: sg-bench data protocol, A.2; element names as in the data set's own files.
 """
@@ -20,7 +20,7 @@ OutlinePixels = NDArray[np.int64]
 """(n, 2): column and row of each pixel."""
 
 MOST_READERS = 8
-"""One bit each of a label map's uint8; the data set has four."""
+"""One bit of a uint8 label map per reader; the data set has four."""
 CHARACTERISTICS = (
     "subtlety",
     "internalStructure",
@@ -39,26 +39,26 @@ _DAMAGE = (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError,
 
 @dataclass(frozen=True)
 class Outline:
-    """One closed line that a reader drew on one slice: the outermost pixels that are no longer nodule."""
+    """One closed outline on one slice: the first pixels outside the nodule."""
 
     image: str
-    """SOPInstanceUID of the slice; "" where the XML does not say."""
+    """SOPInstanceUID of the slice; "" if missing."""
     z: float
     """imageZposition in mm."""
     included: bool
-    """False: what it encloses, and the line itself, is cut out of the nodule."""
+    """False: the outline and its inside are excluded from the nodule."""
     points: OutlinePixels
     """At least two."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One nodule of at least 3 mm as one reader saw it."""
+    """One reader's annotation of a nodule of at least 3 mm."""
 
     reader: int
-    """Place of the reading session in the XML, 0 first; it means another person in another file."""
+    """Index of the reading session in the XML, from 0; not the same person in different files."""
     name: str
-    """noduleID: the reader's own, not shared between readers."""
+    """noduleID, not shared between readers."""
     ratings: dict[str, int]
     """Each of `CHARACTERISTICS`, from 1."""
     outlines: tuple[Outline, ...]
@@ -70,12 +70,12 @@ class Annotation:
 
 
 def series_of(path: Path) -> str | None:
-    """Return the SeriesInstanceUID that the XML `path` is about; None if it is no reading of a CT.
+    """Return the SeriesInstanceUID of the XML `path`; None if it is no reading of a CT.
 
-    It stops at the header: an XML may be damaged further on.
+    Only the header is read: the XML may be corrupt further on.
 
     Raises:
-        DataError: it cannot be read as XML so far, or names no series.
+        DataError: the header is not valid XML or names no series.
     """
     inside = False
     try:
@@ -94,11 +94,11 @@ def series_of(path: Path) -> str | None:
 def read_annotations(path: Path) -> list[Annotation]:
     """Read the nodules of at least 3 mm, in the order of the XML.
 
-    Left out are marks without a full set of ratings (nodules below 3 mm), outlines of a single point, and nodules
-    that then have no outline.
+    Annotations without all ratings (nodules below 3 mm), outlines of a single point, and nodules without any other
+    outline are left out.
 
     Raises:
-        DataError: the XML is damaged, lacks an element, or has more readers than `MOST_READERS`.
+        DataError: the XML is corrupt, lacks an element, or has more readers than `MOST_READERS`.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -109,16 +109,16 @@ def read_annotations(path: Path) -> list[Annotation]:
     sessions = _children(root, "readingSession")
     if len(sessions) > MOST_READERS:
         raise DataError(f"{path}: it has {len(sessions)} reading sessions, at most are {MOST_READERS}", hint=_RENEW)
-    marks = [
+    annotations = [
         _annotation(reader, nodule, path)
         for reader, session in enumerate(sessions)
         for nodule in _children(session, "unblindedReadNodule")
     ]
-    return [mark for mark in marks if all(mark.ratings.values()) and mark.outlines]
+    return [each for each in annotations if all(each.ratings.values()) and each.outlines]
 
 
 def _annotation(reader: int, nodule: Any, path: Path) -> Annotation:
-    """Return a mark as it stands in the XML: a rating that it lacks is 0, outlines of one point are left out."""
+    """Return an annotation: missing ratings are 0, outlines of one point are left out."""
     ratings = dict.fromkeys(CHARACTERISTICS, 0)
     for parent in _children(nodule, "characteristics"):
         for element in parent:
@@ -144,7 +144,7 @@ def _outline(roi: Any, path: Path) -> Outline:
 
 
 def _local(element: Any) -> str:
-    """Return an element's name without its namespace, which not all files have."""
+    """Return an element's name without its namespace, if it has one."""
     return str(element.tag).rpartition("}")[2]
 
 

@@ -1,7 +1,7 @@
-"""From readers' outlines to masks: filling them, finding which mean one nodule, and what the readers agree on.
+"""Conversion of the readers' outlines to masks, grouping of annotations by nodule, and consensus masks.
 
-Source: sg-bench data protocol, A.2. A mask is the (n, 3) array of its voxels (column, row, slice), sorted, each once:
-nodules are small in scans that are large.
+Source: sg-bench data protocol, A.2. Since nodules are small in large scans, a mask is the (n, 3) array of its unique
+voxels (column, row, slice), sorted.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from sg_bench.errors import DataError
 VoxelIndices = NDArray[np.int64]
 
 MOST_MEMBERS = 4
-"""A cluster with more annotations than this holds several nodules, as long as they can be told apart."""
+"""A cluster with more annotations than this is split into several nodules, if possible."""
 SHRINKING = 0.9
-"""Factor of the distance within a cluster, as long as one has too many members."""
+"""Factor on the distance tolerance while a cluster has too many members."""
 LEAST_DISTANCE = 0.1
-"""mm; below this a cluster stays as it is, whatever its size."""
+"""mm; clusters are not split at smaller tolerances."""
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class PlacedAnnotation:
-    """One annotation on the grid of its series."""
+    """One annotation as voxels of its series."""
 
     annotation: Annotation
     mask: VoxelIndices
-    """What the reader called nodule; empty where the outlines enclose nothing."""
+    """Voxels of the nodule; empty if the outlines enclose nothing."""
     outlined: VoxelIndices
-    """The same with its outlines, and with what was cut out; empty only where no slice holds an outline of it."""
+    """The same including outlines and excluded regions; empty only if no slice has an outline."""
 
 
 @dataclass(frozen=True)
 class ConsensusNodule:
-    """The annotations that mean one nodule, in the order of the XML, and what their readers agree on."""
+    """The annotations of one nodule, in the order of the XML, and their consensus."""
 
     readers: tuple[int, ...]
-    """Of each annotation. A reader stands here twice where two of their annotations cannot be told apart."""
+    """Reader of each annotation; one reader may occur twice, with two annotations too close to separate."""
     volumes: tuple[float, ...]
-    """Of each annotation's own mask, in mm3."""
+    """Volume of each annotation's mask, in mm3."""
     malignancies: tuple[int, ...]
-    """Each annotation's rating, 1..5."""
+    """Malignancy rating of each annotation, 1..5."""
     mask: VoxelIndices
-    """Voxels that enough of the readers include; perhaps none."""
+    """Voxels that enough of the readers include; may be empty."""
     volume: float
-    """Of `mask`, in mm3."""
+    """Volume of `mask`, in mm3."""
 
 
 def border(points: OutlinePixels) -> OutlinePixels:
-    """Return the pixels of a closed outline, those between distant points included, sorted, each once."""
+    """Return the unique pixels of a closed outline, including those between distant points, sorted."""
     way = np.roll(points, -1, axis=0) - points
     steps = np.abs(way).max(axis=1)
     shares = np.minimum(np.arange(steps.max() + 1) / np.maximum(steps, 1)[:, np.newaxis], 1)
@@ -66,10 +66,10 @@ def border(points: OutlinePixels) -> OutlinePixels:
 
 
 def interior(points: OutlinePixels) -> OutlinePixels:
-    """Return the pixels within a closed outline without those of the outline itself, sorted.
+    """Return the pixels inside a closed outline, without those of the outline itself, sorted.
 
-    A pixel is within where the outline winds around it: also where it does so twice, but not where two ends of a
-    crescent touch and leave something between them.
+    A pixel is inside if the winding number of the outline is not 0: also if it is 2, but not in the gap between the
+    touching ends of a crescent.
     """
     low = points.min(axis=0)
     columns, rows = points.max(axis=0) - low + 1
@@ -85,13 +85,13 @@ def interior(points: OutlinePixels) -> OutlinePixels:
 
 
 def place_annotation(annotation: Annotation, series: DicomSeries, *, gaps: GapPolicy = "refuse") -> PlacedAnnotation:
-    """Place an annotation on the grid of its series.
+    """Convert an annotation to voxels of its series.
 
-    On each slice, what any included outline encloses is nodule, less all that an excluded one encloses or touches.
+    On each slice, the nodule is what any included outline encloses, minus what an excluded one encloses or touches.
 
     Raises:
-        DataError: an outline lies outside the image, or on a slice that the series lacks (with `gaps` "allow", such
-            outlines are left out).
+        DataError: an outline is outside the image, or on a missing slice (with `gaps` "allow", such outlines are left
+            out).
     """
     slices: dict[int, list[Outline]] = {}
     for outline in annotation.outlines:
@@ -116,24 +116,24 @@ def place_annotation(annotation: Annotation, series: DicomSeries, *, gaps: GapPo
     return PlacedAnnotation(annotation, _union(masks, 3), _union(outlined, 3))
 
 
-def nodules(markings: list[PlacedAnnotation], series: DicomSeries, *, agreement: float = 0.5) -> list[ConsensusNodule]:
-    """Return the nodules of a series, in the order of their first annotations.
+def nodules(placed: list[PlacedAnnotation], series: DicomSeries, *, agreement: float = 0.5) -> list[ConsensusNodule]:
+    """Return the nodules of a series in the order of their first annotations.
 
     Args:
-        markings: all annotations of the series that are on one of its slices.
-        series: the grid on which they are.
-        agreement: a voxel is nodule if at least this share of the readers who annotated the nodule include it.
+        placed: all annotations that are on slices of the series.
+        series: their grid.
+        agreement: least fraction of the readers who annotated the nodule that must include a voxel.
     """
     voxel = float(np.prod(series.spacing))
     found = []
-    for members in clusters([marking.outlined for marking in markings], series.spacing, series.thickness):
-        group = [markings[member] for member in members]
+    for members in clusters([annotation.outlined for annotation in placed], series.spacing, series.thickness):
+        group = [placed[member] for member in members]
         mask = agreed(group, agreement)
         found.append(
             ConsensusNodule(
-                readers=tuple(marking.annotation.reader for marking in group),
-                volumes=tuple(len(marking.mask) * voxel for marking in group),
-                malignancies=tuple(marking.annotation.malignancy for marking in group),
+                readers=tuple(annotation.annotation.reader for annotation in group),
+                volumes=tuple(len(annotation.mask) * voxel for annotation in group),
+                malignancies=tuple(annotation.annotation.malignancy for annotation in group),
                 mask=mask,
                 volume=len(mask) * voxel,
             )
@@ -142,17 +142,17 @@ def nodules(markings: list[PlacedAnnotation], series: DicomSeries, *, agreement:
 
 
 def clusters(masks: list[VoxelIndices], spacing: NDArray[np.float64], thickness: float) -> list[list[int]]:
-    """Group masks that mean one nodule: those linked by distances, voxel to nearest voxel, of at most a tolerance.
+    """Group masks of one nodule: those linked by smallest voxel distances within a tolerance.
 
-    The tolerance is the slice thickness; as long as a group has more than `MOST_MEMBERS`, it shrinks for all.
+    The tolerance is the slice thickness; while a group has more than `MOST_MEMBERS`, it is reduced for all.
 
     Args:
-        masks: none of them empty.
+        masks: not empty.
         spacing: (3,) mm between neighbouring voxels.
         thickness: mm.
 
     Returns:
-        Groups of indices into `masks`, each ascending, in the order of their first members.
+        Groups of ascending indices into `masks`, in the order of their first members.
     """
     distances = _distances(masks, spacing)
     tolerance = thickness
@@ -164,18 +164,21 @@ def clusters(masks: list[VoxelIndices], spacing: NDArray[np.float64], thickness:
 
 
 def agreed(group: list[PlacedAnnotation], agreement: float) -> VoxelIndices:
-    """Return the voxels that at least a share `agreement` of the group's readers include.
+    """Return the voxels that at least a fraction `agreement` of the group's readers include.
 
-    What a reader annotated in several parts is the union of them.
+    Several annotations of one reader count as their union.
     """
-    readers = {marking.annotation.reader for marking in group}
-    own = [_union((marking.mask for marking in group if marking.annotation.reader == reader), 3) for reader in readers]
+    readers = {annotation.annotation.reader for annotation in group}
+    own = [
+        _union((annotation.mask for annotation in group if annotation.annotation.reader == reader), 3)
+        for reader in readers
+    ]
     voxels, counts = np.unique(np.concatenate(own), axis=0, return_counts=True)
     return np.asarray(voxels[counts >= agreement * len(readers) - _ROUNDING])
 
 
 def _distances(masks: list[VoxelIndices], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n, n) smallest distances in mm between the voxels of two masks."""
+    """Return the (n, n) smallest voxel distances between masks, in mm."""
     from scipy.spatial import KDTree
 
     places = [mask * spacing for mask in masks]
@@ -215,7 +218,7 @@ def _union(parts: Iterable[NDArray[np.int64]], width: int = 2) -> NDArray[np.int
 
 
 def _without(pixels: OutlinePixels, cut: OutlinePixels) -> OutlinePixels:
-    """Return the rows of `pixels` that are not among those of `cut`."""
+    """Return the rows of `pixels` that are not rows of `cut`."""
     gone = set(map(tuple, cut.tolist()))
     return pixels[[tuple(pixel) not in gone for pixel in pixels.tolist()]] if gone else pixels
 

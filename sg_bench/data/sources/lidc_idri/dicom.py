@@ -1,6 +1,7 @@
-"""CT series as folders of DICOM files: found by their tags, stacked by their positions, read in Hounsfield units.
+"""Reader of CT series in folders of DICOM files, in Hounsfield units.
 
-A folder's name means nothing; its files may be named in any way that ends in .dcm.
+Series are found by their tags and slices stacked by their positions. Names of folders are ignored; files may have any
+name that ends in .dcm.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import Problem
+from sg_bench.data.sources.volumes import as_problem
 from sg_bench.errors import DataError
 
 GapPolicy = Literal["refuse", "allow"]
 
 WIDEST_GAP = 1.5
-"""In medians of the distance between slices; wider, and a slice is missing."""
+"""Largest distance between slices without a missing slice, in median distances."""
 SAME_POSITION = 0.01
-"""mm; slices closer than this are one."""
+"""mm; slices closer than this have the same position."""
 _SAME_GEOMETRY = 1e-4
 _RENEW = "Download the series again"
 _FOLDER_TAGS = ["Modality", "SeriesInstanceUID", "PatientID"]
@@ -42,7 +44,7 @@ _SLICE_TAGS = [
 
 @dataclass(frozen=True)
 class SeriesFolder:
-    """One folder's CT series, as the header of one of its files tells."""
+    """One folder's CT series, by the header of one of its files."""
 
     files: tuple[Path, ...]
     """All its .dcm files, sorted by name."""
@@ -54,30 +56,30 @@ class SeriesFolder:
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One file of a series, its pixels not read."""
+    """Header of one slice of a series."""
 
     path: Path
     series: str
     image: str
     """SOPInstanceUID."""
     number: float
-    """InstanceNumber; infinite where the file has none."""
+    """InstanceNumber; infinite if missing."""
     origin: NDArray[np.float64]
-    """(3,): centre of the first pixel, in mm, LPS+ (DICOM's own world)."""
+    """(3,): centre of the first pixel, in mm, LPS+ (DICOM's convention)."""
     axes: NDArray[np.float64]
-    """(3, 2): one column to the next, and one row to the next, in mm, LPS+."""
+    """(3, 2): steps from column to column and from row to row, in mm, LPS+."""
     shape: tuple[int, int]
     """Columns, rows."""
     thickness: float
-    """SliceThickness in mm; 0 where the file has none."""
+    """SliceThickness in mm; 0 if missing."""
 
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """Slices stacked into one grid, their pixels not read."""
+    """Headers of slices stacked into one grid."""
 
     slices: tuple[DicomSlice, ...]
-    """From the lowest to the highest along the normal of the slices, one a position."""
+    """In ascending order along the normal of the slices, one per position."""
     affine: NDArray[np.float64]
     """4x4: (column, row, slice) to world mm, RAS+."""
 
@@ -93,20 +95,20 @@ class DicomSeries:
 
     @property
     def thickness(self) -> float:
-        """Return the slice thickness in mm; the distance of slices where no file tells it."""
+        """Return the slice thickness in mm, or the distance between slices if it is missing."""
         return self.slices[0].thickness or float(self.spacing[2])
 
     def index(self, image: str, z: float) -> int | None:
-        """Return the place of the slice of SOPInstanceUID `image`, else of that at `z` mm, else None."""
+        """Return the index of the slice with SOPInstanceUID `image`, else of that at `z` mm, else None."""
         by_name = [index for index, each in enumerate(self.slices) if each.image == image]
         near = [index for index, each in enumerate(self.slices) if abs(each.origin[2] - z) < SAME_POSITION]
         return next(iter(by_name + near), None)
 
 
 def find_series(root: Path) -> tuple[list[SeriesFolder], list[Problem]]:
-    """Return the CT series anywhere under `root`, by one header a folder, and the folders that are in no order.
+    """Return the CT series anywhere under `root`, by one header per folder, and the problems of folders.
 
-    Folders of another modality are passed over: LIDC-IDRI has chest films too.
+    Folders of another modality are ignored: LIDC-IDRI also has chest films.
     """
     folders: list[SeriesFolder] = []
     problems: list[Problem] = []
@@ -114,7 +116,7 @@ def find_series(root: Path) -> tuple[list[SeriesFolder], list[Problem]]:
         try:
             found = _folder(files)
         except DataError as error:
-            problems.append(problem_of(error))
+            problems.append(as_problem(error))
         else:
             folders += [found] if found else []
     return folders, problems
@@ -124,12 +126,12 @@ def read_series(files: list[Path], *, gaps: GapPolicy = "refuse") -> DicomSeries
     """Read the headers of one series and stack its slices; of slices at one position the first instance is kept.
 
     Args:
-        files: of one series, in any order.
-        gaps: what to do where a slice is missing: refuse the series, or stack what is there as if it were whole.
+        files: files of one series, in any order.
+        gaps: refuse: raise if a slice is missing; allow: stack the others as if the series were complete.
 
     Raises:
-        DataError: a file is damaged or lacks a tag, the files are of several series or grids, there are fewer than
-            two slices, or one is missing.
+        DataError: a file is corrupt or lacks a tag, the files are of several series or grids, there are fewer than
+            two slices, or a slice is missing.
     """
     slices = [_slice(path) for path in files]
     for other in slices[1:]:
@@ -145,10 +147,10 @@ def read_series(files: list[Path], *, gaps: GapPolicy = "refuse") -> DicomSeries
 
 
 def read_image(series: DicomSeries) -> NDArray[np.float32]:
-    """Return the image, (columns, rows, slices), in HU; padding outside the field of view stays as it is.
+    """Return the image, (columns, rows, slices), in HU; padding outside the field of view is not changed.
 
     Raises:
-        DataError: a file's pixels are damaged or cut short, or it lacks its rescale slope or intercept.
+        DataError: the pixels of a file are corrupt or truncated, or it lacks its rescale slope or intercept.
     """
     columns, rows, count = series.shape
     image = np.empty((count, rows, columns), dtype=np.float32)
@@ -157,14 +159,8 @@ def read_image(series: DicomSeries) -> NDArray[np.float32]:
     return image.T
 
 
-def problem_of(error: DataError) -> Problem:
-    """Return an error that begins with "path: " as a problem of that path."""
-    where, _, what = str(error).partition(": ")
-    return Problem(where, what)
-
-
 def _folders(root: Path) -> Iterator[list[Path]]:
-    """Yield the .dcm files of each folder that has some, sorted."""
+    """Yield the sorted .dcm files of each folder with any."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         wanted = sorted(name for name in names if name.lower().endswith(".dcm") and not name.startswith("."))
@@ -173,7 +169,7 @@ def _folders(root: Path) -> Iterator[list[Path]]:
 
 
 def _folder(files: list[Path]) -> SeriesFolder | None:
-    """Return the CT series of one folder's files by the first that is DICOM; None if that is no CT."""
+    """Return the CT series of a folder, by its first DICOM file; None if that is no CT."""
     from pydicom.errors import InvalidDicomError
 
     for path in files:
@@ -190,14 +186,14 @@ def _folder(files: list[Path]) -> SeriesFolder | None:
 
 
 def _read(path: Path, tags: list[str] | None) -> Any:
-    """Return the named tags of a file, or, without names, all of it."""
+    """Return the given tags of a file, or the complete file for None."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    damage = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, struct.error)
+    corrupt = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, struct.error)
     try:
         return pydicom.dcmread(path, stop_before_pixels=tags is not None, specific_tags=tags and list(tags))
-    except damage as error:
+    except corrupt as error:
         raise _unreadable(path, error) from error
 
 
@@ -236,7 +232,7 @@ def _numbers(header: Any, tag: str, count: int, path: Path) -> list[float]:
 
 
 def _all_numbers(header: Any, tag: str, path: Path) -> list[float]:
-    """Return what numbers a tag has; none where it is missing or empty."""
+    """Return the numbers of a tag; [] if it is missing or empty."""
     try:
         value = header.get(tag)
         return [] if value in (None, "") else [float(number) for number in np.ravel(value)]
@@ -249,23 +245,23 @@ def _optional(header: Any, tag: str, path: Path, *, absent: float) -> float:
 
 
 def _check_same(first: DicomSlice, other: DicomSlice) -> None:
-    """Refuse a second series, shape, orientation or spacing among the files of one folder."""
+    """Check that two files of a folder have the same series, shape, orientation and spacing."""
     if other.series != first.series:
         raise DataError(
-            f"{other.path}: it is of series {other.series}, {first.path.name} beside it of {first.series}",
+            f"{other.path}: it is of series {other.series}, {first.path.name} in the same folder of {first.series}",
             hint="Give each series a folder of its own",
         )
     if other.shape != first.shape:
         raise DataError(
             f"{other.path}: its columns and rows are {other.shape}, those of {first.path.name} {first.shape}",
-            hint="Remove the file if it is a survey image, else download the series again",
+            hint="Remove the file if it is a localizer, else download the series again",
         )
     difference = float(np.abs(other.axes - first.axes).max())
     if difference > _SAME_GEOMETRY:
         raise DataError(
             f"{other.path}: ImageOrientationPatient times PixelSpacing differs from that of {first.path.name} "
             f"by {difference:g}, allowed is {_SAME_GEOMETRY:g}",
-            hint="Remove the file if it is a survey image, else download the series again",
+            hint="Remove the file if it is a localizer, else download the series again",
         )
 
 
@@ -279,7 +275,7 @@ def _normal(one: DicomSlice) -> NDArray[np.float64]:
 
 
 def _stacked(slices: list[DicomSlice]) -> tuple[list[DicomSlice], NDArray[np.float64]]:
-    """Return one slice a position, and the positions along their normal in mm, ascending."""
+    """Return one slice per position, and the ascending positions along the normal in mm."""
     normal = _normal(slices[0])
     ranked = sorted(slices, key=lambda each: (float(each.origin @ normal), each.path.name))
     kept: list[DicomSlice] = []
@@ -320,7 +316,7 @@ def _hounsfield(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     except (OSError, EOFError, ValueError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise _unreadable(path, error) from error
     if pixels.shape != shape:
-        raise DataError(f"{path}: its pixels have shape {pixels.shape}, its tags say {shape}", hint=_RENEW)
+        raise DataError(f"{path}: its pixels have shape {pixels.shape}, not {shape} as in its tags", hint=_RENEW)
     return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 

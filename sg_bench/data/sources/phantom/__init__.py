@@ -1,7 +1,7 @@
-"""The embedded phantom: procedural chest CT, brain MRI and chest films, so that everything runs without a download.
+"""The built-in phantom: procedural chest CT, brain MRI and chest films, so that everything runs without a download.
 
-It is a proving ground and no substitute for patients: every table made from it says so. Only `PhantomSource.load`
-imports what computes the images.
+It is for tests and demonstrations and does not replace patients, as every table made from it notes. Only
+`PhantomSource.load` imports the modules that compute images.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ Modality = Literal["ct", "mri", "film"]
 
 SHAPES: dict[Modality, Shape] = {"ct": (72, 72, 48), "mri": (48, 48, 40), "film": (64, 64, 1)}
 SMALLEST: dict[Modality, Shape] = {"ct": (48, 48, 32), "mri": (32, 32, 27), "film": (48, 48, 1)}
-"""Below this the smallest lesions fall between the voxels."""
+"""Least shapes: in coarser grids the smallest lesions would fall between the voxels."""
 
 
 class PhantomConfig(SourceConfig):
-    """Which phantom patients, and how they were scanned."""
+    """Settings of the phantom patients and of the scanner."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
-    """Of the anatomy: enters every random stream, so another version means other patients."""
+    """Version of the anatomy; enters every random stream, so that other versions have other patients."""
     modality: Modality = "ct"
-    """ct: chests; film: the same patients' chests, on one film each; mri: other patients' brains without the skull."""
+    """ct: chests; film: one film each of the same chests; mri: skull-stripped brains of other patients."""
     sequence: Literal["flair", "t1", "t1ce", "t2"] = "flair"
-    """Which of a brain's four images; mri only."""
+    """MRI sequence; mri only."""
     patients: Annotated[int, Field(ge=1, le=10_000)] = 24
-    """Patient i is the same whatever their number."""
+    """Number of patients; patient i does not depend on it."""
     labelled: bool = False
-    """Labelled patients are others than the unlabelled ones, and only they are ill. A CT has nodules, a map of `Organ`
-    numbers and candidates; a brain has a tumour in BraTS's classes; a film has findings, and its pneumothorax is
-    outlined as 1. White-matter spots are in every brain and belong to no class."""
+    """Labelled patients differ from the unlabelled ones, and only they have disease. A CT has nodules, a map of `Organ`
+    numbers and candidates; a brain has a tumour in BraTS's classes; a film has findings, with pneumothorax segmented as
+    1. White-matter lesions are in every brain and belong to no class."""
     nuisance: Literal["clean", "scanner"] = "clean"
-    """scanner: each labelled image has its own gamma, gain, offset and noise; unlabelled images never do."""
+    """scanner: each labelled image has its own gamma, gain, offset and noise; unlabelled images have none."""
     cohort: Literal["development", "held_out"] = "development"
-    """held_out patients serve committed results only: no choice made during development has seen them."""
+    """held_out: patients for committed results only, not used for any choice during development."""
     shape: Shape = SHAPES["ct"]
-    """Voxels; (columns, rows, 1) for a film. Left out, it is 72 x 72 x 48 (ct), 48 x 48 x 40 (mri) or 64 x 64 x 1
-    (film). The field of view stays 360 x 360 x 288 mm (ct), 192 x 192 x 160 mm (mri) or 360 x 230 mm (film)."""
+    """Voxels; (columns, rows, 1) for a film. Default: 72 x 72 x 48 (ct), 48 x 48 x 40 (mri) or 64 x 64 x 1 (film). The
+    field of view is always 360 x 360 x 288 mm (ct), 192 x 192 x 160 mm (mri) or 360 x 230 mm (film)."""
 
     @model_validator(mode="before")
     @classmethod
-    def _shaped(cls, given: Any) -> Any:
+    def _default_shape(cls, given: Any) -> Any:
         if isinstance(given, dict) and "shape" not in given and given.get("modality") in SHAPES:
             return {**given, "shape": SHAPES[given["modality"]]}
         return given
 
     @model_validator(mode="after")
-    def _possible(self) -> PhantomConfig:
+    def _check_consistency(self) -> PhantomConfig:
         least = SMALLEST[self.modality]
         if any(size < smallest for size, smallest in zip(self.shape, least, strict=True)):
             raise ValueError(f"shape of {self.modality} must be at least {least} along (x, y, z), not {self.shape}")
@@ -70,30 +70,30 @@ class PhantomConfig(SourceConfig):
 
 
 class PhantomSource(Source):
-    """Images computed on demand: the same bits for the same config and patient, in any process."""
+    """Images computed on demand, bit for bit the same for the same config and patient in any process."""
 
     name: ClassVar[str] = "phantom"
     needs_root: ClassVar[bool] = False
     namespace: ClassVar[str] = "phantom"
     findings: ClassVar[tuple[str, ...]] = FINDINGS
-    """Of labelled films only."""
+    """For labelled films only."""
     config: PhantomConfig
 
     def scan(self) -> list[Case]:
-        """Return one case a patient, sorted by id; there are no files."""
+        """Return one case per patient, sorted by id; there are no files."""
         return [self._case(index) for index in range(self.config.patients)]
 
     def problems(self) -> list[Problem]:
-        """Return nothing: what is computed cannot be damaged."""
+        """Return []: computed images have no defects."""
         return []
 
     def load(self, case: Case) -> Study:
         """Compute one case: a volume (x, y, z), RAS+, or a film (columns, rows, 1); see `PhantomConfig` for labels.
 
-        A CT is in HU. A brain is in its scanner's units, above 0, and exactly 0 around it. A film is in [0, 255].
+        A CT is in HU. A brain is in scanner units, above 0, and exactly 0 outside. A film is in [0, 255].
 
         Raises:
-            DataError: the case is of another config.
+            DataError: the case belongs to another config.
         """
         from sg_bench.data.sources.phantom import studies
 

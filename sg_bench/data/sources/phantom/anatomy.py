@@ -1,4 +1,4 @@
-"""The chest: organs painted from the outside in and from the back of the picture to its front.
+"""The chest, painted from the outside to the inside.
 
 All lengths are canonical (geometry.py). Later organs cover earlier ones, so the order in `paint_chest` matters.
 """
@@ -17,16 +17,16 @@ from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 from sg_bench.data.sources.phantom.trees import Tubes, bronchi, lung_vessels, rasterise
 
 THIN = 0.04
-"""Edge of bone and of airway walls."""
+"""Width of the soft border of bones and airway walls."""
 INSIDE_LUNG = (Organ.LUNG, Organ.AIRWAY, Organ.VESSEL)
 
 
 def make_chest(identity: PatientIdentity, patient: Patient, grid: VoxelGrid, disease: Disease | None = None) -> Canvas:
-    """Return the patient's chest as it is, before a scanner adds its noise.
+    """Return the patient's chest without scanner noise.
 
     Args:
-        identity: draws all but the build.
-        patient: the build.
+        identity: seeds everything except the anatomy.
+        patient: the anatomy.
         grid: the voxels.
         disease: None for a healthy chest.
     """
@@ -45,7 +45,7 @@ def make_chest(identity: PatientIdentity, patient: Patient, grid: VoxelGrid, dis
 
 
 def paint_chest(patient: Patient, vessels: Tubes, airways: Tubes, grid: VoxelGrid) -> Canvas:
-    """Return the patient in canonical space."""
+    """Return the patient in canonical coordinates."""
     canvas = Canvas(grid)
     lungs = lung_depths(patient, grid)
     _paint_wall(canvas, patient)
@@ -68,19 +68,19 @@ def lung_depths(patient: Patient, grid: VoxelGrid) -> tuple[FloatVolume, FloatVo
     """Return the depth inside the right and the left lung, with wall, heart, diaphragm and midline cut out."""
     x, _, z = grid.axes
     thorax = patient.thorax
-    room = overlap(
+    available = overlap(
         patient.torso.outline().depth(grid) - patient.torso.fat - 0.08,
         -thorax.heart.depth(grid),
     )
     right, left = (
-        overlap(solid.depth(grid), z - _diaphragm(grid, thorax.diaphragm, side), side * x - 0.07, room)
+        overlap(solid.depth(grid), z - _diaphragm(grid, thorax.diaphragm, side), side * x - 0.07, available)
         for solid, side in zip(thorax.lungs, SIDES, strict=True)
     )
     return right, left
 
 
 def add_texture(rng: np.random.Generator, canvas: Canvas) -> None:
-    """Add each tissue's own grain, in HU, in place."""
+    """Add the texture of each tissue, in HU, in place."""
     grid, label = canvas.grid, canvas.label
     solid = ~np.isin(label, (Organ.BACKGROUND, *INSIDE_LUNG, Organ.PLEURAL_AIR))
     canvas.image += (12 * smooth_noise(rng, grid, 10) + 8 * smooth_noise(rng, grid, 25)) * solid
@@ -90,7 +90,7 @@ def add_texture(rng: np.random.Generator, canvas: Canvas) -> None:
 
 
 def _diaphragm(grid: VoxelGrid, rim: float, side: int) -> FloatVolume:
-    """Return the height of one dome over each (x, y); the right one stands higher, on the liver."""
+    """Return the height of one dome at each (x, y); the right one is higher, above the liver."""
     x, y, _ = grid.axes
     lowest = rim - 0.1 + (0.05 if side == RIGHT else 0.0)
     dome = 1 - np.square((x - side * 0.42) / 0.5) - np.square((y - 0.05) / 0.65)
@@ -99,7 +99,7 @@ def _diaphragm(grid: VoxelGrid, rim: float, side: int) -> FloatVolume:
 
 
 def _paint_wall(canvas: Canvas, patient: Patient) -> None:
-    """Paint skin, fat, muscle, ribs and the fat that fills the abdomen."""
+    """Paint skin, fat, muscle, ribs and abdominal fat."""
     torso, hu = patient.torso, patient.hu
     _, _, z = canvas.grid.axes
     body = torso.outline().depth(canvas.grid)
@@ -111,7 +111,7 @@ def _paint_wall(canvas: Canvas, patient: Patient) -> None:
 
 
 def _ribs(grid: VoxelGrid, torso: Torso) -> FloatVolume:
-    """Return the depth inside the ribs: rings in the wall, sloping down to the front."""
+    """Return the depth inside the ribs: rings in the wall that slope down anteriorly."""
     _, y, z = grid.axes
     wall = torso.outline().depth(grid) - torso.fat - 0.03
     along = (z + 0.28 * y + torso.phase) % torso.rib_period - torso.rib_period / 2
@@ -144,7 +144,7 @@ def _paint_abdomen(canvas: Canvas, patient: Patient) -> None:
 
 
 def _liver(grid: VoxelGrid, patient: Patient) -> FloatVolume:
-    """Return the depth inside both lobes, as far as wall and diaphragm leave room for them."""
+    """Return the depth inside both lobes, with wall and diaphragm cut out."""
     _, _, z = grid.axes
     lobes = np.maximum(*(lobe.depth(grid) for lobe in patient.abdomen.liver))
     wall = patient.torso.outline().depth(grid) - patient.torso.fat - 0.05
@@ -206,7 +206,7 @@ def _paint_lung_vessels(canvas: Canvas, vessels: Tubes, inside: FloatVolume, hu:
 
 
 def _paint_bronchi(canvas: Canvas, airways: Tubes, inside: FloatVolume) -> None:
-    """Paint bronchi with a wall inside the lungs and, as bare lumen, through the mediastinum."""
+    """Paint bronchi, with a wall inside the lungs and as lumen only in the mediastinum."""
     mediastinum = soft(Ellipsoid((-0.02, 0, 0), (0.17, 0.4, np.inf)).depth(canvas.grid), 0.05)
     canvas.cover(0.6 * inside * rasterise(canvas.grid, airways, widen=4.5), -100)
     lumen = rasterise(canvas.grid, airways) * np.maximum(inside, mediastinum)

@@ -1,4 +1,4 @@
-"""Irregular blobs: what nodules, tumours and spots have in common. Lengths are in mm, positions in world mm."""
+"""Irregular blobs, from which nodules, tumours and white-matter lesions are made. Lengths and positions in world mm."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from sg_bench.data.sources.phantom.geometry import Box, FloatVolume, VoxelGrid
 
 REACH = 2.0
-"""In radii: no blob is longer than this from its centre."""
+"""Largest distance of a blob's surface from its centre, in radii."""
 
 
 def irregular_blob(
     rng: np.random.Generator, grid: VoxelGrid, centre: NDArray[np.float64], radius: float
 ) -> FloatVolume:
-    """Draw a blob: how far it covers each voxel of `grid`, in [0, 1], with an edge of one voxel.
+    """Draw a blob and return its coverage of each voxel of `grid`, in [0, 1], with an edge of one voxel.
 
     Args:
         rng: draws the shape.
         grid: the voxels.
-        centre: (3,).
-        radius: mean distance of the surface.
+        centre: (3,), world mm.
+        radius: mean distance of the surface in mm.
     """
     coverage: FloatVolume = np.zeros(grid.shape, np.float32)
     box = grid.box(centre, REACH * radius + grid.voxel)
@@ -31,16 +31,16 @@ def irregular_blob(
 def _coverage(
     rng: np.random.Generator, grid: VoxelGrid, centre: NDArray[np.float64], radius: float, box: Box
 ) -> NDArray[np.float32]:
-    places = grid.places(box) - centre
+    offsets = grid.centres(box) - centre
     stretch = np.exp(rng.normal(0, 0.12, 3))
-    distance = np.sqrt((places**2 * stretch).sum(axis=-1)) + 1e-3
-    surface = radius * _lobulation(rng, places / distance[..., None])
+    distance = np.sqrt((offsets**2 * stretch).sum(axis=-1)) + 1e-3
+    surface = radius * _lobulation(rng, offsets / distance[..., None])
     covered: FloatVolume = np.clip((surface - distance) / grid.voxel + 0.5, 0, 1).astype(np.float32)
     return covered
 
 
 def _lobulation(rng: np.random.Generator, directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw how far the surface bulges in each direction (..., 3), around 1."""
+    """Draw the relative radius of the surface in each direction (..., 3), around 1."""
     bulge = np.ones(directions.shape[:-1])
     for _ in range(4):
         pole = rng.normal(0, 1, 3)

@@ -1,7 +1,7 @@
-"""The brain without its skull: tissues painted from the outside in, as one MRI sequence shows them.
+"""The skull-stripped brain, painted from the outside to the inside with the signals of one MRI sequence.
 
-Lengths are canonical (geometry.py): one unit is 96, 96 and 80 mm. The anatomy is drawn before the sequence is known,
-so all sequences of a patient show the same brain.
+Lengths are canonical (geometry.py): one unit is 96, 96 and 80 mm. The anatomy does not depend on the sequence, so that
+all sequences of a patient show the same brain.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sg_bench.data.sources.phantom.pose import deform, draw_pose
 from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 
 FINE = 0.04
-"""Edge of the small parts."""
+"""Width of the soft border of small parts."""
 REGISTERED = 0.6
-"""Brains come registered to an atlas, so they differ less in pose than chests do."""
+"""Factor on the pose: brains are registered to an atlas and vary less in pose than chests."""
 
 
 class Tissue(IntEnum):
-    """A voxel's tissue; 0 is what skull-stripping removed."""
+    """Tissue of a voxel; 0 is removed by skull stripping."""
 
     OUTSIDE = 0
     FLUID = 1
@@ -34,29 +34,29 @@ class Tissue(IntEnum):
 
 
 TissueSignal = dict[Tissue, float]
-"""How bright one sequence shows each tissue."""
+"""Intensity of each tissue in one sequence."""
 EllipsoidPair = tuple[Ellipsoid, Ellipsoid]
 
 
 @dataclass(frozen=True)
 class Brain:
-    """One patient's build, right before left."""
+    """Anatomy of a patient's brain; pairs are (right, left)."""
 
     cerebrum: Ellipsoid
     cerebellum: Ellipsoid
     stem: Ellipsoid
     horns: tuple[EllipsoidPair, EllipsoidPair]
-    """The lateral ventricle of each side: its front and its back."""
+    """Lateral ventricle of each side: anterior and posterior part."""
     thalami: EllipsoidPair
     lentiforms: EllipsoidPair
     cortex: float
     """Thickness."""
     phase: float
-    """Turns the folds about the long axis, in radians."""
+    """Rotation of the folds about the long axis, in radians."""
 
 
 def make_brain(identity: PatientIdentity, signal: TissueSignal, grid: VoxelGrid) -> Canvas:
-    """Return the patient's healthy brain in `signal`, labelled by `Tissue`, before a scanner adds blur and noise."""
+    """Return the patient's healthy brain with intensities `signal` and labels `Tissue`, without blur and noise."""
     brain = draw_brain(identity.generator(RandomStream.BRAIN_BUILD))
     folds = identity.generator(RandomStream.BRAIN_FOLDS)
     canvas = paint_brain(brain, signal, 0.04 * smooth_noise(folds, grid, 22), grid)
@@ -66,7 +66,7 @@ def make_brain(identity: PatientIdentity, signal: TissueSignal, grid: VoxelGrid)
 
 
 def draw_brain(rng: np.random.Generator) -> Brain:
-    """Draw one build."""
+    """Draw the anatomy of a brain."""
     ventricles = np.exp(rng.normal(0, 0.2))
     right, left = (
         (
@@ -88,12 +88,12 @@ def draw_brain(rng: np.random.Generator) -> Brain:
 
 
 def paint_brain(brain: Brain, signal: TissueSignal, folds: FloatVolume, grid: VoxelGrid) -> Canvas:
-    """Return the brain in canonical space.
+    """Return the brain in canonical coordinates.
 
     Args:
-        brain: its build.
-        signal: of each tissue.
-        folds: how far the cortex bulges outwards, (x, y, z).
+        brain: the anatomy.
+        signal: intensity of each tissue.
+        folds: outward displacement of the cortex, (x, y, z).
         grid: the voxels.
     """
     canvas = Canvas(grid, background=0)
@@ -108,7 +108,7 @@ def paint_brain(brain: Brain, signal: TissueSignal, folds: FloatVolume, grid: Vo
 
 
 def _close_gaps(brain: Canvas) -> None:
-    """Call fluid what lies outside all parts but inside the brain, in place."""
+    """Label holes between the parts as fluid, in place."""
     from scipy import ndimage
 
     outside = brain.label == Tissue.OUTSIDE
@@ -128,7 +128,7 @@ def _paint(canvas: Canvas, depth: FloatVolume, signal: TissueSignal, tissue: Tis
 
 
 def _cerebrum(brain: Brain, grid: VoxelGrid) -> FloatVolume:
-    """Return the depth inside both hemispheres: a dome whose base is lowest at the temporal lobes."""
+    """Return the depth inside both hemispheres: a dome with the lowest base at the temporal lobes."""
     _, y, z = grid.axes
     base = 0.5 * np.maximum(np.abs(y - 0.02) - 0.25, 0) - 0.45
     return overlap(brain.cerebrum.depth(grid), z - base)
@@ -145,14 +145,14 @@ def _paint_hemispheres(
     for side in SIDES:
         sylvian = Ellipsoid((side * 0.60, 0.15, -0.02), (0.17, 0.30, 0.03)).depth(canvas.grid)
         _paint(canvas, overlap(sylvian, cerebrum), signal, Tissue.FLUID)
-    aside: FloatVolume = np.abs(x)
+    distance: FloatVolume = np.abs(x)
     above_the_callosum = -Ellipsoid((0, 0, 0.05), (np.inf, 0.40, 0.36)).depth(canvas.grid)
-    _paint(canvas, overlap(0.075 - aside, above_the_callosum, cerebrum - 0.03), signal, Tissue.GREY)
-    _paint(canvas, overlap(0.018 - aside, above_the_callosum, cerebrum), signal, Tissue.FLUID)
+    _paint(canvas, overlap(0.075 - distance, above_the_callosum, cerebrum - 0.03), signal, Tissue.GREY)
+    _paint(canvas, overlap(0.018 - distance, above_the_callosum, cerebrum), signal, Tissue.FLUID)
 
 
 def _paint_hindbrain(canvas: Canvas, brain: Brain, signal: TissueSignal, folds: FloatVolume) -> None:
-    """Paint cerebellum, with its tree of white matter, and stem; their soft edges end in fluid."""
+    """Paint cerebellum, with branching white matter, and brain stem; their soft borders blend into fluid."""
     grid = canvas.grid
     _, y, z = grid.axes
     cerebellum, stem = brain.cerebellum.depth(grid), brain.stem.depth(grid)

@@ -1,6 +1,6 @@
-"""The film: the chest's shadow on a detector behind it, as a workstation shows it.
+"""Projection of the chest to a film, as displayed on a workstation.
 
-X-rays are parallel and run from back to front, so a film is the sum along y. What absorbs is bright.
+X-rays are parallel and posterior-anterior, so a film is the sum along y. Absorbing tissue is bright.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from sg_bench.data.sources.phantom.geometry import Canvas, FloatVolume, LabelVol
 from sg_bench.data.sources.phantom.organs import Organ
 
 FilmImage = NDArray[np.float32]
-"""(columns, rows, 1): from the patient's right to the left, from head to feet; grey values in [0, 255]."""
+"""(columns, rows, 1), from the patient's right to left and from head to feet; grey values in [0, 255]."""
 
 SHOWN = 0.8
-"""Share of the chest's field of view, from the top, that is on the film: the abdomen hardly is."""
+"""Fraction of the chest's field of view, from the top, on the film, with little of the abdomen."""
 SAMPLES = 48
-"""At least so many samples along a ray."""
+"""Least number of samples along a ray."""
 THINNEST = 8.0
-"""Air beside the lung is outlined from this thickness (mm) on."""
+"""Least thickness in mm of pleural air to be segmented."""
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """How a film was exposed."""
+    """Exposure parameters of a film."""
 
     penetration: float
     """Absorption per mm of water."""
     noise: FilmImage
-    """Added to the transmitted share of the rays."""
+    """Added to the absorbed fraction of the rays."""
 
 
 def film_grid(shape: Shape) -> VoxelGrid:
@@ -48,7 +48,7 @@ def draw_exposure(rng: np.random.Generator, shape: Shape) -> Exposure:
 
 
 def expose(chest: Canvas, rows: int, exposure: Exposure) -> FilmImage:
-    """Return the film: grey values in [0, 255], its darkest and brightest hundredth clipped."""
+    """Return the film: grey values in [0, 255], clipped at the 1st and 99th percentiles."""
     hu = chest.image
     water = np.maximum(hu + 1000, 0) / 1000 + np.maximum(hu - 100, 0) / 1000
     path = water.sum(axis=1) * np.float32(chest.grid.spacing[1])
@@ -59,9 +59,9 @@ def expose(chest: Canvas, rows: int, exposure: Exposure) -> FilmImage:
 
 
 def outline_air(chest: Canvas, rows: int) -> LabelVolume:
-    """Return where air beside the lung shows: (columns, rows, 1), 1 for pneumothorax.
+    """Return the segmentation of visible pleural air: (columns, rows, 1), 1 for pneumothorax.
 
-    As readers do, it follows the lung's edge: where more lung than air lies in the ray's way, the air does not show.
+    As readers do, it follows the edge of the lung: where a ray passes more lung than air, the air is not visible.
     """
     from scipy import ndimage
 
@@ -73,11 +73,11 @@ def outline_air(chest: Canvas, rows: int) -> LabelVolume:
 
 
 def _thickness(chest: Canvas, organs: tuple[Organ, ...], rows: int) -> FloatVolume:
-    """Return the mm of `organs` in each ray's way, (columns, rows, 1)."""
+    """Return the mm of `organs` along each ray, (columns, rows, 1)."""
     return _as_film(np.isin(chest.label, organs).sum(axis=1) * np.float32(chest.grid.spacing[1]), rows)
 
 
 def _as_film(across: FloatVolume, rows: int) -> FloatVolume:
-    """Return a projection (x, z), right and up, as a film (columns, rows, 1) that hangs as radiologists hang it."""
+    """Return a projection (x, z) as a film (columns, rows, 1) in radiological orientation."""
     film: FloatVolume = across[::-1, ::-1][:, :rows, None]
     return film

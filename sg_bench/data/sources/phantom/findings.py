@@ -1,4 +1,4 @@
-"""What a chest film may show: which findings a patient has, known at once and without any anatomy."""
+"""Findings of a patient's chest film, drawn without computing the anatomy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sg_bench.data.sources.phantom.organs import FINDINGS
 from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 
 HEALTHY = 0.15
-"""Share of patients without any finding."""
+"""Fraction of patients without any finding."""
 PREVALENCE = (0.5, 0.55, 0.5, 0.55, 0.55)
-"""Of each finding among the others, where it does not depend on the rest; far above any clinic's, so that two dozen
-patients hold several with and without each."""
+"""Prevalence of each finding among the other patients, independently; far above clinical values, so that two dozen
+patients include several with and without each."""
 
 
 def draw_findings(identity: PatientIdentity) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Space: the voxel grid, solids as depth below their surface, and the canvas that organs are painted on.
+"""Voxel grid, solids as signed depths below their surface, and the canvas on which organs are painted.
 
-Canonical space is right-anterior-superior and measured in half fields of view, so the volume spans [-1, 1] along
-x (to the patient's right), y (to the front) and z (upwards); in the chest, one unit is 180, 180 and 144 mm. A depth is
-positive inside a solid and in the same unit.
+Canonical coordinates are right-anterior-superior in half fields of view, so that the volume spans [-1, 1] along x (to
+the patient's right), y (anterior) and z (superior); in the chest, one unit is 180, 180 and 144 mm. A depth is in the
+same unit and positive inside a solid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sg_bench.config import Shape
 
 FloatVolume = NDArray[np.float32]
-"""(x, y, z), or anything that broadcasts to it."""
+"""(x, y, z), or broadcastable to it."""
 LabelVolume = NDArray[np.uint8]
 BoolVolume = NDArray[np.bool_]
 PointArray = NDArray[np.float64]
@@ -27,14 +27,14 @@ Box = tuple[slice, slice, slice]
 CHEST_FIELD: Vector = (180.0, 180.0, 144.0)
 """Half the chest's field of view along x, y, z in mm."""
 BRAIN_FIELD: Vector = (96.0, 96.0, 80.0)
-"""Half the brain's."""
+"""Half the brain's field of view in mm."""
 EDGE = 0.06
-"""Width over which an organ's border fades: partial volume and a real scanner's blur."""
+"""Width of an organ's soft border, as by partial volume and a scanner's blur."""
 
 
 @dataclass(frozen=True)
 class VoxelGrid:
-    """Voxel centres that fill the field of view."""
+    """Grid of voxels that fills the field of view."""
 
     shape: Shape
     half_field: Vector = CHEST_FIELD
@@ -47,19 +47,19 @@ class VoxelGrid:
 
     @property
     def voxel(self) -> float:
-        """Return the finest voxel side in mm."""
+        """Return the smallest voxel side in mm."""
         return min(self.spacing)
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """Return the 4x4 map from voxel indices to mm, RAS+, with (0, 0, 0) mm in the middle of the field."""
+        """Return the 4x4 affine from voxel indices to mm, RAS+, with the origin at the centre of the field of view."""
         affine = np.diag((*self.spacing, 1.0))
         affine[:3, 3] = self.to_mm(np.zeros(3))
         return affine
 
     @cached_property
     def axes(self) -> tuple[FloatVolume, FloatVolume, FloatVolume]:
-        """Return canonical x, y and z, each shaped to broadcast over the volume."""
+        """Return canonical x, y and z, shaped to broadcast over the volume."""
         x, y, z = (np.linspace(1 / size - 1, 1 - 1 / size, size, dtype=np.float32) for size in self.shape)
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
@@ -74,14 +74,14 @@ class VoxelGrid:
         return indices
 
     def box(self, centre: NDArray[np.float64], reach: float) -> Box:
-        """Return the part of the volume within `reach` mm of `centre` (world mm) along every axis."""
+        """Return the index range within `reach` mm of `centre` (world mm) along every axis."""
         low = np.ceil(self.to_indices(centre - reach)).clip(0).astype(int)
         high = np.floor(self.to_indices(centre + reach)).astype(int) + 1
         x, y, z = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
         return x, y, z
 
-    def places(self, box: Box) -> PointArray:
-        """Return the world mm of all voxel centres of `box`: (x, y, z, 3)."""
+    def centres(self, box: Box) -> PointArray:
+        """Return the voxel centres in `box` in world mm: (x, y, z, 3)."""
         ranges = (np.arange(*part.indices(size)) for part, size in zip(box, self.shape, strict=True))
         return self.to_mm(np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1))
 
@@ -92,15 +92,15 @@ class VoxelGrid:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """A superellipsoid; a radius of infinity makes a cylinder along that axis."""
+    """A superellipsoid; an infinite radius gives a cylinder along that axis."""
 
     centre: Vector
     radii: Vector
     power: float = 2.0
-    """2 is an ellipsoid, more is boxier."""
+    """Exponent: 2 for an ellipsoid, more for a more box-like shape."""
 
     def depth(self, grid: VoxelGrid) -> FloatVolume:
-        """Return the depth below the surface, exact at the centre of the thinnest axis and roughly so elsewhere."""
+        """Return the depth below the surface: exact at the centre along the thinnest axis, approximate elsewhere."""
         terms = [
             np.abs((axis - centre) / radius) ** self.power
             for axis, centre, radius in zip(grid.axes, self.centre, self.radii, strict=True)
@@ -127,34 +127,34 @@ def overlap(*depths: FloatVolume) -> FloatVolume:
 
 
 def soft(depth: FloatVolume, edge: float = EDGE) -> FloatVolume:
-    """Return how far each voxel is covered, in [0, 1]: half on the surface, fading over `edge`."""
+    """Return the coverage of each voxel, in [0, 1]: 0.5 on the surface, with a linear ramp of width `edge`."""
     coverage: FloatVolume = np.clip(0.5 + depth / edge, 0, 1)
     return coverage
 
 
 class Canvas:
-    """A volume and its label map, painted part over part.
+    """A volume and its label map, on which parts are painted over each other.
 
     Args:
-        grid: its voxels.
-        background: what surrounds the patient: -1000 HU of air in CT.
+        grid: the voxels.
+        background: initial value: -1000 HU (air) in CT.
     """
 
     def __init__(self, grid: VoxelGrid, background: float = -1000) -> None:
         self.grid = grid
         self.background = background
         self.image: FloatVolume = np.full(grid.shape, background, np.float32)
-        """HU, or a sequence's intensities."""
+        """HU, or intensities of an MRI sequence."""
         self.label: LabelVolume = np.zeros(grid.shape, np.uint8)
 
     def paint(
         self, depth: FloatVolume, value: float | FloatVolume, part: int | None = None, *, edge: float = EDGE
     ) -> None:
-        """Lay a solid of `value` over what is there."""
+        """Paint a solid of `value`, given by its depth."""
         self.cover(soft(depth, edge), value, part)
 
     def cover(self, coverage: FloatVolume, value: float | FloatVolume, part: int | None = None) -> None:
-        """Blend `value` in by `coverage` (0 to 1); voxels covered by more than half become `part`, if one is given."""
+        """Blend `value` in by `coverage` in [0, 1]; voxels with coverage above 0.5 get the label `part`, if given."""
         self.image += (value - self.image) * coverage
         if part is not None:
             np.copyto(self.label, np.uint8(part), where=coverage > 0.5)

@@ -1,6 +1,6 @@
-"""Nodules, and the vessels that are mistaken for them.
+"""Lung nodules, and vessels that resemble them as hard negatives.
 
-Lesions are put into the posed volume; lengths are in mm and positions in world mm.
+Nodules are added to the posed volume; lengths are in mm and positions in world mm.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from sg_bench.data.sources.phantom.geometry import BoolVolume, Canvas, PointArra
 from sg_bench.data.sources.phantom.organs import Organ
 
 RADII = (6.5, 18.0)
-"""Smallest and largest nodule."""
+"""Smallest and largest radius of a nodule."""
 NODULES = (2, 5)
+"""Least and largest number of nodules."""
 NEGATIVES = (4, 6)
+"""Least and largest number of hard negatives."""
 DEPTH = 10.0
 """Least distance of a nodule's centre from the lung's surface."""
 GAP = 12.0
-"""Least distance between the surfaces of two nodules, before they become irregular."""
+"""Least distance between the surfaces of two nodules, before irregularity."""
 CLEARANCE = 40.0
 """Least distance of a hard negative from any nodule's surface."""
 NEGATIVES_APART = 25.0
@@ -32,7 +34,7 @@ NEGATIVES_APART = 25.0
 
 @dataclass(frozen=True)
 class PhantomNodule:
-    """A solid blob before its surface is drawn."""
+    """Position, radius and attenuation of a nodule."""
 
     centre: NDArray[np.float64]
     """(3,), world mm."""
@@ -41,7 +43,7 @@ class PhantomNodule:
 
 
 def add_nodules(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
-    """Put nodules into the lungs, in place, and return them as positive candidates."""
+    """Add nodules to the lungs, in place, and return them as positive candidates."""
     lungs = lung_space(canvas)
     nodules = _place_nodules(rng, _nodule_sites(canvas, lungs))
     for nodule in nodules:
@@ -51,7 +53,7 @@ def add_nodules(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
 
 
 def hard_negatives(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
-    """Return places on thick vessels and their forks, far from every nodule."""
+    """Return negative candidates on thick vessels and their forks, far from every nodule."""
     sites = canvas.grid.to_mm(np.argwhere(_thick_vessels(canvas)))
     kept: list[NDArray[np.float64]] = []
     count = int(rng.integers(*NEGATIVES, endpoint=True))
@@ -62,7 +64,7 @@ def hard_negatives(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
 
 
 def lung_space(canvas: Canvas) -> BoolVolume:
-    """Return the lungs with their airways, vessels and the gaps between these."""
+    """Return the lungs including airways, vessels and the gaps between them."""
     from scipy import ndimage
 
     closed: BoolVolume = ndimage.binary_closing(np.isin(canvas.label, INSIDE_LUNG))
@@ -70,7 +72,7 @@ def lung_space(canvas: Canvas) -> BoolVolume:
 
 
 def _nodule_sites(canvas: Canvas, lungs: BoolVolume) -> PointArray:
-    """Return the voxel centres where a nodule may begin: aerated, and not at the pleura."""
+    """Return the allowed centres of nodules: in aerated lung, away from the pleura."""
     from scipy import ndimage
 
     depth = ndimage.distance_transform_edt(lungs, sampling=canvas.grid.spacing)
@@ -78,7 +80,7 @@ def _nodule_sites(canvas: Canvas, lungs: BoolVolume) -> PointArray:
 
 
 def _place_nodules(rng: np.random.Generator, sites: PointArray) -> list[PhantomNodule]:
-    """Draw nodules, radii uniform on a logarithmic scale, that do not touch each other."""
+    """Draw nodules that do not touch each other, with log-uniform radii."""
     count = int(rng.integers(*NODULES, endpoint=True))
     smallest, largest = np.log(RADII)
     radii = np.exp(rng.uniform(smallest, largest, count))
@@ -98,13 +100,13 @@ def _clear_of(placed: list[PhantomNodule], sites: PointArray, radius: float) -> 
 
 
 def _thick_vessels(canvas: Canvas) -> BoolVolume:
-    """Return the vessel voxels far from nodules whose neighbourhood (3 voxels) holds most vessel."""
+    """Return the vessel voxels far from nodules with the most vessel in a neighbourhood of 3 voxels."""
     from scipy import ndimage
 
     vessel: BoolVolume = canvas.label == Organ.VESSEL
-    away = ndimage.distance_transform_edt(canvas.label != Organ.NODULE, sampling=canvas.grid.spacing) >= CLEARANCE
+    far = ndimage.distance_transform_edt(canvas.label != Organ.NODULE, sampling=canvas.grid.spacing) >= CLEARANCE
     crowded = ndimage.uniform_filter(vessel.astype(np.float32), 3)
-    eligible = vessel & away
+    eligible = vessel & far
     if not eligible.any():
         return np.zeros_like(vessel)
     thick: BoolVolume = eligible & (crowded >= np.quantile(crowded[eligible], 0.5))

@@ -1,4 +1,4 @@
-"""What an MRI scanner makes of a brain: the four sequences, blur, uneven coils, noise, and units of its own."""
+"""Simulation of the MRI scanner: contrast of the sequences, blur, bias field, noise and arbitrary units."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sg_bench.data.sources.phantom.noise import smooth_noise
 from sg_bench.data.sources.phantom.tumours import Lesion, Tumour, brain_space
 
 BLUR = 0.5
-"""SD of the point spread, in voxels."""
+"""SD of the point spread function, in voxels."""
 
 
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
-"""Which of a patient's four images; t1ce is T1 after contrast medium."""
+"""MRI sequence; t1ce is T1 after contrast medium."""
 SEQUENCES: tuple[MriSequence, ...] = ("flair", "t1", "t1ce", "t2")
-"""Their places number their random streams."""
+"""In the order of their random streams."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How bright one image shows what; white matter on T1 is about .6."""
+    """Intensities of tissues and lesions in one image; white matter in T1 is about .6."""
 
     tissues: TissueSignal
     lesions: dict[Lesion, float]
@@ -39,11 +39,11 @@ _MEANS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
     "t1ce": ((0.15, 0.45, 0.60, 0.52), (0.40, 0.92, 0.26), 0.48),
     "t2": ((0.95, 0.56, 0.38, 0.45), (0.80, 0.68, 0.88), 0.76),
 }
-"""Tissues, lesions and spots, in the order above."""
+"""Mean intensities of tissues, lesions and white-matter lesions, in the order above."""
 
 
 def draw_contrast(rng: np.random.Generator, sequence: MriSequence) -> Contrast:
-    """Draw one image's contrast: tissues and lesions vary, and some lesions are fainter than others."""
+    """Draw the contrast of one image: tissues and lesions vary, and so does the visibility of lesions."""
     tissues, lesions, spots = _MEANS[sequence]
     shown = np.array(tissues) * np.exp(rng.normal(0, 0.04, len(tissues)))
     strength = rng.uniform(0.65, 1.1)
@@ -57,7 +57,7 @@ def draw_contrast(rng: np.random.Generator, sequence: MriSequence) -> Contrast:
 
 
 def add_lesions(canvas: Canvas, contrast: Contrast, spots: FloatVolume, tumour: Tumour | None) -> None:
-    """Lay spots and tumour over the brain, in place; the canvas keeps its tissue labels."""
+    """Paint white-matter lesions and tumour over the brain, in place; tissue labels are not changed."""
     canvas.cover(spots, contrast.spots)
     if tumour is not None:
         canvas.cover(tumour.whole, contrast.lesions[Lesion.OEDEMA])
@@ -66,7 +66,7 @@ def add_lesions(canvas: Canvas, contrast: Contrast, spots: FloatVolume, tumour: 
 
 
 def scan(rng: np.random.Generator, canvas: Canvas) -> FloatVolume:
-    """Return the image in the scanner's units, (x, y, z): above 0 in the brain and exactly 0 around it."""
+    """Return the image in scanner units, (x, y, z): above 0 in the brain and exactly 0 outside."""
     from scipy import ndimage
 
     grid = canvas.grid

@@ -1,7 +1,7 @@
-"""Scanner nuisance: each image as if another device had scaled it.
+"""Scanner nuisance: random intensity changes as between scanners.
 
-Drawing and applying are apart, so that a nuisance can be recorded and replayed. It works on intensities scaled
-to [0, 1]: (HU + 1000) / 2000 in CT, the brightest voxel as 1 in MRI, grey value / 255 in films.
+Drawing and application are separate, so that a nuisance can be recorded and replayed. It acts on intensities scaled to
+[0, 1]: (HU + 1000) / 2000 in CT, by the maximum in MRI, grey value / 255 in films.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ScannerNuisance:
     gain: float
     offset: float
     noise: FloatVolume
-    """Added voxel by voxel, in [0, 1] units."""
+    """Added to each voxel, in units of [0, 1]."""
 
 
 def draw_nuisance(rng: np.random.Generator, shape: Shape) -> ScannerNuisance:
@@ -35,13 +35,13 @@ def draw_nuisance(rng: np.random.Generator, shape: Shape) -> ScannerNuisance:
 def apply_nuisance(
     image: FloatVolume, nuisance: ScannerNuisance, *, low: float = -1000, high: float = 1000
 ) -> FloatVolume:
-    """Return the image as the other device would have shown it, within [`low`, `high`] (default: HU).
+    """Apply a nuisance to an image; the result is within [`low`, `high`] (default: HU).
 
     Args:
-        image: intensities; `low` and less counts as 0, `high` and more as 1.
+        image: intensities; `low` is scaled to 0 and `high` to 1, with clipping.
         nuisance: drawn for this image's shape.
-        low: lower end of the image's scale.
-        high: upper end.
+        low: lower end of the intensity range.
+        high: upper end of the intensity range.
     """
     intensity = np.clip((image - low) / (high - low), 0, 1)
     curve: FloatVolume = np.power(intensity, nuisance.gamma, dtype=np.float32)

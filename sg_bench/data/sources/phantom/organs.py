@@ -1,19 +1,19 @@
-"""What the phantom calls its parts: the classes of a CT's label map, and the findings of a film."""
+"""Label classes of the phantom's CT and findings of its films."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
 FINDINGS = ("Cardiomegaly", "Effusion", "Nodule", "Pneumothorax", "Consolidation")
-"""Named and ordered as in ChestX-ray14."""
+"""Names and order as in ChestX-ray14."""
 
 
 class Organ(IntEnum):
-    """A voxel's class; 0 is the air around the patient."""
+    """Class of a voxel; 0 is the air around the patient."""
 
     BACKGROUND = 0
     LUNG = 1
-    """Aerated parenchyma: neither airway, vessel nor nodule."""
+    """Aerated parenchyma without airways, vessels and nodules."""
     HEART = 2
     LIVER = 3
     SPLEEN = 4
@@ -27,7 +27,7 @@ class Organ(IntEnum):
     VESSEL = 10
     """Inside the lungs only."""
     BODY = 11
-    """Muscle and fat: all that no other class names."""
+    """Muscle, fat and all other tissue."""
     KIDNEY = 12
     NODULE = 13
     VENA_CAVA = 14

@@ -1,7 +1,7 @@
-"""One patient's build: sizes, places and attenuations of the organs, drawn around a common anatomy.
+"""A patient's anatomy: sizes, positions and attenuations of the organs, drawn around a common anatomy.
 
-Lengths and positions are canonical (geometry.py): half fields of view, (right, anterior, superior); attenuations
-are in HU. The common anatomy is what makes one place look alike across patients.
+Lengths and positions are canonical (geometry.py): half fields of view, (right, anterior, superior); attenuations are in
+HU. Because of the common anatomy, one position looks similar in all patients.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from sg_bench.data.sources.phantom.geometry import Ellipsoid
 RIGHT, LEFT = 1, -1
 SIDES = (RIGHT, LEFT)
 WIDEST = 0.95
-"""A wider torso would touch the border of canonical space, which the pose extends outwards."""
+"""Largest half width: a wider torso would touch the border of canonical space, which the pose extends outwards."""
 
 
 @dataclass(frozen=True)
 class Torso:
-    """The wall that holds everything."""
+    """The body wall."""
 
     half_width: float
     half_depth: float
     fat: float
-    """Thickness under the skin."""
+    """Thickness of the subcutaneous fat."""
     rib_period: float
-    """From one rib to the next, along z."""
+    """Distance between ribs along z."""
     phase: float
-    """Shifts ribs and vertebrae along z."""
+    """Shift of ribs and vertebrae along z."""
     spine_radius: float
 
     def outline(self) -> Ellipsoid:
-        """Return the skin: a boxy cylinder."""
+        """Return the skin as a box-like cylinder."""
         return Ellipsoid((0, 0, 0), (self.half_width, self.half_depth, math.inf), power=2.4)
 
 
 @dataclass(frozen=True)
 class Thorax:
-    """What lies above the diaphragm."""
+    """Organs above the diaphragm."""
 
     lungs: tuple[Ellipsoid, Ellipsoid]
     """Right and left, before heart and diaphragm are cut out of them."""
@@ -48,15 +48,15 @@ class Thorax:
     diaphragm: float
     """Height of the diaphragm's rim."""
     descending_aorta: float
-    """Its x."""
+    """Position along x."""
 
 
 @dataclass(frozen=True)
 class Abdomen:
-    """What lies below the diaphragm; place and shape tell these organs apart, attenuation hardly does."""
+    """Organs below the diaphragm, which differ in position and shape but hardly in attenuation."""
 
     liver: tuple[Ellipsoid, Ellipsoid]
-    """Right and left lobe, before wall and diaphragm cut into them."""
+    """Right and left lobe, before wall and diaphragm are cut out."""
     spleen: Ellipsoid
     stomach: Ellipsoid
     gas: Ellipsoid | None
@@ -79,14 +79,14 @@ class Attenuation:
     kidneys: tuple[float, float]
     myocardium: float
     blood: float
-    """Higher where contrast medium was given."""
+    """Higher with contrast medium."""
     rib: float
     vertebra: float
 
 
 @dataclass(frozen=True)
 class Patient:
-    """All that distinguishes one build from another."""
+    """The individual anatomy of a patient."""
 
     torso: Torso
     thorax: Thorax
@@ -95,7 +95,7 @@ class Patient:
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw one build."""
+    """Draw a patient's anatomy."""
     return Patient(_torso(rng), _thorax(rng), _abdomen(rng), _attenuation(rng))
 
 
@@ -170,7 +170,7 @@ def draw_solid(
     size: float,
     power: float = 2.0,
 ) -> Ellipsoid:
-    """Draw an organ: its centre moves by `place` (SD), each radius grows or shrinks by the share `size` (SD)."""
+    """Draw an organ with a shift of its centre of SD `place` and a log-normal scale of each radius of SD `size`."""
     x, y, z = (rng.normal(mean, place) for mean in centre)
     width, depth, height = (radius * math.exp(rng.normal(0, size)) for radius in radii)
     return Ellipsoid((x, y, z), (width, depth, height), power)

@@ -1,4 +1,4 @@
-"""Where each random number of the phantom comes from: the patient and the purpose, never a shared state."""
+"""Random streams of the phantom, determined by patient and purpose, without shared state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RandomStream(IntEnum):
-    """What random numbers are for: each has a stream of its own, so that one cannot shift another."""
+    """Purposes of random numbers; each has its own stream, so that draws for one do not shift those of another."""
 
     BUILD = 0
     TREES = 1
@@ -35,7 +35,7 @@ class RandomStream(IntEnum):
 
 @dataclass(frozen=True)
 class PatientIdentity:
-    """Which patient. The chests have one film each; the brains are other people's."""
+    """Identity of a patient. A chest has one CT and one film; the brains are of other patients."""
 
     version: int
     held_out: bool
@@ -43,6 +43,6 @@ class PatientIdentity:
     index: int
 
     def generator(self, stream: RandomStream, *scan: int) -> np.random.Generator:
-        """Return a fresh generator that depends on this patient, `stream` and `scan` (which of several) only."""
+        """Return a new generator that depends only on this patient, `stream` and `scan` (index of several scans)."""
         patient = [self.version, int(self.held_out), int(self.labelled), self.index]
         return np.random.default_rng([*patient, int(stream), *scan])

@@ -1,6 +1,6 @@
-"""From a patient's identity to a study: anatomy, lesions, scanner, nuisance, in this order.
+"""Computation of a study from a patient's identity: anatomy, lesions, scanner noise, scanner nuisance, in this order.
 
-Only labelled images take the scanner nuisance: an unlabelled corpus comes from one scanner.
+Only labelled images have the scanner nuisance: an unlabelled corpus comes from one scanner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sg_bench.data.sources.phantom.streams import PatientIdentity, RandomStream
 from sg_bench.data.sources.phantom.tumours import draw_spots, draw_tumour
 
 HU_RANGE = (-1024, 3071)
-"""What 12 bits of a CT scanner can say."""
+"""Range of a 12-bit CT image."""
 
 
 def make_ct(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool) -> Study:
@@ -31,17 +31,17 @@ def make_ct(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool) 
     grid = VoxelGrid(shape)
     chest = make_chest(identity, draw_patient(identity.generator(RandomStream.BUILD)), grid)
     if not identity.labelled:
-        return Study(_scanned(identity, grid, chest.image), grid.affine)
+        return Study(_with_noise(identity, grid, chest.image), grid.affine)
     candidates: list[Candidate] = add_nodules(identity.generator(RandomStream.NODULES), chest)
     candidates += hard_negatives(identity.generator(RandomStream.NEGATIVES), chest)
-    image = _scanned(identity, grid, chest.image)
+    image = _with_noise(identity, grid, chest.image)
     if scanner_nuisance:
         image = apply_nuisance(image, draw_nuisance(identity.generator(RandomStream.NUISANCE), shape))
     return Study(image, grid.affine, chest.label, candidates)
 
 
 def make_mri(identity: PatientIdentity, sequence: mri.MriSequence, shape: Shape, *, scanner_nuisance: bool) -> Study:
-    """Return one sequence of a patient's brain in the scanner's units; if labelled, with a tumour and its `Lesion`s."""
+    """Return one sequence of a patient's brain in scanner units; if labelled, with a tumour of `Lesion` classes."""
     grid = VoxelGrid(shape, BRAIN_FIELD)
     rng = identity.generator(RandomStream.SEQUENCE, mri.SEQUENCES.index(sequence))
     contrast = mri.draw_contrast(rng, sequence)
@@ -62,9 +62,9 @@ def make_mri(identity: PatientIdentity, sequence: mri.MriSequence, shape: Shape,
 
 
 def make_film(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool) -> Study:
-    """Return the film of the chest that `make_ct` scans, in [0, 255]; if labelled, with findings and their outline.
+    """Return the film of the chest in `make_ct`, in [0, 255]; if labelled, with findings and segmented pneumothorax.
 
-    The film's findings are its own: the nodules of a labelled CT were not there when the film was taken.
+    The findings of a film are independent of the nodules in the labelled CT.
     """
     rows = shape[1]
     disease = Disease()
@@ -80,8 +80,8 @@ def make_film(identity: PatientIdentity, shape: Shape, *, scanner_nuisance: bool
     return Study(image, film_affine(), film.outline_air(chest, rows))
 
 
-def _scanned(identity: PatientIdentity, grid: VoxelGrid, hu: FloatVolume) -> FloatVolume:
-    """Return the image with this scan's noise."""
+def _with_noise(identity: PatientIdentity, grid: VoxelGrid, hu: FloatVolume) -> FloatVolume:
+    """Return the image with scanner noise."""
     noise = scanner_noise(identity.generator(RandomStream.NOISE), grid)
     image: FloatVolume = np.clip(hu + noise, *HU_RANGE)
     return image

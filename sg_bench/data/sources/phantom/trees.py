@@ -1,6 +1,6 @@
-"""Vessels and bronchi: branching tubes, grown in mm and drawn into the volume.
+"""Vessels and bronchi: branching tubes in mm, rasterised to the volume.
 
-Roots and first directions are common to all patients; every further turn and fork is the patient's own.
+Roots and first directions are common to all patients; further bends and forks are random.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from sg_bench.data.sources.phantom.geometry import CHEST_FIELD, FloatVolume, Poi
 from sg_bench.data.sources.phantom.patient import SIDES
 
 STEP = 5.0
-"""From one ball of a tube to the next, mm."""
+"""Distance between the balls of a tube, mm."""
 SPREAD = 0.55
-"""Mean tangent of the angle at which a branch leaves its parent."""
+"""Mean tangent of the branching angle."""
 THINNEST = 1.75
-"""A branch of a smaller radius (mm) does not fork."""
+"""Least radius (mm) of a branch that forks."""
 
 
 @dataclass(frozen=True)
 class Tubes:
-    """Tubes as chains of balls."""
+    """Tubes as sequences of balls."""
 
     centres: PointArray
     """(n, 3), mm."""
@@ -46,12 +46,12 @@ _LOBES: tuple[tuple[Vector, float], ...] = (
     ((1.0, -0.60, -0.2), 50.0),
     ((0.8, 0.45, -0.7), 50.0),
 )
-"""Where vessels leave the hilum (x away from the midline) and the first branch's length in mm."""
+"""Direction from the hilum (x away from the midline) and length in mm of each first branch."""
 _BRONCHI: tuple[tuple[Vector, float], ...] = (((0.8, 0.0, 0.6), 50.0), ((0.8, -0.1, -0.8), 60.0))
 
 
 def lung_vessels(rng: np.random.Generator) -> Tubes:
-    """Draw the vessels of both lungs: five trees a side, from the hilum to the periphery."""
+    """Draw the vessels of both lungs: five trees per side, from the hilum to the periphery."""
     balls: list[NDArray[np.float64]] = []
     for side in SIDES:
         hilum = _mm((side * 0.20, -0.08, 0.08 + rng.normal(0, 0.02)))
@@ -62,7 +62,7 @@ def lung_vessels(rng: np.random.Generator) -> Tubes:
 
 
 def bronchi(rng: np.random.Generator) -> Tubes:
-    """Draw both main bronchi, from the carina, and two lobar trees a side."""
+    """Draw both main bronchi, from the carina, and two lobar trees per side."""
     balls: list[NDArray[np.float64]] = []
     for side in SIDES:
         main = _Branch(_mm((0, -0.2, 0.24)), _mirrored((1.0, 0.0, -0.35), side), length=40.0, radius=8.5)
@@ -74,7 +74,7 @@ def bronchi(rng: np.random.Generator) -> Tubes:
 
 
 def rasterise(grid: VoxelGrid, tubes: Tubes, *, widen: float = 0.0) -> FloatVolume:
-    """Return how far tubes cover each voxel, in [0, 1], with an edge of one voxel; radii grow by `widen` mm."""
+    """Return the coverage of each voxel, in [0, 1], with an edge of one voxel; `widen` mm is added to the radii."""
     out: FloatVolume = np.zeros(grid.shape, np.float32)
     spacing = np.array(grid.spacing)
     radii = tubes.radii + widen
@@ -104,10 +104,10 @@ def _grow(rng: np.random.Generator, branch: _Branch, generations: int, balls: li
         balls.append(np.append(point, branch.radius * (1 - 0.25 * step / steps)))
     if generations == 0 or branch.radius < THINNEST:
         return
-    aside = rng.normal(0, 1, 3)
-    aside = _unit(aside - aside.dot(heading) * heading)
+    lateral = rng.normal(0, 1, 3)
+    lateral = _unit(lateral - lateral.dot(heading) * heading)
     for sign in (1, -1):
-        turned = heading + sign * aside * rng.uniform(0.6 * SPREAD, 1.4 * SPREAD)
+        turned = heading + sign * lateral * rng.uniform(0.6 * SPREAD, 1.4 * SPREAD)
         length, radius = branch.length * rng.uniform(0.65, 0.9), branch.radius * rng.uniform(0.62, 0.82)
         _grow(rng, _Branch(point, turned, length, radius), generations - 1, balls)
 

@@ -1,6 +1,6 @@
-"""What is wrong in a brain: a tumour, which is labelled, and white-matter spots, which only look like one.
+"""Brain lesions: a tumour, which is labelled, and white-matter lesions, which only resemble it.
 
-Lesions are put into the posed brain; lengths are in mm.
+Lesions are added to the posed brain; lengths are in mm.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from sg_bench.data.sources.phantom.brain import Tissue
 from sg_bench.data.sources.phantom.geometry import BoolVolume, Canvas, FloatVolume, LabelVolume, PointArray
 
 RADII = (16.0, 30.0)
-"""Smallest and largest tumour, oedema included."""
+"""Smallest and largest radius of a tumour, including oedema."""
 DEPTH = 14.0
 """Least distance of a tumour's centre from the brain's surface."""
 TUMOUR_PLACES = ((-50.0, -60.0, -10.0), (50.0, 60.0, 45.0))
-"""Corners of the box that its centre is drawn from: in a hemisphere, not in the hindbrain."""
+"""Corners of the box of its centre: in a hemisphere, not in the hindbrain."""
 SPOT_PLACES = ((-40.0, -60.0, -15.0), (40.0, 60.0, 40.0))
 SPOTS = (2, 6)
 SPOT_RADII = (3.5, 7.0)
 CLEARANCE = 8.0
-"""Least distance of a spot's centre from the tumour, beyond the spot's radius."""
+"""Least distance of a white-matter lesion from the tumour, in addition to its radius."""
 
 
 class Lesion(IntEnum):
-    """BraTS's classes; there is no 3."""
+    """Label classes of BraTS; there is no 3."""
 
     NECROSIS = 1
     OEDEMA = 2
@@ -38,7 +38,7 @@ class Lesion(IntEnum):
 
 @dataclass(frozen=True)
 class Tumour:
-    """How far each part, with all that lies in it, covers each voxel: (x, y, z), in [0, 1]."""
+    """Coverage of each voxel by the nested parts of a tumour: (x, y, z), in [0, 1]."""
 
     whole: FloatVolume
     core: FloatVolume
@@ -54,7 +54,7 @@ class Tumour:
 
 
 def draw_tumour(rng: np.random.Generator, brain: Canvas) -> Tumour:
-    """Draw a tumour: oedema, in it an enhancing ring, in that the necrosis; it spares ventricles and clefts."""
+    """Draw a tumour: necrosis in an enhancing ring in oedema; ventricles and clefts are spared."""
     inside, tissue = brain_space(brain), _parenchyma(brain)
     sites = brain.grid.to_mm(np.argwhere((_depth(brain, inside) > DEPTH) & tissue))
     centre, radius = _nearest(sites, rng.uniform(*TUMOUR_PLACES)), rng.uniform(*RADII)
@@ -67,14 +67,14 @@ def draw_tumour(rng: np.random.Generator, brain: Canvas) -> Tumour:
 
 
 def draw_spots(rng: np.random.Generator, brain: Canvas, taken: BoolVolume) -> FloatVolume:
-    """Draw spots of the white matter, clear of `taken`: how far they cover each voxel, (x, y, z), in [0, 1]."""
+    """Draw white-matter lesions away from `taken` and return their coverage, (x, y, z), in [0, 1]."""
     from scipy import ndimage
 
     white = brain.label == Tissue.WHITE
     clear = white & (_depth(brain, brain_space(brain)) > DEPTH)
     if taken.any():
-        away = ndimage.distance_transform_edt(~taken, sampling=brain.grid.spacing)
-        clear &= away > SPOT_RADII[1] + CLEARANCE
+        distance = ndimage.distance_transform_edt(~taken, sampling=brain.grid.spacing)
+        clear &= distance > SPOT_RADII[1] + CLEARANCE
     sites = brain.grid.to_mm(np.argwhere(clear))
     covered = np.zeros(brain.grid.shape, np.float32)
     count = int(rng.integers(*SPOTS, endpoint=True))
@@ -85,13 +85,13 @@ def draw_spots(rng: np.random.Generator, brain: Canvas, taken: BoolVolume) -> Fl
 
 
 def _nearest(sites: PointArray, place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the site nearest to `place`, so that a lesion lies there on any grid."""
+    """Return the site nearest to `place`, so that the position of a lesion hardly depends on the grid."""
     site: NDArray[np.float64] = sites[np.square(sites - place).sum(axis=1).argmin()]
     return site
 
 
 def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64], radius: float) -> FloatVolume:
-    """Draw the whole tumour: a body, and an arm that reaches out of it."""
+    """Draw the complete tumour: a body and an extension."""
     heading = rng.normal(0, 1, 3)
     reach = rng.uniform(0.5, 0.9) * radius / np.linalg.norm(heading)
     body, arm = (
@@ -102,13 +102,13 @@ def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64]
 
 
 def brain_space(brain: Canvas) -> BoolVolume:
-    """Return all that skull-stripping left: tissue and fluid."""
+    """Return the mask of brain tissue and fluid."""
     kept: BoolVolume = brain.label != Tissue.OUTSIDE
     return kept
 
 
 def _parenchyma(brain: Canvas) -> BoolVolume:
-    """Return the tissue, with the clefts that are too narrow to hold a tumour back."""
+    """Return the tissue including narrow clefts, across which a tumour may grow."""
     from scipy import ndimage
 
     closed: BoolVolume = ndimage.binary_closing(brain.label > Tissue.FLUID) & brain_space(brain)

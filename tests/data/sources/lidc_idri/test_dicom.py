@@ -186,7 +186,9 @@ class TestDamage:
         changed(folder / "000004.dcm", SeriesInstanceUID="1.2.3")
         with pytest.raises(DataError) as error:
             read_series(files(folder))
-        assert f"000004.dcm: it is of series 1.2.3, 000001.dcm beside it of {SERIES}. Give each" in str(error.value)
+        assert f"000004.dcm: it is of series 1.2.3, 000001.dcm in the same folder of {SERIES}. Give each" in str(
+            error.value
+        )
 
     def test_another_shape_is_refused(self, folder: Path) -> None:
         slice_header(ramp()[:20, :, 8], 8, SERIES, PATIENT).save_as(folder / "000004.dcm", enforce_file_format=True)
