@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what was wrong, the value, what was allowed, the next command."""
+"""Errors for the user: what was wrong, the value, what was allowed, the next command to type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FailureKind = Literal["method", "data", "infrastructure"]
 
 
 class SgBenchError(Exception):
-    """Any error that sg-bench raises on purpose; its message is one line meant for a person."""
+    """Base class of the errors that sg-bench raises itself; the message is one line for the user."""
 
     exit_code: ClassVar[int] = 1
     kind: ClassVar[FailureKind] = "infrastructure"
@@ -26,13 +26,13 @@ class SgBenchError(Exception):
 
 
 class UsageError(SgBenchError):
-    """The command, suite file or task card says something that cannot be carried out."""
+    """A command, suite file or task card asks for something that cannot be done."""
 
     exit_code = 2
 
 
 class DataError(SgBenchError):
-    """A data set is absent, damaged or not what its task card says."""
+    """A data set is absent, damaged or not as its task card describes it."""
 
     exit_code = 3
     kind: ClassVar[FailureKind] = "data"
@@ -45,7 +45,7 @@ class MethodError(SgBenchError):
 
 
 def _rebuild(cls: type[SgBenchError], problem: str, hint: str) -> SgBenchError:
-    """Unpickle an error that crossed from a worker process (keyword arguments defeat the default)."""
+    """Unpickle an error of a worker process: the default cannot pass keyword arguments."""
     return cls(problem, hint=hint)
 
 

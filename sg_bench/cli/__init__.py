@@ -1,4 +1,4 @@
-"""The command line: one file a verb; each parses, calls and prints, and imports what is heavy when it is called."""
+"""The command line: one file for each command, which parses, calls and prints; heavy imports are in its functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sg_bench.cli import (
 from sg_bench.errors import SgBenchError, UsageError
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
-"""What an unknown option or a wrong value raises: click's UsageError, or typer's copy of it."""
+"""The exception of an unknown option or a wrong value: click's UsageError, or typer's copy of it."""
 EPILOG = "Exit codes: 0 all cells done, 1 some failed, 2 wrong usage, 3 data missing, 4 pretraining sees test cases."
 
 app = typer.Typer(
@@ -54,20 +54,20 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Run the command line; an error that a user can act on is one line on standard error, never a traceback."""
+    """Run the command line; errors that a user can act on are printed as one line on standard error."""
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SgBenchError as error:
         _fail("Usage" if isinstance(error, UsageError) else "Error", str(error), error.exit_code)
     except _CommandLineError as error:
         where = error.ctx.command_path if error.ctx else "sg-bench"
-        told = error.format_message().replace("Value error, ", "").removesuffix(".")
-        _fail("Usage", f"{told}. See {where} --help", UsageError.exit_code)
+        message = error.format_message().replace("Value error, ", "").removesuffix(".")
+        _fail("Usage", f"{message}. See {where} --help", UsageError.exit_code)
     except OSError as error:
-        told = f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
-        _fail("Error", f"{told}. Check --work, --out and --data", 1)
+        message = f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
+        _fail("Error", f"{message}. Check --work, --out and --data", 1)
     if code == 130:
-        typer.echo("Interrupted. Nothing finished is lost: the same command goes on from here.", err=True)
+        typer.echo("Interrupted. Nothing finished is lost: the same command continues from here.", err=True)
     sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""`sg-bench audit`: does pretraining see what is tested on?"""
+"""`sg-bench audit`: whether pretraining sees test cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def audit(
 
     Example: sg-bench audit --suite targets --data-root /data
     Computes and prepares nothing: images are compared where `sg-bench data prepare` or a run has prepared both sides,
-    elsewhere there are only names. Exit code 4 if a corpus holds test cases, else 3 if something could not be compared.
+    elsewhere only names are. Exit code 4 if a corpus holds test cases, else 3 if something could not be compared.
     """
     from sg_bench.reporting import markdown
     from sg_bench.reporting.leakage import audit as compare

@@ -76,11 +76,11 @@ def _examine_method(name: str, dimension: int | None, settings: dict[str, Any], 
 def _examine_source(name: str, data: Path | None, settings: dict[str, Any]) -> list[ContractResult]:
     from sg_bench.registry import SOURCES
     from sg_bench.testing.checks import CheckRunner
-    from sg_bench.testing.sources import Copy, checks_of
+    from sg_bench.testing.sources import SourceCopy, checks_of
 
     if SOURCES.load(name).needs_root and not (data and data.is_dir()):
         raise UsageError(f"source '{name}' reads a folder, and --data names none", hint="Add --data PATH")
-    copy = Copy(name, data.resolve() if data else None, settings)
+    copy = SourceCopy(name, data.resolve() if data else None, settings)
     return _said(CheckRunner(copy, checks_of(copy)), "")
 
 

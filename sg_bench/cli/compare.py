@@ -1,4 +1,4 @@
-"""`sg-bench compare`: a run beside published numbers, or two runs beside each other."""
+"""`sg-bench compare`: a run with published numbers, or two runs with each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sg_bench.reporting.compare import RunComparison
 
 PLAIN_WIDTH = 180
-"""Characters a line of a table that is printed into a file or a pipe."""
+"""Characters per line of a table that is printed to a file or a pipe."""
 DEFAULT_OUT = Path("results") / "compared"
 
 
@@ -23,7 +23,7 @@ def compare(
         list[Path], typer.Argument(help="Workspaces or results folders: two, or one with --published.")
     ] = [],  # noqa: B006
     published: Annotated[
-        str, typer.Option(help="Published numbers, as semantic_genesis_2020; without a folder, beside the suite.")
+        str, typer.Option(help="Published numbers, as semantic_genesis_2020; without a folder, against the suite.")
     ] = "",
     suite: options.SuiteName = "demo",
     work: options.Work = None,
@@ -36,7 +36,7 @@ def compare(
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
-    """Say of each method and task whether two sources of its score agree within the spread that was measured.
+    """Compare each method's score on each task between two sources, with the spread that was measured as tolerance.
 
     Examples: sg-bench compare --suite full --published semantic_genesis_2020; sg-bench compare results/a results/b
     Exit code 1 if anything is higher or lower than its tolerance.
@@ -99,7 +99,7 @@ def _finish(compared: RunComparison, path: Path) -> None:
     from sg_bench.reporting.compare_text import compared_console, compared_markdown
     from sg_bench.workspace import write_atomic
 
-    title = f"{compared.first} beside {compared.second}"
+    title = f"{compared.first} and {compared.second}"
     write_atomic(path, compared_markdown(title, compared))
     console = Console()
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""`sg-bench data`: which public data sets there are, whether a copy is whole, its preparation, a look at it."""
+"""`sg-bench data`: list public data sets, check a copy of one, prepare it, draw some of its cases."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Settings = Annotated[
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes at once; else the machine's cores.")]
 SHOWN = 6
-"""Cases that `show` draws unless told otherwise."""
+"""Default number of cases that `show` draws."""
 
 app = typer.Typer(
-    help="Public data sets: where to get them, whether a copy is whole, prepare it, look at it.",
-    epilog="Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 data missing, damaged or left out.",
+    help="Public data sets: where to get them; check, prepare and show a copy.",
+    epilog="Exit codes: 0 success, 1 failed, 2 wrong usage, 3 data missing, damaged or left out.",
     no_args_is_help=True,
 )
 
 
 @app.command("list")
-def list_data(name: Annotated[str, typer.Argument(help="One data set: all that is known of it.")] = "") -> None:
-    """List the public data sets: size, licence, where to get each, which tasks and corpora use it.
+def list_data(name: Annotated[str, typer.Argument(help="One data set: print everything about it.")] = "") -> None:
+    """List the public data sets: size, licence, where to get each, and which tasks and corpora use it.
 
     Examples: sg-bench data list; sg-bench data list luna16
     """
@@ -62,10 +62,10 @@ def check(
     name: Name,
     path: Root = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
-    read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged ones.")] = False,
+    read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged files.")] = False,
     jobs: Jobs = None,
 ) -> None:
-    """Print all that is wrong with a copy of a data set, and what it holds.
+    """Print every problem of a copy of a data set, and what it holds.
 
     Examples: sg-bench data check luna16 /data/LUNA16; sg-bench data check lits /data/LiTS --read
     """
@@ -81,7 +81,7 @@ def check(
     for problem in found.warnings:
         typer.echo(f"warning: {_from_root(str(problem), source.root)}")
     if not found.cases:
-        typer.echo(f"Nothing here is a case of {source.name}. {folder_layout(source.name)}")
+        typer.echo(f"No case of {source.name} was found. {folder_layout(source.name)}")
     typer.echo(found.summary())
     if source.about and source.about.counts:
         typer.echo(f"Published: {_counts(source)}")
@@ -98,7 +98,7 @@ def prepare(
     work: options.Work = None,
     jobs: Jobs = None,
 ) -> None:
-    """Prepare a data set for its tasks and corpora; goes on where it was stopped, and passes over damaged cases.
+    """Prepare a data set for its tasks and corpora; continues where it was stopped, and leaves damaged cases out.
 
     Examples: sg-bench data prepare luna16 /data/LUNA16; sg-bench data prepare scans /scans --suite mine.yaml
     """
@@ -213,7 +213,7 @@ def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
 
 
 def _selected(cases: list[Case], wanted: str) -> list[Case]:
-    """Return so many cases at even distances, or those that are named."""
+    """Return `wanted` cases at even distances if it is a number, else those that it names."""
     from sg_bench.reporting.figures.slices import evenly_spaced
 
     by_id = {case.id: case for case in cases}
@@ -233,7 +233,7 @@ def _selected(cases: list[Case], wanted: str) -> list[Case]:
 
 
 def _picture(source: Source, case: Case, chosen: DataSet) -> CasePicture:
-    """Return a case on its own grid, windowed as its first user prepares it, with its axes along RAS."""
+    """Return a case on its own grid in RAS orientation, with the intensity window of the first task that uses it."""
     from sg_bench.config import Preparation
     from sg_bench.data.prepare import prepare
     from sg_bench.reporting.figures.cases import CasePicture

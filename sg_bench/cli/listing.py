@@ -1,4 +1,4 @@
-"""`sg-bench list`: the methods, tasks, suites and published numbers that can be named."""
+"""`sg-bench list`: the names of methods, tasks, suites and published numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from sg_bench.errors import UsageError
 
 
-class What(StrEnum):
-    """What can be listed."""
+class ListedKind(StrEnum):
+    """The kinds of names."""
 
     METHODS = "methods"
     TASKS = "tasks"
@@ -20,13 +20,20 @@ class What(StrEnum):
 
 
 def list_names(
-    what: What, name: Annotated[str, typer.Argument(help="One publication: its numbers, in the papers' form.")] = ""
+    what: ListedKind,
+    name: Annotated[str, typer.Argument(help="Print the numbers of this publication.")] = "",
 ) -> None:
-    """List methods, tasks, suites or published numbers with a line on each, or the numbers of one publication."""
+    """List methods, tasks, suites or published numbers, a line for each, or print the numbers of one publication."""
     if name:
         typer.echo(_papers_table(what, name))
         return
-    lines = {What.METHODS: _methods, What.TASKS: _tasks, What.SUITES: _suites, What.PUBLISHED: _published}[what]()
+    listed = {
+        ListedKind.METHODS: _methods,
+        ListedKind.TASKS: _tasks,
+        ListedKind.SUITES: _suites,
+        ListedKind.PUBLISHED: _published,
+    }
+    lines = listed[what]()
     width = max((len(each) for each in lines), default=0)
     for each, summary in lines.items():
         typer.echo(f"{each:<{width}}  {summary}")
@@ -64,9 +71,9 @@ def _published() -> dict[str, str]:
     return {name: load_published(name).title for name in publications()}
 
 
-def _papers_table(what: What, name: str) -> str:
+def _papers_table(what: ListedKind, name: str) -> str:
     from sg_bench.reporting.published import load_published, papers_table
 
-    if what != What.PUBLISHED:
+    if what != ListedKind.PUBLISHED:
         raise UsageError(f"list {what}: '{name}' is one name too many", hint=f"Write sg-bench list {what}")
     return papers_table(load_published(name)).rstrip()

@@ -1,4 +1,4 @@
-"""`sg-bench new`: the beginning of a method of one's own."""
+"""`sg-bench new`: write the package of a new method."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Begin a method of your own.", no_args_is_help=True)
+app = typer.Typer(help="Write the package of a new method.", no_args_is_help=True)
 
 
 @app.callback()
 def new() -> None:
-    """Begin a method of your own."""
+    """Write the package of a new method."""
 
 
 @app.command("method")
 def method(
-    name: Annotated[str, typer.Argument(help="What suites will call it, such as my_method.")],
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the package's folder is made.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Its name in suites, such as my_method.")],
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Parent of the package's folder.")] = Path(),
 ) -> None:
-    """Write an installable package with one working method, its settings and its tests.
+    """Write an installable package with a working method, its settings and its tests.
 
     Example: sg-bench new method my_method --into ~/code
     """

@@ -1,4 +1,4 @@
-"""`sg-bench power`: what a number of seeds can find, and how many more a claim needs."""
+"""`sg-bench power`: the difference that a number of seeds can detect, and how many seeds a claim needs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What shall be found, with which certainty."""
+class PowerQuestion:
+    """The effect to detect, and with which certainty."""
 
     comparisons: int
     alpha: float
     power: float
     difference: float | None
-    """Of scores, as a fraction; None takes the measured one."""
+    """Difference of scores as a fraction; None takes the measured one."""
 
 
 def power(
@@ -45,14 +45,15 @@ def power(
         int | None, typer.Option(min=1, help="Tests that share alpha; else one for each method compared.")
     ] = None,
     difference: Annotated[
-        float | None, typer.Option(min=0.0001, max=1.0, help="A score difference to find, as 0.01; else the measured.")
+        float | None,
+        typer.Option(min=0.0001, max=1.0, help="A score difference to detect, as 0.01; else the measured."),
     ] = None,
-    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Level of all comparisons together.")] = 0.05,
+    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Error level of all comparisons together.")] = 0.05,
     probability: Annotated[
-        float, typer.Option("--power", min=0.5, max=0.999, help="With which probability it shall be found.")
+        float, typer.Option("--power", min=0.5, max=0.999, help="Probability of detecting it.")
     ] = 0.8,
 ) -> None:
-    """Print what so many seeds can find, or how many more seeds each method of a suite needs.
+    """Print the difference that a number of seeds can detect, or how many more seeds each method of a suite needs.
 
     Examples: sg-bench power --n 10 --comparisons 9; sg-bench power --suite mine.yaml --difference 0.01
     """
@@ -76,7 +77,7 @@ def power(
     evidence = Evidence(selection.plan.cells, records(selection))
     if against not in evidence.methods:
         raise UsageError(f"--against {against}: no such method", hint=did_you_mean(against, evidence.methods))
-    asked = Question(comparisons or max(1, len(evidence.methods) - 1), alpha, probability, difference)
+    asked = PowerQuestion(comparisons or max(1, len(evidence.methods) - 1), alpha, probability, difference)
     for line in _of_evidence(evidence, against, asked):
         typer.echo(line)
 
@@ -94,7 +95,7 @@ def _of_number(n: int, comparisons: int, alpha: float, probability: float) -> st
     )
 
 
-def _of_evidence(evidence: Evidence, against: str, asked: Question) -> Iterator[str]:
+def _of_evidence(evidence: Evidence, against: str, asked: PowerQuestion) -> Iterator[str]:
     yield (
         f"Two-sided Welch's t-test against {against}, alpha {asked.alpha:g} shared by {asked.comparisons} comparisons; "
         f"needed: seeds a side that find the difference with probability {asked.power:g}"
@@ -113,7 +114,7 @@ def _of_evidence(evidence: Evidence, against: str, asked: Question) -> Iterator[
 
 
 def _single(evidence: Evidence) -> list[str]:
-    """Return the methods of which some task knows one pretraining only, or none yet of the one that is planned."""
+    """Return the methods that have a single pretraining on some task, or all methods if only one is planned."""
     planned = {cell.pretraining_seed for cell in evidence.cells}
     if len(planned) == 1:
         return evidence.methods
@@ -125,14 +126,14 @@ def _single(evidence: Evidence) -> list[str]:
     return [method for method in evidence.methods if method in found]
 
 
-def _of_pair(evidence: Evidence, task: str, method: str, against: str, asked: Question) -> str:
+def _of_pair(evidence: Evidence, task: str, method: str, against: str, asked: PowerQuestion) -> str:
     metric = evidence.headline(task)
     if metric is None:
         return "nothing is done yet"
     return _advice(evidence.units(method, task, metric), evidence.units(against, task, metric), asked)
 
 
-def _advice(ours: Units, theirs: Units, asked: Question) -> str:
+def _advice(ours: Units, theirs: Units, asked: PowerQuestion) -> str:
     """Return the difference, the spread, the power now, and how many more seeds are needed."""
     import numpy as np
 

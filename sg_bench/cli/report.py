@@ -1,4 +1,4 @@
-"""`sg-bench report`: the tables, from the ledger alone."""
+"""`sg-bench report`: tables, figures and page, from the ledger alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sg_bench.reporting import Cell
 
 PLAIN_WIDTH = 160
-"""Characters a line of a table that is printed into a file or a pipe."""
+"""Characters per line of a table that is printed to a file or a pipe."""
 
 
 def report(

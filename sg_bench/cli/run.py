@@ -15,7 +15,7 @@ from sg_bench.errors import DataError
 from sg_bench.workspace import read_json, write_json
 
 CHECKS = "checks.json"
-"""In the report's folder: which checks held, and on which cells."""
+"""In the report's folder: which checks passed, and on which cells."""
 
 
 def run(
@@ -30,13 +30,13 @@ def run(
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
     backend: Annotated[
-        Literal["local", "ray"] | None, typer.Option(help="local processes, or Ray; else what the suite says.")
+        Literal["local", "ray"] | None, typer.Option(help="local processes, or Ray; else the suite's.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once; else the machine's cores.")] = None,
     ray_address: Annotated[str, typer.Option(help="local, auto or HOST:PORT; implies --backend ray.")] = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also compute failed cells again.")] = False,
 ) -> None:
-    """Run a suite: only what the ledger lacks is computed, then the table is printed.
+    """Run a suite: compute the cells that the ledger lacks, then print the table.
 
     Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
     """
@@ -60,7 +60,7 @@ def run(
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
-        selection.out.mkdir(parents=True, exist_ok=True)  # a report that cannot be written is no news for the end
+        selection.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the last cell
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
@@ -92,22 +92,22 @@ def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *
 
 
 def _left_out(selection: options.Selection) -> bool:
-    """Say of each store how many cases it does without; return whether any does."""
+    """Print how many cases each store left out; return whether any did."""
     from sg_bench.data.store import skipped_cases
 
-    told = False
+    found = False
     for job in selection.plan.of_kind("store"):
         skipped = skipped_cases(selection.workspace.path("stores", job.key))
         if skipped:
             name, count = job.title.removeprefix("prepare "), job.recipe["manifest"]["cases"]
             why = skipped[0].why.rstrip(".")
             _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see sg-bench data check {name}")
-            told = True
-    return told
+            found = True
+    return found
 
 
 def _checked(selection: options.Selection) -> bool:
-    """Return whether the suite's checks were made on these cells and held."""
+    """Return whether the suite's checks were made on these cells and passed."""
     try:
         remembered = read_json(selection.folder / CHECKS)
     except (OSError, ValueError):

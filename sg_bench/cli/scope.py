@@ -126,7 +126,7 @@ def _beyond(own: Iterable[Any], more: Iterable[Any]) -> list[Any]:
 
 
 def _own(suite: Suite) -> Any:
-    """Return a function that tells whether a cell is one of the suite file's."""
+    """Return a predicate: whether a cell is part of the suite file."""
     methods, tasks = {method.title for method in suite.methods}, {task.label for task in suite_tasks(suite)}
     first, second = set(suite.pretraining_seeds), set(suite.fine_tuning_seeds)
 

@@ -1,4 +1,4 @@
-"""`sg-bench weights`: which weights others published, bring one here, look into a file, write one of ours out."""
+"""`sg-bench weights`: list, fetch, add and check published weights, and export initialisations."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Name = Annotated[str, typer.Argument(help="Published weights: see sg-bench weigh
 Yes = Annotated[bool, typer.Option("--yes", help="Accept the licence, which is printed.")]
 
 app = typer.Typer(
-    help="Weights that others published, as initialisations; and export of our own.",
-    epilog="Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 file missing, damaged or not what it should be.",
+    help="Published weights to start from, and the export of trained ones.",
+    epilog="Exit codes: 0 success, 1 failed, 2 wrong usage, 3 file missing, damaged or not what it should be.",
     no_args_is_help=True,
 )
 
 
-class To(StrEnum):
-    """The forms of an exported file."""
+class ExportFormat(StrEnum):
+    """The formats of an exported file."""
 
     SAFETENSORS = "safetensors"
     OFFICIAL = "official"
@@ -37,7 +37,7 @@ class To(StrEnum):
 
 @app.command("list")
 def list_weights(work: options.Work = None) -> None:
-    """List the published weights: what they are, their licence, where from, and whether they are here.
+    """List the published weights: architecture, licence, address, training data, and the copy in the workspace.
 
     Example: sg-bench weights list
     """
@@ -51,7 +51,7 @@ def list_weights(work: options.Work = None) -> None:
             f"licence: {weights.licence}",
             f"from: {weights.url}",
             f"has seen: {weights.seen}",
-            "here: " + ("; ".join(map(_told, files[name])) or "no"),
+            "here: " + ("; ".join(map(_description, files[name])) or "no"),
         ]
         typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
 
@@ -69,18 +69,18 @@ def fetch(name: Name, work: options.Work = None, yes: Yes = False) -> None:
     agreed = _agreement(weights, workspace, yes=yes)
     pinned = pin_of(weights, workspace)
     kept = fetch(weights, workspace, agreed=agreed)
-    typer.echo(f"{name}: {_told(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
+    typer.echo(f"{name}: {_description(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
 
 
 @app.command("add")
 def add(
     name: Name,
     path: Annotated[Path, typer.Argument(help="The file, downloaded by other means.")],
-    sha256: Annotated[str, typer.Option("--sha256", help="What its SHA-256 must be.")] = "",
+    sha256: Annotated[str, typer.Option("--sha256", help="Its expected SHA-256.")] = "",
     work: options.Work = None,
     yes: Yes = False,
 ) -> None:
-    """Copy a file of published weights into the workspace, after a look at what it holds.
+    """Copy a file of published weights into the workspace, after checking its content.
 
     Example: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes
     """
@@ -89,15 +89,15 @@ def add(
 
     weights, workspace = published_weights(name), _workspace(work)
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
-    typer.echo(f"{name}: {_told(kept)}")
+    typer.echo(f"{name}: {_description(kept)}")
 
 
 @app.command("check")
 def check(
     file: Annotated[Path, typer.Argument(help="A torch or safetensors file.")],
-    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Published weights that it is said to be.")] = "",
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="The published weights to compare it with.")] = "",
 ) -> None:
-    """Say what each tensor of a file is to its network; nothing that the file asks for is run.
+    """Print how the tensors of a file match its network; no code in the file is run.
 
     Examples: sg-bench weights check mine.pt; sg-bench weights check resnet_18_23dataset.pth --as medicalnet_resnet18
     """
@@ -107,8 +107,8 @@ def check(
 
     weights = published_weights(as_) if as_ else None
     report = examine(file, weights, sha256=weights.sha256_start if weights else "")
-    told = f"{report.architecture}, width {report.width}" if report.has_width else report.architecture
-    typer.echo(f"{file}: {told}; SHA-256 {file_digest(file)}")
+    network = f"{report.architecture}, width {report.width}" if report.has_width else report.architecture
+    typer.echo(f"{file}: {network}; SHA-256 {file_digest(file)}")
     typer.echo(str(report))
     for what, names in report.lists.items():
         if names:
@@ -120,11 +120,13 @@ def check(
 @app.command("export")
 def export(
     initialisation: Annotated[str, typer.Argument(help="A key, its first digits, or METHOD/SEED.")],
-    out: Annotated[Path, typer.Argument(help="The file to write; its card goes beside it, ending in .md.")],
-    to: Annotated[To, typer.Option("--to", help="safetensors, the papers' torch file, or for MONAI.")] = To.SAFETENSORS,
+    out: Annotated[Path, typer.Argument(help="The file to write; its card is written next to it, ending in .md.")],
+    to: Annotated[
+        ExportFormat, typer.Option("--to", help="safetensors, the papers' torch file, or for MONAI.")
+    ] = ExportFormat.SAFETENSORS,
     work: options.Work = None,
 ) -> None:
-    """Write an initialisation of the workspace to one file, with a card of its data, method, licence and scores.
+    """Export an initialisation of the workspace to one file, with a card of its data, method, licence and scores.
 
     Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; ... export 3f2a9c1d --to official sg.pt
     """
@@ -143,15 +145,15 @@ def _workspace(work: Path | None) -> Workspace:
     return Workspace(work) if work else Workspace.default()
 
 
-def _told(file: StoredWeights) -> str:
+def _description(file: StoredWeights) -> str:
     return f"{file.sha256}, {file.record['bytes'] / 1e6:.1f} MB"
 
 
 def _agreement(weights: PublishedWeights, workspace: Workspace, *, yes: bool) -> LicenceAcceptance:
-    """Print the licence and return how it is accepted.
+    """Print the licence and return how it was accepted.
 
     Raises:
-        UsageError: it is not, or there is nobody to ask.
+        UsageError: it was not accepted, or there is no terminal to ask on.
     """
     from sg_bench.networks.published.files import accepted
 

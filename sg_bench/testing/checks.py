@@ -12,39 +12,39 @@ from typing import Generic, Literal, TypeVar
 from sg_bench.errors import SgBenchError, UsageError, did_you_mean
 
 S = TypeVar("S")
-Status = Literal["ok", "failed", "skipped", "expected"]
+CheckStatus = Literal["ok", "failed", "skipped", "expected"]
 
 
 class ContractError(AssertionError):
-    """A check's finding: one line that says what was promised and what was found."""
+    """The reason of a failed check, in one line: what the contract asks for and what was found."""
 
 
 @dataclass(frozen=True)
 class ContractResult:
-    """What became of one check."""
+    """The result of one check."""
 
     check: str
-    """As "resumes_bit_for_bit"."""
-    status: Status
-    """expected: it failed, as its author said that it would; skipped: what it stands on had failed before."""
+    """Name of the check, as "it_resumes_bit_for_bit"."""
+    status: CheckStatus
+    """expected: it failed, which is known; skipped: a check that it depends on did not pass."""
     reason: str = ""
-    """Why it failed or was skipped, in one line."""
+    """The reason of a failure or a skip, in one line."""
     seconds: float = 0.0
 
     @property
     def good(self) -> bool:
-        """Return whether nothing is wrong that was not known."""
+        """Return whether the check passed or its failure was expected."""
         return self.status in ("ok", "expected")
 
 
 @dataclass(frozen=True)
 class ContractCheck(Generic[S]):
-    """One promise, made checkable."""
+    """One check of the contract."""
 
     run: Callable[[S], None]
-    """A function `check_<name>` that raises where the promise is broken; its docstring states the promise."""
+    """A function `check_<name>` that raises if the contract is broken; its docstring states the contract."""
     after: tuple[str, ...] = ()
-    """Checks without which this one means nothing."""
+    """Names of the checks that must pass before this one means anything."""
 
     @property
     def name(self) -> str:
@@ -52,22 +52,22 @@ class ContractCheck(Generic[S]):
         return self.run.__name__.removeprefix("check_")
 
     @property
-    def promise(self) -> str:
+    def description(self) -> str:
         """Return the first line of the function's docstring."""
         return (self.run.__doc__ or "").partition("\n")[0]
 
 
 class CheckRunner(Generic[S]):
-    """Runs checks on one subject, each once, however often and in whatever order it is asked for.
+    """Runs checks on one subject: each only once, with those that it depends on before it.
 
     Args:
-        subject: what is checked.
-        checks: each after those that it stands on.
-        expected_failures: why a check is known to fail, by its name.
-        around: makes what every check runs in.
+        subject: the method or source to check.
+        checks: each after those that it depends on.
+        expected_failures: the reasons of known failures, by the check's name.
+        around: returns a context manager in which each check runs.
 
     Raises:
-        UsageError: no such check is made of this subject.
+        UsageError: there is no such check of this subject.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class CheckRunner(Generic[S]):
                 raise UsageError(f"no check '{name}' is made here", hint=did_you_mean(name, self.checks))
 
     def run_all(self) -> list[ContractResult]:
-        """Return what becomes of every check."""
+        """Run all checks and return their results."""
         return [self.run(name) for name in self.checks]
 
     def run(self, name: str) -> ContractResult:
-        """Return what becomes of one check; those that it stands on are run before."""
+        """Run one check, unless that was done before, and return its result."""
         if name not in self._results:
             self._results[name] = self._run_check(self.checks[name])
         return self._results[name]
@@ -102,7 +102,7 @@ class CheckRunner(Generic[S]):
             return ContractResult(check.name, "skipped", f"it means nothing before {failed[0]} holds")
         started = time.perf_counter()
         with self.around():
-            result = _tried(check, self.subject)
+            result = _run_safely(check, self.subject)
         result = replace(result, seconds=time.perf_counter() - started)
         reason = self.expected.get(check.name)
         if reason is None:
@@ -115,22 +115,22 @@ class CheckRunner(Generic[S]):
         return self.run(name).status == "ok"
 
 
-def require(promise_kept: bool, otherwise: str) -> None:
-    """Raise ContractError, saying `otherwise`, unless the promise is kept."""
-    if not promise_kept:
-        raise ContractError(otherwise)
+def require(condition: bool, message: str) -> None:
+    """Raise a ContractError with `message` unless `condition` holds."""
+    if not condition:
+        raise ContractError(message)
 
 
-def _tried(check: ContractCheck[S], subject: S) -> ContractResult:
+def _run_safely(check: ContractCheck[S], subject: S) -> ContractResult:
     try:
         check.run(subject)
     except Exception as error:  # the code under runner may raise anything
-        return ContractResult(check.name, "failed", _told(error))
+        return ContractResult(check.name, "failed", _reason(error))
     return ContractResult(check.name, "ok")
 
 
-def _told(error: Exception) -> str:
-    """Return one line: what the kit or sg-bench found, or else what was raised, and where in the examined code."""
+def _reason(error: Exception) -> str:
+    """Return one line: the message of the kit or of sg-bench, else what was raised and where in the checked code."""
     if isinstance(error, (ContractError, SgBenchError)):
         return " ".join(str(error).split())
     last = traceback.extract_tb(error.__traceback__)[-1]

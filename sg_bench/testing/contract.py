@@ -1,4 +1,4 @@
-"""What a method promises before it is trained: its settings, its random numbers, its batches, what it hands over."""
+"""Checks of a method without training: its settings, random numbers, batches and exported weights."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ try:
 except ImportError as error:
     sys.exit(str(error))
 """
-"""Imports one module in a process where nothing heavy can be imported."""
+"""A program that imports one module while nothing heavy can be imported."""
 
 
 def check_its_config_survives_json(subject: Subject) -> None:
-    """Written to JSON and read again, a config is the same and has the same key."""
+    """A config that is written to JSON and read again is the same and has the same key."""
     kind = METHODS.config(subject.name)
     for config in (subject.config, kind.model_validate({"dimension": subject.dimension})):
         again = kind.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
@@ -49,7 +49,7 @@ def check_its_config_survives_json(subject: Subject) -> None:
 
 
 def check_its_config_needs_no_torch(subject: Subject) -> None:
-    """Planning and listing know the config where torch, Ray, MONAI and TorchIO are absent."""
+    """The config can be imported where torch, Ray, MONAI and TorchIO are absent, as planning and listing do."""
     base = subject.name.partition("+")[0]
     refuse_heavy_imports(METHODS.entry(base).config)
 
@@ -64,7 +64,7 @@ def refuse_heavy_imports(target: str) -> None:
 
 
 def check_it_refuses_other_dimensions(subject: Subject) -> None:
-    """A config exists in the dimensions that it declares and in no other."""
+    """A config can be made in the dimensions that it declares and in no other."""
     kind: Any = METHODS.config(subject.name)
     found = set()
     for dimension in (2, 3):
@@ -105,7 +105,7 @@ def check_another_seed_gives_another_outcome(subject: Subject) -> None:
 
 
 def check_its_batches_are_well_formed(subject: Subject) -> None:
-    """Inputs are finite float32 images (B, 1, X, Y, Z) in [0, 1]; all of a batch stays on the processor."""
+    """Inputs are finite float32 images (B, 1, X, Y, Z) in [0, 1]; all tensors of a batch stay on the CPU."""
     batch = subject.batch(subject.method())
     shape = tuple(batch.inputs.shape)
     require(len(shape) == 5, f"inputs must be (B, 1, X, Y, Z), not {shape}")
@@ -117,7 +117,7 @@ def check_its_batches_are_well_formed(subject: Subject) -> None:
 
 
 def check_it_leaves_its_images_alone(subject: Subject) -> None:
-    """Making a batch changes neither the images, nor the labels, nor the parameters that it is made of."""
+    """make_batch changes neither the images nor the labels nor the parameters that it is given."""
     method = subject.method()
     images, labels, params = subject.images(), subject.labels(), subject.params(method)
     before = {"images": images.clone(), "labels": labels.clone(), **{n: p.clone() for n, p in params.items()}}
@@ -128,7 +128,7 @@ def check_it_leaves_its_images_alone(subject: Subject) -> None:
 
 
 def check_a_sample_does_not_depend_on_its_neighbours(subject: Subject) -> None:
-    """A batch equals its samples made one by one, so that processes can share it."""
+    """A batch equals its samples made one by one, so that several processes can share it."""
     method = subject.method()
     params = subject.params(method)
     whole = tensors_of(method.make_batch(subject.images(), subject.labels(), dict(params)))
@@ -149,7 +149,7 @@ def check_a_sample_does_not_depend_on_its_neighbours(subject: Subject) -> None:
 
 
 def check_it_exports_every_tensor(subject: Subject) -> None:
-    """The encoder is whole for the backbone, the decoder whole or absent, both the network's own, and storable."""
+    """The encoder is complete, the decoder complete or empty; both follow the network and can be saved."""
     method = subject.method()
     network = fresh_network(method, 0)
     before = [dict(part) for part in method.initialisation(network)]
@@ -183,7 +183,7 @@ def _require_loads(subject: Subject, first: dict[str, Tensor], second: dict[str,
 
 
 def check_what_it_restores_is_an_image(subject: Subject) -> None:
-    """What is restored has the inputs' shape and is finite float32 in [0, 1]."""
+    """Restored images have the shape of the inputs and are finite float32 in [0, 1]."""
     method = subject.method()
     network, batch = fresh_network(method, 0).eval(), subject.batch(method)
     with torch.no_grad():
@@ -201,7 +201,7 @@ def tensors_of(batch: Batch) -> dict[str, Tensor]:
 
 
 def same_state(one: nn.Module, other: nn.Module) -> bool:
-    """Return whether two networks hold the same bits."""
+    """Return whether the state of two networks is equal bit for bit."""
     return _same(one.state_dict(), other.state_dict())
 
 
@@ -213,7 +213,7 @@ def _require_image(image: Tensor, what: str) -> None:
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two sets of tensors are the same, bit for bit; NaN equals NaN."""
+    """Return whether two sets of tensors are equal bit for bit; NaN equals NaN."""
     if one.keys() != other.keys():
         return False
     pairs = ((tensor, other[name]) for name, tensor in one.items())

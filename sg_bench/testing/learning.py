@@ -1,4 +1,4 @@
-"""What a method promises when it is trained: here, stopped and resumed, in a worker process and on Ray."""
+"""Checks of a method in training: in this process, stopped and resumed, in a worker process and on Ray."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from sg_bench.workspace import Workspace, read_json
 
 STEPS = 20
 FALL = 0.9
-"""A loss must fall below this part of what it was: any method that learns can do more on one batch."""
+"""A loss must fall below this fraction of its first value: any method that learns does better on one batch."""
 STOP = 3
-"""The step in which a training is interrupted: in its second epoch, so that it goes on from a checkpoint."""
+"""The step in which a training is interrupted: in its second epoch, so that it resumes from a checkpoint."""
 WAIT_SECONDS = 300
 UNLIKELY = 1_958_473_021
-"""A seed that no method sets."""
+"""A seed that no method uses."""
 
 
 def check_its_loss_falls(subject: Subject) -> None:
-    """The loss of every stage is finite and falls while the network learns one batch by heart."""
+    """The loss of every stage is finite and falls while the network is trained on a single batch."""
     for number, stage in enumerate(subject.method().stages()):
         learner = subject.learner()
         learner.network.train()
@@ -52,18 +52,18 @@ def check_its_loss_falls(subject: Subject) -> None:
             optimiser.step()
             found.append(loss.item())
         first, last = found[0], float(np.mean(found[-3:]))
-        told = f"the loss of stage '{stage.name}' goes from {first:.4g} to {last:.4g} in {STEPS} steps on one batch"
-        require(last < FALL * first, f"{told}: it must fall below {FALL:.0%}")
+        change = f"the loss of stage '{stage.name}' goes from {first:.4g} to {last:.4g} in {STEPS} steps on one batch"
+        require(last < FALL * first, f"{change}: it must fall below {FALL:.0%}")
 
 
 def check_it_resumes_bit_for_bit(subject: Subject) -> None:
-    """A training that is stopped and goes on from its checkpoint ends with the bits of one that was not."""
+    """A training that is stopped and resumed from its checkpoint ends with the same weights, bit for bit."""
     whole, stopped, resumed = subject.learner(), subject.learner(), subject.learner(seed=1)
     curves = train(whole, seed=7)
     with tempfile.TemporaryDirectory() as folder:
         with suppress(_StoppedError):
             train(stopped, seed=7, folder=Path(folder), progress=_stop, checkpoint_seconds=0)
-        # Its fresh weights are others: whatever it ends with, it has from the checkpoint.
+        # It starts with other weights, so what it ends with comes from the checkpoint.
         again = train(resumed, seed=7, folder=Path(folder), checkpoint_seconds=0)
     require(
         again == curves, "a resumed training has other curves: keep nothing outside the network that a step changes"
@@ -72,9 +72,9 @@ def check_it_resumes_bit_for_bit(subject: Subject) -> None:
 
 
 def check_it_leaves_global_randomness_alone(subject: Subject) -> None:
-    """A whole training neither sets nor draws from the global random numbers of torch, numpy or Python."""
+    """Training neither seeds nor draws from the global random generators of torch, numpy or Python."""
     learner = subject.learner()
-    with _unlike_states():  # a method that sets a seed has set it before, and would change nothing
+    with _unlike_states():  # seeded as no method does, so that setting a seed is noticed
         before = _random_states()
         if learner.stages:
             train(learner, seed=7)
@@ -85,13 +85,13 @@ def check_it_leaves_global_randomness_alone(subject: Subject) -> None:
 
 
 def check_it_runs_in_a_worker_process(subject: Subject) -> None:
-    """A suite can pretrain it in a process that knows nothing but its name and its settings."""
+    """It can be pretrained in a new process from its name and settings alone."""
     with _environment():
         _pretrained(subject, worker(), _workspace())
 
 
 def check_it_runs_on_ray(subject: Subject) -> None:
-    """Ray gives what a worker process gives, bit for bit."""
+    """Pretraining on Ray gives the same weights as in a worker process, bit for bit."""
     from sg_bench.running.on_ray import RayBackend
 
     with _environment(), tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ def _stop(done: int, total: int | None) -> None:
 
 
 def _random_states() -> dict[str, str]:
-    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002 - the global state is what is looked at
+    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002 - the global state is what is checked
     return {
         "Python": str(random.getstate()),
         "numpy": str([str(part) for part in numpy_state]),
@@ -126,7 +126,7 @@ def _random_states() -> dict[str, str]:
 
 @contextmanager
 def _unlike_states() -> Iterator[None]:
-    """Put the global random numbers where nobody else has, and put them back afterwards."""
+    """Set the global random generators to a state that no method sets, and restore them afterwards."""
     python, numpy_state = random.getstate(), np.random.get_state(legacy=True)  # noqa: NPY002 - likewise
     with torch.random.fork_rng(devices=[]):
         random.seed(UNLIKELY)
@@ -140,7 +140,7 @@ def _unlike_states() -> Iterator[None]:
 
 
 def _pretrained(subject: Subject, backend: Backend, workspace: Workspace) -> dict[str, Any]:
-    """Pretrain on a backend, what it needs before it; return the digests of what came out."""
+    """Pretrain on a backend, after what that needs; return the digests of the outputs."""
     planned = plan(_suite(subject))
     job = planned.jobs[planned.jobs[planned.cells[0].key].needs[-1]]
     shutil.rmtree(workspace.path("initialisations", job.key), ignore_errors=True)  # of an earlier runner
@@ -153,7 +153,7 @@ def _pretrained(subject: Subject, backend: Backend, workspace: Workspace) -> dic
 
 
 def _needs(planned: Plan, job: Job) -> list[Job]:
-    """Return the jobs that `job` needs, each after those that it needs itself."""
+    """Return the jobs that `job` needs, directly or not, in the order of the plan."""
     wanted = set(job.needs)
     for each in reversed(planned.jobs.values()):
         wanted |= set(each.needs) if each.key in wanted else set()
@@ -161,7 +161,7 @@ def _needs(planned: Plan, job: Job) -> list[Job]:
 
 
 def _suite(subject: Subject) -> Suite:
-    """Return a suite of this one method; nothing is fine-tuned, so its task matters only by its dimension."""
+    """Return a suite of this method; nothing is fine-tuned, so only the dimension of its task matters."""
     cube = SHAPES[subject.dimension]
     brief = {"batch_size": 4, "epochs": 1, "steps_per_epoch": 1}
     scaled = {"preparation": {"clip": (0, 255)}} if subject.dimension == 2 else {}
@@ -202,7 +202,7 @@ def _workspace() -> Workspace:
 
 @cache
 def worker() -> WorkerProcesses:
-    """Return one worker process, kept: it costs seconds to start."""
+    """Return a pool of one worker process, which is kept because it takes seconds to start."""
     pool = WorkerProcesses(_workspace(), 1)
     atexit.register(pool.close)
     return pool
@@ -210,7 +210,7 @@ def worker() -> WorkerProcesses:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Put the environment back afterwards: workers are born with one that is not the author's."""
+    """Restore the environment variables afterwards, which worker processes are started with."""
     before = dict(os.environ)
     try:
         yield

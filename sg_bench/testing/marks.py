@@ -1,4 +1,4 @@
-"""The kit under pytest: one test a check."""
+"""The conformance kit in pytest: one test for each check."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def parametrize_with_checks(
     Args:
         names: of the methods.
         dimensions: those in which to check them; by default all that each declares.
-        settings: laid over the kit's small ones, where the methods need others.
-        expected_failures: why a check is known to fail, by its name; one that holds after all fails the test.
+        settings: override the kit's small settings where the methods need others.
+        expected_failures: the reasons of known failures, by the check's name; if it passes, the test fails.
         ray: whether to run them on Ray too.
 
     Raises:
-        UsageError: no such method, dimension or check, or a method cannot be made.
+        UsageError: there is no such method, dimension or check, or a method cannot be made.
     """
     parameters = []
     for name in names:
@@ -47,7 +47,7 @@ def parametrize_with_checks(
 
 
 def _run(runner: CheckRunner[Any], name: str) -> None:
-    """Run one check and tell pytest what became of it."""
+    """Run one check and report its result to pytest."""
     result = runner.run(name)
     if result.status == "failed":
         raise ContractError(result.reason)

@@ -1,4 +1,4 @@
-"""The kit for methods: which promises a method makes, and whether it keeps them."""
+"""The conformance kit for methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNS = "its_loss_falls"
 
 
 def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[Subject]]:
-    """Yield the checks that apply to a method, each after those without which it means nothing."""
+    """Yield the checks that apply to a method, each after those that it depends on."""
     yield ContractCheck(contract.check_its_config_survives_json)
     yield ContractCheck(contract.check_its_config_needs_no_torch)
     yield ContractCheck(contract.check_it_refuses_other_dimensions)
@@ -29,7 +29,7 @@ def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[
         yield ContractCheck(learning.check_its_loss_falls)
         yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, LEARNS))
     yield ContractCheck(learning.check_it_leaves_global_randomness_alone, after=(LEARNS,))
-    if "weights" in subject.config.needs:  # there is nothing to run before they are fetched
+    if "weights" in subject.config.needs:  # published weights must be fetched first
         return
     yield ContractCheck(learning.check_it_runs_in_a_worker_process, after=(LEARNS,))
     if ray:
@@ -44,17 +44,17 @@ def method_check_runner(
     expected_failures: Mapping[str, str] | None = None,
     ray: bool = False,
 ) -> CheckRunner[Subject]:
-    """Return the runner of one method in one dimension; nothing has been run yet.
+    """Return a runner of the checks of one method in one dimension; nothing has been run yet.
 
     Args:
         name: as a suite names it, such as "denoising" or "rotation+semantics".
         dimension: 2 or 3, one that its config declares.
-        settings: laid over the kit's small ones, where the method needs others.
-        expected_failures: why a check is known to fail, by its name.
+        settings: override the kit's small settings where the method needs others.
+        expected_failures: the reasons of known failures, by the check's name.
         ray: whether to run it on Ray too, which takes some twenty seconds more.
 
     Raises:
-        UsageError: no such method, dimension or check, or the method cannot be made.
+        UsageError: there is no such method, dimension or check, or the method cannot be made.
     """
     subject = Subject(name, dimension, settings or {})
     return CheckRunner(subject, checks_of(subject, ray=ray), expected_failures, one_thread)
@@ -68,7 +68,7 @@ def check_method(
     expected_failures: Mapping[str, str] | None = None,
     ray: bool = False,
 ) -> list[ContractResult]:
-    """Return what becomes of every check of a method; arguments and errors are those of `method_check_runner`.
+    """Run all checks of a method and return their results; arguments and errors are those of `method_check_runner`.
 
     In a script, call it under `if __name__ == "__main__"`: it starts a worker process, which imports the script.
     """

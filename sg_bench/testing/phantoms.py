@@ -1,4 +1,4 @@
-"""Small images of the phantom on which methods are checked, made once a process."""
+"""Small images of the phantom on which methods are checked, made once per process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sg_bench.data.cubes import ArrayCubes
 from sg_bench.data.sources.phantom import PhantomConfig, PhantomSource
 
 SHAPES: dict[int, Shape] = {3: (16, 16, 16), 2: (32, 32, 1)}
-"""Voxels of each cube, or of each piece of a film."""
+"""Shape of each cube, or of each crop of a film, in voxels."""
 PATIENTS = 3
 CLASSES = 3
-"""Places at which every patient is cut: cubes of one place share a pseudo-label."""
+"""Number of places at which every patient is cut: cubes of the same place share a pseudo-label."""
 SOURCES: dict[int, dict[str, Any]] = {
     3: {"patients": PATIENTS, "shape": (48, 48, 32)},
     2: {"patients": PATIENTS, "modality": "film", "shape": (48, 48, 1)},

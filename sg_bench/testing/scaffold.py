@@ -1,4 +1,4 @@
-"""Writes a package that holds one working method, for its author to change."""
+"""The template of a package with one working method, for its author to change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sg_bench.registry import METHODS
 from sg_bench.resources import method_template
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-"""What a new method may be called: part of a package's and of a class's name too."""
+"""Allowed names of a new method, which become part of the names of a package and a class."""
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -22,14 +22,14 @@ FILES = {
     "method.py.txt": "src/{package}/method.py",
     "test.py.txt": "tests/test_{name}.py",
 }
-"""By template, the file that it becomes."""
+"""The file that is made of each template."""
 
 
 def new_method(name: str, into: Path) -> Path:
-    """Write the package sg-bench-NAME into a new folder below `into`, whole or not at all, and return that folder.
+    """Write the package sg-bench-NAME into a new folder in `into`, completely or not at all, and return that folder.
 
     Raises:
-        UsageError: the name cannot be one or is taken, or the folder exists.
+        UsageError: the name is invalid or taken, or the folder exists.
     """
     _check_name(name)
     distribution = f"sg-bench-{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""The kit for sources: what a reader of a data set promises, checked on a copy of it that its author has."""
+"""The conformance kit for sources, which are checked on a copy of their data."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult, 
 from sg_bench.testing.contract import refuse_heavy_imports
 
 READ = 3
-"""Cases that are read."""
+"""Number of cases that are read."""
 
 
 @dataclass(frozen=True)
-class Copy:
-    """One source on one copy of its data."""
+class SourceCopy:
+    """A source with a copy of its data."""
 
     name: str
     root: Path | None = None
@@ -42,7 +42,7 @@ class Copy:
         return validated(SOURCES.config(self.name), dict(self.settings), f"config of source '{self.name}'")
 
     def open(self, root: Path | None = None) -> Source:
-        """Return the source on its copy, or on another folder."""
+        """Return the source, opened on its copy or on another folder."""
         opened: Source = SOURCES.load(self.name)(self.config, root or self.root)
         return opened
 
@@ -52,20 +52,20 @@ class Copy:
         return bool(SOURCES.load(self.name).needs_root)
 
 
-def check_its_config_survives_json(copy: Copy) -> None:
-    """Written to JSON and read again, a config is the same and has the same key."""
+def check_its_config_survives_json(copy: SourceCopy) -> None:
+    """A config that is written to JSON and read again is the same and has the same key."""
     again = type(copy.config).model_validate(json.loads(json.dumps(copy.config.model_dump(mode="json"))))
     require(key_of(again) == key_of(copy.config), "a config changes its key when it is written to JSON and read again")
 
 
-def check_it_needs_no_torch(copy: Copy) -> None:
-    """Planning scans it where torch, Ray, MONAI and TorchIO are absent."""
+def check_it_needs_no_torch(copy: SourceCopy) -> None:
+    """It can be scanned where torch, Ray, MONAI and TorchIO are absent, as planning does."""
     refuse_heavy_imports(SOURCES.entry(copy.name).config)
     refuse_heavy_imports(SOURCES.entry(copy.name).target)
 
 
-def check_its_ids_are_unique_and_sorted(copy: Copy) -> None:
-    """Scanning lists every case once, twice the same, and each has an id, a patient and a value a finding."""
+def check_its_ids_are_unique_and_sorted(copy: SourceCopy) -> None:
+    """Every scan lists the same cases, each once, with an id, a patient and a value for each finding."""
     cases = copy.open().scan()
     ids = [case.id for case in cases]
     twice = sorted({id_ for id_ in ids if ids.count(id_) > 1})
@@ -74,12 +74,12 @@ def check_its_ids_are_unique_and_sorted(copy: Copy) -> None:
     require(cases == copy.open().scan(), "scanning twice gives two lists")
     findings = copy.open().findings
     for case in cases:
-        told = len(case.findings) in (0, len(findings))
-        require(told, f"{case.id} has {len(case.findings)} findings, and the source names {len(findings)}")
+        complete = len(case.findings) in (0, len(findings))
+        require(complete, f"{case.id} has {len(case.findings)} findings, and the source names {len(findings)}")
 
 
-def check_its_scan_does_not_depend_on_directory_order(copy: Copy) -> None:
-    """However the file system orders a folder's entries, the cases and the manifest are the same."""
+def check_its_scan_does_not_depend_on_directory_order(copy: SourceCopy) -> None:
+    """The cases and the manifest do not depend on the order in which the file system lists a folder."""
     before = copy.open().manifest()
     for seed in range(3):
         with _shuffled_folders(seed):
@@ -87,18 +87,18 @@ def check_its_scan_does_not_depend_on_directory_order(copy: Copy) -> None:
         require(after == before, "another order of the folder's entries gives other cases: sort what is found")
 
 
-def check_its_manifest_is_json(copy: Copy) -> None:
-    """A manifest is JSON, the same at every time, and does not tell where the data lie."""
+def check_its_manifest_is_json(copy: SourceCopy) -> None:
+    """A manifest is JSON, always the same, and does not contain the path of the data."""
     source = copy.open()
     text = canonical_json(source.manifest())
     require(text == canonical_json(copy.open().manifest()), "two manifests of one copy differ")
-    told = source.root is not None and str(source.root) in text
-    require(not told, "the manifest holds the folder's own path: name files from the root")
-    require(len(source.manifest()["cases"]) == len(source.scan()), "the manifest has not one entry a case")
+    has_path = source.root is not None and str(source.root) in text
+    require(not has_path, "the manifest holds the folder's own path: name files from the root")
+    require(len(source.manifest()["cases"]) == len(source.scan()), "the manifest must have one entry for each case")
 
 
-def check_its_cases_load(copy: Copy) -> None:
-    """A case is a finite float32 volume with its affine, a label of its shape, and the same at every reading."""
+def check_its_cases_load(copy: SourceCopy) -> None:
+    """A case is a finite float32 volume with an affine and a label of its shape, and always the same."""
     cases = copy.open().scan()
     for case in cases[:: max(1, len(cases) // READ)][:READ]:
         study, again = copy.open().load(case), copy.open().load(case)
@@ -106,8 +106,8 @@ def check_its_cases_load(copy: Copy) -> None:
         require(np.array_equal(study.image, again.image), f"{case.id}: reading it twice gives two images")
 
 
-def check_an_empty_folder_is_an_error(copy: Copy) -> None:
-    """In a folder without any of its files, `problems` says so, and `scan` refuses in one line that says what to do."""
+def check_an_empty_folder_is_an_error(copy: SourceCopy) -> None:
+    """For an empty folder `problems` has an error, and `scan` raises a DataError of one line with the next step."""
     with tempfile.TemporaryDirectory() as folder:
         empty = copy.open(Path(folder))
         found = _problems(empty)
@@ -116,13 +116,13 @@ def check_an_empty_folder_is_an_error(copy: Copy) -> None:
             empty.scan()
         except DataError as error:
             require(
-                ". " in str(error) and "\n" not in str(error), f"scan() of an empty folder says no next step: {error}"
+                ". " in str(error) and "\n" not in str(error), f"scan() of an empty folder names no next step: {error}"
             )
             return
     require(False, "scan() of an empty folder raises no DataError")
 
 
-def checks_of(copy: Copy) -> Iterator[ContractCheck[Copy]]:
+def checks_of(copy: SourceCopy) -> Iterator[ContractCheck[SourceCopy]]:
     """Yield the checks that apply to a source."""
     yield ContractCheck(check_its_config_survives_json)
     yield ContractCheck(check_it_needs_no_torch)
@@ -141,23 +141,23 @@ def check_source(
     settings: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[ContractResult]:
-    """Return what becomes of every check of a source.
+    """Run all checks of a source and return their results.
 
     Args:
         name: of the source.
-        root: a copy of its data, or a small made one in the official layout; None where the source needs none.
+        root: a copy of its data, which may be small and synthetic; None for a source that needs none.
         settings: of the source.
-        expected_failures: why a check is known to fail, by its name.
+        expected_failures: the reasons of known failures, by the check's name.
 
     Raises:
-        UsageError: no such source, setting or check.
+        UsageError: there is no such source, setting or check.
     """
-    copy = Copy(name, root, settings or {})
+    copy = SourceCopy(name, root, settings or {})
     return CheckRunner(copy, checks_of(copy), expected_failures).run_all()
 
 
 def _problems(source: Source) -> list[Problem]:
-    """Return a source's problems; finding no data at all may also be raised."""
+    """Return a source's problems; a source may also raise that there are no data at all."""
     try:
         return source.problems()
     except DataError as error:
@@ -180,7 +180,7 @@ def _require_study(case: Case, study: Study) -> None:
 
 @contextmanager
 def _shuffled_folders(seed: int) -> Iterator[None]:
-    """Let this process see the entries of every folder in an order drawn from `seed`."""
+    """Let this process list the entries of every folder in an order drawn from `seed`."""
     listdir, scandir = os.listdir, os.scandir
     os.listdir = _shuffled(listdir, seed)
     os.scandir = _shuffled_entries(scandir, seed)
@@ -200,7 +200,7 @@ def _shuffled(listed: Callable[..., Any], seed: int) -> Any:
 
 
 class _Entries:
-    """What `os.scandir` returns: an iterator that closes."""
+    """A closable iterator like that of `os.scandir`."""
 
     def __init__(self, entries: list[Any]) -> None:
         self._entries = iter(entries)
@@ -218,7 +218,7 @@ class _Entries:
         """Close nothing: the entries have been read."""
 
     def close(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing: the entries have been read."""
 
 
 def _shuffled_entries(scanned: Callable[..., Any], seed: int) -> Any:

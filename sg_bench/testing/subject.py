@@ -1,4 +1,4 @@
-"""A method as the kit sees it: small, on a few images of the phantom, on the processor."""
+"""The subject of the checks: a method with small settings and a few images of the phantom, on the CPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
     "semantics": {"warm_up_epochs": 1},
     "transforms": {"in_painting": {"border": 1}, "out_painting": {"border": 1}},
 }
-"""Laid over the config of every method, as far as the method has these settings."""
+"""Settings of every method in the checks, as far as the method has them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Subject:
     name: str
     dimension: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings laid over the kit's small ones, where a method needs others."""
+    """Override the kit's small settings where a method needs others."""
 
     def __post_init__(self) -> None:
         declared = METHODS.config(self.name).dimensions  # type: ignore[attr-defined] # a method's config has them
@@ -72,16 +72,16 @@ class Subject:
 
     @property
     def classes(self) -> int:
-        """Return how many pseudo-labels there are: none for a method without patterns."""
+        """Return the number of pseudo-labels: 0 for a method without patterns."""
         return CLASSES if "patterns" in self.config.needs else 0
 
     def method(self) -> Method:
-        """Return a new instance, as a worker makes it."""
+        """Return a new instance of the method."""
         made: Method = METHODS.load(self.name)(self.config, self.classes)
         return made
 
     def images(self) -> Tensor:
-        """Return clean images (B, 1, X, Y, Z) in [0, 1]; nobody else has them."""
+        """Return new tensors of clean images (B, 1, X, Y, Z) in [0, 1]."""
         return on_device(phantom_cubes(self.dimension).images(range(BATCH)), CPU)
 
     def labels(self) -> Tensor:
@@ -106,7 +106,7 @@ class Subject:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread, as workers do: images this small gain nothing from more, and other programs lose."""
+    """Compute on one thread, as worker processes do: more do not pay for images this small."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -116,7 +116,7 @@ def one_thread() -> Iterator[None]:
 
 
 def train_draws(seed: int = 0) -> list[Draw]:
-    """Return the draws of one batch: the first images."""
+    """Return the draws of one batch, which consists of the first images."""
     return [Draw(place, generator(seed, Purpose.TRAIN, 0, 0, place)) for place in range(BATCH)]
 
 

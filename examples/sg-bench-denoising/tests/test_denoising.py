@@ -1,4 +1,4 @@
-"""The method keeps the contract of sg-bench, and its noise is what it says."""
+"""The method keeps the contract of sg-bench, and its noise has the documented variance."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def test_it_keeps_the_contract(check):
 
 
 @pytest.mark.parametrize("signal", [0.4, 0.6])
-def test_its_noise_has_the_variance_that_it_says(signal):
+def test_its_noise_has_the_documented_variance(signal):
     images = torch.full((1, 1, 48, 48, 48), signal)
     params = {
         "deviation": torch.tensor([0.04]),

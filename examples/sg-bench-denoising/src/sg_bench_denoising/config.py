@@ -1,4 +1,4 @@
-"""What the method can be told; free of torch, so that planning hashes it without importing the method."""
+"""Configuration of the method; without torch, so that planning need not import the method."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class DenoisingConfig(MethodConfig):
     """Restores random cubes, or whole films, from noise."""
 
     flat: ClassVar[dict[str, Any]] = {"crops": {"cube": FILM, "border": (0, 0, 0), "air": None}, "per_volume": 1}
-    """What is different in two dimensions."""
+    """Settings that differ in two dimensions."""
 
     version: int = 1
-    """Raise it whenever the method's result would change."""
+    """Increased whenever the method's result changes."""
     crops: CropRule = CropRule()
-    """Where cubes are cut."""
+    """Size and place of the cubes."""
     per_volume: Positive = 32
     """Cubes cut from each volume."""
     gaussian: float = Field(default=0.2, ge=0, le=1)
-    """Greatest standard deviation of the noise that is alike everywhere; intensities are in [0, 1]."""
+    """Maximum standard deviation of the noise that does not depend on the signal; intensities are in [0, 1]."""
     poisson: float = Field(default=0.05, ge=0, le=1)
-    """Greatest variance, where the signal is 1, of the noise that grows with it."""
+    """Maximum variance, where the signal is 1, of the noise that grows with the signal."""
