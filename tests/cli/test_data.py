@@ -115,7 +115,7 @@ class TestCheck:
     def test_another_data_set_is_told_how_the_wanted_one_looks(self, ask, scans) -> None:
         answer = ask("check", "luna16", "scans")
         assert answer.code == 3
-        assert "Nothing here is a case of luna16. Official layout: subset0 to subset9" in answer.out
+        assert "No case of luna16 was found. Official layout: subset0 to subset9" in answer.out
 
 
 class TestShow:
