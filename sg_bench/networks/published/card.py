@@ -1,4 +1,4 @@
-"""The card beside exported weights, in Markdown: how to load them, what made them, what they have seen, their worth."""
+"""The model card of exported weights, in Markdown: loading, method, pretraining data, licence and scores."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def model_card(
     file: str,
     cells: Iterable[Mapping[str, Any]],
 ) -> str:
-    """Return the card of an exported initialisation.
+    """Return the model card of an exported initialisation.
 
     Args:
         recipe: of the initialisation.
-        key: its key.
-        record: what the workspace says of it.
+        key: of the initialisation.
+        record: of the initialisation in the workspace.
         state: the tensors of the file.
         file_format: of the file.
         file: its name, without a folder.
-        cells: finished records; those that stand on this initialisation are summarised.
+        cells: finished records; the scores of those with this initialisation are summarised.
     """
     total = sum(math.prod(tensor.shape) for tensor in state.values() if tensor.is_floating_point())
     numbers = f"{total:,}".replace(",", " ")
@@ -59,11 +59,11 @@ def model_card(
 
 
 def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], file_format: str, file: str) -> str:
-    """Return the Python lines that load the file, run beside it."""
+    """Return the Python lines that load the file, to be run in its folder."""
     if file_format == "monai" and _dimension(recipe) == 2:
         return _monai(recipe, file)
-    module, network = _network(recipe, decoder=any(name.startswith(("up_tr", "decoder.")) for name in state))
-    imports = [f"from {module} import {network.partition('(')[0]}"]
+    network = _network(recipe, decoder=any(name.startswith(("up_tr", "decoder.")) for name in state))
+    imports = [f"from sg_bench.networks import {network.partition('(')[0]}"]
     if file_format == "safetensors":
         imports += ["from safetensors.torch import load_file"]
         load = f'network.load_state_dict(load_file("{file}"))'
@@ -71,9 +71,9 @@ def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], file_format:
         imports += ["import torch"]
         load = f'network.load_state_dict(torch.load("{file}", weights_only=True))'
     else:
-        imports += ["from pathlib import Path", "from sg_bench.networks.published.fitting import read_into"]
-        whole = "Encoder" not in network and "MedicalNet(" not in network
-        load = f'print(read_into(network, Path("{file}"), "{_architecture(recipe)}", decoder={whole}))'
+        imports = ["from pathlib import Path", f"{imports[0]}, read_into"]
+        decoder = "Encoder" not in network and "MedicalNet(" not in network
+        load = f'print(read_into(network, Path("{file}"), "{_architecture(recipe)}", decoder={decoder}))'
     return "\n".join([*sorted(imports, reverse=True), "", f"network = {network}", load])
 
 
@@ -84,7 +84,7 @@ def _monai(recipe: Mapping[str, Any], file: str) -> str:
             "import torch",
             "from monai.networks.nets.resnet import ResNet",
             "",
-            "# Images (B, 3, X, Y): the grey image three times, less ImageNet's mean, over its standard deviation.",
+            "# Images (B, 3, X, Y): the grey image repeated, normalised with ImageNet's mean and standard deviation.",
             f'network = ResNet("basic", [2, 2, 2, 2], {[first, 2 * first, 4 * first, 8 * first]}, spatial_dims=2,',
             '                 n_input_channels=3, conv1_t_stride=2, feed_forward=False, shortcut_type="B",',
             "                 bias_downsample=False)",
@@ -93,13 +93,12 @@ def _monai(recipe: Mapping[str, Any], file: str) -> str:
     )
 
 
-def _network(recipe: Mapping[str, Any], *, decoder: bool) -> tuple[str, str]:
-    """Return the module and the call that make the network of these tensors."""
+def _network(recipe: Mapping[str, Any], *, decoder: bool) -> str:
+    """Return the call that builds the network of these tensors."""
     architecture, width = _architecture(recipe), recipe["config"]["width"]
     if architecture.startswith("medicalnet"):
-        return "sg_bench.networks.published.resnet3d", f"MedicalNet({architecture.removeprefix('medicalnet')})"
-    kind = f"{'UNet' if decoder else 'Encoder'}{_dimension(recipe)}D({width})"
-    return f"sg_bench.networks.{'unet' if architecture == 'unet3d' else 'resnet'}", kind
+        return f"MedicalNet({architecture.removeprefix('medicalnet')})"
+    return f"{'UNet' if decoder else 'Encoder'}{_dimension(recipe)}D({width})"
 
 
 def _architecture(recipe: Mapping[str, Any]) -> str:
@@ -121,32 +120,32 @@ def _data(recipe: Mapping[str, Any]) -> str:
     cases = store["manifest"]["cases"]
     about = SOURCES.load(store["source"]).about
     return f"{about.title if about else store['source']}: {cases} images, source `{store['source']}`, of which the " + (
-        f"split `{key_of(recipe['corpus'])[:12]}` chose those that were trained on."
+        f"split `{key_of(recipe['corpus'])[:12]}` selected the training images."
     )
 
 
 def _contamination(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
-        held = ", ".join(f"`{source}`" for source in config["seen"]["sources"])
+        names = ", ".join(f"`{source}`" for source in config["seen"]["sources"])
         groups = ", ".join(config["seen"]["groups"])
-        known = f" It is what these sources read: {held}{f' ({groups})' if groups else ''}." if held else ""
-        return f"Do not test on what it has seen, {config['seen']['corpus']}.{known}"
+        known = f" Sources with these images: {names}{f' ({groups})' if groups else ''}." if names else ""
+        return f"Do not test on its pretraining data, {config['seen']['corpus']}.{known}"
     if recipe["corpus"] is None:
-        return "None: it has seen no image."
+        return "None: it was trained on no images."
     source = recipe["corpus"]["store"]["source"]
-    return f"Do not test on images of `{source}` that it was trained on, nor on other images of their patients."
+    return f"Do not test on images of `{source}` that it was trained on, or on other images of the same patients."
 
 
 def _licence(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
-        return f"{CATALOGUE[config['weights']].licence}. The export changes nothing about that."
+        return f"{CATALOGUE[config['weights']].licence}. The export does not change it."
     if recipe["corpus"] is None:
         return "None is attached by sg-bench."
     about = SOURCES.load(recipe["corpus"]["store"]["source"]).about
-    theirs = about.licence if about else "not known here; ask their owner"
-    return f"None is attached by sg-bench. The data's own: {theirs}."
+    licence = about.licence if about else "unknown; ask their owner"
+    return f"None is attached by sg-bench. The licence of the data: {licence}."
 
 
 def _measured(key: str, cells: Iterable[Mapping[str, Any]]) -> str:
@@ -159,7 +158,7 @@ def _measured(key: str, cells: Iterable[Mapping[str, Any]]) -> str:
         place = (recipe["task"]["name"], key_of(recipe["task"])[:6], str(record["headline"]))
         scores.setdefault(place, []).extend([] if score is None else [float(score)])
     if not any(scores.values()):
-        return "Nothing in the ledger stands on these weights."
+        return "The ledger has no scores with these weights."
     lines = [
         f"| {task} (`{digits}`) | {metric} | {100 * fmean(found):.2f} | {len(found)} |"
         for (task, digits, metric), found in sorted(scores.items())

@@ -160,9 +160,9 @@ class TestCard:
             volumes.key,
             "623 images, source `luna16`",
             "Do not test on images of `luna16` that it was trained on",
-            "The data's own: CC BY 4.0",
+            "The licence of the data: CC BY 4.0",
             "per_volume: 32",
-            "Nothing in the ledger stands on these weights.",
+            "The ledger has no scores with these weights.",
             "down_tr64.ops.0.conv1.weight (2, 1, 3, 3, 3)",
         ):
             assert part in text
@@ -175,13 +175,14 @@ class TestCard:
     ) -> None:
         config = MedicalNetConfig(depth=10, sha256="ab" * 32)
         text = self.card(made(workspace, build_network("medicalnet10"), "medicalnet", config), tmp_path)
-        for part in ("resnet_10_23dataset.pth", "ab" * 32, "Do not test on what it has seen, 3DSeg-8", "MIT", "Chen"):
+        contamination = "Do not test on its pretraining data, 3DSeg-8"
+        for part in ("resnet_10_23dataset.pth", "ab" * 32, contamination, "MIT", "Chen"):
             assert part in text
 
     def test_random_weights_have_seen_nothing(self, films: Initialisation, tmp_path: Path) -> None:
         text = self.card(films, tmp_path)
         assert "None: the weights are random." in text
-        assert "None: it has seen no image." in text
+        assert "None: it was trained on no images." in text
 
     def test_it_averages_the_finished_cells_that_stand_on_these_weights(
         self, volumes: Initialisation, tmp_path: Path
@@ -218,7 +219,7 @@ class TestChoosing:
         assert all(key[:12] in str(caught.value) for key in (volumes.key, other.key))
 
     def test_an_empty_workspace_says_what_to_do(self, workspace: Workspace) -> None:
-        with pytest.raises(UsageError, match="There are: none, run a suite first"):
+        with pytest.raises(UsageError, match="There are: none; run a suite first"):
             find_initialisation(workspace, "scratch/0")
 
     @forms
