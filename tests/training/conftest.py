@@ -1,4 +1,4 @@
-"""Small learners that tests of this room train."""
+"""Small learners for the tests of training."""
 
 from __future__ import annotations
 

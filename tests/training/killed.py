@@ -1,6 +1,6 @@
 """Trains in child processes that are killed again and again: `python killed.py FOLDER SEED`, see test_loop.py.
 
-Prints as JSON how often a child was killed, where its checkpoint stood then, and whether the end is the same, bit for
+Prints as JSON how often a child was killed, the place of its checkpoint then, and whether the end is the same, bit for
 bit, as that of a training that nothing disturbed.
 """
 
@@ -26,7 +26,7 @@ from sg_bench.training.loop import train
 from sg_bench.training.pretraining import Pretraining, fresh_network
 
 KILLS = 4
-EPOCHS = 28
+EPOCHS = 20
 
 
 def result(folder: Path | None) -> dict[str, object]:
@@ -64,7 +64,7 @@ def main(folder: Path, seed: int) -> None:
     """Kill a training at random moments, each a little after a checkpoint; then let it end."""
     folder.mkdir()
     os.waitpid(child(None, folder / "whole.pt"), 0)
-    draw, stood = random.Random(seed), []
+    draw, places = random.Random(seed), []
     for _ in range(KILLS):
         before = written(folder)
         pid = child(folder, folder / "killed.pt")
@@ -74,11 +74,11 @@ def main(folder: Path, seed: int) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         state = load_state(folder)
-        stood.append([state["stage"], state["epoch"]] if state else None)
+        places.append([state["stage"], state["epoch"]] if state else None)
     os.waitpid(child(folder, folder / "killed.pt"), 0)
     wanted, found = (torch.load(folder / f"{name}.pt", weights_only=False) for name in ("whole", "killed"))
     same = all(torch.equal(tensor, found["weights"][name]) for name, tensor in wanted["weights"].items())
-    report = {"stood": stood, "weights": same, "curves": wanted["curves"] == found["curves"]}
+    report = {"places": places, "weights": same, "curves": wanted["curves"] == found["curves"]}
     sys.stdout.write(json.dumps(report) + "\n")
 
 

@@ -14,7 +14,7 @@ from sg_bench.training.ranks import World
 pytestmark = pytest.mark.xdist_group("ranks")  # what several processes compute is computed once
 
 Results = dict[tuple[int, int], dict[str, Any]]
-JOBS = ["several", "lonely", "none", "films"]
+JOBS = ["several", "lonely", "none", "images"]
 
 
 @pytest.fixture(scope="module")

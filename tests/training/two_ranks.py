@@ -20,11 +20,11 @@ from sg_bench.training.loop import TrainingPart, train
 from sg_bench.training.pretraining import Pretraining, fresh_network
 from sg_bench.training.ranks import World
 
-SHAPES = {2: (64, 64, 1), 3: (16, 16, 8)}
+SHAPES = {2: (32, 32, 1), 3: (16, 16, 8)}
 
 
 def cubes(count: int, dimension: int) -> ArrayCubes:
-    """Return smooth cubes, or films, of three kinds."""
+    """Return smooth cubes, or 2D images, of three kinds."""
     shape = SHAPES[dimension]
     x, y, z = np.indices(shape) / shape[0]
     z = z if dimension == 3 else x
@@ -74,7 +74,7 @@ def main(rank: int, size: int, folder: Path) -> None:
         "several": (7, "reestimated", 3),
         "lonely": (1, "running", 3),
         "none": (0, "reestimated", 3),
-        "films": (7, "running", 2),
+        "images": (7, "running", 2),
     }
     results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
     torch.save(results, folder / f"rank{rank}of{size}.pt")

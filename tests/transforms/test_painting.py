@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,11 @@ MODELS, KERAS, PYTORCH = (
     settings.SemanticGenesisKerasSettings(),
     settings.SemanticGenesisPyTorchSettings(),
 )
+
+
+def with_constants(config: settings.PaintingSettings) -> settings.PaintingSettings:
+    """Return the settings with another filling, which takes less time than noise and leaves the boxes as they are."""
+    return config.model_copy(update={"fill": "constant"})
 
 
 def drawn(transform: Transform, count: int, shape: Shape = PAPER) -> dict[str, Tensor]:
@@ -51,9 +57,9 @@ def test_boxes_have_the_official_sizes_and_positions(transform: Transform, low: 
 @pytest.mark.parametrize(
     ("transform", "changed"),
     [
-        (InPainting(PYTORCH.in_painting), 0.014),
+        (InPainting(with_constants(PYTORCH.in_painting)), 0.014),
         (InPainting(KERAS.in_painting), 0.026),
-        (OutPainting(PYTORCH.out_painting), 1 - 0.13),
+        (OutPainting(with_constants(PYTORCH.out_painting)), 1 - 0.13),
         (OutPainting(KERAS.out_painting), 1 - 0.31),
     ],
 )
@@ -108,7 +114,7 @@ def test_noise_differs_from_voxel_to_voxel_and_a_constant_only_from_image_to_ima
     keep=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_boxes_fit_every_image_with_as_much_border_as_there_is_room(
+def test_boxes_fit_every_image_with_as_much_border_as_fits(
     shape: Shape, config: settings.PaintingSettings, keep: bool, seed: int
 ) -> None:
     params = (OutPainting if keep else InPainting)(config).sample(np.random.default_rng(seed), shape)
@@ -119,10 +125,14 @@ def test_boxes_fit_every_image_with_as_much_border_as_there_is_room(
         assert (side > 0).all() or not side.any()
 
 
-def test_settings_that_contradict_themselves_are_refused() -> None:
-    with pytest.raises(ValueError, match="low <= high <= 1"):
-        settings.BoxSides(plane=("1/3", "1/6"), depth=("1/6", "1/3"))
-    with pytest.raises(ValueError, match="least is 3 and most is 2"):
-        settings.PaintingSettings(sides=settings.SIXTH_TO_THIRD, least=3, most=2)
-    with pytest.raises(ValueError, match="pattern"):
-        settings.BoxSides(plane=("0.1", "1/6"), depth=("1/6", "1/3"))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sides": {"plane": ["1/3", "1/6"], "depth": ["1/6", "1/3"]}}, "low <= high <= 1"),
+        ({"sides": {"plane": ["0.1", "1/6"], "depth": ["1/6", "1/3"]}}, "pattern"),
+        ({"least": 3, "most": 2}, "least is 3 and most is 2"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.PaintingSettings.model_validate({"sides": settings.SIXTH_TO_THIRD, **changes})

@@ -15,7 +15,7 @@ CUBE = RubiksCube(settings.RubiksCubeSettings())
 SHAPE = (16, 16, 16)
 
 
-def told(order: int = 0, starts: Tensor | None = None, turned: Tensor | None = None) -> dict[str, Tensor]:
+def params_of(order: int = 0, starts: Tensor | None = None, turned: Tensor | None = None) -> dict[str, Tensor]:
     return {
         "order": torch.tensor([order]),
         "starts": torch.zeros(1, 8, 3, dtype=torch.int64) if starts is None else starts,
@@ -80,11 +80,11 @@ class TestPieces:
 
 class TestTwisting:
     def test_nothing_changes_in_the_first_order_without_turns_and_gaps(self) -> None:
-        assert torch.equal(CUBE.apply(numbered(), told()), numbered())
+        assert torch.equal(CUBE.apply(numbered(), params_of()), numbered())
 
     def test_each_place_shows_the_eighth_that_the_order_says(self) -> None:
         order = permutations(100)[57].tolist()
-        twisted = taken_apart(CUBE.apply(numbered(), told(order=57)))[0]
+        twisted = taken_apart(CUBE.apply(numbered(), params_of(order=57)))[0]
         eighths = taken_apart(numbered())[0]
         assert order != sorted(order)
         assert all(torch.equal(twisted[place], eighths[eighth]) for place, eighth in enumerate(order))
@@ -92,7 +92,7 @@ class TestTwisting:
     def test_a_turn_about_x_reverses_y_and_z_and_one_about_z_reverses_x_and_y(self) -> None:
         turned = torch.zeros(1, 8, 2, dtype=torch.bool)
         turned[0, 3, 0] = turned[0, 5, 1] = turned[0, 6] = True
-        twisted, plain = (taken_apart(CUBE.apply(numbered(), told(turned=t)))[0, :, 0] for t in (turned, None))
+        twisted, plain = (taken_apart(CUBE.apply(numbered(), params_of(turned=t)))[0, :, 0] for t in (turned, None))
         assert torch.equal(twisted[3], plain[3].flip(1, 2))
         assert torch.equal(twisted[5], plain[5].flip(0, 1))
         assert torch.equal(twisted[6], plain[6].flip(0, 2))
@@ -101,7 +101,7 @@ class TestTwisting:
     def test_a_start_moves_the_sub_cube_inside_its_own_eighth(self) -> None:
         starts = torch.zeros(1, 8, 3, dtype=torch.int64)
         starts[0, 5] = torch.tensor([3, 1, 2])
-        twisted = taken_apart(CUBE.apply(numbered((24, 24, 24)), told(starts=starts)))[0, 5, 0]
+        twisted = taken_apart(CUBE.apply(numbered((24, 24, 24)), params_of(starts=starts)))[0, 5, 0]
         assert torch.equal(twisted, numbered((24, 24, 24))[0, 0, 15:23, 1:9, 14:22])
 
     def test_taking_apart_undoes_joining(self) -> None:
