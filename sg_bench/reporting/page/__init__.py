@@ -1,4 +1,4 @@
-"""The report as one page: a static file that shows every number and where it came from."""
+"""The report as a static HTML page with all numbers and their provenance."""
 
 from sg_bench.reporting.page.writing import write_page
 

@@ -1,4 +1,4 @@
-"""What the page shows, as plain data: the table, what is wrong with it, and what can be said from it."""
+"""Content of the page as plain data: the table, the problems of its cells, and its ranks."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from statistics import fmean
 
 from sg_bench.reporting.documents import DASH, LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.page.ranks import Rank, Ranking, ranking
+from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
 from sg_bench.reporting.tables import Cell, MetricColumn, Records, RunSummary, Table, main_table, percent
 
-SHOWN = 240
-"""Characters of a reason that stand in the table; the opened cell has them all."""
+MAX_REASON = 240
+"""Characters of a reason in the table; the details of a cell have all of them."""
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why a cell of the table is not what was planned."""
+class CellProblem:
+    """Why a cell of the table is incomplete or doubtful."""
 
     kind: str
     """failed, missing, leak, undefined or pending."""
@@ -29,30 +29,30 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageColumn:
     """A column of the table."""
 
     column: MetricColumn
-    ranking: Ranking
+    ranking: ColumnRanking
     low: float
     high: float
-    """Lowest and highest score of any run in it, fractions."""
+    """Lowest and highest score of all its runs, fractions."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class PageCell:
     """One cell of the table: a method on a task, under one metric."""
 
     place: str
     """Row and column, as "3-0"."""
     method: str
-    shown: Shown
+    shown: PageColumn
     summary: RunSummary
-    problems: tuple[Problem, ...]
+    problems: tuple[CellProblem, ...]
 
     @property
     def planned(self) -> bool:
-        """Return whether the suite asks for it."""
+        """Whether the suite contains the cell."""
         return self.summary.planned > 0
 
     @property
@@ -61,13 +61,13 @@ class Entry:
         return self.shown.ranking.ties.word(self.method)
 
     @property
-    def rank(self) -> Rank | None:
-        """Return the places that it shares with those it cannot be told from."""
+    def rank(self) -> RankRange | None:
+        """Return the ranks that it shares with methods not separable from the best of them."""
         return self.shown.ranking.ranks.get(self.method)
 
     @property
     def rank_text(self) -> str:
-        """Return "2", or "1–3" for a rank that is shared."""
+        """Return "2", or "1–3" for a shared rank."""
         return DASH.join(str(place) for place in dict.fromkeys(self.rank or ()))
 
     @property
@@ -82,29 +82,29 @@ class Entry:
 
     @property
     def n(self) -> str:
-        """Return the number of runs with a value, out of those planned where some lack one."""
+        """Return the number of runs with a value, as "2/3" if some of the planned runs lack one."""
         return f"{self.summary.n}" if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
 
     @property
     def dots(self) -> list[float]:
-        """Return each run's place between the column's lowest and highest score, in [2, 98] (a dot has a width)."""
+        """Return the position of each run between the lowest and highest score of the column, in [2, 98]."""
         width = (self.shown.high - self.shown.low) or 1.0
         return [2 + 96 * (value - self.shown.low) / width for value in self.summary.values]
 
     @property
     def middle(self) -> float:
-        """Return where the mean lies among `dots`."""
+        """Return the mean of `dots`."""
         return fmean(self.dots)
 
 
 @dataclass(frozen=True)
-class Content:
-    """The table of the page, and the runs behind it."""
+class PageContent:
+    """The table of the page and its runs."""
 
     evidence: Evidence
     table: Table
-    columns: tuple[Shown, ...]
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    columns: tuple[PageColumn, ...]
+    rows: tuple[tuple[str, tuple[PageCell, ...]], ...]
     runs: Mapping[tuple[str, str], Sequence[Cell]]
     """The planned cells of each method on each task."""
 
@@ -115,14 +115,14 @@ class Content:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Return how many runs were planned, and what became of them."""
+        """Return the number of planned runs, and of runs in each state."""
         found = Counter(state_of(cell, self.evidence.records) for cells in self.runs.values() for cell in cells)
         states = ("done", "failed", "missing", "pending")
         return {"planned": found.total(), **{state: found[state] for state in states}}
 
 
-def content_of(evidence: Evidence) -> Content:
-    """Return what a page of `evidence` shows."""
+def content_of(evidence: Evidence) -> PageContent:
+    """Return the content of a page of `evidence`."""
     table, runs = main_table(evidence.cells, evidence.records), _runs(evidence.cells)
     columns = {index: _shown(table, index) for index in table.printed}
     rows = []
@@ -131,9 +131,9 @@ def content_of(evidence: Evidence) -> Content:
         for place, (index, shown) in enumerate(columns.items()):
             summary = row.summaries[index]
             problems = _problems(runs.get((row.method, shown.column.task), []), evidence.records, summary)
-            entries.append(Entry(f"{number}-{place}", row.method, shown, summary, tuple(problems)))
+            entries.append(PageCell(f"{number}-{place}", row.method, shown, summary, tuple(problems)))
         rows.append((row.method, tuple(entries)))
-    return Content(evidence, table, tuple(columns.values()), tuple(rows), runs)
+    return PageContent(evidence, table, tuple(columns.values()), tuple(rows), runs)
 
 
 def state_of(cell: Cell, records: Records) -> str:
@@ -145,7 +145,7 @@ def state_of(cell: Cell, records: Records) -> str:
 
 
 def _runs(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    """Return the cells by method and task; those that share a key are one run."""
+    """Return the cells by method and task; cells with equal keys are one run."""
     found: dict[tuple[str, str], dict[object, Cell]] = {}
     for cell in cells:
         name = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
@@ -153,24 +153,26 @@ def _runs(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return {place: list(runs.values()) for place, runs in found.items()}
 
 
-def _shown(table: Table, index: int) -> Shown:
+def _shown(table: Table, index: int) -> PageColumn:
     values = [value for row in table.rows for value in row.summaries[index].values]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    return Shown(table.columns[index], ranking(table, index), low, high)
+    return PageColumn(table.columns[index], ranking(table, index), low, high)
 
 
-def _problems(cells: Sequence[Cell], records: Records, summary: RunSummary) -> Iterator[Problem]:
+def _problems(cells: Sequence[Cell], records: Records, summary: RunSummary) -> Iterator[CellProblem]:
     failed = [_error(records, cell) for cell in cells if state_of(cell, records) == "failed"]
     missing = [cell.missing or "" for cell in cells if state_of(cell, records) == "missing"]
     for kind, reasons in (("failed", failed), ("missing", missing)):
         if reasons:
-            yield Problem(kind, f"{len(reasons)} {kind}", _cut("; ".join(dict.fromkeys(reasons))))
+            yield CellProblem(kind, f"{len(reasons)} {kind}", _cut("; ".join(dict.fromkeys(reasons))))
     if summary.leaks:
-        yield Problem("leak", f"{LEAK_MARK} leak", _cut("; ".join(summary.leaks)))
+        yield CellProblem("leak", f"{LEAK_MARK} leak", _cut("; ".join(summary.leaks)))
     if summary.undefined:
-        yield Problem("undefined", f"{summary.undefined} undefined", "the run ended well, the metric has no value")
+        yield CellProblem(
+            "undefined", f"{summary.undefined} undefined", "the run finished, but the metric has no value"
+        )
     if summary.pending:
-        yield Problem("pending", f"{summary.pending} not run", "no record in the ledger yet")
+        yield CellProblem("pending", f"{summary.pending} not run", "no record in the ledger yet")
 
 
 def _error(records: Records, cell: Cell) -> str:
@@ -180,4 +182,4 @@ def _error(records: Records, cell: Cell) -> str:
 
 def _cut(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"
+    return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 1]}…"

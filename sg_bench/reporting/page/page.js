@@ -1,5 +1,5 @@
 "use strict";
-// Every text from the ledger enters the page as text: nothing here parses HTML.
+// Text from the ledger is inserted as text nodes only; no HTML is parsed.
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -57,8 +57,8 @@
     divide(rows, next === "none" ? -1 : column);
     body.append(...rows);
     const name = column < 0 ? "method" : button.ariaLabel;
-    const told = { ascending: column < 0 ? "from A to Z" : "lowest first", descending: column < 0 ? "from Z to A" : "best first" };
-    one("#status").textContent = next === "none" ? "In the order of the suite" : `Sorted by ${name}, ${told[next]}`;
+    const description = { ascending: column < 0 ? "from A to Z" : "lowest first", descending: column < 0 ? "from Z to A" : "best first" };
+    one("#status").textContent = next === "none" ? "In the order of the suite" : `Sorted by ${name}, ${description[next]}`;
   }
 
   // ---- pictures ----
@@ -90,8 +90,8 @@
       draw("text", { x: left, y: height - 4 }, `${percent(column.low)} %`),
       draw("text", { x: left + width, y: height - 4, "text-anchor": "end" }, `${percent(column.high)} %`),
     ];
-    const told = `Scores of ${scored.length} runs between the column's lowest and highest`;
-    return draw("svg", { class: "strip", viewBox: `0 0 ${left + width + 8} ${height}`, role: "img", "aria-label": told }, lines, dots, ends);
+    const description = `Scores of ${scored.length} runs between the column's lowest and highest`;
+    return draw("svg", { class: "strip", viewBox: `0 0 ${left + width + 8} ${height}`, role: "img", "aria-label": description }, lines, dots, ends);
   }
 
   function line(curve, part, x, y) {
@@ -178,7 +178,7 @@
   }
 
   const section = (title, ...children) => make("section", {}, make("h4", {}, title), ...children);
-  const told = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value));
+  const asText = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value));
 
   function ran(run) {
     if (run.ran === undefined) return null;
@@ -188,8 +188,8 @@
     if (software) found.push(["software", Object.entries(software).map(([name, version]) => `${name} ${version}`).join(" · ")]);
     if (hardware) found.push(["hardware", Object.entries(hardware).map(([name, value]) => `${name} ${value}`).join(" · ")]);
     found.push(["git commit", git ? make("code", {}, git.commit, git.changed ? " (with changes that were not committed)" : "") : "not a checkout"]);
-    for (const [name, value] of Object.entries(rest)) found.push([name.replaceAll("_", " "), told(value)]);
-    for (const [name, value] of Object.entries(run.times ?? {})) found.push([name.replaceAll("_", " "), told(value)]);
+    for (const [name, value] of Object.entries(rest)) found.push([name.replaceAll("_", " "), asText(value)]);
+    for (const [name, value] of Object.entries(run.times ?? {})) found.push([name.replaceAll("_", " "), asText(value)]);
     return section("Where it ran", pairs(found));
   }
 
@@ -207,14 +207,14 @@
     const names = Object.keys(run.metrics ?? {});
     if (!names.length) return null;
     const row = (name) => make("tr", { class: name === column.metric ? "this" : null },
-      make("th", { scope: "row" }, name), make("td", {}, `${percent(run.metrics[name])} %`), make("td", {}, make("code", {}, told(run.metrics[name]))));
+      make("th", { scope: "row" }, name), make("td", {}, `${percent(run.metrics[name])} %`), make("td", {}, make("code", {}, asText(run.metrics[name]))));
     const head = ["metric", "percent", "as recorded"].map((name) => make("th", { scope: "col" }, name));
     return section("Metrics", make("table", { class: "metrics" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, names.map(row))));
   }
 
   function story(run, column) {
     const { counts, loaded } = run.data === undefined ? {} : plain({ $: run.data });
-    const facts = Object.entries(counts ?? {}).map(([part, count]) => [`${part} cases`, told(count)]);
+    const facts = Object.entries(counts ?? {}).map(([part, count]) => [`${part} cases`, asText(count)]);
     if (loaded) facts.push(["initialisation", loaded]);
     const why = run.error ? `${run.error.type ?? "Error"} (${run.error.kind}): ${run.error.message}` : run.why;
     return [
@@ -227,7 +227,7 @@
       ran(run),
       recipe(run),
       run.key && run.state !== "pending"
-        ? make("p", {}, make("a", { href: `cells/${encodeURIComponent(run.key)}.json` }, "The whole record (JSON)"))
+        ? make("p", {}, make("a", { href: `cells/${encodeURIComponent(run.key)}.json` }, "The complete record (JSON)"))
         : null,
     ];
   }
@@ -244,7 +244,7 @@
     return details;
   }
 
-  // ---- the opened cell ----
+  // ---- details of a cell ----
   const dialog = one("#detail");
   let opener = null;
 
@@ -266,7 +266,7 @@
         make("h2", { id: "detail-title" }, method)), close),
       pairs(entries[place], "head"),
       picture ? make("figure", { class: "seeds" }, picture, make("figcaption", {},
-        "Every run, from the lowest score of the column to the highest; the line is the mean of its pretraining.")) : null,
+        "All runs, on an axis from the lowest to the highest score of the column; lines are the means per pretraining.")) : null,
       make("h3", {}, found.length === 1 ? "1 run" : `${found.length} runs`),
       make("p", { class: "hint" }, "Seeds: pretraining / fine-tuning."),
       found.map((run) => runDetails(run, column, found.length === 1)),

@@ -1,4 +1,4 @@
-"""The rank that methods share which cannot be told from one another."""
+"""Shared ranks of methods that are not separable."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass, field
 from sg_bench.reporting.separation import Ties, compared, separation, ties
 from sg_bench.reporting.tables import Table
 
-Rank = tuple[int, int]
-"""First and last place of the methods that share it."""
+RankRange = tuple[int, int]
+"""First and last rank of the methods that share it."""
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """How the methods of one column stand to one another."""
+class ColumnRanking:
+    """Ranks and p-values of the methods of one column."""
 
     ties: Ties
-    ranks: Mapping[str, Rank] = field(default_factory=dict)
-    """By method; one that lacks runs has none."""
+    ranks: Mapping[str, RankRange] = field(default_factory=dict)
+    """By method; incomplete methods have none."""
     p: Mapping[str, float] = field(default_factory=dict)
-    """Of each method against the best, where there was a test."""
+    """Of each method against the best, if a test was made."""
 
     @property
     def untested(self) -> str:
-        """Return why nothing was tested; empty where a test was made."""
+        """Return why no test was made; empty if one was made."""
         if not self.ties.best:
             return "no method is complete"
         return self.ties.reason or ""
 
 
-def ranking(table: Table, column: int) -> Ranking:
-    """Return the ranking of one column; where nothing was tested, all complete methods share one rank."""
+def ranking(table: Table, column: int) -> ColumnRanking:
+    """Return the ranking of one column; without a test all complete methods share one rank."""
     tied = ties(table, column)
     if not tied.best:
-        return Ranking(tied)
+        return ColumnRanking(tied)
     complete = {row.method for row in table.rows if row.summaries[column].complete}
     found = separation(compared(table, column))
-    ranks: dict[str, Rank] = {}
+    ranks: dict[str, RankRange] = {}
     for tier in [complete] if found.reason else found.tiers:
         sharing = sorted(complete.intersection(tier) - ranks.keys())
         ranks |= dict.fromkeys(sharing, (len(ranks) + 1, len(ranks) + len(sharing)))
-    return Ranking(tied, ranks, {} if found.reason else dict(found.p))
+    return ColumnRanking(tied, ranks, {} if found.reason else dict(found.p))

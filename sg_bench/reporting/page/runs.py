@@ -1,7 +1,7 @@
-"""What an opened cell shows: its runs, each down to recipe, software and digests, packed for thousands of them.
+"""Details of a cell: its runs with recipe, software and digests, in a compact form for thousands of runs.
 
-Recipes are trees that share most of their branches, so each different branch is kept once (`Branches`). Curves are
-thinned to what a small picture can show; the record beside the page has every epoch.
+Recipes are trees that share most of their branches, so each distinct branch is stored once (`SharedBranches`). Curves
+are thinned to the resolution of a small plot; the records in cells/ have all epochs.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.ledger import Record
-from sg_bench.reporting.page.content import Content, Entry, Shown, state_of
+from sg_bench.reporting.intervals import score_interval
+from sg_bench.reporting.page.content import PageCell, PageColumn, PageContent, state_of
 from sg_bench.reporting.tables import Cell
-from sg_bench.statistics.intervals import t_interval
 from sg_bench.statistics.ties import TIE_TEST
 
-POINTS = 40
-"""Most epochs of a curve that are drawn."""
-LEAST_P = 0.001
-"""Smaller p-values are printed as smaller than this."""
-STANDS_ON = ("store", "initialisation")
-"""Parts of a cell's recipe that are computed, and named, by themselves."""
+MAX_POINTS = 40
+"""Most epochs of a curve in the page."""
+MIN_P = 0.001
+"""Smaller p-values are printed as < 0.001."""
+COMPUTED_PARTS = ("store", "initialisation")
+"""Parts of a cell's recipe that have keys of their own."""
 TIMES = ("wall_seconds", "processor_seconds", "peak_memory_mib", "peak_device_memory_mib")
 
 
-class Branches:
-    """Nested mappings, each different one once: within a branch, every mapping stands as {"$": its number}."""
+class SharedBranches:
+    """Nested mappings, each distinct one stored once; inner mappings are replaced by {"$": number}."""
 
     def __init__(self) -> None:
         self.branches: list[dict[str, Any]] = []
         self.keys: dict[int, str] = {}
-        """The key of each branch that is a recipe of its own, by number."""
+        """Keys of the branches that are recipes of their own, by number."""
         self._numbers: dict[str, int] = {}
 
     def add(self, branch: Mapping[str, Any]) -> int:
-        """Return the number of `branch`, kept if it is new."""
+        """Return the number of `branch`, which is stored if it is new."""
         text = json.dumps(branch, sort_keys=True)
         if text not in self._numbers:
             packed = {str(name): self._packed(value) for name, value in sorted(branch.items())}
@@ -45,9 +45,9 @@ class Branches:
         return self._numbers[text]
 
     def add_recipe(self, recipe: Mapping[str, Any]) -> int:
-        """Return the number of a cell's recipe; the keys of what it stands on are kept."""
+        """Return the number of a cell's recipe; also stores the keys of its store and initialisation."""
         number = self.add(recipe)
-        for name in STANDS_ON:
+        for name in COMPUTED_PARTS:
             part = self.branches[number].get(name)
             if isinstance(part, dict) and part["$"] not in self.keys:
                 self.keys[part["$"]] = key_of(recipe[name])
@@ -61,8 +61,8 @@ class Branches:
         return value
 
 
-def run_of(cell: Cell, records: Mapping[str, Record], branches: Branches) -> dict[str, Any]:
-    """Return one planned run, whatever became of it, as the page reads it."""
+def run_of(cell: Cell, records: Mapping[str, Record], branches: SharedBranches) -> dict[str, Any]:
+    """Return one planned run in any state as JSON data for the page."""
     state = state_of(cell, records)
     run: dict[str, Any] = {"state": state, "seeds": [cell.pretraining_seed, cell.fine_tuning_seed]}
     if state == "missing":
@@ -71,17 +71,17 @@ def run_of(cell: Cell, records: Mapping[str, Record], branches: Branches) -> dic
     return run if state == "pending" else {**run, **_recorded(records[cell.key], branches)}
 
 
-def _recorded(record: Record, branches: Branches) -> dict[str, Any]:
+def _recorded(record: Record, branches: SharedBranches) -> dict[str, Any]:
     recipe, ran = record.get("recipe"), record.get("ran") or {}
     times = {name: ran[name] for name in TIMES if name in ran}
-    facts = {name: value for name, value in ran.items() if name not in times}
+    environment = {name: value for name, value in ran.items() if name not in times}
     data = {name: record[name] for name in ("counts", "loaded") if record.get(name)}
     packed = {
         "metrics": record.get("metrics"),
         "error": _error(record),
         "curve": curve_of(record.get("curves") or [], branches),
         "recipe": branches.add_recipe(recipe) if recipe else None,
-        "ran": branches.add(facts) if facts else None,
+        "ran": branches.add(environment) if environment else None,
         "times": times,
         "data": branches.add(data) if data else None,
         "outputs": branches.add(record["outputs"]) if record.get("outputs") else None,
@@ -89,13 +89,13 @@ def _recorded(record: Record, branches: Branches) -> dict[str, Any]:
     return {name: value for name, value in packed.items() if value not in (None, {})}
 
 
-def data_of(content: Content) -> dict[str, Any]:
-    """Return all that opening a cell may need: methods, columns, entries, runs and the branches of their recipes."""
-    branches, records = Branches(), content.evidence.records
+def data_of(content: PageContent) -> dict[str, Any]:
+    """Return the JSON data of the page: methods, columns, cells, runs and the branches of their recipes."""
+    branches, records = SharedBranches(), content.evidence.records
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (method, task), cells in content.runs.items():
         runs.setdefault(task, {})[method] = [run_of(cell, records, branches) for cell in cells]
-    entries = {entry.place: _facts(entry) for _, found in content.rows for entry in found if entry.planned}
+    entries = {entry.place: _summary_lines(entry) for _, found in content.rows for entry in found if entry.planned}
     return {
         "methods": [method for method, _ in content.rows],
         "columns": [_column(shown) for shown in content.columns],
@@ -106,18 +106,18 @@ def data_of(content: Content) -> dict[str, Any]:
     }
 
 
-def curve_of(rows: Sequence[Mapping[str, Any]], branches: Branches) -> dict[str, Any]:
-    """Return the losses by step, at most `POINTS` of them, and the step of the weights that were kept.
+def curve_of(rows: Sequence[Mapping[str, Any]], branches: SharedBranches) -> dict[str, Any]:
+    """Return the losses by step, at most `MAX_POINTS` of them, and the step of the selected weights.
 
     Args:
-        rows: one an epoch, as the training loop records them.
-        branches: keeps the steps, which most curves share.
+        rows: one per epoch, as recorded by the training loop.
+        branches: stores the steps, which most curves share.
     """
     known = [row for row in rows if "step" in row]
     if not known:
         return {}
     last = len(known) - 1
-    every = -(-last // (POINTS - 1)) or 1
+    every = -(-last // (MAX_POINTS - 1)) or 1
     kept = [*known[:last:every], known[last]]
     steps = {"step": [row["step"] for row in kept], "epochs": len(known)}
     parts = {part: [_loss(row, part) for row in kept] for part in ("train", "validation")}
@@ -135,7 +135,7 @@ def _error(record: Record) -> dict[str, str] | None:
     return {name: str(error[name]) for name in ("kind", "type", "message") if name in error} if error else None
 
 
-def _column(shown: Shown) -> dict[str, Any]:
+def _column(shown: PageColumn) -> dict[str, Any]:
     column = shown.column
     return {
         "task": column.task,
@@ -146,33 +146,35 @@ def _column(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _facts(entry: Entry) -> list[tuple[str, str]]:
-    """Return the labelled sentences at the head of an opened cell."""
+def _summary_lines(entry: PageCell) -> list[tuple[str, str]]:
+    """Return (label, text) pairs for the head of a cell's details."""
     summary, units = entry.summary, entry.summary.units
     lines = [("Mean ± SD", f"{entry.mean} ± {entry.std} %"), ("Runs with a value", f"{summary.n} of {summary.planned}")]
     if units.n:
         one = units.kind == "fine-tuning"
         what = "fine-tuning seeds of one pretraining: about this checkpoint only" if one else "pretrainings"
         lines.append(("Independent repetitions", f"{units.n} {what}"))
-    interval = t_interval(units.values)
+    interval = score_interval(units.values, entry.shown.column.metric)
     if interval:
-        lines.append(("95 % interval of the mean (t)", f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %"))
+        lines.append(
+            ("95 % confidence interval of the mean", f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %")
+        )
     if entry.rank:
         lines.append(("Rank", f"{entry.rank_text} of {len(entry.shown.ranking.ranks)}"))
     lines += [("Leak", leak) for leak in summary.leaks]
     return [*lines, ("Against the best", _against(entry))]
 
 
-def _against(entry: Entry) -> str:
+def _against(entry: PageCell) -> str:
     ranking = entry.shown.ranking
     if entry.standing is None:
         return "no comparison: " + (ranking.untested or "no value")
     if entry.standing == "best":
-        return "it is the best" + (f" (not tested: {ranking.untested})" if ranking.untested else "")
+        return "the best" + (f" (not tested: {ranking.untested})" if ranking.untested else "")
     if ranking.untested:
         return f"not tested: {ranking.untested}"
     if entry.method not in ranking.p:
-        return "takes no part: incomplete, and above the best complete cell"
+        return "not compared: incomplete, and above the best complete cell"
     found = "not separable" if entry.standing == "inseparable" else "separable"
     p = ranking.p[entry.method]
-    return f"{found} ({TIE_TEST}, {f'p = {p:.3f}' if p >= LEAST_P else f'p < {LEAST_P}'})"
+    return f"{found} ({TIE_TEST}, {f'p = {p:.3f}' if p >= MIN_P else f'p < {MIN_P}'})"

@@ -1,4 +1,4 @@
-"""The page as one file: template, style and script inlined, nothing fetched, nothing that a label says is run."""
+"""Writes the page as one file with inlined style and script; it fetches nothing, and labels cannot inject code."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from sg_bench.reporting.claims import ClaimRow
 
-BESIDE = {"tables": (".md", ".csv", ".tex", ".html"), "figures": (".svg", ".pdf")}
-"""Folders of a report whose files the page links to."""
+LINKED_FILES = {"tables": (".md", ".csv", ".tex", ".html"), "figures": (".svg", ".pdf")}
+"""Folders of a report and the file endings that the page links to."""
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
-"""Characters that could end a script element or a line of script, as JSON may write them."""
+"""JSON escapes of characters that could end a script element or a line of script."""
 
 
 def write_page(
@@ -35,20 +35,20 @@ def write_page(
 ) -> Path:
     """Write OUT/report.html: one file without a server, the same bytes for the same ledger.
 
-    Write it last: it links to the records in OUT/cells, and to the tables and figures that are there.
+    Call it last: the page links to the existing records in OUT/cells, tables and figures.
 
     Args:
         out: the report's folder.
         title: heading of the page.
         evidence: the planned cells and their records.
-        notes: what a reader must know before the first number.
-        claims: what was claimed beforehand, and what became of it.
+        notes: cautions printed above the results.
+        claims: the claims of the suite and their outcomes.
 
     Returns:
         The path of the page.
     """
     path = out / "report.html"
-    write_atomic(path, page(title, evidence, notes=notes, claims=claims, files=_beside(out)))
+    write_atomic(path, page(title, evidence, notes=notes, claims=claims, files=_linked_files(out)))
     return path
 
 
@@ -65,9 +65,9 @@ def page(
     Args:
         title: heading of the page.
         evidence: the planned cells and their records.
-        notes: what a reader must know before the first number.
-        claims: what was claimed beforehand, and what became of it.
-        files: what to link to: its name, with (ending, relative address) of each of its forms.
+        notes: cautions printed above the results.
+        claims: the claims of the suite and their outcomes.
+        files: files to link to: name, and (ending, relative address) of each format.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -92,13 +92,13 @@ def page(
 
 
 def embedded(data: Any) -> str:
-    """Return `data` as JSON that nothing in it can break out of a script element."""
+    """Return `data` as JSON that is safe inside a script element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.translate(ESCAPES)
 
 
 def _breakable(name: str) -> Markup:
-    """Return a name that may be broken behind an underscore or a plus."""
+    """Return a name with line-break opportunities after underscores and plus signs."""
     from markupsafe import Markup, escape
 
     return escape(name).replace("_", Markup("_<wbr>")).replace("+", Markup("+<wbr>"))
@@ -109,14 +109,14 @@ def _packaged(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return the name by which a content security policy lets an inlined text through."""
+    """Return the hash by which a content security policy permits an inlined text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _beside(out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return each table and figure that lies beside the page, with the ending and address of each of its forms."""
+def _linked_files(out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the tables and figures of the report, with the ending and address of each format."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for folder, endings in BESIDE.items():
+    for folder, endings in LINKED_FILES.items():
         for path in sorted((out / folder).glob("*")):
             if path.suffix in endings and path.is_file():
                 address = quote(f"{folder}/{path.name}")

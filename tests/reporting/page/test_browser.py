@@ -92,7 +92,7 @@ def test_an_opened_run_tells_where_it_came_from(shown: Any, three: Evidence) -> 
     page.wait("document.querySelector('#detail .story')")
     story = page.run("document.querySelector('#detail .story').textContent")
     key = three.cells[0].key
-    for told in (
+    for text in (
         "c0ffee",
         "python 3.11",
         key,
@@ -101,7 +101,7 @@ def test_an_opened_run_tells_where_it_came_from(shown: Any, three: Evidence) -> 
         "training loss",
         'patch: [{"side":16},8]',
     ):
-        assert told in story
+        assert text in story
     address = page.run("document.querySelector('#detail .story a').getAttribute('href')")
     assert address == f"cells/{key}.json"
 

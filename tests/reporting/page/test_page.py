@@ -104,14 +104,14 @@ def test_nothing_is_fetched_from_elsewhere(evidence: Evidence, parsed: Any) -> N
     assert not re.findall(r"url\(|@import|fetch\(|XMLHttp|import\(", text)
 
 
-def test_what_keeps_a_cell_from_being_whole_is_told_on_hover_and_in_text(evidence: Evidence, parsed: Any) -> None:
+def test_why_a_cell_is_incomplete_is_shown_on_hover_and_in_text(evidence: Evidence, parsed: Any) -> None:
     seen = parsed(page(TITLE, evidence))
     for reason in ("method: it broke", "data: it broke", "no data for 'brats': give its folder with --data brats=PATH"):
         assert reason in seen.all("title")
         assert any(f": {reason}" in text for text in seen.inside["button"])
 
 
-def test_methods_that_are_not_told_apart_share_a_rank(made: Callable[..., Evidence], parsed: Any) -> None:
+def test_methods_that_are_not_separable_share_a_rank(made: Callable[..., Evidence], parsed: Any) -> None:
     few = parsed(page(TITLE, made(["a", "b", "c"], ["ncc"], [(0, 0), (0, 1)])))
     assert [re.findall(r"rank \S+", text)[0] for text in few.inside["button"][3:6]] == ["rank 1–3"] * 3
     enough = parsed(page(TITLE, made(["a", "b", "c"], ["ncc"], [(0, seed) for seed in range(10)])))
@@ -127,22 +127,22 @@ def test_a_method_that_lacks_a_run_has_no_rank(evidence: Evidence, parsed: Any) 
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"),
+    ("seeds", "statement"),
     [
         ([(0, 0), (0, 1)], "about this checkpoint only"),
-        ([(0, 0), (1, 0)], "intervals count pretrainings"),
+        ([(0, 0), (1, 0)], "intervals are pretraining seeds"),
         ([(0, 0), (0, 1)], "n = 2 is below 5"),
-        ([(0, 0), (0, 1)], "says nothing of other patients"),
+        ([(0, 0), (0, 1)], "not the variation over patients"),
     ],
 )
-def test_the_page_says_what_its_numbers_cannot_support(
-    seeds: list[tuple[int, int]], told: str, made: Callable[..., Evidence], parsed: Any
+def test_the_page_states_what_its_numbers_cannot_support(
+    seeds: list[tuple[int, int]], statement: str, made: Callable[..., Evidence], parsed: Any
 ) -> None:
     seen = parsed(page(TITLE, made(["a", "b"], ["ncc"], seeds)))
-    assert any(told in text for text in seen.inside["dd"])
+    assert any(statement in text for text in seen.inside["dd"])
 
 
-def test_a_leak_is_starred_and_its_reason_told(made: Callable[..., Evidence], parsed: Any) -> None:
+def test_a_leak_is_starred_and_its_reason_shown(made: Callable[..., Evidence], parsed: Any) -> None:
     evidence = made(["a", "b"], ["ncc"], [(0, 0)])
     key = evidence.cells[0].key
     leaking = {**evidence.records, key: {**evidence.records[key], "leak": "pretrained on the test patients"}}
