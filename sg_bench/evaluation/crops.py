@@ -55,10 +55,17 @@ def candidate_crops(store: Store, ids: Sequence[str], *, positive: bool | None =
     return crops
 
 
-def image_crops(store: Store, ids: Sequence[str]) -> list[Crop]:
-    """Return one crop per case, in the middle of its image."""
-    shapes = {id_: store[id_].shape for id_ in ids}
-    return [Crop(id_, id_, (x // 2, y // 2, z // 2)) for id_, (x, y, z) in shapes.items()]
+def candidate_or_image_crops(task: Task, store: Store, ids: Sequence[str]) -> list[Crop]:
+    """Return the crops of all candidates (segmentation: all positive ones), or those in the middle of all images.
+
+    A foreground task has none: its crops are random.
+    """
+    if task.sampling.places == "candidates":
+        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
+    if task.sampling.places == "image":
+        shapes = {id_: store[id_].shape for id_ in ids}
+        return [Crop(id_, id_, (x // 2, y // 2, z // 2)) for id_, (x, y, z) in shapes.items()]
+    return []
 
 
 def foreground_voxels(store: Store, task: Task, id_: str) -> NDArray[np.int64]:
@@ -93,10 +100,8 @@ def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
 
     Random ones depend on the split's seed and the case's id, not on the fine-tuning seed or on other cases.
     """
-    if task.sampling.places == "image":
-        return image_crops(store, ids)
-    if task.sampling.places == "candidates":
-        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
+    if task.sampling.places != "foreground":
+        return candidate_or_image_crops(task, store, ids)
     crops = []
     for id_ in ids:
         voxels = foreground_voxels(store, task, id_)

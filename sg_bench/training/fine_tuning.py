@@ -19,11 +19,10 @@ from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.evaluation.crops import (
     Crop,
-    candidate_crops,
+    candidate_or_image_crops,
     cut_crop,
     foreground_crop,
     foreground_voxels,
-    image_crops,
     resized_nearest,
     truth_of,
 )
@@ -94,7 +93,7 @@ class FineTuning:
         self.stages = [Stage(name="fine-tune", training=task.training, weights={task.loss: 1.0})]
         self.ids: dict[TrainingPart, list[str]] = {"train": train, "validation": validation}
         self.crops: dict[TrainingPart, list[Crop]] = {
-            part: _fixed_crops(task, store, ids) for part, ids in self.ids.items()
+            part: candidate_or_image_crops(task, store, ids) for part, ids in self.ids.items()
         }
         self.crops["validation"] = _validation_subset(self.crops["validation"], task)
         self.epoch_crops = self.crops["train"]
@@ -192,13 +191,6 @@ class FineTuning:
         if id_ not in self._voxels:
             self._voxels[id_] = foreground_voxels(self.store, self.task, id_)
         return foreground_crop(self.store, self.task, id_, self._voxels[id_], rng)
-
-
-def _fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
-    """Return the crops of all candidates, or of all images; none for a foreground task, whose crops are random."""
-    if task.sampling.places == "candidates":
-        return candidate_crops(store, ids, positive=None if task.kind == "classification" else True)
-    return image_crops(store, ids) if task.sampling.places == "image" else []
 
 
 def _validation_subset(crops: list[Crop], task: Task) -> list[Crop]:
