@@ -1,4 +1,4 @@
-"""Each score with its interval over test sets: other patients of the same source, the networks staying as they are."""
+"""Bootstrap intervals of each score over test sets: other patients of the same source, the same networks."""
 
 from __future__ import annotations
 
@@ -31,20 +31,19 @@ from sg_bench.statistics.variance import (
 )
 
 CASE_RUNS = 5
-"""Runs a method and task, those of the lowest seeds, whose test cases are drawn again: it costs most of a report."""
+"""Runs per method and task, those of the lowest seeds, whose test cases are resampled: most of a report's time."""
 LEGEND = (
     f"In percent: the mean score of the first {CASE_RUNS} runs at most, and its 95 % percentile interval over "
-    f"{RESAMPLES} test sets drawn with replacement, each patient (each image, where patients are not known) with all "
-    "that belongs to it.",
-    "It speaks of other test sets from the same source, never of other seeds; two methods whose intervals overlap may "
-    "still differ, since both saw the same cases. With few patients it is too short.",
+    f"{RESAMPLES} test sets, resampled with replacement by patient (by image where patients are not known).",
+    "It covers other test sets from the same source, not other seeds. Two methods whose intervals overlap may still "
+    "differ, since both were tested on the same cases. With few patients it is too short.",
 )
-NONE = "its test cases' rows do not hold enough to score them again, or too few test sets have a value: no interval"
+NO_INTERVAL = "no interval: its per-case scores do not suffice to compute the metric, or too few test sets have a value"
 HEADER = "task,metric,role,method,runs,score,low,high,unit,units,test_sets,left_out"
 
 
 class CaseResamples:
-    """The test cases of a table's runs, drawn again: once a run, for all of its metrics."""
+    """Bootstrap scores of a table's runs, computed once per run for all of its metrics."""
 
     def __init__(self, table: Table) -> None:
         self.records = {cell.key: record for cell, record in table.done}
@@ -80,13 +79,13 @@ class CaseResamples:
 
 @dataclass(frozen=True)
 class ResampledScore:
-    """One method on one task, under one metric."""
+    """The score of one method on one task under one metric, with its interval over test sets."""
 
     row: MethodRow
     index: int
-    """Of the table's column."""
+    """Index of the table's column."""
     score: float
-    """Mean of the runs that were drawn again."""
+    """Mean of the resampled runs."""
     runs: tuple[str, ...]
     unit: CaseUnit
     units: int
@@ -94,11 +93,11 @@ class ResampledScore:
 
 
 def case_document(table: Table, drawn: CaseResamples | None = None) -> Document:
-    """Return the interval over test sets of each score: headline and beside as tables, every metric in the CSV.
+    """Return the interval over test sets of each score: headline and secondary metrics as tables, all in the CSV.
 
     Args:
         table: the main table.
-        drawn: its test cases, drawn again for another document already.
+        drawn: its bootstrap scores, if another document has computed some already.
     """
     drawn = drawn or CaseResamples(table)
     found = [
@@ -142,8 +141,8 @@ def _sheet(table: Table, index: int, found: Sequence[ResampledScore]) -> Printed
 def _interval(each: ResampledScore, footnotes: Footnotes) -> str:
     found = each.interval
     if found is None:
-        return DASH + footnotes.mark(NONE)
-    left = f"{found.left_out} of {found.resamples} test sets lack a positive or a negative case, and are left out"
+        return DASH + footnotes.mark(NO_INTERVAL)
+    left = f"{found.left_out} of {found.resamples} test sets lack a positive or a negative case and are left out"
     return f"{100 * found.low:.2f} to {100 * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
 
 

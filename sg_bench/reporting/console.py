@@ -1,4 +1,4 @@
-"""The same table for a terminal."""
+"""The main table for a terminal."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sg_bench.tasks import parse_reference
 
 PARITY_MARK = "‡"
 MOST_COLUMNS = 6
-"""More metrics than this, and more than methods, stand one under the other, the methods side by side."""
+"""With more metrics than this, and than methods, the table is transposed: one row for each metric."""
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
 def console_table(table: Table, title: str = "") -> RichTable:
-    """Return `table` as rich prints it: its task and metric over each column or before each line, footnotes beneath.
+    """Return `table` for `rich`, with its footnotes as the caption.
 
-    A variant that all tasks have in common is said once, beneath.
+    A variant that all tasks have in common is named once, in the caption.
     """
     from rich import box
     from rich.table import Table as RichTable
@@ -32,8 +32,8 @@ def console_table(table: Table, title: str = "") -> RichTable:
     tied = {index: ties(table, index) for index in table.printed}
     parity = [f"{PARITY_MARK} {PARITY}"] if any(column.role == "parity" for column in columns) else []
     common = [f"All tasks: {', '.join(f'{axis}={value}' for axis, value in shared.items())}."] if shared else []
-    told = [*parity, *common, *footnotes(table), *tie_sentences(list(tied.values())), *unit_sentences(table)]
-    out = RichTable(title=Text(title) if title else None, caption=Text("\n".join(told)), caption_justify="left")
+    caption = [*parity, *common, *footnotes(table), *tie_sentences(list(tied.values())), *unit_sentences(table)]
+    out = RichTable(title=Text(title) if title else None, caption=Text("\n".join(caption)), caption_justify="left")
     out.box = box.SIMPLE_HEAD
     cells = [[table_cell(table, row, index, tied[index]) for index in table.printed] for row in table.rows]
     shown = [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in cells]
@@ -54,14 +54,14 @@ def console_table(table: Table, title: str = "") -> RichTable:
 
 
 def shared_variant(tasks: Iterable[str]) -> dict[str, str]:
-    """Return the choices, by axis, that all of several tasks have in common; none where there is only one task."""
+    """Return the choices, by axis, that several tasks have in common; none for a single task."""
     names = set(tasks)
     choices = [set(parse_reference(name)[1].items()) for name in names]
     return dict(sorted(set.intersection(*choices))) if len(names) > 1 else {}
 
 
 def _head(column: MetricColumn, shared: dict[str, str]) -> tuple[str, str]:
-    """Return a column's task, without what all tasks share, and its metric."""
+    """Return a column's task, without the choices that all tasks share, and its metric."""
     name, choices = parse_reference(column.task)
     own = ",".join(f"{axis}={value}" for axis, value in choices.items() if axis not in shared)
     mark = PARITY_MARK if column.role == "parity" else ""

@@ -1,7 +1,7 @@
-"""What the numbers cost: wall and processor time and peak memory, pretraining and fine-tuning apart.
+"""Computing cost: wall and processor time and peak memory, of pretraining and of fine-tuning.
 
-All of it stands in the records' `ran`. A pretraining's record lies beside its weights in the workspace; where the
-workspace is not at hand its cost is not known, and said so.
+The numbers come from the field `ran` of the records. A pretraining's record is next to its weights in the workspace;
+without the workspace its cost is unknown.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ from sg_bench.reporting.documents import (
 from sg_bench.reporting.tables import Table
 from sg_bench.workspace import Workspace, read_json
 
-Recipe = Mapping[str, Any]
 DISCOVERY = "auto-encoder of discovery"
-"""The line of what self-discovery trains once, for all methods that use its patterns."""
-NO_RECORD = "the pretraining's record is not at hand (report with the workspace that computed it)"
+"""Row of the auto-encoder that self-discovery trains once for all methods that use its patterns."""
+NO_RECORD = "the record of the pretraining is not available (report with the workspace that computed it)"
 LEGEND = (
-    "Mean of a run, s: seconds. Processor seconds are of all threads of the process; where several workers share a "
-    "pretraining they, and the peak, are the first worker's.",
-    "Peak memory: the highest of any run, of the whole process; a process that computed several jobs keeps the peak "
-    "of all of them.",
-    "The auto-encoder of discovery is trained once and shared; cutting out the patterns keeps no record of its cost.",
+    "Means over runs, in seconds (s). Processor seconds are summed over the threads of the process; for a pretraining "
+    "on several workers, they and the peak are those of the first worker.",
+    "Peak memory: the highest of any run, of the complete process; a process that computed several jobs keeps the "
+    "peak of all of them.",
+    "The auto-encoder of discovery is trained once and shared; the cost of cropping the patterns is not recorded.",
 )
 CSV_HEADER = (
     "stage,method,task,runs,wall_seconds,processor_seconds,wall_seconds_all,processor_seconds_all,peak_memory_mib,"
@@ -46,19 +45,19 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What some runs cost."""
+    """The cost of some runs."""
 
     ran: tuple[Record, ...]
-    """`ran` of each run whose record tells."""
+    """The field `ran` of each record that has one."""
     keys: tuple[str, ...]
 
     @property
     def runs(self) -> int:
-        """Return how many runs are counted."""
+        """Return the number of runs."""
         return len(self.ran)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean of a measured quantity over the runs, None where none was measured."""
+        """Return the mean of a measured quantity over the runs, or None if it was not measured."""
         found = self._of(name)
         return fmean(found) if found else None
 
@@ -77,7 +76,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """The cost of everything in a table."""
+    """The cost of all runs of a table."""
 
     table: Table
     workspace: Workspace | None
@@ -92,7 +91,7 @@ class Costs:
 
     @cached_property
     def pretraining(self) -> dict[str, Cost]:
-        """By method, and under DISCOVERY what self-discovery trained; each pretraining once."""
+        """By method, and under DISCOVERY of the auto-encoder; each pretraining is counted once."""
         wanted: dict[str, dict[str, None]] = {}
         for method, key, encoder in self._initialisations():
             wanted.setdefault(method, {})[key] = None
@@ -101,15 +100,15 @@ class Costs:
         return {method: _cost((key, self._ran(key)) for key in keys) for method, keys in wanted.items()}
 
     def _initialisations(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each (method, key of its initialisation, key of discovery's auto-encoder or "")."""
+        """Yield each (method, key of its initialisation, key of the auto-encoder of its discovery or "")."""
         for (method, _), recipe in self._recipes().items():
             patterns = recipe.get("patterns") or {}
             encoder = patterns.get("autoencoder")
             yield method, key_of(recipe), key_of(encoder) if encoder else ""
 
-    def _recipes(self) -> dict[tuple[str, int], Recipe]:
-        """Return the recipe of each initialisation; a method and its pretraining seed have but one in a suite."""
-        found: dict[tuple[str, int], Recipe] = {}
+    def _recipes(self) -> dict[tuple[str, int], Mapping[str, Any]]:
+        """Return the recipe of each initialisation; a method and a pretraining seed have one in a suite."""
+        found: dict[tuple[str, int], Mapping[str, Any]] = {}
         for cell, record in self.table.done:
             recipe = record.get("recipe", {}).get("initialisation")
             if recipe:
@@ -121,23 +120,23 @@ class Costs:
             return None
         try:
             record: Record = read_json(self.workspace.path("initialisations", key) / "record.json")
-        except (OSError, ValueError):  # not here, or damaged: its cost is not known, and nothing else depends on it
+        except (OSError, ValueError):  # absent or damaged: only the cost depends on it
             return None
         return record.get("ran")
 
 
 def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
-    """Return the cost of each method, pretraining and fine-tuning apart; the CSV has each task of it too.
+    """Return the cost of pretraining and of fine-tuning of each method; the CSV has it by task.
 
     Args:
         table: the suite's main table.
-        workspace: where the pretrainings' records lie, if at hand.
+        workspace: has the records of the pretrainings; None if it is not available.
     """
     costs = Costs(table, workspace)
     hardware = _hardware(costs)
-    notes = [f"Measured on: {'; '.join(hardware)}."] if hardware else ["Nothing is measured yet."]
+    notes = [f"Measured on: {'; '.join(hardware)}."] if hardware else ["No results yet."]
     if len(hardware) > 1:
-        notes.append("On different hardware: times of different machines are not comparable.")
+        notes.append("Times measured on different hardware are not comparable.")
     sheet = _sheet(costs, notes)
     return Document("cost", "Cost", (sheet,), _csv(costs))
 
@@ -179,7 +178,7 @@ def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell]:
 
 
 def _seconds(value: float | None) -> str:
-    """Return seconds with one decimal below a hundred, thousands set apart."""
+    """Return seconds, with one decimal below 100 and commas between thousands."""
     if value is None:
         return DASH
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""Label efficiency: each method on growing, nested shares of a task's training patients (`ncc[fraction=0.1]`)."""
+"""Label efficiency: each method on nested fractions of a task's training patients (`ncc[fraction=0.1]`)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricRole, Table
 from sg_bench.tasks import parse_reference
 
-NOTHING = "The suite has no task with a share of its labels, such as ncc[fraction=0.1]."
-SUBSETS = "Shares are of the training patients, nested within one fine-tuning seed and the same for all methods."
+NOTHING = "The suite has no task with a fraction of its labels, such as ncc[fraction=0.1]."
+SUBSETS = "Fractions of the training patients, nested within a fine-tuning seed and the same for all methods."
 
 
 @dataclass(frozen=True)
 class LabelShare:
-    """One share of a task's training patients."""
+    """One fraction of a task's training patients."""
 
     fraction: float
     task: str
-    """The suite's label of this share."""
+    """The suite's label of the task with this fraction."""
 
 
 def shares(tasks: list[str]) -> dict[str, list[LabelShare]]:
-    """Return the shares, growing, of each task that is run with more than one or with less than all labels.
+    """Return the fractions, in ascending order, of each task that has any below 1.
 
     Args:
-        tasks: labels; the part of a label other than its fraction names the group, as "ncc[data=phantom]".
+        tasks: labels; a label without its fraction names the group, as "ncc[data=phantom]".
     """
     groups: dict[str, list[LabelShare]] = {}
     for task in tasks:
@@ -41,7 +41,7 @@ def shares(tasks: list[str]) -> dict[str, list[LabelShare]]:
 
 
 def label_efficiency_document(table: Table) -> Document:
-    """Return a table a task and metric: methods down, shares of the labels across.
+    """Return a table for each task and metric: methods x fractions of the labels.
 
     Args:
         table: the suite's main table.
@@ -71,9 +71,9 @@ def label_efficiency_document(table: Table) -> Document:
 
 
 def _narrowed(table: Table, found: list[LabelShare]) -> Iterator[Table]:
-    """Yield the columns of headline, of each metric beside it and of the papers' metric, a share each.
+    """Yield a table for the headline, each secondary and the papers' metric: a column for each fraction.
 
-    Rows are the methods that have any of them.
+    Methods without a planned run are left out.
     """
     tasks = [share.task for share in found]
     own = [index for index in table.printed if table.columns[index].task in tasks]
@@ -121,7 +121,7 @@ def _head(fraction: float, cases: int | None) -> Heading:
 
 
 def training_cases(table: Table) -> Mapping[str, int]:
-    """Return how many cases each task was trained on, where its records tell and agree."""
+    """Return the number of training cases of each task, if its records have one and agree."""
     found: dict[str, set[int]] = {}
     for cell, record in table.done:
         if "train" in record.get("counts", {}):

@@ -1,4 +1,4 @@
-"""The main table as text: what stands in a cell, its legend, and tidy CSV, the same bytes for the same numbers."""
+"""The main table as a document: the texts of its cells, its legend and its CSV."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ALPHA = "5 %"
 
 
 def column_heading(column: MetricColumn) -> Heading:
-    """Return a column's task and metric, and whether it is there to be compared with the papers."""
+    """Return the heading of a column: task and metric, marked if it is the metric of the papers."""
     if not column.metric:
         return Heading(column.task)
     return Heading(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
 
 
 def cell_text(summary: RunSummary, table: Table, marks: str = "") -> str:
-    """Return "83.12 ± 1.05", with its marks, and all that keeps a cell from being complete in brackets behind it."""
+    """Return "83.12 ± 1.05" with its marks, followed in brackets by what a cell lacks."""
     if not summary.planned:
         return ""
     if len(summary.missing) == summary.planned:
@@ -48,12 +48,12 @@ def cell_text(summary: RunSummary, table: Table, marks: str = "") -> str:
 
 
 def std_text(std: float | None) -> str:
-    """Return a standard deviation in percent, a dash for None."""
+    """Return a standard deviation in percent, or a dash for None."""
     return DASH if std is None else f"{100 * std:.2f}"
 
 
 def marks(row: MethodRow, column: int, tied: Ties) -> str:
-    """Return the marks behind a mean: not separable from the best, test data perhaps seen."""
+    """Return the marks after a mean: not significantly different from the best, test data possibly seen."""
     tie = TIE_MARK if row.method in tied.inseparable else ""
     return tie + (LEAK_MARK if row.summaries[column].leaks else "")
 
@@ -66,13 +66,13 @@ def footnotes(table: Table) -> list[str]:
 
 
 def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:
-    """Return the main table, ready to be printed, with a line above on what it was made of."""
+    """Return the main table as a document, with `notes` above it."""
     sheet = main_sheet(title, table)
     return Document("main", title, (sheet,), main_csv(table), tuple(one_line(note) for note in notes))
 
 
 def main_sheet(title: str, table: Table) -> PrintedTable:
-    """Return the printed columns of a table with footnotes and a legend."""
+    """Return the printed columns of a table, with footnotes and legend."""
     tied = {index: ties(table, index) for index in table.printed}
     return PrintedTable(
         title=title,
@@ -92,12 +92,12 @@ def table_cell(table: Table, row: MethodRow, column: int, tied: Ties) -> Printed
 
 
 def markdown(title: str, table: Table, notes: Sequence[str]) -> str:
-    """Return the printed table with a line above on what it was made of, footnotes and a legend."""
+    """Return the main table as Markdown, with `notes` above it."""
     return as_markdown.document(main_document(title, table, notes))
 
 
 def main_csv(table: Table) -> str:
-    """Return one line a (method, task, metric): fractions at full precision, values in the plan's order.
+    """Return a line for each (method, task, metric): fractions at full precision, values in the order of the plan.
 
     `low` and `high` are the ends of the 95 % interval (`score_interval`) of the mean over `units` independent units of
     the kind `unit`.
@@ -119,7 +119,7 @@ def interval_bounds(summary: RunSummary, metric: str) -> list[float | None]:
 
 
 def scores_csv(table: Table) -> str:
-    """Return one line a run that ended well, with each of its metrics."""
+    """Return a line for each finished run, with all of its metrics."""
     metrics = sorted({name for _, record in table.done for name in record["metrics"]})
     lines = [
         [cell.key, cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed]
@@ -130,65 +130,68 @@ def scores_csv(table: Table) -> str:
 
 
 def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
-    """Return the sentences that explain what stands in the cells of a table, and no others."""
+    """Return the sentences that explain the cells of a table, leaving out those that do not apply."""
     summaries, common = _printed(table), _common_n(table)
-    runs = f"n = {common} runs a cell" if common else "n runs a cell, n shown in each"
+    runs = f"n = {common} runs per cell" if common else "n runs per cell, n given in each"
     roles: set[MetricRole] = {table.columns[index].role for index in table.printed}
     sentences: list[tuple[object, str]] = [
         (True, f"Mean ± standard deviation (ddof 1) in percent over {runs} (pretraining seeds × fine-tuning seeds)."),
         (
             True,
-            "Higher is better; bold: the best mean of a column among complete cells, with all that equal it.",
+            "Higher is better; bold: the best mean of a column among complete cells, including ties.",
         ),
-        (_any(summaries, lambda cell: cell.n == 1), "± –: one run has no standard deviation."),
+        (_any(summaries, lambda cell: cell.n == 1), "± –: the standard deviation of a single run is undefined."),
         (_any(summaries, lambda cell: 0 < cell.n < cell.planned), "n=a/b: a of b planned runs have a value."),
-        (_any(summaries, lambda cell: cell.failed), "failed: runs that ended in an error, by what was to blame."),
-        (_any(summaries, lambda cell: cell.undefined), "undefined: the run ended well, the metric has no value."),
-        (_any(summaries, lambda cell: cell.missing), "Numbered: data absent, for the reason given."),
-        (_any(summaries, lambda cell: cell.pending), "not run: no record in the ledger yet."),
+        (_any(summaries, lambda cell: cell.failed), "failed: runs that ended in an error, by its cause."),
+        (_any(summaries, lambda cell: cell.undefined), "undefined: finished runs whose metric has no value."),
+        (_any(summaries, lambda cell: cell.missing), "Numbered: data missing, for the reason given."),
+        (_any(summaries, lambda cell: cell.pending), "not run: no record in the ledger."),
         (_any(summaries, lambda cell: not cell.planned), "Blank: not part of the suite."),
         (_any(summaries, lambda cell: cell.leaks), f"{LEAK_MARK}: the method may have seen the test data."),
         *((True, sentence) for sentence in secondary_sentences(table)),
-        ("parity" in roles, f"{PARITY.capitalize()}: of its task the only column to set beside published numbers."),
+        (
+            "parity" in roles,
+            f"{PARITY.capitalize()}: the only column of its task to compare with published numbers.",
+        ),
         *((True, sentence) for sentence in (*tie_sentences(tied), *unit_sentences(table))),
     ]
     return [sentence for applies, sentence in sentences if applies]
 
 
 def secondary_sentences(table: Table) -> Iterator[str]:
-    """Yield what each metric is that stands next to a headline for not being told by it."""
+    """Yield the definition of each secondary metric."""
     from sg_bench.evaluation.metrics import METRICS
 
     secondary = {
         table.columns[index].metric: None for index in table.printed if table.columns[index].role == "secondary"
     }
     for name in secondary:
-        told = f"{METRICS[name].definition}. " if name in METRICS else ""
-        yield f"{name}: {told}Without it the headline next to it would mislead."
+        definition = f"{METRICS[name].definition}. " if name in METRICS else ""
+        yield f"{name}: {definition}Without it the headline metric would be misleading."
 
 
 def tie_sentences(tied: Sequence[Ties]) -> Iterator[str]:
-    """Yield what the tie mark means, and why nothing could be separated where that is so."""
+    """Yield the meaning of the tie mark, and why no difference could be tested."""
     if any(column.inseparable for column in tied):
         yield f"{TIE_MARK}: not separable from the best ({TIE_TEST}, {ALPHA}; see significance)."
     reasons = dict.fromkeys(column.reason for column in tied if column.reason)
     where = "" if all(column.reason for column in tied if column.best) else " in some columns"
-    yield from (f"Nothing could be separated{where} ({reason})." for reason in reasons)
+    yield from (f"No differences were tested{where} ({reason})." for reason in reasons)
 
 
 def unit_sentences(table: Table) -> Iterator[str]:
-    """Yield what tests and intervals count as one repetition, and which means stand on one pretraining."""
+    """Yield what tests and intervals count as an independent unit, and which methods have one pretraining only."""
     kinds: dict[str, set[str]] = {}
     for row in table.rows:
         for summary in (row.summaries[index] for index in table.printed):
             if summary.n:
                 kinds.setdefault(summary.units.kind, set()).add(row.method)
     if "pretraining" in kinds:
-        yield "Tests and intervals count pretrainings, each by the mean of its runs; the n of a test is theirs."
+        yield "Units of tests and intervals are pretrainings, each the mean of its runs; n of a test is their number."
     if "fine-tuning" in kinds:
         only = ", ".join(row.method for row in table.rows if row.method in kinds["fine-tuning"])
-        whose = f"One pretraining in some cells of {only}" if "pretraining" in kinds else "One pretraining a method"
-        yield f"{whose}: whatever is said of a mean is said about this checkpoint only."
+        subject = f"One pretraining in some cells of {only}" if "pretraining" in kinds else "One pretraining per method"
+        yield f"{subject}: these results hold for this checkpoint only."
 
 
 def _entries(table: Table, row: MethodRow, tied: dict[int, Ties]) -> Iterator[PrintedCell]:
@@ -210,13 +213,13 @@ def _remarks(summary: RunSummary, table: Table) -> Iterable[str]:
 
 
 def _reasons(summary: RunSummary, table: Table) -> str:
-    """Return the numbers of the footnotes that say why data are absent."""
+    """Return the numbers of the footnotes with the reasons for missing data."""
     numbers = sorted({table.reasons.index(reason) + 1 for reason in summary.missing})
     return " ".join(map(superscript, numbers))
 
 
 def _common_n(table: Table) -> int | None:
-    """Return the number of runs planned for every cell, or None where it differs."""
+    """Return the number of runs planned for every cell, or None if cells differ."""
     planned = {summary.planned for summary in _printed(table) if summary.planned}
     return planned.pop() if len(planned) == 1 else None
 

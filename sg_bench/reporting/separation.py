@@ -1,4 +1,4 @@
-"""Which means of a column are not separable from its best: the one rule behind every mark in every table."""
+"""Which means of a column do not differ significantly from its best: the rule behind the marks of all tables."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ UnitGroups = tuple[tuple[str, tuple[float, ...]], ...]
 
 @dataclass(frozen=True)
 class Ties:
-    """What may be said of the best of one column."""
+    """The best methods of one column, and those that do not differ significantly from them."""
 
     best: frozenset[str]
-    """Methods printed in bold: complete, and as printed the highest mean; empty if no cell is complete."""
+    """Methods in bold: complete, with the highest mean as printed; empty if no cell is complete."""
     inseparable: frozenset[str]
-    """All other methods with a value that are not shown to be worse than the best."""
+    """All other methods with a value that are not significantly worse than the best."""
     reason: str | None
-    """Why nothing could be separated at all, if so."""
+    """Reason for which nothing was tested, or None."""
     part: frozenset[str] = frozenset()
     """All methods with a value."""
 
     def word(self, method: str) -> str | None:
-        """Return how a method stands to the best in a word, None without a value or a best."""
+        """Return best, inseparable (from the best) or separable; None without a value or a best."""
         if method not in self.part or not self.best:
             return None
         return "best" if method in self.best else "inseparable" if method in self.inseparable else "separable"
 
 
 def ties(table: Table, column: int) -> Ties:
-    """Return the ties of one column of a table, among its rows.
+    """Return the ties of one column of a table.
 
-    An incomplete cell is never the best, however high its mean: the runs that it lacks may be those that went badly.
+    An incomplete cell is never the best, since the runs that it lacks may be the worst ones.
     """
     cells = {row.method: row.summaries[column] for row in table.rows}
     valued = {method: cell for method, cell in cells.items() if cell.n}
@@ -51,10 +51,10 @@ def ties(table: Table, column: int) -> Ties:
 
 
 def compared(table: Table, column: int) -> UnitGroups:
-    """Return the units of the best of a column and of those that can be compared with it.
+    """Return the units of the best method of a column and of all methods that are tested against it.
 
-    Incomplete cells above the best take no part, nor do those of too few units to test, unless the best has too few
-    itself: one method that failed often must not keep all others from being told apart.
+    Incomplete cells above the best are left out, and so are those with too few units to test, unless the best has too
+    few itself: one method with many failures must not prevent the tests of all others.
     """
     valued = {row.method: row.summaries[column] for row in table.rows if row.summaries[column].n}
     complete = [cell for cell in valued.values() if cell.complete]
@@ -67,11 +67,11 @@ def compared(table: Table, column: int) -> UnitGroups:
 
 
 def _below(cell: RunSummary, best: RunSummary) -> bool:
-    """Return whether a cell is below the best by the mean over units, which is another where runs are lost."""
+    """Return whether a cell's mean over units, not runs, is below that of the best."""
     return fmean(cell.units.values) < fmean(best.units.values)
 
 
 @cache
 def separation(groups: UnitGroups) -> Separation:
-    """Return the separation of `groups`; kept, because several tables ask for the same and it takes a while."""
+    """Return the separation of `groups`; cached, since several tables need the same one and it is slow."""
     return separate(dict(groups))

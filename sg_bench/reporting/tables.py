@@ -1,4 +1,4 @@
-"""The numbers of a table: methods x tasks, each summarised over its runs. How they are printed stands in render.py.
+"""Tables of results: methods x tasks, each summarised over its runs; render.py prints them.
 
 Scores are fractions in [0, 1], higher is better. Nothing depends on the order in which records were written.
 """
@@ -22,19 +22,19 @@ MetricRole = Literal["headline", "secondary", "parity", "other"]
 
 
 class Cell(Protocol):
-    """What a report needs to know of a planned cell."""
+    """The attributes of a planned cell that a report reads."""
 
     @property
     def key(self) -> str:
-        """Name of its ledger record; empty when its data are absent."""
+        """Key of its ledger record; empty if its data are missing."""
 
     @property
     def method(self) -> str:
-        """The row's label."""
+        """Label of the method."""
 
     @property
     def task(self) -> str:
-        """The task with its variant."""
+        """Label of the task, with its variant."""
 
     @property
     def pretraining_seed(self) -> int:
@@ -46,7 +46,7 @@ class Cell(Protocol):
 
     @property
     def missing(self) -> str | None:
-        """Why its data are absent, or None."""
+        """Reason for which its data are missing, or None."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +55,31 @@ class MetricColumn:
 
     task: str
     metric: str
-    """Empty while no record of the task exists."""
+    """Empty if there is no record of the task."""
     role: MetricRole
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the planned runs of one method on one task came to, under one metric."""
+    """The planned runs of one method on one task, and their scores under one metric."""
 
     planned: int
     values: tuple[float, ...] = ()
-    """In the plan's order."""
+    """Scores, in the order of the plan."""
     failed: tuple[tuple[str, int], ...] = ()
     """Number of failed runs by kind."""
     missing: tuple[str, ...] = ()
-    """The reason of each run whose data are absent."""
+    """Reason of each run whose data are missing."""
     undefined: int = 0
-    """Runs that ended well, but whose metric has no value (an AUC without positives)."""
+    """Number of finished runs whose metric is undefined (an AUC without positive cases)."""
     pending: int = 0
+    """Number of runs without a record whose data are there."""
     seeds: tuple[SeedPair, ...] = ()
-    """Of each value."""
+    """Seeds of each value."""
     keys: tuple[str, ...] = ()
-    """The ledger record of each value."""
+    """Key of the ledger record of each value."""
     leaks: tuple[str, ...] = ()
-    """Why the methods may have seen the test data of these runs, each reason once."""
+    """Distinct reasons for which the method may have seen the test data."""
 
     @property
     def n(self) -> int:
@@ -97,7 +98,7 @@ class RunSummary:
 
     @cached_property
     def units(self) -> Units:
-        """Return the independent repetitions behind the values."""
+        """Return the independent units (`units_of`) of the values."""
         return units_of(dict(zip(self.seeds, self.values, strict=True)))
 
     @property
@@ -108,7 +109,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method; its summaries stand in the order of the table's columns."""
+    """One method; its summaries are in the order of the table's columns."""
 
     method: str
     summaries: tuple[RunSummary, ...]
@@ -116,16 +117,16 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Methods x (task, metric), and the single runs behind it."""
+    """Methods x (task, metric), and the finished runs."""
 
     columns: tuple[MetricColumn, ...]
     rows: tuple[MethodRow, ...]
     done: tuple[tuple[Cell, Record], ...] = field(repr=False)
-    """Each cell that was computed to the end, in the plan's order, with its record."""
+    """Each finished cell with its record, in the order of the plan."""
 
     @property
     def printed(self) -> tuple[int, ...]:
-        """Return the indices of the columns that a printed table shows; the CSV has all."""
+        """Return the indices of the columns that printed tables show; the CSV has all columns."""
         return tuple(index for index, column in enumerate(self.columns) if column.role != "other")
 
     @property
@@ -135,10 +136,10 @@ class Table:
         return tuple(dict.fromkeys(shown))
 
     def select(self, rows: Iterable[int], columns: Iterable[int]) -> Table:
-        """Return the table of some rows and columns, in the given order; what is best is decided among them."""
+        """Return the table of some rows and columns in the given order; `best` is then the best of these rows."""
         kept = tuple(columns)
-        chosen = (self.rows[row] for row in rows)
-        narrowed = tuple(replace(row, summaries=tuple(row.summaries[column] for column in kept)) for row in chosen)
+        selected = (self.rows[row] for row in rows)
+        narrowed = tuple(replace(row, summaries=tuple(row.summaries[column] for column in kept)) for row in selected)
         return replace(self, rows=narrowed, columns=tuple(self.columns[column] for column in kept))
 
     def best(self, column: int) -> float | None:
@@ -153,15 +154,15 @@ def secondary_metrics(record: Record) -> Sequence[str]:
 
 
 def percent(summary: RunSummary) -> float:
-    """Return the mean in percent as it is printed, so that what looks like a tie is one."""
+    """Return the mean in percent, rounded as it is printed, so that equal texts are ties."""
     return round(100 * (summary.mean or 0.0), 2)
 
 
 def main_table(cells: Sequence[Cell], records: Records) -> Table:
-    """Return the table of `cells`, rows and columns in the order in which they are planned.
+    """Return the table of `cells`; rows and columns are in the order of the plan.
 
     Args:
-        cells: the planned cells; two with one key are one run.
+        cells: the planned cells; those with equal keys are one run.
         records: ledger records by key; those of other cells are ignored.
     """
     runs = _distinct(cells)
@@ -178,7 +179,7 @@ def main_table(cells: Sequence[Cell], records: Records) -> Table:
 
 
 def _distinct(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells without repetition: a run that several seeds of a suite share counts once."""
+    """Return the cells without duplicates: a run shared by several seeds of a suite counts once."""
     seen: dict[tuple[object, ...], Cell] = {}
     for cell in cells:
         run = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
@@ -221,7 +222,7 @@ def _summary(cells: Sequence[Cell], records: Records, metric: str) -> RunSummary
 
 
 def _leak(cell: Cell, record: Record) -> str:
-    """Return why the method may have seen the test data, "" if nothing says so: a cell's or record's `leak`."""
+    """Return the reason for which the method may have seen the test data, or ""."""
     return str(getattr(cell, "leak", None) or record.get("leak") or "")
 
 

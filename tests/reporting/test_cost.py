@@ -76,4 +76,4 @@ def test_times_of_different_machines_are_said_not_to_be_comparable(study: Any) -
 
 def test_records_that_tell_no_cost_leave_a_table_of_dashes(ledger: Any) -> None:
     written = markdown.document(cost_document(main_table(ledger.cells, ledger.records)))
-    assert "Nothing is measured yet." in written
+    assert "No results yet." in written

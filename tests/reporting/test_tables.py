@@ -147,7 +147,7 @@ class TestSecondaryMetrics:
 
     def test_the_legend_says_what_it_is_and_what_it_is_for(self, films: Any) -> None:
         text = markdown("films", main_table(films.cells, films.records), [])
-        assert "dice_positive: Mean Dice of the cases that hold foreground. Without it the headline next to it" in text
+        assert "dice_positive: Mean Dice of the cases that hold foreground. Without it the headline metric" in text
 
     def test_of_no_other_table_does_the_legend_speak_of_it(self, ledger: Any) -> None:
         assert "Without it" not in markdown("none", main_table(ledger.cells, ledger.records), [])

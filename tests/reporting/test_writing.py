@@ -111,17 +111,15 @@ def test_the_terminal_shows_the_same_numbers(ledger: Any) -> None:
     assert "mean_iou_keras‡" in text
     assert "‡ papers' metric" in text
     assert "51.00 ± 1.41†" in text
-    assert "said about this checkpoint only" in text
+    assert "hold for this checkpoint only" in text
     assert "¹ no data for 'brats'" in text
 
 
 def test_a_legend_says_what_tests_count_and_which_methods_have_one_pretraining(study: Any) -> None:
     several = [replace(cell, pretraining_seed=cell.fine_tuning_seed) for cell in study.cells]
     told = markdown(TITLE, main_table(several, study.records), NOTES)
-    assert "Tests and intervals count pretrainings" in told
+    assert "Units of tests and intervals are pretrainings" in told
     assert "checkpoint" not in told
     mixed = [cell if cell.method == "mine" else other for cell, other in zip(study.cells, several, strict=True)]
     told = markdown(TITLE, main_table(mixed, study.records), NOTES)
-    assert (
-        "One pretraining in some cells of mine: whatever is said of a mean is said about this checkpoint only" in told
-    )
+    assert "One pretraining in some cells of mine: these results hold for this checkpoint only" in told

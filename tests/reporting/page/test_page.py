@@ -181,7 +181,7 @@ def test_a_secondary_metric_is_named_and_explained(made: Callable[..., Evidence]
     seen = parsed(text)
     assert [column["metric"] for column in seen.data["columns"]] == ["dice_case", "dice_positive"]
     assert "secondary metric" in seen.inside["small"]
-    assert "Without it the headline next to it would mislead." in text
+    assert "Without it the headline metric would be misleading." in text
 
 
 def test_folds_are_not_called_one_split(made: Callable[..., Evidence]) -> None:
