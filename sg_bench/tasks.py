@@ -14,7 +14,19 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
-from sg_bench.config import Border, Fraction, Model, Positive, Preparation, Shape, SpatialDims, Split, Training, merged
+from sg_bench.config import (
+    Border,
+    Fraction,
+    Model,
+    NotInKey,
+    Positive,
+    Preparation,
+    Shape,
+    SpatialDims,
+    Split,
+    Training,
+    merged,
+)
 from sg_bench.errors import UsageError, did_you_mean
 
 TaskKind = Literal["classification", "segmentation"]
@@ -59,6 +71,10 @@ class Augmentation(Model):
     distortion: Fraction = 0.0
     """Chance of one of three distortions: elastic, of a grid, of a lens."""
 
+    def without_effect(self) -> frozenset[str]:
+        """Return `zoom_least` where no film is zoomed."""
+        return frozenset() if self.zoom else frozenset({"zoom_least"})
+
 
 class Sampling(Model):
     """Which crops of an image a network is trained on."""
@@ -90,6 +106,13 @@ class Sampling(Model):
     """candidates: how a 2D network sees the crops of a volume."""
     augmentation: Augmentation = Augmentation()
     """image: how a training film is varied."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the settings of other `places`."""
+        foreground = {"border", "crops_per_case", "centred", "target_fraction"}
+        candidates = {"shift", "balanced", "validation_negatives"}
+        unused = {"candidates": foreground, "foreground": candidates, "image": foreground | candidates}
+        return frozenset(unused[self.places] | (set() if self.places == "image" else {"augmentation"}))
 
     @property
     def cut(self) -> Shape:
@@ -127,11 +150,12 @@ class Task(Model):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     version: Positive = 1
     """Changes whenever a result would."""
-    title: str
+    title: Annotated[str, NotInKey()]
     kind: TaskKind
     dimension: SpatialDims = 3
     """Of the network: 2 for films, and for volumes slice by slice."""
-    data: DataChoice
+    data: Annotated[DataChoice, NotInKey()]
+    """Not in the key: the recipe of the store is."""
     preparation: Preparation = Preparation()
     split: Split = Field(default_factory=lambda: Split(train=0.7, validation=0.1, test=0.2))
     """As a whole: a card that says a part of it says all of it."""
@@ -153,12 +177,28 @@ class Task(Model):
     """The metric that published tables print, for comparison with them alone."""
     secondary: tuple[str, ...] = ()
     """Further metrics without which the headline would mislead; tables print them next to it."""
-    follows: str = ""
+    follows: Annotated[str, NotInKey()] = ""
     """The published protocol, and how certain each choice is: verified, derived, recalled, or our choice."""
-    note: str = ""
+    note: Annotated[str, NotInKey()] = ""
     """A caution printed under every table that has this task."""
-    variant: str = ""
+    variant: Annotated[str, NotInKey()] = ""
     """The chosen variants in canonical form, as "data=phantom,steps=80"; "" for the card as it is."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the settings that other kinds of task, or other inference, would use."""
+        classification, places = self.kind == "classification", self.sampling.places
+        fixed = places == "foreground" and self.inference.mode == "crops"
+        thinned = classification and places == "candidates" and self.sampling.validation_negatives is not None
+        unused = set()
+        if not fixed:
+            unused.add("inference.crops_per_case")
+        if self.inference.mode != "sliding_window":
+            unused.add("inference.overlap")
+        if not classification:
+            unused |= {"sampling.balanced", "sampling.validation_negatives", "sampling.slices.scored"}
+        if not (self.split.draws or fixed or thinned):
+            unused.add("split.seed")
+        return frozenset(unused)
 
     @property
     def label(self) -> str:

@@ -15,11 +15,9 @@ from sg_bench.data.splits import assign
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import (
-    ROOMS,
+    FOLDERS,
     Job,
-    Kind,
     Plan,
-    corpus_parts,
     is_built,
     open_source,
     plan,
@@ -73,7 +71,14 @@ def keys(found: Plan, kind: Any) -> set[str]:
 
 def record(job: Job, status: str = "done", kind: str = "method") -> dict[str, Any]:
     error = None if status == "done" else {"kind": kind, "message": "it broke"}
-    return {"key": job.key, "status": status, "recipe": job.recipe, "metrics": {}, "cases": [], "error": error}
+    return {
+        "key": job.key,
+        "status": status,
+        "recipe": job.recipe.key_content(),
+        "metrics": {},
+        "cases": [],
+        "error": error,
+    }
 
 
 @pytest.fixture
@@ -272,13 +277,12 @@ class TestMissingData:
 class TestCorpusOfATask:
     def test_it_holds_the_tasks_training_patients_only(self, with_card: MakePlan, scans: Path) -> None:
         found = with_card(roots={"scans": scans}, corpora={"3d": {"task": "scans"}})
-        (corpus,) = {str(job.recipe["corpus"]): job.recipe["corpus"] for job in found.of_kind("patterns")}.values()
-        outer, inner = corpus_parts(corpus)
-        assert outer is not None
+        (corpus,) = {job.recipe.corpus.key_json: job.recipe.corpus for job in found.of_kind("patterns")}.values()
+        assert corpus.part is not None
         parts = assign([(str(i), str(i)) for i in range(8)], found.tasks[0].split)
-        kept = assign([(str(i), str(i)) for i in range(8)], outer)["train"]
+        kept = assign([(str(i), str(i)) for i in range(8)], corpus.part.split)["train"]
         assert kept == parts["train"]
-        inside = assign([(id_, id_) for id_ in kept], inner)
+        inside = assign([(id_, id_) for id_ in kept], corpus.split)
         assert sorted(inside["train"] + inside["validation"]) == kept
 
     def test_it_shares_the_tasks_store_and_another_split_renames_what_is_pretrained(
@@ -313,8 +317,8 @@ class TestDimensions:
 
     def test_a_method_is_pretrained_once_for_each_dimension_that_its_tasks_need(self) -> None:
         found = self.both(methods=["models_genesis"])
-        configs = [job.recipe["config"] for job in found.of_kind("initialisation")]
-        assert [config["dimension"] for config in configs] == [3, 2]
+        configs = [job.recipe.config for job in found.of_kind("initialisation")]
+        assert [config.dimension for config in configs] == [3, 2]
         assert len(found.cells) == 4
         needs = {job.title.partition(" on ")[2][:3]: job.needs for job in found.of_kind("cell")}
         assert needs["ncs"][1] != needs["pxs"][1]
@@ -322,11 +326,12 @@ class TestDimensions:
     def test_films_feed_2d_methods_and_volumes_3d_ones(self) -> None:
         found = self.both(methods=["semantic_genesis"])
         sources = {
-            job.recipe["config"]["dimension"]: job.recipe["corpus"]["store"]["config"]["modality"]
+            job.recipe.config.dimension: job.recipe.corpus.store.config.key_content()["modality"]
             for job in found.of_kind("initialisation")
+            if job.recipe.corpus
         }
         assert sources == {3: "ct", 2: "film"}
-        assert [job.recipe["settings"]["dimension"] for job in found.of_kind("patterns")] == [3, 2]
+        assert [job.recipe.settings.dimension for job in found.of_kind("patterns")] == [3, 2]
 
     def test_what_a_corpus_says_of_pretraining_holds_for_its_dimension_alone(self) -> None:
         told = {
@@ -344,14 +349,14 @@ class TestDimensions:
             corpora={"2d": self.FLAT}, tasks=["ncc[data=phantom,protocol=slices]"], methods=["models_genesis"]
         )
         (initialisation,) = found.of_kind("initialisation")
-        assert initialisation.recipe["config"]["dimension"] == 2
+        assert initialisation.recipe.config.dimension == 2
 
     def test_without_a_2d_corpus_what_needs_one_is_refused(self) -> None:
         with pytest.raises(UsageError, match="names no 2d corpus"):
             planned(tasks=["pxs[data=phantom]"])
 
     def test_the_dimension_is_no_setting_of_a_suite(self) -> None:
-        with pytest.raises(UsageError, match="dimension is not a method's to choose"):
+        with pytest.raises(UsageError, match="dimension is not a setting of methods"):
             planned(pretraining={"dimension": 2})
 
     def test_a_mistake_in_a_corpus_is_named_with_it(self) -> None:
@@ -374,12 +379,12 @@ class TestBlocks:
             ("models_genesis", NCS),
             ("scratch", "pxs[data=phantom]"),
         }
-        assert [job.recipe["config"]["dimension"] for job in found.of_kind("initialisation")] == [3, 2, 3]
+        assert [job.recipe.config.dimension for job in found.of_kind("initialisation")] == [3, 2, 3]
 
     def test_a_method_may_have_a_discovery_of_its_own(self) -> None:
         few = {"name": "semantic_genesis", "label": "few", "discovery": {"classes": 5}}
         found = planned(methods=["semantic_genesis", few], tasks=[NCS])
-        assert sorted(job.recipe["settings"]["classes"] for job in found.of_kind("patterns")) == [5, 44]
+        assert sorted(job.recipe.settings.classes for job in found.of_kind("patterns")) == [5, 44]
         assert len({job.key for job in found.of_kind("initialisation")}) == 3
 
 
@@ -393,7 +398,7 @@ class TestLists:
         (tmp_path / "test.txt").write_text("5\n4")
         found = with_card(roots={"scans": scans}, splits={"scans": self.SPLIT})
         recipe = next(job.recipe for job in found.of_kind("cell") if "scans" in job.title)
-        lists = recipe["task"]["split"]["lists"]
+        lists = recipe.task.split.lists
         assert {part: found.lists[digest] for part, digest in lists.items()} == {
             "train": ["0", "1", "2"],
             "test": ["4", "5"],
@@ -420,7 +425,8 @@ class TestLists:
         (tmp_path / "seen" / "3.nii").write_bytes(b"x")
         found = with_card(roots={"scans": scans, "seen": tmp_path / "seen"}, splits=splits)
         recipe = next(job.recipe for job in found.of_kind("cell") if "scans" in job.title)
-        assert found.lists[recipe["task"]["split"]["outside"]["ids"]] == ["3"]
+        assert recipe.task.split.outside
+        assert found.lists[recipe.task.split.outside.ids] == ["3"]
 
     def test_a_corpus_cannot_be_the_training_part_of_folds(self, with_card: MakePlan, scans: Path) -> None:
         with pytest.raises(UsageError, match="tests on other patients for each seed"):
@@ -454,10 +460,10 @@ class TestPending:
         assert found.pending(workspace) == []
 
     @pytest.mark.parametrize("kind", ["store", "initialisation", "patterns"])
-    def test_a_folder_that_lost_the_file_written_last_is_computed_anew(self, workspace: Workspace, kind: Kind) -> None:
+    def test_a_folder_that_lost_the_file_written_last_is_computed_anew(self, workspace: Workspace, kind: Any) -> None:
         found = planned(methods=["semantic_genesis"], tasks=[NCS])
         job = found.of_kind(kind)[0]
-        (workspace.path(ROOMS[kind], job.key)).mkdir(parents=True)
+        (workspace.path(FOLDERS[kind], job.key)).mkdir(parents=True)
         assert not is_built(workspace, job)
         assert job in found.pending(workspace)
 
@@ -523,7 +529,7 @@ class TestRefusals:
             ({"pretraining": {"crop": 3}}, ["no method has a setting 'crop'", "Did you mean 'crops'"]),
             ({"pretraining": {"training": {"epoch": 3}}}, ["'training.epoch'", "Did you mean 'epochs'"]),
             ({"pretraining": {"transforms": {"shufle": {}}}}, ["'transforms.shufle'", "Did you mean 'shuffle'"]),
-            ({"pretraining": {"width": 8}}, ["width is not a method's to choose", "Write `width: 8`"]),
+            ({"pretraining": {"width": 8}}, ["width is not a setting of methods", "Set the `width` of the suite"]),
             ({"discovery": {"clases": 3}}, ["discovery", "Did you mean 'classes'"]),
             ({"autoencoder": {"shap": 3}}, ["autoencoder", "Did you mean 'shape'"]),
             ({"fine_tuning": {"stps": 3}}, ["fine_tuning", "Did you mean 'steps'"]),

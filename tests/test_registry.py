@@ -202,12 +202,12 @@ def test_a_broken_package_takes_no_other_method_down(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "ask", "cause"),
     [
-        ("NO_CONFIG", "config", "builtins:int is no sg_bench.methods.configs:MethodConfig"),
+        ("NO_CONFIG", "config", "builtins:int is not a sg_bench.methods.configs:MethodConfig"),
         ("GONE", "config", "tiny_plugin:Gone cannot be imported"),
         ("NO_CLASS", "load", "tiny_absent:Method cannot be imported: No module named 'tiny_absent'"),
         ("HUNGRY", "config", "tiny_plugin:Hungry declares needs = {'corpus', 'labels'}. Let it be a frozenset of"),
         ("NOWHERE", "config", "tiny_plugin:Nowhere declares dimensions = {}. Let it be a frozenset of one or more"),
-        ("METHOD", "load", "tiny_plugin:Method is no sg_bench.methods.base:Method. Let it extend"),
+        ("METHOD", "load", "tiny_plugin:Method is not a sg_bench.methods.base:Method. Let it extend"),
     ],
 )
 def test_an_entry_that_leads_nowhere_is_named_with_its_package(site: Site, name: str, ask: str, cause: str) -> None:
@@ -235,7 +235,7 @@ def test_packages_are_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch
     def refuse(**_: Any) -> None:
         raise AssertionError("looked up again")
 
-    monkeypatch.setattr("sg_bench.registry.metadata.entry_points", refuse)
+    monkeypatch.setattr("sg_bench.registry.base.metadata.entry_points", refuse)
     assert registry.names() == ["scratch"]
 
 
@@ -248,7 +248,7 @@ class TestAddOns:
         if both in METHODS:
             assert METHODS.config(both).needs == {"corpus", "patterns"}  # type: ignore[attr-defined]
             assert "semantics" in METHODS.config(both).model_fields
-            assert METHODS.load(both).kind is METHODS.load(name)
+            assert METHODS.load(both).base_class is METHODS.load(name)
             assert METHODS.entry(both) is METHODS.entry(name)
 
     def test_names_are_listed_without_add_ons(self) -> None:
@@ -259,7 +259,7 @@ class TestAddOns:
         registry = methods()
         assert registry.config("mine+semantics").model_fields["strength"].default == 1.0
         assert issubclass(registry.config("mine+semantics"), registry.config("mine"))
-        assert registry.load("mine+semantics").kind is registry.load("mine")
+        assert registry.load("mine+semantics").base_class is registry.load("mine")
 
     @pytest.mark.parametrize(
         ("name", "problem", "hint"),
@@ -283,9 +283,12 @@ class TestAddOns:
         ("name", "told"),
         [
             ("rotatoin+semantics", "unknown method 'rotatoin' in 'rotatoin+semantics'. Did you mean 'rotation'?"),
-            ("rotation+semantic", "joins 'semantic' to 'rotation', which is no add-on. Did you mean 'semantics'?"),
-            ("rotation+semantics+semantics", "joins 'semantics+semantics' to 'rotation', which is no add-on"),
-            ("rotation+", "joins '' to 'rotation', which is no add-on. Known: semantics"),
+            (
+                "rotation+semantic",
+                "there is no add-on 'semantic'. Did you mean 'semantics'?",
+            ),
+            ("rotation+semantics+semantics", "there is no add-on 'semantics+semantics'"),
+            ("rotation+", "there is no add-on ''. Known: semantics"),
             ("+semantics", "unknown method '' in '+semantics'"),
         ],
     )

@@ -7,9 +7,9 @@ from collections import Counter
 import typer
 
 from sg_bench.cli import options
-from sg_bench.planning import Kind
+from sg_bench.recipes import RecipeKind
 
-KINDS: dict[Kind, str] = {
+KINDS: dict[RecipeKind, str] = {
     "store": "data stores",
     "patterns": "self-discoveries",
     "initialisation": "initialisations",

@@ -99,7 +99,7 @@ def _left_out(selection: options.Selection) -> bool:
     for job in selection.plan.of_kind("store"):
         skipped = skipped_cases(selection.workspace.path("stores", job.key))
         if skipped:
-            name, count = job.title.removeprefix("prepare "), job.recipe["manifest"]["cases"]
+            name, count = job.title.removeprefix("prepare "), job.recipe.manifest.cases
             why = skipped[0].why.rstrip(".")
             _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see sg-bench data check {name}")
             found = True

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.config.model import Border, Fraction, Model, NotNegative, Positive, Shape
+from sg_bench.config.model import Border, Fraction, Model, NotInKey, NotNegative, Positive, Shape
 
 
 class Preparation(Model):
-    """How a source's image becomes a [0, 1] array on a known grid (data/prepare.py carries it out)."""
+    """How a source's image becomes an array in [0, 1] on a known grid (see data/prepare.py)."""
 
     version: Literal[2] = 2
     """2: interpolated slab by slab in single precision; 1 did it at once in double, and some of 100 000 voxels differed
@@ -24,7 +24,11 @@ class Preparation(Model):
     intensity: Literal["hu", "minmax", "percentiles"] = "hu"
     """hu: clip to `clip` and scale; minmax: per image; percentiles: `clip` are percentiles of the image."""
     clip: tuple[float, float] = (-1000.0, 1000.0)
-    """Window in HU (hu) or percentiles (percentiles); minmax ignores it."""
+    """hu: window in HU; percentiles: window in percentiles; minmax: not used."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return `clip` where intensities are scaled from minimum to maximum."""
+        return frozenset({"clip"} if self.intensity == "minmax" else ())
 
     @model_validator(mode="after")
     def _ordered(self) -> Preparation:
@@ -45,8 +49,8 @@ class AirRule(Model):
     threshold: Fraction = 0.425
     """Intensity in [0, 1] from which a voxel is tissue; .425 is -150 HU."""
     look_ahead: Annotated[int, Field(ge=2)] = 3
-    """Slices looked at, from a voxel upwards: air before tissue counts the less the farther the tissue is (official
-    3: 1/2 in the next slice, else 0); cubes keep this many slices free behind them."""
+    """Slices examined, from a voxel upwards: the farther the next tissue, the less air counts (official 3: 1/2 in the
+    next slice, else 0); cubes keep this many slices free behind them."""
     most: Fraction = 0.15
     """Greatest mean count of an accepted cube."""
 
@@ -68,24 +72,30 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 class Outside(Model):
-    """Another data set, whose images may be trained on but never tested on: what pretraining has seen, say."""
+    """Another data set whose images may be trained on but never tested on, such as the corpus of a pretraining."""
 
-    data: str
-    """What `--data NAME=PATH` calls it."""
+    data: Annotated[str, NotInKey()] = ""
+    """Its name in `--data NAME=PATH`; required in a suite or card, absent from records."""
     source: str
     config: dict[str, Any] = {}
     """Settings of the source."""
     groups: tuple[str, ...] = ()
     """Only its cases of these groups; (): all."""
     ids: str = ""
-    """A plan fills it in: the SHA-256 under which `assign` finds the ids and patients of these cases."""
+    """SHA-256 by which `assign` finds the ids and patients of these cases; planning fills it in."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Outside:
+        if not self.data and not self.ids:
+            raise ValueError("`outside` needs `data`: the name of the data set in --data NAME=PATH")
+        return self
 
 
 class Split(Model):
-    """Who trains, who validates, who tests: always whole patients (data/splits.py carries it out).
+    """Division of cases into training, validation and test, always by whole patients (see data/splits.py).
 
     A part is named by `groups`, `numbers` or `lists`, or it is drawn: the drawn parts share, by their fractions, the
-    cases that no named part takes. Where every part is named, cases of none are left out.
+    cases that no named part takes. Where every part is named, cases of no part are left out.
     """
 
     seed: NotNegative = 0
@@ -99,20 +109,30 @@ class Split(Model):
     numbers: dict[Part, tuple[NotNegative, NotNegative]] = {}
     """First and last number, both included, that the ids of a part end in."""
     lists: dict[Part, str] = {}
-    """Files of case or patient ids, one a line, relative to the suite; a plan replaces each by its ids' SHA-256."""
+    """Files of case or patient ids, one in each line, relative to the suite; planning replaces each by the SHA-256 of
+    its ids."""
     outside: Outside | None = None
-    """Test on what this other data set lacks, and on nothing else; draw training and validation from the rest."""
+    """Test on all cases that this other data set lacks; draw training and validation from the rest."""
     stratify: bool = False
-    """Draw so that each finding, and each group, has its share in every part."""
+    """Draw so that each finding, and each group, is represented proportionally in every part."""
     folds: Annotated[int, Field(ge=2)] | None = None
-    """Test on one of so many folds, another for each fine-tuning seed; the other fractions share the rest."""
+    """Number of folds: each fine-tuning seed tests on another one; the fractions of the other parts divide the rest."""
+
+    @property
+    def draws(self) -> bool:
+        """Return whether chance decides the part of any case."""
+        return self.folds is not None or sum(getattr(self, part) > 0 for part in PARTS) > 1
+
+    def without_effect(self) -> frozenset[str]:
+        """Return how to draw where nothing is drawn; `seed` is left to the owner, who may use it otherwise."""
+        return frozenset() if self.draws else frozenset({"unit", "stratify"})
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
         ways = [set(way) for way in (self.groups, self.numbers, self.lists)]
         named = set().union(*ways)
         if len(named) < sum(map(len, ways)):
-            raise ValueError("a part is named by groups, numbers or lists, by one of them alone")
+            raise ValueError("a part is named by only one of groups, numbers and lists")
         by_other_means = named | ({"test"} if self.folds or self.outside else set())
         drawn = {part: getattr(self, part) for part in PARTS if part not in by_other_means}
         if (self.folds and self.outside) or ((self.folds or self.outside) and "test" in named):

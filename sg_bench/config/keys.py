@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces, pydantic models as their dumps.
+    """Return the JSON text of `value` with sorted keys and without spaces; pydantic models are dumped.
 
     Raises:
-        ValueError: `value` holds NaN or infinity, which JSON cannot say.
+        ValueError: `value` holds NaN or infinity, which JSON does not have.
         TypeError: `value` holds something that is not JSON.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
@@ -26,7 +26,7 @@ def key_of(recipe: Any) -> str:
 
 
 def merged(base: dict[str, Any], *overlays: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with each overlay's keys laid over it, dictionaries key by key, all else replaced."""
+    """Return `base` overridden by each overlay in turn: dictionaries key by key, anything else replaced."""
     out = dict(base)
     for overlay in overlays:
         for key, value in overlay.items():
@@ -49,7 +49,7 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} cannot stand in a recipe: {value!r}")
+    raise TypeError(f"{type(value).__name__} cannot be part of a recipe: {value!r}")
 
 
 def _short(value: Any) -> str:

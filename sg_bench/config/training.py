@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sg_bench.config.model import Fraction, Model, Positive
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+def explicit_precision(given: Any) -> Any:
+    """Return a given precision.
+
+    Raises:
+        ValueError: it is "auto", which results of earlier versions were computed with.
+    """
+    if given == "auto":
+        raise ValueError("'auto' would give other numbers on another device: choose float32, tf32 or bfloat16")
+    return given
 
 
 class Optimiser(Model):
@@ -16,20 +30,40 @@ class Optimiser(Model):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     momentum: Fraction = 0.9
     """SGD only."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Adam only: decay of the running means of the gradient and of its square; those of Keras and of PyTorch."""
+    eps: Annotated[float, Field(gt=0)] = 1e-7
+    """Adam only: added to the denominator. 1e-7 is the default of Keras, with which the papers trained (protocol B.0,
+    verified); PyTorch's is 1e-8, and the cards of targets whose published code is PyTorch's set that."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the settings of the other optimiser."""
+        return frozenset({"momentum"} if self.name == "adam" else {"betas", "eps"})
 
 
 class Schedule(Model):
-    """How the learning rate falls."""
+    """How the learning rate falls, epoch by epoch."""
 
     name: Literal["constant", "plateau", "step", "cosine"] = "plateau"
     """cosine: down to `min_lr` over the stage's epochs, or where `steps` is given, step by step over the stage's steps;
     step: by epochs with either budget."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     every: Positive = 40
-    """step: epochs between two falls; plateau: so many stale epochs in a row bring a fall."""
+    """step: epochs between two decreases; plateau: epochs without improvement before a decrease."""
     min_delta: Annotated[float, Field(ge=0)] = 1e-4
+    """plateau: least decrease of the validation loss that counts as an improvement."""
     min_lr: Annotated[float, Field(ge=0)] = 1e-6
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the settings that the chosen schedule does not use."""
+        used = {
+            "constant": set[str](),
+            "plateau": {"factor", "every", "min_delta", "min_lr"},
+            "step": {"factor", "every"},
+            "cosine": {"min_lr"},
+        }
+        return frozenset({"factor", "every", "min_delta", "min_lr"} - used[self.name])
 
 
 class Training(Model):
@@ -38,26 +72,31 @@ class Training(Model):
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     batch_size: Positive = 16
-    """Samples a step over all workers together."""
+    """Samples in each step, over all workers together."""
     epochs: Annotated[int, Field(ge=0)] = 10_000
     steps_per_epoch: Positive | None = None
     """None: one pass over the training samples."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Stop after so many steps in all, those of earlier stages included, even inside an epoch; None: only `epochs`
-    and `patience` stop."""
+    """Stop after so many steps in all, those of earlier stages included, even inside an epoch; None: no such limit."""
     patience: Positive | None = 50
     """Stop after so many epochs without a better validation loss; None: never."""
     norm_eval: Literal["running", "reestimated", "batch"] = "running"
-    """Batch norm in evaluation: running averages; the same re-estimated on training crops first; or, as the
-    official code does, the statistics of the evaluated batch itself."""
-    precision: Literal["auto", "float32"] = "auto"
-    """auto: bfloat16 autocast on a GPU that has it; a CPU always computes in float32."""
+    """Statistics of batch norm in evaluation: running averages; the same re-estimated on training crops first; or, as
+    in the official code, those of the evaluated batch."""
+    precision: Precision = "float32"
+    """Arithmetic of convolutions and products, on every device. float32: IEEE single precision; tf32: inputs of matrix
+    products and convolutions rounded to TensorFloat-32 where the device has it; bfloat16: autocast."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _explicit(cls, given: Any) -> Any:
+        return explicit_precision(given)
 
 
 class Stage(Model):
-    """One optimisation of a training: a warm-up, say, and the joint one after it."""
+    """One optimisation of a training, such as a warm-up or the joint training after it."""
 
     name: str
     training: Training
     weights: dict[str, float]
-    """Weight of each named term of the loss; a term that is not named is not computed."""
+    """Weight of each term of the loss; other terms are not computed."""

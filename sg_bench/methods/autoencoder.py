@@ -5,9 +5,6 @@ Source: Haghighi et al., arXiv:2007.06959, section 2.1; settings in protocol C.2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,10 +34,9 @@ class Autoencoder(Restoration):
         return Batch(images, images, labels)
 
 
-def latent_encoder(config: Mapping[str, Any]) -> Backbone:
-    """Return the encoder of an auto-encoder with `config`'s settings, with random weights."""
-    settings = AutoencoderConfig.model_validate(dict(config))
-    return encoder(settings.dimension, settings.width)
+def latent_encoder(config: AutoencoderConfig) -> Backbone:
+    """Return the encoder of an auto-encoder, which gives latents, with random weights."""
+    return encoder(config.dimension, config.width)
 
 
 def latent(network: Backbone, volume: Tensor) -> NDArray[np.float32]:

@@ -1,17 +1,28 @@
-"""What each built-in method can be told; free of torch, so that planning hashes a config without importing its method.
+"""Configuration of each built-in method; free of torch, so that planning reads a config without importing its method.
 
-Defaults are the published settings (protocol.md part C); a suite overrides what its budget does not allow. `flat`
-holds those of two dimensions, where nothing is published beyond the network and the size of its input.
+Defaults are the published settings (protocol part C); a suite overrides what its budget does not allow. `flat` holds
+those of two dimensions, where nothing is published beyond the network and the size of its input.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.config import CropRule, Dimensional, Model, Optimiser, Positive, Schedule, Shape, Training, merged
+from sg_bench.config import (
+    CropRule,
+    Dimensional,
+    Model,
+    NotInKey,
+    Optimiser,
+    Positive,
+    Schedule,
+    Shape,
+    Training,
+    merged,
+)
 from sg_bench.errors import UsageError
 from sg_bench.transforms import settings as corruptions
 
@@ -24,20 +35,20 @@ STEADY = Training(schedule=Schedule(name="step"), batch_size=6)
 
 
 class MethodConfig(Dimensional):
-    """What every method has; a plugin's config extends it. Planning sets `dimension`, that of each task."""
+    """Settings of every method; a plugin's config extends it. Planning sets `dimension` to that of each task."""
 
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"corpus"})
-    """What must be there before this method can pretrain."""
+    """What this method needs before it can pretrain."""
     dimensions: ClassVar[frozenset[int]] = frozenset({2, 3})
-    """In which the method exists."""
+    """Spatial dimensions that the method supports."""
 
     version: int = 1
-    """Changes whenever the method's result would."""
+    """Increased whenever a change of code changes the method's result."""
     width: Positive = 32
     """Channels of the first convolution; 32 is the papers' network."""
     training: Training = Training()
-    workers: Positive = 1
-    """Processes that share one pretraining; more than one needs the ray backend."""
+    workers: Annotated[Positive, NotInKey()] = 1
+    """Processes that share one pretraining, with the same result; more than one needs the ray backend."""
 
     @model_validator(mode="after")
     def _has_dimension(self) -> MethodConfig:
@@ -52,6 +63,10 @@ class ScratchConfig(MethodConfig):
     needs: ClassVar[frozenset[Ingredient]] = frozenset()
     training: Training = Training(epochs=0)
 
+    def without_effect(self) -> frozenset[str]:
+        """Return `training`: nothing is trained."""
+        return frozenset({"training"})
+
 
 class AutoencoderConfig(MethodConfig):
     """The auto-encoder of self-discovery (protocol C.2.1)."""
@@ -65,7 +80,7 @@ class AutoencoderConfig(MethodConfig):
 
 
 class CropsConfig(MethodConfig):
-    """What methods have that learn from random cubes of every volume (protocol C.5)."""
+    """Settings of methods that learn from random cubes of every volume (protocol C.5)."""
 
     flat: ClassVar[dict[str, Any]] = FILM_CROPS
     crops: CropRule = CropRule()
@@ -133,20 +148,20 @@ class MaskedAutoencoderConfig(CropsConfig):
 
 
 class SemanticsConfig(Model):
-    """The papers' add-on (protocol C.3): a head that tells self-discovered patterns apart."""
+    """The papers' add-on (protocol C.3): a head that classifies self-discovered patterns."""
 
     weight_restoration: float = Field(default=1.0, ge=0)
     weight_classification: float = Field(default=0.01, ge=0)
     warm_up_epochs: int = Field(default=20, ge=0)
     """Epochs, out of `training.epochs`, in which only encoder and head learn to classify."""
     labels: Literal["patterns", "random"] = "patterns"
-    """random: a control, whose pseudo-labels are dealt out anew among the training cubes, by the pretraining seed."""
+    """random: a control that permutes the pseudo-labels among the training cubes, by the pretraining seed."""
 
     def leaves_joint_stage(self, training: Training) -> None:
-        """Refuse a warm-up that leaves no epoch of `training`.
+        """Check that the warm-up leaves an epoch of `training`.
 
         Raises:
-            ValueError: it does.
+            ValueError: it leaves none.
         """
         if self.warm_up_epochs >= training.epochs:
             given = f"warm_up_epochs = {self.warm_up_epochs} leaves none of {training.epochs} epochs"
@@ -167,8 +182,8 @@ class SemanticGenesisConfig(MethodConfig):
     @model_validator(mode="before")
     @classmethod
     def _of_preset(cls, given: Any) -> Any:
-        """Lay what is given of `transforms` over the chosen preset's own settings."""
-        given = cls.over_flat(given)  # before them: once `transforms` is whole, nothing can be laid beneath it
+        """Complete the given `transforms` by the settings of the chosen preset."""
+        given = cls.over_flat(given)  # first: a complete `transforms` has no defaults left to replace
         if not isinstance(given, dict) or isinstance(given.get("transforms"), Model):
             return given
         torch_port = given.get("preset") == "semantic_genesis_pytorch"
@@ -183,7 +198,11 @@ class SemanticGenesisConfig(MethodConfig):
 
 
 class SelfRestorationConfig(SemanticGenesisConfig):
-    """Semantic Genesis without its classes: of `semantics`, nothing is used."""
+    """Semantic Genesis without its classes: no field of `semantics` is used."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return all of `semantics`."""
+        return frozenset({"semantics"})
 
     @model_validator(mode="after")
     def _joint_stage(self) -> SelfRestorationConfig:
@@ -192,6 +211,11 @@ class SelfRestorationConfig(SemanticGenesisConfig):
 
 class SelfClassificationConfig(SelfRestorationConfig):
     """Semantic Genesis without its restoration: of `semantics`, only `labels` is used."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return the weights and the warm-up of `semantics`."""
+        unused = SemanticsConfig.model_fields.keys() - {"labels"}
+        return frozenset(f"semantics.{name}" for name in unused)
 
 
 @cache
@@ -221,6 +245,22 @@ def with_semantics(name: str, base: type[MethodConfig]) -> type[MethodConfig]:
             self.semantics.leaves_joint_stage(self.training)
             return self
 
+        def without_effect(self) -> frozenset[str]:
+            """Return where the method alone would cut its cubes: it gets the self-discovered ones instead."""
+            crops = {"crops", "per_volume"} if issubclass(base, CropsConfig) else set[str]()
+            return frozenset({*super().without_effect(), *crops})
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _unpickled, (name, base, self.__getstate__())
+
     WithSemantics.__name__ = WithSemantics.__qualname__ = f"{base.__name__}WithSemantics"
     WithSemantics.__doc__ = f"{base.__doc__} With the papers' add-on, on self-discovered cubes."
     return WithSemantics
+
+
+def _unpickled(name: str, base: type[MethodConfig], state: dict[Any, Any]) -> MethodConfig:
+    """Return a config of a class that `with_semantics` makes, and which pickle cannot import by its name."""
+    cls = with_semantics(name, base)
+    config = cls.__new__(cls)
+    config.__setstate__(state)
+    return config

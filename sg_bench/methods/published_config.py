@@ -1,6 +1,6 @@
-"""What methods can be told that read weights published by others; free of torch.
+"""Configuration of methods that read published weights; free of torch.
 
-A config names the file by its SHA-256, which planning looks up in the workspace, and declares what it has seen.
+A config names the file by its SHA-256, which planning looks up in the workspace, and the data it was pretrained on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sg_bench.networks.published.files import find
 from sg_bench.workspace import Workspace
 
 
-class Seen(Model):
+class PretrainingData(Model):
     """What published weights were pretrained on."""
 
     corpus: str = ""
@@ -29,41 +29,50 @@ class Seen(Model):
 
 
 class PublishedConfig(MethodConfig):
-    """Weights that somebody published: nothing is trained, so there is one pretraining, whatever the seeds.
+    """Published weights: nothing is trained, so there is one initialisation, whatever the seeds.
 
-    Only `sha256`, `decoder` and, for MedicalNet, `depth` are anyone's to choose; the rest follows from them.
+    Only `sha256`, `decoder` and, for MedicalNet, `depth` can be chosen; the other fields follow from them.
     """
 
     needs: ClassVar[frozenset[Ingredient]] = frozenset({"weights"})
     named: ClassVar[str] = ""
-    """Name of the weights; in braces, a setting that it depends on."""
+    """Name of the weights, with a setting that it depends on in braces."""
     training: Training = Training(epochs=0)
 
     weights: str = ""
-    """Their name in the catalogue."""
+    """Name in the catalogue."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Of the file; "": planning takes the one that the workspace has."""
+    """SHA-256 of the file; "": planning takes the file that the workspace has."""
     architecture: Architecture = "unet3d"
     decoder: bool = True
-    """Read the file's decoder too; False, as always where it brings none: a segmentation draws its own."""
-    seen: Seen = Seen()
+    """Read the file's decoder too; False, and always where it has none: a segmentation starts from a random decoder."""
+    seen: PretrainingData = PretrainingData()
+    """Pretraining data. They are in the key because a cell's record reports the test cases among them."""
+
+    def without_effect(self) -> frozenset[str]:
+        """Return `training`: nothing is trained."""
+        return frozenset({"training"})
 
     @model_validator(mode="before")
     @classmethod
     def _from_catalogue(cls, given: Any) -> Any:
-        """Fill in what the catalogue knows; nobody may say otherwise."""
+        """Fill in the fields that follow from the weights' name; other values are errors."""
         name = cls.named.format(depth=given.get("depth", 18)) if isinstance(given, dict) else ""
-        if name not in CATALOGUE:  # the wrong setting is told by its own field
+        if name not in CATALOGUE:  # validation of the field reports the wrong setting
             return given
         weights = CATALOGUE[name]
-        seen = Seen(corpus=weights.corpus, sources=weights.sources, groups=weights.groups).model_dump(mode="json")
-        facts: dict[str, Any] = {"weights": name, "architecture": weights.architecture, "seen": seen}
-        for setting, fact in facts.items():
-            if given.get(setting, fact) != fact:
-                raise ValueError(f"'{setting}' is not to be chosen, it follows from the weights '{name}': leave it out")
+        seen = PretrainingData(corpus=weights.corpus, sources=weights.sources, groups=weights.groups)
+        fixed: dict[str, Any] = {
+            "weights": name,
+            "architecture": weights.architecture,
+            "seen": seen.model_dump(mode="json"),
+        }
+        for setting, value in fixed.items():
+            if given.get(setting, value) != value:
+                raise ValueError(f"'{setting}' cannot be chosen, it follows from the weights '{name}': leave it out")
         if given.get("decoder") and not weights.decoder:
             raise ValueError(f"the weights '{name}' have no decoder: leave `decoder` out")
-        return {"decoder": weights.decoder, **given, **facts}
+        return {"decoder": weights.decoder, **given, **fixed}
 
     @property
     def entry(self) -> PublishedWeights:
@@ -80,7 +89,7 @@ class PublishedConfig(MethodConfig):
         if scalable and self.width != WIDTH:
             raise DataError(
                 f"the weights '{self.weights}' are of width {WIDTH}, and the suite's networks of width {self.width}",
-                hint=f"Say width: {WIDTH} in the suite, or leave the method out",
+                hint=f"Set width: {WIDTH} in the suite, or remove the method",
             )
         sha256 = find(self.entry, workspace, self.sha256).sha256
         return self.model_copy(update={"sha256": sha256, "width": WIDTH})

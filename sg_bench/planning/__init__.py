@@ -1,22 +1,30 @@
-"""Suite -> stores, discoveries, pretrainings, cells; their keys; what is missing and why."""
+"""From a suite to its stores, discoveries, pretrainings and cells, with their keys, and what is missing and why."""
 
-from sg_bench.planning.planner import PRINTED, plan
-from sg_bench.planning.plans import LAST, ROOMS, Job, Kind, Plan, PlannedCell, Recipe, is_built, why_missing
-from sg_bench.planning.stores import corpus_parts, open_source, store_recipe
+from sg_bench.planning.planner import plan
+from sg_bench.planning.plans import (
+    FOLDERS,
+    LAST,
+    Job,
+    Plan,
+    PlannedCell,
+    TypedJob,
+    is_built,
+    prepares_store,
+    why_missing,
+)
+from sg_bench.planning.stores import open_source, store_recipe
 
 __all__ = [
+    "FOLDERS",
     "LAST",
-    "PRINTED",
-    "ROOMS",
     "Job",
-    "Kind",
     "Plan",
     "PlannedCell",
-    "Recipe",
-    "corpus_parts",
+    "TypedJob",
     "is_built",
     "open_source",
     "plan",
+    "prepares_store",
     "store_recipe",
     "why_missing",
 ]

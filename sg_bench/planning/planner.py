@@ -1,7 +1,6 @@
 """From a suite to its plan.
 
 Planning reads names and sizes, never an image, and imports nothing heavy: a plan of thousands of cells takes seconds.
-A recipe holds the recipes it stands on, so keys chain: one changed setting renames exactly its descendants.
 """
 
 from __future__ import annotations
@@ -11,29 +10,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sg_bench.config import Preparation, Split, key_of, merged
+from sg_bench.config import Preparation, SpatialDims, Split, key_of, merged
 from sg_bench.data.splits import read_list
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
-from sg_bench.planning.plans import Job, Kind, Plan, PlannedCell, Recipe
+from sg_bench.methods.configs import MethodConfig
+from sg_bench.methods.published_config import PublishedConfig
+from sg_bench.planning.plans import Plan, PlannedCell, TypedJob
 from sg_bench.planning.stores import open_source, store_recipe
-from sg_bench.registry import METHODS, SOURCES
+from sg_bench.recipes import CellRecipe, CorpusPart, CorpusRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
+from sg_bench.registry import AUTOENCODER, METHODS, SOURCES, PluginCode
 from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
 from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
-M = TypeVar("M")
-PRINTED = {"title", "follows", "note", "variant", "data"}
-"""Fields of a task card that cannot change a number (its data stand in the store's recipe)."""
+T = TypeVar("T")
+MAX_CELLS = 200_000
+"""Cells of one plan: more take minutes to plan and would take years to compute."""
 
 
 def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Workspace | None = None) -> Plan:
-    """Return what `suite` asks for, given the folders of its data sets by name.
+    """Return the plan of `suite`, given the folders of its data sets by name.
 
-    Published weights are looked up in `workspace`, by default that of SG_BENCH_HOME or here.
+    Published weights are looked up in `workspace`, by default that of SG_BENCH_HOME or of the current folder.
 
     Raises:
-        UsageError: a method, task or setting does not exist or does not fit.
+        UsageError: a method, task or setting does not exist or does not fit, or there are more than MAX_CELLS cells.
     """
     planner = _Planner(suite, dict(roots or {}), workspace or Workspace.default())
     return planner.plan()
@@ -47,66 +49,72 @@ class _Planner:
         self.folder = Path(suite.folder) if suite.folder else None
         self.tasks = suite_tasks(suite)
         self.out = Plan(suite, self.tasks, roots=roots)
-        self._stores: dict[str, Job | DataError] = {}
+        self._stores: dict[str, TypedJob[StoreRecipe] | DataError] = {}
+        self._corpora: dict[SpatialDims, tuple[TypedJob[StoreRecipe], CorpusRecipe]] = {}
+        self._discoveries: dict[str, TypedJob[DiscoveryRecipe]] = {}
+        self._plugins: dict[str, PluginCode | None] = {}
 
     def plan(self) -> Plan:
         self._check_tasks()
         self._check_roots()
         self._check_overlay()
+        chosen = [(method, self._tasks_of(method), self._pretraining_seeds(method)) for method in self.suite.methods]
+        self._check_count(sum(len(tasks) * len(seeds) for _, tasks, seeds in chosen))
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
-        for method in self.suite.methods:
-            tasks = [
-                task
-                for task, name in zip(self.tasks, self.suite.tasks, strict=True)
-                if self.suite.pairs(method.title, name)
-            ]
+        for method, tasks, seeds in chosen:
             dimensions = list(dict.fromkeys(task.dimension for task in tasks))
-            given = (method.name, method.config, method.title)
-            configs = {d: _attempt(self._config, *given, d) for d in dimensions}
-            for seed in self._pretraining_seeds(method):
+            configs = {d: _attempt(self._config, method.name, method.config, method.title, d) for d in dimensions}
+            for seed in seeds:
                 made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
                 for task in tasks:
                     self._cells(method, seed, made[task.dimension], task.label, targets[task.label])
         return self.out
 
+    def _tasks_of(self, method: MethodChoice) -> list[Task]:
+        """Return the tasks that a method is fine-tuned on."""
+        named = zip(self.tasks, self.suite.tasks, strict=True)
+        return [task for task, name in named if self.suite.pairs(method.title, name)]
+
     def _pretraining_seeds(self, method: MethodChoice) -> list[int]:
-        """Return the suite's, or 0 alone for published weights: one file is one pretraining and never several."""
-        kind: Any = METHODS.config(method.name)
-        return [0] if "weights" in kind.needs else self.suite.pretraining_seeds
+        """Return the suite's seeds; 0 alone for published weights, as one file is one pretraining."""
+        published = "weights" in _needs(METHODS.config(method.name))
+        return [0] if published else self.suite.pretraining_seeds
 
     def _cells(
         self,
         method: MethodChoice,
         seed: int,
-        initialisation: Job | DataError,
+        initialisation: TypedJob[PretrainingRecipe] | DataError,
         label: str,
-        target: tuple[Task, Job] | DataError,
+        target: tuple[Task, TypedJob[StoreRecipe]] | DataError,
     ) -> None:
+        if isinstance(target, DataError) or isinstance(initialisation, DataError):
+            absent = target if isinstance(target, DataError) else initialisation
+            why = self.out.without_paths(str(absent))
+            for fine_tuning_seed in self.suite.fine_tuning_seeds:
+                self.out.cells.append(PlannedCell("", method.title, label, seed, fine_tuning_seed, missing=why))
+            return
+        task, store = target
+        needs = (store.key, initialisation.key)
         for fine_tuning_seed in self.suite.fine_tuning_seeds:
-            names = (method.title, label, seed, fine_tuning_seed)
-            if isinstance(target, DataError) or isinstance(initialisation, DataError):
-                absent = target if isinstance(target, DataError) else initialisation
-                self.out.cells.append(PlannedCell("", *names, missing=self.out.without_paths(str(absent))))
-                continue
-            task, store = target
-            recipe = {
-                "kind": "cell",
-                "task": task.model_dump(mode="json", exclude=PRINTED),
-                "store": store.recipe,
-                "initialisation": initialisation.recipe,
-                "pretraining_seed": seed,
-                "fine_tuning_seed": fine_tuning_seed,
-            }
+            recipe = CellRecipe(
+                task=task,
+                store=store.recipe,
+                initialisation=initialisation.recipe,
+                pretraining_seed=seed,
+                fine_tuning_seed=fine_tuning_seed,
+            )
             title = f"{method.title} on {label}, seeds {seed}/{fine_tuning_seed}"
-            job = self._job("cell", recipe, (store.key, initialisation.key), title)
-            self.out.cells.append(PlannedCell(job.key, *names))
+            job = self.out.add(TypedJob(recipe, needs, title))
+            self.out.cells.append(PlannedCell(job.key, method.title, label, seed, fine_tuning_seed))
 
-    def _target(self, task: Task) -> tuple[Task, Job]:
+    def _target(self, task: Task) -> tuple[Task, TypedJob[StoreRecipe]]:
         """Return a task whose split names its lists by content, and the job that makes its store."""
-        return task.model_copy(update={"split": self._resolved(task.split)}), self._task_store(task)
+        store = self._store(task.data.name, task.data.source, task.data.config, task.preparation)
+        return task.model_copy(update={"split": self._resolved(task.split)}), store
 
     def _resolved(self, split: Split) -> Split:
-        """Return `split` with the SHA-256 of each list in place of its file, and of the other data set's ids.
+        """Return `split` with the SHA-256 of each list in place of its file, and that of the other data set's ids.
 
         Raises:
             DataError: a list cannot be read, or the other data set is absent.
@@ -129,13 +137,15 @@ class _Planner:
         self.out.lists[key_of(names)] = names
         return key_of(names)
 
-    def _initialisation(self, method: MethodChoice, config: Any, seed: int) -> Job:
+    def _initialisation(
+        self, method: MethodChoice, config: MethodConfig | DataError, seed: int
+    ) -> TypedJob[PretrainingRecipe]:
         if isinstance(config, DataError):
             raise config
-        if "weights" in config.needs:
+        if isinstance(config, PublishedConfig):
             config = config.located(self.workspace)
-        corpus, needs = None, []
-        patterns = None
+        needs: list[str] = []
+        corpus = patterns = None
         if "corpus" in config.needs:
             store, corpus = self._corpus(config.dimension)
             needs.append(store.key)
@@ -143,62 +153,71 @@ class _Planner:
             discovered = self._patterns(config.dimension, method.discovery)
             patterns = discovered.recipe
             needs.append(discovered.key)
-        title = f"{method.title}{' in 2D' if config.dimension == 2 else ''}, seed {seed}"
-        return self._pretraining(method.name, config, corpus, patterns, seed, tuple(needs), title)
+        recipe = PretrainingRecipe(
+            method=method.name,
+            plugin=self._plugin(method.name),
+            config=config,
+            corpus=corpus,
+            patterns=patterns,
+            seed=seed,
+        )
+        title = f"pretrain {method.title}{' in 2D' if config.dimension == 2 else ''}, seed {seed}"
+        return self._pretraining(recipe, needs, title)
 
-    def _pretraining(
-        self,
-        name: str,
-        config: Any,
-        corpus: Recipe | None,
-        patterns: Recipe | None,
-        seed: int,
-        needs: tuple[str, ...],
-        title: str,
-    ) -> Job:
-        recipe = {
-            "kind": "initialisation",
-            "method": name,
-            "config": config.model_dump(mode="json"),
-            "corpus": corpus,
-            "patterns": patterns,
-            "seed": seed,
-        }
-        if config.workers > 1 and self.suite.backend != "ray":
+    def _pretraining(self, recipe: PretrainingRecipe, needs: Iterable[str], title: str) -> TypedJob[PretrainingRecipe]:
+        workers = recipe.config.workers
+        if workers > 1 and self.suite.backend != "ray":
             raise UsageError(
-                f"'{name}' asks for {config.workers} workers, which the local backend cannot give",
+                f"'{recipe.method}' asks for {workers} workers, which the local backend cannot give",
                 hint="Use --set backend=ray, or --set pretraining.workers=1",
             )
-        return self._job("initialisation", recipe, needs, f"pretrain {title}")
+        return self.out.add(TypedJob(recipe, tuple(needs), title))
 
-    def _patterns(self, dimension: int, own: Mapping[str, Any]) -> Job:
+    def _patterns(self, dimension: SpatialDims, own: Mapping[str, Any]) -> TypedJob[DiscoveryRecipe]:
+        """Return the discovery of one corpus, with a method's `own` settings over those of suite and corpus."""
+        identity = key_of([dimension, own])
+        if identity not in self._discoveries:
+            self._discoveries[identity] = self._new_patterns(dimension, own)
+        return self._discoveries[identity]
+
+    def _new_patterns(self, dimension: SpatialDims, own: Mapping[str, Any]) -> TypedJob[DiscoveryRecipe]:
         store, corpus = self._corpus(dimension)
-        feeding = self._feeding(dimension)
-        told = merged(self.suite.discovery, feeding.discovery, dict(own), {"dimension": dimension})
-        settings = validated(DiscoverySettings, told, "discovery of the suite")
-        encoding = merged(self.suite.autoencoder, feeding.autoencoder)
-        config = self._config("autoencoder", encoding, "autoencoder", dimension)
-        title = f"auto-encoder of discovery{' in 2D' if dimension == 2 else ''}"
-        encoder = self._pretraining("autoencoder", config, corpus, None, settings.seed, (store.key,), title)
-        recipe = {
-            "kind": "patterns",
-            "settings": settings.model_dump(mode="json"),
-            "corpus": corpus,
-            "autoencoder": encoder.recipe,
-        }
-        title = f"discover patterns{' in 2D' if dimension == 2 else ''}"
-        return self._job("patterns", recipe, (store.key, encoder.key), title)
+        feeding, suffix = self._feeding(dimension), " in 2D" if dimension == 2 else ""
+        given = merged(self.suite.discovery, feeding.discovery, dict(own), {"dimension": dimension})
+        settings = validated(DiscoverySettings, given, "discovery of the suite")
+        needs, encoder = [store.key], None
+        if settings.neighbours_by == "latent":
+            config = self._config(
+                AUTOENCODER, merged(self.suite.autoencoder, feeding.autoencoder), AUTOENCODER, dimension
+            )
+            encoder = PretrainingRecipe(
+                method=AUTOENCODER, plugin=self._plugin(AUTOENCODER), config=config, corpus=corpus, seed=settings.seed
+            )
+            title = f"pretrain auto-encoder of discovery{suffix}, seed {settings.seed}"
+            needs.append(self._pretraining(encoder, needs, title).key)
+        recipe = DiscoveryRecipe(settings=settings, corpus=corpus, autoencoder=encoder)
+        return self.out.add(TypedJob(recipe, tuple(needs), f"discover patterns{suffix}"))
 
-    def _feeding(self, dimension: int) -> Corpus:
+    def _plugin(self, method: str) -> PluginCode | None:
+        """Return the code of a method that is not part of sg-bench, read once in each plan."""
+        if method not in self._plugins:
+            self._plugins[method] = METHODS.plugin(method)
+        return self._plugins[method]
+
+    def _feeding(self, dimension: SpatialDims) -> Corpus:
         """Return the corpus of 2D or of 3D networks."""
         name: CorpusKey = "2d" if dimension == 2 else "3d"
         if name not in self.suite.corpora:
             raise UsageError(f"the suite names no {name} corpus", hint=f"Add `corpora: {{{name}: {{...}}}}`")
         return self.suite.corpora[name]
 
-    def _corpus(self, dimension: int) -> tuple[Job, Recipe]:
-        corpus = self._feeding(dimension)
-        part: Recipe | None = None
+    def _corpus(self, dimension: SpatialDims) -> tuple[TypedJob[StoreRecipe], CorpusRecipe]:
+        if dimension not in self._corpora:
+            self._corpora[dimension] = self._new_corpus(self._feeding(dimension))
+        return self._corpora[dimension]
+
+    def _new_corpus(self, corpus: Corpus) -> tuple[TypedJob[StoreRecipe], CorpusRecipe]:
+        part = None
         if corpus.task:
             task, store = self._target(corpus_task(self.suite, corpus))
             if task.split.folds:
@@ -206,18 +225,16 @@ class _Planner:
                     f"task '{task.label}' tests on other patients for each seed, so it cannot be a corpus",
                     hint="Choose a split without folds",
                 )
-            part = {"split": task.split.model_dump(mode="json"), "of": "train"}
+            part = CorpusPart(split=task.split)
         else:
             store = self._store(corpus.name, corpus.source, corpus.config, corpus.preparation)
         split = self._resolved(corpus.split) if corpus.split else None
         split = split or Split(seed=corpus.seed, train=1 - corpus.validation, validation=corpus.validation)
-        recipe = {"store": store.recipe, "part": part, "split": split.model_dump(mode="json")}
-        return store, recipe
+        return store, CorpusRecipe(store=store.recipe, part=part, split=split)
 
-    def _task_store(self, task: Task) -> Job:
-        return self._store(task.data.name, task.data.source, task.data.config, task.preparation)
-
-    def _store(self, name: str, source_name: str, config: Mapping[str, Any], preparation: Preparation) -> Job:
+    def _store(
+        self, name: str, source_name: str, config: Mapping[str, Any], preparation: Preparation
+    ) -> TypedJob[StoreRecipe]:
         settings = validated(SOURCES.config(source_name), dict(config), f"config of source '{source_name}'")
         identity = key_of([name, source_name, settings, preparation])
         if identity not in self._stores:
@@ -227,29 +244,29 @@ class _Planner:
             raise found
         return found
 
-    def _new_store(self, name: str, source_name: str, settings: Any, preparation: Preparation) -> Job:
+    def _new_store(self, name: str, source_name: str, settings: Any, preparation: Preparation) -> TypedJob[StoreRecipe]:
         source = open_source(source_name, settings, self.roots.get(name), name)
-        return self._job("store", store_recipe(source_name, source, preparation), (), f"prepare {name}", source.root)
+        recipe = store_recipe(source_name, source, preparation)
+        return self.out.add(TypedJob(recipe, (), f"prepare {name}", source.root))
 
-    def _job(self, kind: Kind, recipe: Recipe, needs: tuple[str, ...], title: str, root: Path | None = None) -> Job:
-        return self.out.add(Job(kind, key_of(recipe), recipe, needs, title, root))
-
-    def _config(self, name: str, own: Mapping[str, Any], title: str, dimension: int) -> Any:
-        """Return a method's config: its defaults, what suite and corpus say of all, what is said of this one."""
+    def _config(self, name: str, own: Mapping[str, Any], title: str, dimension: SpatialDims) -> MethodConfig:
+        """Return a method's config: its defaults, the settings of suite and corpus for all methods, then its own."""
         model: Any = METHODS.config(name)
         if dimension not in model.dimensions:
             raise DataError(f"{name} has no {dimension}D version", hint="Leave it out of these tasks")
-        unused = {"training", "workers"} if not model.needs - {"weights"} else set()
-        known = model.model_fields.keys() - unused
+        trained = bool(model.needs - {"weights"})
+        known = model.model_fields.keys() - (set() if trained else {"training", "workers"})
         corpus = self.suite.corpora.get("2d" if dimension == 2 else "3d")
-        said = merged(self.suite.pretraining, corpus.pretraining if corpus else {})
-        shared = {key: value for key, value in said.items() if key in known}
+        everywhere = {"training": {"precision": self.suite.precision}} if self.suite.precision else {}
+        given = merged(everywhere, self.suite.pretraining, corpus.pretraining if corpus else {})
+        shared = {key: value for key, value in given.items() if key in known}
         fixed = {"width": self.suite.width, "dimension": dimension}
-        return validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")
+        config: MethodConfig = validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")
+        return config
 
     @cached_property
     def _settings(self) -> set[str]:
-        """All settings that some method has."""
+        """Names of the settings of all methods."""
         return {key for name in METHODS.names() for key in METHODS.config(name).model_fields}
 
     def _check_overlay(self) -> None:
@@ -258,12 +275,20 @@ class _Planner:
         for place, settings in places.items():
             for key in settings:
                 if key in ("width", "dimension"):
-                    hint = "Write `width: 8` beside it" if key == "width" else "Leave it out: each task says its own"
-                    raise UsageError(f"{place}: the {key} is not a method's to choose", hint=hint)
+                    hint = "Set the `width` of the suite" if key == "width" else "Leave it out: each task has its own"
+                    raise UsageError(f"{place}: the {key} is not a setting of methods", hint=hint)
                 if key not in self._settings:
                     raise UsageError(
                         f"{place}: no method has a setting '{key}'", hint=did_you_mean(key, self._settings)
                     )
+
+    def _check_count(self, pretrained: int) -> None:
+        cells = pretrained * len(self.suite.fine_tuning_seeds)
+        if cells > MAX_CELLS:
+            raise UsageError(
+                f"the suite asks for {cells:,} cells, which is more than {MAX_CELLS:,}",
+                hint="Use fewer --seeds or --pretraining-seeds, --methods or --tasks",
+            )
 
     def _check_tasks(self) -> None:
         from sg_bench.evaluation.metrics import METRICS
@@ -295,8 +320,13 @@ class _Planner:
                 raise UsageError(what, hint="Leave the option out")
 
 
-def _attempt(make: Callable[..., M], *arguments: Any) -> M | DataError:
-    """Return what is made, or the error that makes its cells `missing` while the rest of the suite runs."""
+def _needs(config: Any) -> frozenset[str]:
+    needs: frozenset[str] = config.needs
+    return needs
+
+
+def _attempt(make: Callable[..., T], *arguments: Any) -> T | DataError:
+    """Return what `make` returns, or the DataError that makes its cells `missing` while the rest of the suite runs."""
     try:
         return make(*arguments)
     except DataError as error:

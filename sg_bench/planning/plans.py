@@ -1,4 +1,4 @@
-"""What a plan holds: jobs and cells, and which of them are still to be computed."""
+"""A plan: jobs and cells, and which of them are still to be computed."""
 
 from __future__ import annotations
 
@@ -6,43 +6,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
 
 from sg_bench.config import differences
 from sg_bench.ledger import Ledger, Record
+from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, Recipe, RecipeKind, StoreRecipe
 from sg_bench.suite import Suite
 from sg_bench.tasks import Task
 from sg_bench.workspace import Workspace
 
-Kind = Literal["store", "initialisation", "patterns", "cell"]
-Recipe = dict[str, Any]
-ROOMS: dict[Kind, Literal["stores", "initialisations", "patterns"]] = {
+R = TypeVar("R", bound=Recipe, covariant=True)
+FOLDERS: dict[RecipeKind, Literal["stores", "initialisations", "patterns"]] = {
     "store": "stores",
     "initialisation": "initialisations",
     "patterns": "patterns",
 }
-LAST: dict[Kind, str] = {"store": "index.json", "initialisation": "record.json", "patterns": "index.json"}
-"""The file that is written last into a result's folder: without it the folder counts for nothing."""
+LAST: dict[RecipeKind, str] = {"store": "index.json", "initialisation": "record.json", "patterns": "index.json"}
+"""The file that is written last into a result's folder: a folder without it is incomplete."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One thing to compute: its recipe says what, its key names the result."""
+class TypedJob(Generic[R]):
+    """One result to compute: its recipe, and the jobs that must be done before."""
 
-    kind: Kind
-    key: str
-    recipe: Recipe = field(compare=False)
+    recipe: R = field(compare=False)
     needs: tuple[str, ...]
     """Keys of the jobs that must be done before."""
     title: str
-    """What progress lines call it."""
+    """Name in progress lines."""
     root: Path | None = None
     """Stores: the folder that the source reads."""
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.recipe.key)
+
+    @property
+    def kind(self) -> RecipeKind:
+        """Return the kind of result."""
+        return self.recipe.kind
 
     @property
     def workers(self) -> int:
         """Return how many processes share this job."""
-        return int(self.recipe["config"]["workers"]) if self.kind == "initialisation" else 1
+        return self.recipe.config.workers if isinstance(self.recipe, PretrainingRecipe) else 1
+
+
+Job = TypedJob[Recipe]
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class PlannedCell:
 
 @dataclass
 class Plan:
-    """All that a suite asks for."""
+    """The jobs and cells of a suite."""
 
     suite: Suite
     tasks: list[Task]
@@ -71,33 +81,40 @@ class Plan:
     roots: dict[str, Path] = field(default_factory=dict)
     """Folders of data sets by name."""
     lists: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of cases or patients that splits name, by the SHA-256 under which recipes do."""
+    """Ids of cases or patients that splits name, by their SHA-256, which recipes hold."""
 
     def without_paths(self, text: str) -> str:
-        """Return `text` with each data set's folder replaced by <its name>: a report must not tell where data lie."""
+        """Return `text` with each data set's folder replaced by <its name>: a report must not disclose local paths."""
         for name, root in sorted(self.roots.items(), key=lambda item: -len(str(item[1]))):
             text = text.replace(str(root), f"<{name}>")
         return text
 
     def with_paths(self, text: str) -> str:
-        """Return `text` with the folders named again, for the person at the terminal."""
+        """Return `text` with each <name> replaced by the folder, for the terminal."""
         for name, root in self.roots.items():
             text = text.replace(f"<{name}>", str(root))
         return text
 
-    def add(self, job: Job) -> Job:
-        """Add a job, or return the one already there."""
-        return self.jobs.setdefault(job.key, job)
+    def add(self, job: TypedJob[R]) -> TypedJob[R]:
+        """Add a job, or return the one of the same key."""
+        return cast(TypedJob[R], self.jobs.setdefault(job.key, job))
 
-    def of_kind(self, kind: Kind) -> list[Job]:
+    @overload
+    def of_kind(self, kind: Literal["store"]) -> list[TypedJob[StoreRecipe]]: ...
+    @overload
+    def of_kind(self, kind: Literal["initialisation"]) -> list[TypedJob[PretrainingRecipe]]: ...
+    @overload
+    def of_kind(self, kind: Literal["patterns"]) -> list[TypedJob[DiscoveryRecipe]]: ...
+    @overload
+    def of_kind(self, kind: Literal["cell"]) -> list[TypedJob[CellRecipe]]: ...
+    def of_kind(self, kind: RecipeKind) -> Any:
         """Return the jobs of one kind, in order."""
         return [job for job in self.jobs.values() if job.kind == kind]
 
     def pending(self, workspace: Workspace, *, retry_failed: bool = False) -> list[Job]:
         """Return the jobs that the missing cells need and the workspace lacks, each after those that it needs.
 
-        A cell that failed by its method's own doing is not missing unless `retry_failed`: the same recipe
-        would fail the same way.
+        A cell whose method failed is missing only if `retry_failed`: the same recipe would fail the same way.
         """
         ledger = Ledger(workspace)
         wanted = {cell.key for cell in self.cells if not cell.missing and _lacks(ledger, cell.key, retry_failed)}
@@ -107,16 +124,23 @@ class Plan:
         return [job for job in self.jobs.values() if job.key in wanted]
 
 
-def is_built(workspace: Workspace, job: Job) -> bool:
-    """Return whether the result of a job other than a cell is in the workspace."""
-    return job.kind != "cell" and (workspace.path(ROOMS[job.kind], job.key) / LAST[job.kind]).is_file()
+def prepares_store(job: Job) -> TypeGuard[TypedJob[StoreRecipe]]:
+    """Return whether a job prepares a store."""
+    return job.kind == "store"
+
+
+def is_built(workspace: Workspace, result: Job | Recipe) -> bool:
+    """Return whether the result of a job or recipe other than a cell is in the workspace."""
+    kind = result.kind
+    return kind != "cell" and (workspace.path(FOLDERS[kind], result.key) / LAST[kind]).is_file()
 
 
 def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
     """Return how `job`'s recipe differs from the most similar finished cell's: "field: theirs -> ours" lines."""
     best: list[str] | None = None
+    wanted = job.recipe.key_content()
     for record in finished:
-        lines = list(islice(differences(record["recipe"], job.recipe), len(best) if best else None))
+        lines = list(islice(differences(record["recipe"], wanted), len(best) if best else None))
         best = lines if best is None or len(lines) < len(best) else best
         if len(best) == 1:
             break

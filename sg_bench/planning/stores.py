@@ -1,14 +1,14 @@
-"""The recipe of a store, and how a corpus divides one."""
+"""Sources on their folders, and the recipes of their stores."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from sg_bench.config import Preparation, Split, key_of
+from sg_bench.config import Preparation, key_of
 from sg_bench.data.sources.base import Source
 from sg_bench.errors import DataError
-from sg_bench.planning.plans import Recipe
+from sg_bench.recipes import Manifest, StoreRecipe
 from sg_bench.registry import SOURCES
 
 
@@ -27,21 +27,14 @@ def open_source(name: str, config: Any, root: Path | None, data_name: str) -> So
     return source
 
 
-def store_recipe(source_name: str, source: Source, preparation: Preparation) -> Recipe:
-    """Return the recipe of a store: which cases of which source, prepared how."""
+def store_recipe(source_name: str, source: Source, preparation: Preparation) -> StoreRecipe:
+    """Return the recipe of a store: the cases of a source, prepared in one way."""
     manifest = source.manifest()
-    return {
-        "kind": "store",
-        "source": source_name,
-        "config": source.config.model_dump(mode="json"),
-        "findings": list(source.findings),
-        "manifest": {"cases": len(manifest["cases"]), "sha256": key_of(manifest)},
-        "preparation": preparation.model_dump(mode="json"),
-    }
-
-
-def corpus_parts(recipe: Recipe) -> tuple[Split | None, Split]:
-    """Return the split that a corpus is the training part of, or None, and its own training-validation split."""
-    part = recipe["part"]
-    outer = Split.model_validate(part["split"]) if part else None
-    return outer, Split.model_validate(recipe["split"])
+    return StoreRecipe(
+        source=source_name,
+        plugin=SOURCES.plugin(source_name),
+        config=source.config,
+        findings=source.findings,
+        manifest=Manifest(cases=len(manifest["cases"]), sha256=key_of(manifest)),
+        preparation=preparation,
+    )

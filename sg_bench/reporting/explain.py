@@ -204,8 +204,11 @@ def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[NamedValue
     patterns = initialisation.get("patterns")
     if patterns:
         yield _keyed("Patterns", patterns), _flat(patterns["settings"])
-        encoder = {name: value for name, value in patterns["autoencoder"].items() if name not in ("corpus", "patterns")}
-        yield _keyed("Auto-encoder of the discovery", patterns["autoencoder"]), _flat(encoder, "kind")
+        if patterns["autoencoder"]:  # none where neighbours are random
+            encoder = {
+                name: value for name, value in patterns["autoencoder"].items() if name not in ("corpus", "patterns")
+            }
+            yield _keyed("Auto-encoder of the discovery", patterns["autoencoder"]), _flat(encoder, "kind")
         if patterns["corpus"] != initialisation.get("corpus"):
             yield from _corpus("Corpus of the discovery", patterns["corpus"])
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sg_bench.config import Part, Split, key_of
+from sg_bench.config import Part, Split
 from sg_bench.data.leakage import CorpusOverlap, NamedCase, overlap, same_names
 from sg_bench.data.splits import SplittableCase, assign
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.planning import Job, Plan, Recipe, corpus_parts, is_built, open_source
-from sg_bench.registry import SOURCES
+from sg_bench.planning import Plan, TypedJob, is_built, open_source
+from sg_bench.recipes import CellRecipe, CorpusRecipe, StoreRecipe
 from sg_bench.reporting.documents import Document, Footnotes, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
 from sg_bench.workspace import Workspace
 
@@ -46,8 +46,7 @@ class AuditedSet(NamedTuple):
     """A corpus, or a task's test set."""
 
     title: str
-    recipe: Recipe
-    """Of the store."""
+    recipe: StoreRecipe
     cases: Sequence[NamedCase]
     prepared: bool
     """Whether the store is there, and with it the fingerprints of the images."""
@@ -129,12 +128,14 @@ class _Auditor:
         for dimension, corpus in self.plan.suite.corpora.items():
             name = corpus.name or f"training part of {corpus.task}"
             flat = dimension == "2d"
-            jobs = (job for job in self.plan.of_kind("initialisation") if job.recipe["corpus"])
-            job = next((job for job in jobs if (job.recipe["config"].get("dimension") == 2) == flat), None)
-            if job is None:
+            recipes = (job.recipe for job in self.plan.of_kind("initialisation"))
+            found = next(
+                (each.corpus for each in recipes if each.corpus and (each.config.dimension == 2) == flat), None
+            )
+            if found is None:
                 yield UnavailableSet(name, self._missing() or f"no {dimension} method of the plan pretrains on it")
             else:
-                yield self._side(name, job.recipe["corpus"]["store"], corpus_seen(job.recipe["corpus"]))
+                yield self._side(name, found.store, corpus_seen(found))
 
     def tasks(self) -> Iterator[AuditedSet | UnavailableSet]:
         for task in self.plan.tasks:
@@ -142,13 +143,14 @@ class _Auditor:
             key = next((cell.key for cell in mine if cell.key), "")
             if key:
                 recipe = self.plan.jobs[key].recipe
-                yield self._side(task.label, recipe["store"], tested(Split.model_validate(recipe["task"]["split"])))
+                assert isinstance(recipe, CellRecipe)
+                yield self._side(task.label, recipe.store, tested(recipe.task.split))
             else:
                 yield UnavailableSet(task.label, self._missing(task.label))
 
-    def _side(self, title: str, recipe: Recipe, draws: SplitDraws) -> AuditedSet | UnavailableSet:
+    def _side(self, title: str, recipe: StoreRecipe, draws: SplitDraws) -> AuditedSet | UnavailableSet:
         """Return the cases that the splits of `draws` choose, one after the other."""
-        job = self.plan.jobs[key_of(recipe)]
+        job = next(job for job in self.plan.of_kind("store") if job.key == recipe.key)
         try:
             store = Store.open(self.workspace.path("stores", job.key)) if is_built(self.workspace, job) else None
             cases: Sequence[SplittableCase] = [*store.cases, *store.skipped] if store else _scanned(job)
@@ -166,17 +168,15 @@ class _Auditor:
         return "; ".join(dict.fromkeys(reasons))
 
 
-def _scanned(job: Job) -> Sequence[SplittableCase]:
+def _scanned(job: TypedJob[StoreRecipe]) -> Sequence[SplittableCase]:
     """Return the cases of a store that is not made yet, as scanning its source finds them."""
-    name = job.recipe["source"]
-    return open_source(name, SOURCES.config(name)(**job.recipe["config"]), job.root, name).scan()
+    return open_source(job.recipe.source, job.recipe.config, job.root, job.recipe.source).scan()
 
 
-def corpus_seen(recipe: Recipe) -> SplitDraws:
+def corpus_seen(recipe: CorpusRecipe) -> SplitDraws:
     """Return the splits that a corpus is drawn by: what pretraining trains on, and what it validates on."""
-    outer, inner = corpus_parts(recipe)
-    draws: SplitDraws = [(inner, ("train", "validation"), (0,))]
-    return [(outer, ("train",), (0,)), *draws] if outer else draws
+    draws: SplitDraws = [(recipe.split, ("train", "validation"), (0,))]
+    return [(recipe.part.split, (recipe.part.of,), (0,)), *draws] if recipe.part else draws
 
 
 def tested(split: Split) -> SplitDraws:
@@ -188,7 +188,7 @@ def _compared(corpus: AuditedSet | UnavailableSet, task: AuditedSet | Unavailabl
     if isinstance(corpus, UnavailableSet) or isinstance(task, UnavailableSet):
         why = tuple(f"{side.title}: {side.why}" for side in (corpus, task) if isinstance(side, UnavailableSet))
         return CorpusTaskPair(corpus.title, task.title, None, why)
-    named = same_names(corpus.recipe, task.recipe)
+    named = same_names(corpus.recipe.key_content(), task.recipe.key_content())
     found = overlap(corpus.cases, task.cases, named, name=corpus.title)
     raw = tuple(f"{side.title}: {_UNPREPARED}" for side in (corpus, task) if not side.prepared)
     return CorpusTaskPair(corpus.title, task.title, found if named or not raw else None, raw)

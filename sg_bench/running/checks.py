@@ -53,7 +53,8 @@ def _losses_fall(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]]]:
     """Yield the training losses, epoch by epoch, of every stage."""
     ledger = Ledger(workspace)
-    for job in (*plan.of_kind("initialisation"), *plan.of_kind("cell")):
+    jobs: list[Job] = [*plan.of_kind("initialisation"), *plan.of_kind("cell")]
+    for job in jobs:
         record = _record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}
         rows = record.get("curves", [])
         for stage in dict.fromkeys(row["stage"] for row in rows):
@@ -68,11 +69,10 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     details, worst = [], 0.0
     for job in plan.of_kind("initialisation"):
         record = _record(job, workspace)
-        if not job.recipe["patterns"] or not record:
+        if not job.recipe.patterns or not record:
             continue
-        classes = job.recipe["patterns"]["settings"]["classes"]
-        patterns = next(need for need in job.needs if plan.jobs[need].kind == "patterns")
-        index = workspace.path("patterns", patterns) / "index.json"
+        classes = job.recipe.classes
+        index = workspace.path("patterns", job.recipe.patterns.key) / "index.json"
         cubes = sum(window["validation"] for window in read_json(index)["windows"]) if index.exists() else 0
         if not cubes:
             continue

@@ -67,7 +67,7 @@ def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Rec
     error = {name: text for name, text in asdict(failure).items() if name != "transient"}
     for place in places:
         error = {name: text.replace(f"{place}/", "") for name, text in error.items()}
-    return {"key": job.key, "status": "failed", "recipe": job.recipe, "error": error}
+    return {"key": job.key, "status": "failed", "recipe": job.recipe.key_content(), "error": error}
 
 
 def _is_torch_infrastructure(error: RuntimeError) -> bool:

@@ -15,9 +15,9 @@ from sg_bench.data.sources.base import Case
 from sg_bench.planning import Job
 from sg_bench.running.environment import free_memory, single_threaded
 from sg_bench.running.failures import Failure
-from sg_bench.running.jobs import attempt
 from sg_bench.running.progress import reporter
 from sg_bench.running.schedule import Unit
+from sg_bench.running.stages.dispatch import attempt
 from sg_bench.workspace import Workspace
 
 ORPHAN_SECONDS = 1.0

@@ -29,13 +29,14 @@ from ray.train.torch import TorchTrainer
 from sg_bench.errors import FailureKind, SgBenchError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
+from sg_bench.recipes import PretrainingRecipe
 from sg_bench.running import failures
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure, failed_record
-from sg_bench.running.jobs import execute
 from sg_bench.running.local import work
 from sg_bench.running.progress import Progress, reporter
 from sg_bench.running.schedule import ATTEMPTS, Unit
+from sg_bench.running.stages.dispatch import execute
 from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace
 
@@ -160,7 +161,7 @@ class RayBackend:
 
 def on_train(job: Job) -> bool:
     """Return whether a job is a training, which Ray Train runs; an initialisation without a corpus is not."""
-    return job.kind == "initialisation" and bool(job.recipe["corpus"])
+    return isinstance(job.recipe, PretrainingRecipe) and job.recipe.corpus is not None
 
 
 def pretrain_worker(config: dict[str, Any]) -> Failure | None:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
-from sg_bench.planning import Job, Kind
+from sg_bench.planning import Job, TypedJob
+from sg_bench.recipes import RecipeKind, StoreRecipe
 from sg_bench.workspace import Workspace, write_atomic
 
-STAGES: dict[Kind, str] = {
+STAGES: dict[RecipeKind, str] = {
     "store": "prepare",
     "patterns": "discover",
     "initialisation": "pretrain",
@@ -61,13 +62,13 @@ class Progress:
         self, jobs: Iterable[Job], workspace: Workspace, log: Callable[[str], None], *, terminal: bool
     ) -> None:
         self.workspace, self.log = workspace, log
-        self.totals: dict[Kind, int] = {}
+        self.totals: dict[RecipeKind, int] = {}
         for job in jobs:
             self.totals[job.kind] = self.totals.get(job.kind, 0) + 1
         self.done = dict.fromkeys(self.totals, 0.0)
         self.parts: dict[str, float] = {}
-        self.kinds: dict[str, Kind] = {}
-        self.since: dict[Kind, float] = {}
+        self.kinds: dict[str, RecipeKind] = {}
+        self.since: dict[RecipeKind, float] = {}
         self.begun: dict[str, float] = {}
         self.printed_at = time.monotonic()
         self.live = _Live(self.totals) if terminal else None
@@ -88,10 +89,10 @@ class Progress:
         self.begun.setdefault(job.key, time.monotonic())
         self.since.setdefault(job.kind, time.monotonic())
 
-    def prepared(self, job: Job, cases: int) -> None:
+    def prepared(self, job: TypedJob[StoreRecipe], cases: int) -> None:
         """Note that some more cases of a store are prepared."""
         self.started(job)
-        share = cases / job.recipe["manifest"]["cases"]
+        share = cases / job.recipe.manifest.cases
         self._part(job, min(self.parts.get(job.key, 0.0) + share, 0.999))
         self._break_silence([job])
 
@@ -130,7 +131,7 @@ class Progress:
             self._print(job.kind, f"{job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
         self._draw(job.kind)
 
-    def _print(self, kind: Kind, what: str) -> None:
+    def _print(self, kind: RecipeKind, what: str) -> None:
         self.printed_at = time.monotonic()
         self.log(f"{STAGES[kind]} {self.done[kind]:.0f}/{self.totals[kind]}: {what}")
 
@@ -139,15 +140,15 @@ class Progress:
         self.kinds[job.key] = job.kind
         self._draw(job.kind)
 
-    def _draw(self, kind: Kind) -> None:
+    def _draw(self, kind: RecipeKind) -> None:
         if self.live:
             self.live.draw(kind, self._fraction(kind) * self.totals[kind])
 
-    def _fraction(self, kind: Kind) -> float:
+    def _fraction(self, kind: RecipeKind) -> float:
         running = sum(part for key, part in self.parts.items() if self.kinds[key] == kind)
         return (self.done[kind] + running) / self.totals[kind]
 
-    def _time_left(self, kind: Kind) -> str:
+    def _time_left(self, kind: RecipeKind) -> str:
         """Return ", about 2 min left in this stage" at its pace so far, "" if that is unknown."""
         fraction = self._fraction(kind)
         if not 0 < fraction < 1:
@@ -159,7 +160,7 @@ class Progress:
 class _Live:
     """One progress bar for each stage, drawn by rich on standard error."""
 
-    def __init__(self, totals: dict[Kind, int]) -> None:
+    def __init__(self, totals: dict[RecipeKind, int]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -182,7 +183,7 @@ class _Live:
     def stop(self) -> None:
         self.bars.stop()
 
-    def draw(self, kind: Kind, completed: float) -> None:
+    def draw(self, kind: RecipeKind, completed: float) -> None:
         task = self.tasks[kind]
         if not self.bars.tasks[task].started:
             self.bars.start_task(task)

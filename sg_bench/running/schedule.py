@@ -13,10 +13,11 @@ from typing import Protocol
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import skipped_cases
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Job, is_built
+from sg_bench.planning import Job, TypedJob, is_built, prepares_store
+from sg_bench.recipes import StoreRecipe
 from sg_bench.running.failures import Failure, failed_record
-from sg_bench.running.jobs import cases_of
 from sg_bench.running.progress import Progress
+from sg_bench.running.stages.prepare import cases_of
 from sg_bench.workspace import Workspace
 
 ATTEMPTS = 3
@@ -115,7 +116,7 @@ class Scheduler:
     def _expect(self, job: Job) -> None:
         """Add a job's units; the cases of a store are units of their own, which the store waits for."""
         needs = {key for key in job.needs if key in self.jobs}
-        if job.kind == "store":
+        if prepares_store(job):
             try:
                 parts = self._parts(job)
             except Exception as error:
@@ -126,7 +127,7 @@ class Scheduler:
         if not (job.kind == "cell" and self.hold_cells):
             self.waiting[Unit(job)] = frozenset(needs)
 
-    def _parts(self, job: Job) -> list[Unit]:
+    def _parts(self, job: TypedJob[StoreRecipe]) -> list[Unit]:
         """Return a store's cases in portions small enough to keep all processes busy to the end.
 
         Of a finished store only the cases that were left out, to be tried again.
@@ -168,7 +169,7 @@ class Scheduler:
         if failure:
             self._fail(unit.job, failure)
             return
-        if unit.cases:
+        if unit.cases and prepares_store(unit.job):
             if unit.job.key not in self.outcome.failures:
                 self.progress.prepared(unit.job, len(unit.cases))
         else:

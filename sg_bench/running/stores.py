@@ -16,15 +16,16 @@ from sg_bench.data.catalogue import data_set_uses
 from sg_bench.data.sources.base import Case, Problem, Source
 from sg_bench.data.store import SkippedCase, Store, has_case, skipped_cases
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
-from sg_bench.planning import Job, is_built, plan
+from sg_bench.planning import TypedJob, is_built, plan
+from sg_bench.recipes import StoreRecipe
 from sg_bench.registry import SOURCES
 from sg_bench.running.driver import available_cores
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure
-from sg_bench.running.jobs import cases_of
 from sg_bench.running.local import InProcess, WorkerProcesses, end_with_parent
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
+from sg_bench.running.stages.prepare import cases_of
 from sg_bench.suite import Suite, data_sources, load_suite
 from sg_bench.workspace import Workspace
 
@@ -49,7 +50,7 @@ class StoreResult:
     failure: Failure | None = None
 
 
-def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
+def store_jobs(name: str, root: Path | None, suite: str = "") -> list[TypedJob[StoreRecipe]]:
     """Return the jobs that build every store of one data set: those of `suite`, or of all built-in task cards.
 
     Args:
@@ -75,7 +76,12 @@ def store_jobs(name: str, root: Path | None, suite: str = "") -> list[Job]:
 
 
 def prepare_store(
-    job: Job, workspace: Workspace, *, jobs: int | None = None, log: Callable[[str], None], terminal: bool = False
+    job: TypedJob[StoreRecipe],
+    workspace: Workspace,
+    *,
+    jobs: int | None = None,
+    log: Callable[[str], None],
+    terminal: bool = False,
 ) -> StoreResult:
     """Build one store, or only try the cases again that a finished one left out."""
     final = workspace.path("stores", job.key)

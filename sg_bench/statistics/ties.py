@@ -1,14 +1,14 @@
-"""Methods that are not separable from the best, and groups of methods that are not separable.
+"""Which methods cannot be told from the best, and from one another.
 
-All pairs are compared by Dunnett's T3. It was selected by simulation (tests/statistics/test_false_winners.py):
+All pairs are compared at once by Dunnett's T3. It was chosen by simulation (tests/statistics/test_false_winners.py):
 of k equal methods, n = 10, the share of runs in which the best is marked separable from any other must not exceed 5 %.
 
-- Dunnett's T3: 1 to 4 % for k = 3 to 20, also with unequal variances, skew and lost runs (k = 2 is Welch's test: 5 %).
-- Games-Howell: 5 to 6 % from k = 12 on, 6 % if half of the methods have n = 5; else 2 to 5 %. The price of T3: its
-  power for a difference of two standard deviations among nine methods is 75 % instead of 80 %.
+- Dunnett's T3: 1 to 4 % for k = 3 to 20, with unequal variances, skew and lost runs too (k = 2 is Welch's test: 5 %).
+- Games-Howell: 5 to 6 % from k = 12 on, 6 % where half the methods have n = 5; else 2 to 5 %. What T3 pays for keeping
+  the level: it finds a difference of two standard deviations among nine methods in 75 % of cases instead of 80 %.
 - Hsu's comparison with the best: 13 % (k = 3) to 35 % (k = 12), and more where variances differ. It bounds how often
-  one given best method is excluded, not how often any of several equal methods is.
-- Holm over the k - 1 comparisons with the best: 6 to 15 %; the papers' unadjusted t-test: 12 to 67 %.
+  one given best method is excluded, not how often any of several equal ones is.
+- Holm over the k - 1 comparisons with the best: 6 to 15 %; the papers' convention, which corrects nothing: 12 to 67 %.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from sg_bench.statistics.families import LabelPair, best_of, dunnett_t3
 from sg_bench.statistics.two_sample import MIN_UNITS
 
 TIE_TEST = "Dunnett's T3 over all pairs"
-"""Name of the test of `separate` in captions."""
+"""What a caption calls the test behind `separate`."""
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Comparison of the methods of one column with the one of the highest mean."""
+    """How the methods of one column stand to the one of the highest mean."""
 
     best: str
-    """The method with the highest mean, the first of several."""
+    """The highest mean; of several, the first."""
     inseparable: frozenset[str]
-    """All methods without a significant difference from the best, including the best."""
+    """All that are not shown to differ from the best, the best among them."""
     tiers: tuple[tuple[str, ...], ...]
     """A partition of the methods, best first, each tier in descending order of means.
 
-    A tier starts with the best remaining method and contains all remaining methods that are not separable from it. So
-    a method differs from the first method of each tier above; two methods of one tier may still differ.
+    A tier opens with the best method not yet placed and takes every other one not yet placed that is not separable
+    from that one. So a method differs from the head of each tier above its own; two methods of one tier may yet differ
+    from each other.
     """
     p: dict[str, float]
-    """p-values of the other methods against the best, adjusted for all pairs of methods; empty without a test."""
+    """p-value of each other method against the best, valid for all pairs of methods together; empty without a test."""
     reason: str | None
     """Why no test was made, or None."""
 
@@ -49,7 +50,7 @@ def separate(groups: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Sepa
 
     Args:
         groups: (n,) independent scores of each method, higher is better.
-        alpha: maximum probability that any two equal methods are marked as separable.
+        alpha: the probability, at most, that any two equal methods are marked as separable.
 
     Raises:
         ValueError: there is no group, or one is empty, or a score is not finite, or `alpha` is not in (0, 1).
@@ -70,7 +71,7 @@ def _no_test(groups: Mapping[str, Sequence[float]]) -> str | None:
     least = min(len(values) for values in groups.values())
     if least < MIN_UNITS:
         return f"n = {least} is below {MIN_UNITS}: no test was made"
-    return "there is only one method: no test was made" if len(groups) == 1 else None
+    return "one method alone has nothing to be told from: no test was made" if len(groups) == 1 else None
 
 
 def _tiers(ranking: list[str], p: Mapping[LabelPair, float], alpha: float) -> tuple[tuple[str, ...], ...]:
@@ -85,5 +86,5 @@ def _tiers(ranking: list[str], p: Mapping[LabelPair, float], alpha: float) -> tu
 
 
 def _against(head: str, names: Sequence[str], p: Mapping[LabelPair, float]) -> dict[str, float]:
-    """Return the p-values of `head` against the others, in either order of the pair."""
+    """Return the p-values of `head` against the others, whichever way round their pair is named."""
     return {name: p[head, name] if (head, name) in p else p[name, head] for name in names if name != head}

@@ -1,8 +1,7 @@
-"""Variance components of a method's scores: pretraining seed, fine-tuning seed, test cases.
+"""Where the spread of a method's scores comes from: pretraining seed, fine-tuning seed, test cases. Never pooled.
 
-A standard deviation over fine-tuning runs does not include the variation over pretrainings, and neither includes the
-variation over patients. The components are therefore not pooled: each has its own standard deviation in score units
-(fractions), or None and the reason.
+A standard deviation over fine-tuning runs says nothing of another pretraining, and neither says anything of other
+patients. Each source has its own number, in score units (fractions), or none and the reason why not.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.units import SeedPair
 
 CaseRow = Mapping[str, Any]
-"""One row of a record's `cases`: a case's own metrics and counts, or its scores and truths; and its patient."""
+"""One row of a record's `cases`: a case's own metrics and counts, or its scores and truths; and whose case it is."""
 CaseUnit = Literal["patients", "images"]
 RESAMPLES = 1000
 LEAST_DRAWS = 100
-"""Fewest bootstrap test sets with a value for which an interval is computed."""
+"""Fewest test sets with a value that an interval can be read from."""
 CONFIDENCE = 0.95
 AT_ONCE = 2_000_000
-"""Weights (resamples x cases) that are in memory at a time."""
+"""Weights, resamples x cases, that are held in memory at one time."""
 POOLED: dict[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]] = {
     "iou_bin": lambda both, predicted, true: both / (predicted + true - both),
     "dice_bin": lambda both, predicted, true: 2 * both / (predicted + true),
 }
-"""Metrics of the voxels of all cases together, from sums of counts."""
+"""Metrics of all cases' voxels together, from the sums of their counts."""
 
 
 @dataclass(frozen=True)
@@ -43,46 +42,40 @@ class SeedSpread:
     pretraining: float | None
     fine_tuning: float | None
     notes: tuple[str, ...] = ()
-    """Why a number is absent or 0."""
+    """Why a number is absent, or is nought."""
 
 
 @dataclass(frozen=True)
 class VarianceComponents:
-    """Variance components of one method on one task, as standard deviations in score units."""
+    """The sources of one method's spread on one task, as standard deviations in score units."""
 
     pretraining: float | None
-    """Of the expected score between pretraining seeds."""
+    """Of the score's expectation from one pretraining seed to another."""
     fine_tuning: float | None
-    """Between fine-tuning seeds of the same pretraining."""
+    """From one fine-tuning seed to another, starting from the same pretraining."""
     test_cases: float | None
-    """Of a run's score between test sets of this size: root mean square over the runs."""
+    """Of one run's score from one test set of this size to another: root mean square over the runs."""
     pretrainings: int
     runs: int
     notes: tuple[str, ...]
-    """Why a number is absent or 0."""
+    """Why a number is absent, or is nought."""
 
 
 @dataclass(frozen=True)
 class CaseInterval:
-    """95 % interval of a score over test sets of this size from the same source, for the same networks."""
+    """Where a score may lie on another test set of this size from the same source, the networks staying as they are."""
 
     low: float
     high: float
     resamples: int
     left_out: int
-    """Resamples on which the metric is undefined: an output without a positive or a negative case."""
+    """Of these, the test sets on which the metric is undefined: an output without a positive or a negative case."""
 
 
 def variance_components(
     scores: Mapping[SeedPair, float], deviations: Sequence[float | None], metric: str
 ) -> VarianceComponents:
-    """Return the variance components of a method's scores on a task.
-
-    Args:
-        scores: by (pretraining seed, fine-tuning seed), fractions in [0, 1]; any number of runs per pretraining.
-        deviations: each run's standard deviation over test cases (`bootstrap_std`), None where unknown.
-        metric: name of the metric.
-    """
+    """Return the same from the runs' own deviations over test cases, where these are known already."""
     spread = seed_spread(scores)
     known = [deviation for deviation in deviations if deviation is not None]
     notes = spread.notes if known else (*spread.notes, f"test cases: {metric} cannot be computed from the cases' rows")
@@ -99,32 +92,31 @@ def variance_components(
 def seed_spread(scores: Mapping[SeedPair, float]) -> SeedSpread:
     """Return the standard deviations between pretrainings and within them, by the one-way random-effects model.
 
-    Method of moments: the mean square within groups estimates the fine-tuning variance; the excess of the mean square
-    between groups, divided by the effective number of runs per pretraining, estimates the pretraining variance.
-    Negative estimates are set to 0.
+    Method of moments: the mean square within estimates the fine-tuning variance; what the mean square between exceeds
+    it by, over the effective runs a pretraining, the pretraining variance. An estimate below nought is given as 0.
 
     Source: Searle, Casella and McCulloch, Variance Components (1992), section 3.6 (unbalanced data).
     """
     groups = list(_groups(scores))
     runs, pretrainings = len(scores), len(groups)
     if pretrainings < 2:
-        note = "pretraining: there is only one, so results are about this checkpoint only"
+        note = "pretraining: there is but one, so whatever is said is said about this checkpoint only"
         return SeedSpread(None, stdev(scores.values()) if runs > 1 else None, (note, *_single(runs)))
     if runs == pretrainings:
-        return SeedSpread(None, None, ("seeds: one run per pretraining, so both components are confounded",))
+        return SeedSpread(None, None, ("seeds: one run a pretraining, so both sources are in one and cannot be told",))
     grand = fmean(scores.values())
     within = sum((score - fmean(group)) ** 2 for group in groups for score in group) / (runs - pretrainings)
     between = sum(len(group) * (fmean(group) - grand) ** 2 for group in groups) / (pretrainings - 1)
     effective = (runs - sum(len(group) ** 2 for group in groups) / runs) / (pretrainings - 1)
     variance = (between - within) / effective
-    notes = ("pretraining: the estimate is negative, set to 0",) if variance < 0 else ()
+    notes = ("pretraining: the estimate is below nought, given as 0",) if variance < 0 else ()
     return SeedSpread(math.sqrt(max(0.0, variance)), math.sqrt(within), notes)
 
 
 def resampling_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
-    """Return the kind of unit to resample, and the unit of each row: its patient if all rows have one, else its image.
+    """Return what is drawn as a whole, and each row's: its patient where all rows know theirs, else its image.
 
-    The crops of an image ("patient-3#0", "patient-3#1") are not independent cases, nor are the images of a patient.
+    An image's crops ("patient-3#0", "patient-3#1") are no independent cases, nor are a patient's images.
     """
     if rows and all(row.get("patient") for row in rows):
         return "patients", tuple(str(row["patient"]) for row in rows)
@@ -139,19 +131,19 @@ def bootstrap_scores(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, FloatArray]:
-    """Return one run's scores over bootstrap test sets by metric: (resamples,), NaN where undefined.
+    """Return one run's scores over bootstrapped test sets, by metric: (resamples,), NaN where undefined.
 
     Patients (or images, see `resampling_units`) are drawn with replacement, each with all of its rows.
 
     Args:
-        rows: one per case, as in a record.
-        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one in every row.
+        rows: one a case, as a record holds them.
+        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each row holds.
         outputs: names of a classification's outputs, in the order of the rows' lists.
-        resamples: number of test sets.
-        seed: of the resampling; equal seeds and units give equal resamples for all runs and methods.
+        resamples: how many.
+        seed: of the draws; equal seeds and units give equal draws, for every run and method.
 
     Returns:
-        No entry for a metric that the rows do not contain (`mean_iou_keras` needs voxels); empty for fewer than two
+        Nothing of a metric that the rows do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
         units.
     """
     _, units = resampling_units(rows)
@@ -167,7 +159,7 @@ def bootstrap_scores(
 
 
 def bootstrap_std(scores: FloatArray) -> float | None:
-    """Return the standard deviation (ddof 1) of a run's scores over test sets, ignoring those without a value."""
+    """Return the standard deviation (ddof 1) of a run's scores over test sets; those without a value are left out."""
     found = scores[np.isfinite(scores)]
     return float(np.std(found, ddof=1)) if len(found) > 1 else None
 
@@ -175,13 +167,13 @@ def bootstrap_std(scores: FloatArray) -> float | None:
 def case_interval(runs: Sequence[FloatArray]) -> CaseInterval | None:
     """Return the 95 % percentile interval of the mean of some runs' scores over test sets, or None.
 
-    With few patients it is too short; it does not include the variation over seeds.
+    With few patients it is too short; it says nothing of other seeds.
 
     Args:
-        runs: the `bootstrap_scores` of each run; runs of one test set must use equal seeds.
+        runs: of each run the scores of `bootstrap_scores`; runs of one test set must have been drawn with one seed.
 
     Returns:
-        None without a run, and if fewer than 100 test sets have a value.
+        None without a run, and where fewer than 100 test sets have a value.
     """
     if not runs:
         return None
@@ -199,13 +191,13 @@ def _groups(scores: Mapping[SeedPair, float]) -> Iterator[list[float]]:
 
 
 def _single(runs: int) -> tuple[str, ...]:
-    return () if runs > 1 else ("fine-tuning: there is only one run",)
+    return () if runs > 1 else ("fine-tuning: there are not two runs",)
 
 
 def _scorers(
     rows: Sequence[CaseRow], metrics: Sequence[str], outputs: Sequence[str]
 ) -> list[Callable[[FloatArray], dict[str, FloatArray]]]:
-    """Return functions from (resamples, cases) weights to (resamples,) scores by metric."""
+    """Return functions from (resamples, cases) weights to (resamples,) scores by metric, where the rows suffice."""
     areas = {"auc", *(f"auc_{name}" for name in outputs)}.intersection(metrics)
     found = [_auc_scorer(rows, outputs)] if areas and all("score" in row for row in rows) else []
     return found + [scorer for name in metrics if name not in areas and (scorer := _scorer(rows, name))]
@@ -223,14 +215,14 @@ def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[FloatArray], dict
 
 
 def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[FloatArray], dict[str, FloatArray]]:
-    """Return the function that computes the AUC of every output and their mean."""
+    """Return the function that scores every output once, and takes their plain mean."""
     scores, truths = (
         np.array([row[name] for row in rows], dtype=np.float64).reshape(len(rows), -1).T for name in ("score", "truth")
     )
     named = outputs if len(scores) > 1 and len(outputs) == len(scores) else ()
 
     def score(weights: FloatArray) -> dict[str, FloatArray]:
-        single = weights.astype(np.float32)  # counts are exact in float32, and need half the memory
+        single = weights.astype(np.float32)  # counts are as exact, and there is half the memory to go through
         areas = [_weighted_auc(*column, single) for column in zip(scores, truths, strict=True)]
         each = {f"auc_{name}": area for name, area in zip(named, areas, strict=False)}
         return {"auc": np.mean(areas, axis=0), **each}
@@ -258,7 +250,7 @@ def _weighted_auc(scores: FloatArray, truths: FloatArray, weights: NDArray[np.fl
 
 
 def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[FloatArray]:
-    """Yield (some resamples, cases) weights: how often the patient or image of each case is drawn."""
+    """Yield (some resamples, cases) weights: how often each case's patient or image is drawn."""
     counts, place = _unit_draws(units, resamples, seed)
     step = max(1, AT_ONCE // len(units))
     for start in range(0, resamples, step):
@@ -267,7 +259,7 @@ def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[Floa
 
 @lru_cache(maxsize=64)
 def _unit_draws(units: tuple[str, ...], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (resamples, distinct units) draws and the index of each case's unit; runs of a task share them."""
+    """Return (resamples, distinct units) draws and each case's unit; runs of one task share their test set."""
     distinct, place = np.unique(np.array(units), return_inverse=True)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=resamples)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sg_bench.config import Fraction, Model, Positive, Preparation, Split
+from sg_bench.config import Fraction, Model, Positive, Precision, Preparation, Split
+from sg_bench.config.training import explicit_precision
 from sg_bench.errors import did_you_mean
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.seeds import Seeds
@@ -87,6 +88,9 @@ class Suite(Model):
     backend: Literal["local", "ray"] = "local"
     width: Positive = 32
     """Channels of the first convolution of the 3D U-Net, half of those of the 2D ResNet: 32 gives the papers' two."""
+    precision: Precision | None = None
+    """Precision of all trainings, unless `pretraining`, `autoencoder`, `fine_tuning` or a method sets another; None:
+    that of each method and task card, which is float32."""
     corpora: dict[CorpusKey, Corpus]
     """What feeds 3D networks, and what feeds 2D ones."""
     methods: list[Annotated[MethodChoice, BeforeValidator(_named)]] = Field(min_length=1)
@@ -117,6 +121,11 @@ class Suite(Model):
         having = [(method in block.methods, task in block.tasks) for block in self.blocks]
         apart = any(first for first, _ in having) and any(second for _, second in having)
         return not apart or any(first and second for first, second in having)
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _explicit(cls, given: Any) -> Any:
+        return explicit_precision(given)
 
     @model_validator(mode="after")
     def _distinct(self) -> Suite:

@@ -20,7 +20,8 @@ def suite_tasks(suite: Suite) -> list[Task]:
         UsageError: a task does not exist, or may not be told that.
     """
     folder = Path(suite.folder) if suite.folder else None
-    tasks = [_tuned(reference, folder, suite.fine_tuning) for reference in suite.tasks]
+    everywhere = {"precision": suite.precision} if suite.precision else {}
+    tasks = [_tuned(reference, folder, merged(everywhere, suite.fine_tuning)) for reference in suite.tasks]
     for name in suite.splits:
         if name not in {task.name for task in tasks}:
             hint = did_you_mean(name, {task.name for task in tasks})

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,6 +19,7 @@ from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.training.checkpoints import CheckpointState, load_state, save_state
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
+from sg_bench.training.precision import apply_precision, autocast
 from sg_bench.training.ranks import World
 
 TrainingPart = Literal["train", "validation"]
@@ -145,6 +145,7 @@ class _TrainingRun:
         """Create the optimiser and the schedule of the current stage, if any stage is left."""
         if self.stage_index < len(self.learner.stages):
             training = self.stage.training
+            apply_precision(training.precision)
             if _is_by_step(training):
                 self.learner.start_epoch(self.stage_index, 0)  # an epoch's samples can be fewer than all
             self.optimiser = _optimiser(self.learner.network, training)
@@ -172,7 +173,7 @@ class _TrainingRun:
         for draws in batches:
             batch = self.learner.batch("train", list(self.world.slice(draws)))
             self.optimiser.zero_grad(set_to_none=True)
-            with autocast(self.learner.device, training):
+            with autocast(self.learner.device, training.precision):
                 losses = self.learner.losses(batch, self.stage)
                 loss = weighted_loss(losses, self.stage)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -200,7 +201,7 @@ class _TrainingRun:
                 # In the last batch a rank may be left without samples. It still takes part in what ranks compute
                 # together, with one padding sample of weight 0.
                 batch = self.learner.batch("validation", share or draws[:1])
-                with autocast(self.learner.device, training):
+                with autocast(self.learner.device, training.precision):
                     losses = self.learner.losses(batch, self.stage)
                 means.add(weighted_loss(losses, self.stage), losses, len(share))
         row["validation"] = self._checked(means.compute(self.world))
@@ -312,6 +313,7 @@ def weighted_loss(losses: Losses, stage: Stage) -> Tensor:
 def evaluating(learner: Learner, training: Training, seed: int, world: World | None = None) -> Iterator[None]:
     """Put the network into evaluation mode, with batch norm as in `training.norm_eval`, and afterwards back."""
     network = learner.network
+    apply_precision(training.precision)
     if training.norm_eval == "reestimated":
         calibrate(learner, training, seed, world)
     network.eval()
@@ -356,13 +358,6 @@ def total_steps(learner: Learner) -> int | None:
     return total
 
 
-def autocast(device: torch.device, training: Training) -> AbstractContextManager[Any]:
-    """Return bfloat16 autocast if the device supports it and the setting allows it, else a context without effect."""
-    if device.type == "cuda" and training.precision == "auto" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
 def _check_batch_sizes(learner: Learner, world: World) -> None:
     """Raise a UsageError if the ranks cannot divide a stage's batches equally."""
     for stage in learner.stages:
@@ -380,7 +375,9 @@ def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
-    return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.Adam(
+        parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
+    )
 
 
 def _is_by_step(training: Training) -> bool:

@@ -65,6 +65,12 @@ def finish(found: Plan, status: str = "done", kind: str = "method", only: int | 
     """Put a record of each cell of a plan into the default workspace's ledger."""
     for job in found.of_kind("cell")[:only]:
         error = None if status == "done" else {"kind": kind, "message": "it broke"}
-        record = {"key": job.key, "status": status, "recipe": job.recipe, "metrics": {"iou_bin": 0.5}, "cases": []}
+        record = {
+            "key": job.key,
+            "status": status,
+            "recipe": job.recipe.key_content(),
+            "metrics": {"iou_bin": 0.5},
+            "cases": [],
+        }
         record["outputs"] = {}
         Ledger(Workspace.default()).put({**record, "headline": "iou_bin", "parity": "mean_iou_keras", "error": error})

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sg_bench.cli import options
-from sg_bench.running.jobs import execute
+from sg_bench.running.stages.dispatch import execute
 from sg_bench.workspace import Workspace
 from tests.cli.conftest import Ask
 

@@ -32,7 +32,12 @@ def finish(scores: dict[str, float], *settings: str) -> None:
     for cell in plan.cells:
         if cell.task == "ncs[data=phantom]" and cell.method in scores:
             value = scores[cell.method] + 0.01 * (cell.fine_tuning_seed + cell.pretraining_seed)
-            record = {"key": cell.key, "status": "done", "recipe": plan.jobs[cell.key].recipe, "cases": []}
+            record = {
+                "key": cell.key,
+                "status": "done",
+                "recipe": plan.jobs[cell.key].recipe.key_content(),
+                "cases": [],
+            }
             metrics = {"headline": "iou_bin", "parity": None, "metrics": {"iou_bin": value}, "error": None}
             Ledger(Workspace.default()).put({**record, **metrics})
 

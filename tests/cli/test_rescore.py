@@ -120,7 +120,14 @@ def test_a_suite_names_its_own_cells_only(ask: Ask, work: Workspace) -> None:
     assert (code, "none of these cells is finished. sg-bench run computes them" in err) == (2, True)
     cell = options.select("demo", work=work.root).plan.of_kind("cell")[0]
     Ledger(work).put(
-        {"key": cell.key, "status": "done", "recipe": cell.recipe, "metrics": {}, "cases": [], "outputs": {}}
+        {
+            "key": cell.key,
+            "status": "done",
+            "recipe": cell.recipe.key_content(),
+            "metrics": {},
+            "cases": [],
+            "outputs": {},
+        }
     )
     code, out, _ = ask("--suite", "demo", "--work", "work")
     assert (code, "1 cell scored again: 1 without predictions" in out) == (3, True)

@@ -191,7 +191,7 @@ class TestTraining:
 class TestLatents:
     def test_a_films_latent_is_the_bottleneck_averaged_over_places(self) -> None:
         method = small("autoencoder")
-        network = latent_encoder(method.config.model_dump(mode="json")).eval()
+        network = latent_encoder(method.config).eval()
         assert isinstance(network, Encoder2D)
         load_into(network, *method.initialisation(fresh_network(method, 0)), need_decoder=False)
         found = latent(network, films()[:1])
@@ -200,5 +200,5 @@ class TestLatents:
             wanted = network.features(films()[:1])[-1].mean(dim=(2, 3))[0]
         np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5)
 
-    def test_a_recipe_that_says_no_dimension_means_volumes(self) -> None:
-        assert isinstance(latent_encoder({"width": 2}), Encoder3D)
+    def test_volumes_are_the_default(self) -> None:
+        assert isinstance(latent_encoder(AutoencoderConfig(width=2)), Encoder3D)

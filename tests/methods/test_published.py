@@ -21,7 +21,7 @@ from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS
-from sg_bench.running.jobs import attempt
+from sg_bench.running.stages.dispatch import attempt
 from sg_bench.statistics.units import units_of
 from sg_bench.suite import Suite
 from sg_bench.tasks import read_task
@@ -106,10 +106,10 @@ class TestConfigs:
         [
             (MedicalNetConfig, {"depth": 101}, "Input should be 10, 18, 34 or 50"),
             (MedicalNetConfig, {"decoder": True}, "have no decoder: leave `decoder` out"),
-            (ImageNetConfig, {"weights": "transvw_published"}, "'weights' is not to be chosen"),
-            (ImageNetConfig, {"seen": {"corpus": "nothing"}}, "'seen' is not to be chosen"),
+            (ImageNetConfig, {"weights": "transvw_published"}, "'weights' cannot be chosen"),
+            (ImageNetConfig, {"seen": {"corpus": "nothing"}}, "'seen' cannot be chosen"),
             (ImageNetConfig, {"dimension": 3}, "no 3D version"),
-            (TransVWPublishedConfig, {"architecture": "resnet18"}, "'architecture' is not to be chosen"),
+            (TransVWPublishedConfig, {"architecture": "resnet18"}, "'architecture' cannot be chosen"),
             (TransVWPublishedConfig, {"sha256": "f37072fd"}, "String should match pattern"),
             (TransVWPublishedConfig, {"path": "a.pt"}, "Extra inputs"),
         ],
@@ -137,8 +137,8 @@ class TestPlanning:
             found = planned(workspace, pretraining_seeds=seeds)
             cells = [cell for cell in found.cells if cell.method == "transvw_published"]
             assert [(cell.pretraining_seed, cell.fine_tuning_seed) for cell in cells] == [(0, 0), (0, 1)]
-            recipes = [job.recipe for job in found.of_kind("initialisation") if job.recipe["corpus"] is None]
-            assert [each["seed"] for each in recipes if each["method"] == "transvw_published"] == [0]
+            recipes = [job.recipe for job in found.of_kind("initialisation") if job.recipe.corpus is None]
+            assert [each.seed for each in recipes if each.method == "transvw_published"] == [0]
 
     def test_its_repetitions_are_fine_tunings_and_never_pretrainings(self, workspace: Workspace) -> None:
         place("transvw_published", workspace)
@@ -158,8 +158,8 @@ class TestPlanning:
         sha256 = place("transvw_published", workspace)
         found = planned(workspace)
         recipe = next(job.recipe for job in found.of_kind("cell") if job.key in keys(found, "transvw_published"))
-        assert recipe["initialisation"]["config"]["sha256"] == sha256
-        assert str(tmp_path) not in canonical_json(recipe)
+        assert recipe.key_content()["initialisation"]["config"]["sha256"] == sha256
+        assert str(tmp_path) not in recipe.key_json
         elsewhere = Workspace(workspace.root.rename(tmp_path / "moved"))
         assert keys(planned(elsewhere), "transvw_published") == keys(found, "transvw_published")
         (tmp_path / "other.pt").write_bytes(b"other content")
@@ -194,7 +194,7 @@ class TestPlanning:
         methods = ["transvw_published", "medicalnet"]
         narrow, wide = (planned(workspace, methods=methods, width=width) for width in (4, 32))
         (reason,) = {cell.missing for cell in narrow.cells if cell.method == "transvw_published"}
-        assert "are of width 32, and the suite's networks of width 4. Say width: 32" in str(reason)
+        assert "are of width 32, and the suite's networks of width 4. Set width: 32" in str(reason)
         assert keys(narrow, "medicalnet") == keys(wide, "medicalnet") != ["", ""]
 
     def test_each_is_planned_for_tasks_of_its_dimension_and_missing_for_others(self, workspace: Workspace) -> None:

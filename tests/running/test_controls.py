@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from sg_bench.methods.base import Method
-from sg_bench.planning import Job, Plan, plan
+from sg_bench.planning import Plan, TypedJob, plan
+from sg_bench.recipes import PretrainingRecipe
 from sg_bench.registry import METHODS
-from sg_bench.running.jobs import _classes, _cubes, execute
+from sg_bench.running.stages.dispatch import execute
+from sg_bench.running.stages.pretrain import _cubes
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace, read_json
 
@@ -55,10 +57,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(tmp_path_factory.mktemp("work"))
 
 
-def pretraining(found: Plan, label: str, seed: int) -> tuple[Job, Method]:
+def pretraining(found: Plan, label: str, seed: int) -> tuple[TypedJob[PretrainingRecipe], Method]:
     (job,) = (job for job in found.of_kind("initialisation") if job.title == f"pretrain {label}, seed {seed}")
-    name = job.recipe["method"]
-    method: Method = METHODS.load(name)(METHODS.config(name)(**job.recipe["config"]), _classes(job.recipe))
+    method: Method = METHODS.load(job.recipe.method)(job.recipe.config, job.recipe.classes)
     return job, method
 
 
@@ -67,7 +68,7 @@ def test_a_method_with_semantics_is_planned_on_the_patterns() -> None:
     (patterns,) = found.of_kind("patterns")
     job, method = pretraining(found, "rotation+semantics", 0)
     assert patterns.key in job.needs
-    assert job.recipe["patterns"] == patterns.recipe
+    assert job.recipe.patterns == patterns.recipe
     assert method.classes == 2
 
 
@@ -86,8 +87,8 @@ def test_random_labels_are_permuted_over_the_training_cubes_by_the_pretraining_s
     drawn = {}
     for label, seed in (("rotation+semantics", 0), ("control", 0), ("control", 1)):
         job, method = pretraining(found, label, seed)
-        train, validation = _cubes(method, job, workspace)
-        assert _cubes(method, job, workspace)[0].labels(range(18)).tolist() == train.labels(range(18)).tolist()
+        train, validation = _cubes(method, job.recipe, workspace)
+        assert _cubes(method, job.recipe, workspace)[0].labels(range(18)).tolist() == train.labels(range(18)).tolist()
         drawn[label, seed] = (
             train.images(range(18)),
             train.labels(range(18)).tolist(),

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sg_bench.errors import DataError, MethodError, SgBenchError
-from sg_bench.planning import Job, is_built
+from sg_bench.planning import is_built
 from sg_bench.running.failures import Failure, failed_record
+from tests.recipes import fake_job
 
-STORE = Job("store", "ab" * 32, {}, (), "prepare scans")
+STORE = fake_job("store", "ab" * 32, title="prepare scans")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a job leaves behind, whoever works beside it."""
+"""Stages leave complete results, whatever runs at the same time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sg_bench.config import CropRule
 from sg_bench.data.cubes import CropCubes
 from sg_bench.data.store import Store
 from sg_bench.methods.base import Crops
-from sg_bench.planning import Job
-from sg_bench.running import jobs
-from sg_bench.running.jobs import attempt
+from sg_bench.running.stages import dispatch, pretrain
+from sg_bench.running.stages.dispatch import attempt
 from sg_bench.workspace import Workspace
+from tests.recipes import corpus_recipe, fake_job, pretraining_recipe
 
-STORE = Job("store", "ab" * 32, {}, (), "prepare scans")
+STORE = fake_job("store", "ab" * 32, title="prepare scans")
 
 
 def silent(done: int, total: int | None) -> None:
@@ -39,7 +39,7 @@ def test_nobody_can_finish_a_store_while_a_case_is_written_to_it(tmp_path: Path,
         other.join(0.2)
         waited.append(other.is_alive())
 
-    monkeypatch.setattr(jobs, "prepare_cases", write_a_case)
+    monkeypatch.setattr(dispatch, "prepare_cases", write_a_case)
     assert attempt(STORE, workspace, silent, ["a case"]) is None  # type: ignore[list-item]
     assert waited == [True]
 
@@ -51,13 +51,13 @@ def test_a_case_that_becomes_readable_leaves_the_crops_of_all_others_as_they_wer
     store = make_store(tmp_path, {f"p{number}": {"image": draw.random((24, 20, 16))} for number in range(4)})
     rule = CropRule(cube=(8, 8, 4), border=(1, 1, 1), air=None)
     method: Any = SimpleNamespace(sampling=lambda: Crops(rule, 3))
-    job = Job("initialisation", "ab" * 32, {"corpus": {}, "seed": 5}, (), "pretrain")
+    recipe = pretraining_recipe("rotation", corpus_recipe(), seed=5)
 
     def places(unreadable: str | None) -> dict[str, list[Any]]:
         ids = [id_ for id_ in store.ids if id_ != unreadable]
-        monkeypatch.setattr(jobs, "corpus_ids", lambda *_: (store, ids[:-1], ids[-1:]))
+        monkeypatch.setattr(pretrain, "corpus_ids", lambda *_: (store, ids[:-1], ids[-1:]))
         found: dict[str, list[Any]] = {}
-        for cubes in jobs._cubes(method, job, Workspace(tmp_path)):
+        for cubes in pretrain._cubes(method, recipe, Workspace(tmp_path)):
             assert isinstance(cubes, CropCubes)
             for id_, start in cubes.places:
                 found.setdefault(id_, []).append(start)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from ray import exceptions, train
 
+from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, MethodError
 from sg_bench.planning import Job
+from sg_bench.recipes import DiscoveryRecipe
 from sg_bench.running.failures import Failure
 from sg_bench.running.on_ray import RESTARTS, failure_kind, on_train, training_failure
+from tests.recipes import corpus_recipe, pretraining_recipe
 
-JOB = Job("initialisation", "ab" * 32, {"corpus": {"store": {}}, "config": {"workers": 2}}, (), "pretrain mine, seed 0")
+JOB = Job(pretraining_recipe("rotation", corpus_recipe(), workers=2), (), "pretrain mine, seed 0")
 GLOO = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 NAN = MethodError("the loss is NaN")
 SHAPE = ValueError("bad shape")
@@ -64,6 +67,7 @@ def test_a_training_whose_workers_were_lost_too_often_is_left_to_the_next_run() 
 
 
 def test_ray_train_runs_what_has_a_corpus_to_train_on() -> None:
+    discovery = DiscoveryRecipe(settings=DiscoverySettings(), corpus=corpus_recipe())
     assert on_train(JOB)
-    assert not on_train(Job("initialisation", "cd" * 32, {"corpus": None, "config": {"workers": 1}}, (), "scratch"))
-    assert not on_train(Job("patterns", "ef" * 32, {"corpus": {}}, (), "discover"))
+    assert not on_train(Job(pretraining_recipe("scratch"), (), "scratch"))
+    assert not on_train(Job(discovery, (), "discover"))

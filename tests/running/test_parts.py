@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sg_bench.config import Outside, Split, key_of
+from sg_bench.config import Outside, Split
 from sg_bench.data.prepare import PreparedCase
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, skip_case, write_case
-from sg_bench.running.parts import corpus_ids, seen_before, task_parts
+from sg_bench.methods.published_config import PretrainingData, TransVWPublishedConfig
+from sg_bench.recipes import CorpusPart, CorpusRecipe, PretrainingRecipe, StoreRecipe
+from sg_bench.running.stages.parts import corpus_ids, seen_before, task_parts
 from sg_bench.workspace import Workspace, write_atomic
+from tests.recipes import pretraining_recipe, store_recipe
 
 WHOLE = Split(train=0.5, test=0.5)
 IDS = [f"c{number:02d}" for number in range(12)]
 
 
-def recipe(source: str, digest: str = "0") -> dict[str, Any]:
-    return {"source": source, "findings": [], "manifest": {"cases": 12, "sha256": digest}}
-
-
-def make(workspace: Workspace, what: dict[str, Any], *, without: tuple[str, ...] = (), seed: int = 0) -> Store:
-    folder = workspace.path("stores", key_of(what))
+def make(workspace: Workspace, recipe: StoreRecipe, *, without: tuple[str, ...] = (), seed: int = 0) -> Store:
+    folder = workspace.path("stores", recipe.key)
     for number, id_ in enumerate(IDS):
         case = Case(id_, f"p{number // 2}", group="even" if number % 2 == 0 else "odd")
         if id_ in without:
@@ -34,7 +32,7 @@ def make(workspace: Workspace, what: dict[str, Any], *, without: tuple[str, ...]
         else:
             image = np.random.default_rng([seed, number]).random((24, 24, 24)).astype(np.float16)
             write_case(folder, case, PreparedCase(image, (1.0, 1.0, 1.0), np.eye(4)))
-    finish(folder, what, IDS)
+    finish(folder, recipe.key_content(), IDS)
     return Store.open(folder)
 
 
@@ -47,7 +45,7 @@ class TestTask:
     SPLIT = Split(train=0.5, validation=0.25, test=0.25)
 
     def test_its_parts_are_written_out_once(self, workspace: Workspace) -> None:
-        store = make(workspace, recipe("folder"))
+        store = make(workspace, store_recipe("folder"))
         parts, path = task_parts(store, self.SPLIT, 0, workspace)
         assert sorted(id_ for ids in parts.values() for id_ in ids) == IDS
         with path.open(newline="") as file:
@@ -59,65 +57,67 @@ class TestTask:
 
     def test_a_case_that_could_not_be_prepared_moves_no_other(self, tmp_path: Path) -> None:
         whole, _ = task_parts(
-            make(Workspace(tmp_path / "a"), recipe("folder")), self.SPLIT, 0, Workspace(tmp_path / "a")
+            make(Workspace(tmp_path / "a"), store_recipe("folder")), self.SPLIT, 0, Workspace(tmp_path / "a")
         )
-        without = make(Workspace(tmp_path / "b"), recipe("folder"), without=("c03", "c08"))
+        without = make(Workspace(tmp_path / "b"), store_recipe("folder"), without=("c03", "c08"))
         parts, _ = task_parts(without, self.SPLIT, 0, Workspace(tmp_path / "b"))
         assert parts == {part: [id_ for id_ in ids if id_ not in ("c03", "c08")] for part, ids in whole.items()}
 
     def test_each_seed_has_its_fold_and_the_folds_its_files(self, workspace: Workspace) -> None:
-        store, split = make(workspace, recipe("folder")), Split(folds=3, train=0.5, validation=0.5)
+        store, split = make(workspace, store_recipe("folder")), Split(folds=3, train=0.5, validation=0.5)
         found = [task_parts(store, split, seed, workspace) for seed in range(4)]
         assert sorted(id_ for parts, _ in found[:3] for id_ in parts["test"]) == IDS
         assert found[3] == found[0]
         assert len({path for _, path in found}) == 3
 
     def test_lists_are_read_from_the_workspace(self, workspace: Workspace) -> None:
-        store = make(workspace, recipe("folder"))
+        store = make(workspace, store_recipe("folder"))
         write_atomic(workspace.path("lists", "abc.txt"), "p0\np1\n")
         split = Split(lists={"test": "abc"}, train=0.5, validation=0.5)
         assert task_parts(store, split, 0, workspace)[0]["test"] == ["c00", "c01", "c02", "c03"]
 
 
 class TestCorpus:
-    def corpus(self, split: Split, part: Split | None = None, source: str = "folder") -> dict[str, Any]:
-        outer = {"split": part.model_dump(mode="json"), "of": "train"} if part else None
-        return {"store": recipe(source), "part": outer, "split": split.model_dump(mode="json")}
+    def corpus(self, split: Split, part: Split | None = None, source: str = "folder") -> CorpusRecipe:
+        outer = CorpusPart(split=part) if part else None
+        return CorpusRecipe(store=store_recipe(source), part=outer, split=split)
 
     def test_its_own_split_leaves_test_cases_out(self, workspace: Workspace) -> None:
-        make(workspace, recipe("folder"))
+        make(workspace, store_recipe("folder"))
         split = Split(numbers={"test": (0, 3)}, train=0.5, validation=0.5)
         _, train, validation = corpus_ids(self.corpus(split), workspace)
         assert sorted(train + validation) == IDS[4:]
 
     def test_the_training_part_of_a_task_is_divided_again(self, workspace: Workspace) -> None:
-        store = make(workspace, recipe("folder"))
+        store = make(workspace, store_recipe("folder"))
         outer = Split(train=0.5, validation=0.0, test=0.5)
         _, train, validation = corpus_ids(self.corpus(Split(train=0.67, validation=0.33), outer), workspace)
         assert sorted(train + validation) == task_parts(store, outer, 0, workspace)[0]["train"]
 
     def test_test_cases_that_it_holds_are_told_and_no_others(self, workspace: Workspace) -> None:
-        store = make(workspace, recipe("folder"))
-        other = make(workspace, recipe("folder", "1"), seed=1)
-        made = {"corpus": self.corpus(Split(train=0.5, validation=0.5)), "config": {}}
+        store = make(workspace, store_recipe("folder"))
+        other = make(workspace, store_recipe("folder", "1"), seed=1)
+        made = pretraining_recipe("rotation", self.corpus(Split(train=0.5, validation=0.5)))
         told = seen_before(made, store, WHOLE, ["c01", "c02"], workspace)
         assert "holds 2 of 2 test cases" in told
         assert seen_before(made, store, WHOLE, ["c01", "c02"], workspace) == told
         assert seen_before(made, other, WHOLE, ["c01", "c02"], workspace) == ""
-        assert seen_before({"corpus": None, "config": {}}, store, WHOLE, ["c01"], workspace) == ""
+        assert seen_before(pretraining_recipe("scratch"), store, WHOLE, ["c01"], workspace) == ""
 
     def test_an_image_of_another_name_is_found_by_what_it_shows(self, workspace: Workspace) -> None:
-        make(workspace, recipe("folder"))
-        renamed = make(workspace, recipe("luna16", "2"))
-        made = {"corpus": self.corpus(Split(train=0.5, validation=0.5)), "config": {}}
+        make(workspace, store_recipe("folder"))
+        renamed = make(workspace, store_recipe("luna16", "2"))
+        made = pretraining_recipe("rotation", self.corpus(Split(train=0.5, validation=0.5)))
         assert "by content" in seen_before(made, renamed, WHOLE, ["c05"], workspace)
 
 
 class TestPublishedWeights:
-    MADE = {"corpus": None, "config": {"seen": {"corpus": "LUNA16", "sources": ["luna16"], "groups": ["even"]}}}
+    SEEN = PretrainingData(corpus="LUNA16", sources=("luna16",), groups=("even",))
+    CONFIG = TransVWPublishedConfig().model_copy(update={"seen": SEEN})
+    MADE = PretrainingRecipe(method="transvw_published", config=CONFIG, seed=0)
 
     def message(self, workspace: Workspace, source: str, test: list[str], split: Split | None = None) -> str:
-        return seen_before(self.MADE, make(workspace, recipe(source)), split or WHOLE, test, workspace)
+        return seen_before(self.MADE, make(workspace, store_recipe(source)), split or WHOLE, test, workspace)
 
     def test_cases_of_the_groups_that_they_saw_are_counted(self, workspace: Workspace) -> None:
         assert self.message(workspace, "luna16", ["c00", "c01", "c02"]) == (

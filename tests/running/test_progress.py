@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sg_bench.planning import Job
 from sg_bench.running import progress
 from sg_bench.running.progress import Progress, reporter
 from sg_bench.workspace import Workspace
+from tests.recipes import fake_job
 
-JOB = Job("initialisation", "ab" * 32, {}, (), "pretrain mine, seed 0")
+JOB = fake_job("initialisation", "ab" * 32, title="pretrain mine, seed 0")
 
 
 def test_a_long_job_is_heard_of_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import ATTEMPTS, Outcome, Scheduler, Unit
 from sg_bench.workspace import Workspace
+from tests.recipes import fake_job
 
 LOST = Failure("infrastructure", "WorkerDied", "a worker was killed. Free memory", "", transient=True)
 NAN = Failure("method", "MethodError", "the loss is NaN", "")
@@ -24,7 +25,7 @@ Answer = Callable[[Unit], Failure | None]
 
 
 def job(name: str, *needs: str, kind: Any = "cell") -> Job:
-    return Job(kind, name, {"config": {"workers": 1}, "corpus": None, "method": "mine"}, needs, f"title of {name}")
+    return fake_job(kind, name, *needs)
 
 
 class FakeBackend:

@@ -125,7 +125,7 @@ def test_one_data_set_has_a_store_for_each_preparation_that_a_task_asks_for() ->
     keys = {job.key for job in store_jobs("phantom", None)}
     recipes = [job.recipe for job in store_jobs("phantom", None)]
     assert len(keys) == len(recipes) > 1
-    assert {recipe["source"] for recipe in recipes} == {"phantom"}
+    assert {recipe.source for recipe in recipes} == {"phantom"}
 
 
 def test_names_that_nothing_uses_are_refused(scans: Path, tmp_path: Path) -> None:

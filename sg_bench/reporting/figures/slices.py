@@ -17,6 +17,7 @@ from sg_bench.config import key_of
 from sg_bench.data.store import Store
 from sg_bench.errors import SgBenchError
 from sg_bench.evaluation.crops import cut_crop, fixed_crops
+from sg_bench.recipes import recorded_task
 from sg_bench.reporting.evidence import Run
 from sg_bench.tasks import Task
 from sg_bench.workspace import Workspace
@@ -153,7 +154,7 @@ def _image_of(run: Run, id_: str, truth: PixelArray, store: Store | None) -> tup
         return None, (1.0, 1.0, 1.0)
     spacing = store[case].spacing
     try:
-        image, label = _cut(_task(run), id_, case, store)
+        image, label = _cut(recorded_task(run.record["recipe"]), id_, case, store)
     except (SgBenchError, ValidationError, KeyError, ValueError):
         return None, spacing
     same = label.shape == truth.shape and bool((label == (truth > 0)).all())
@@ -169,10 +170,3 @@ def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[PixelArray, Pix
     if case == id_:
         return store.image(case), np.isin(store.label(case), task.target)
     return cut_crop(store, task, {crop.id: crop for crop in fixed_crops(task, store, [case])}[id_])
-
-
-def _task(run: Run) -> Task:
-    """Return the task of a run's recipe; fields that a recipe lacks (title, the data's name) are empty."""
-    recipe = run.record["recipe"]
-    data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
-    return Task.model_validate({**recipe["task"], "title": "", "data": data})

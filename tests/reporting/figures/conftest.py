@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sg_bench.config import key_of
-from sg_bench.planning import PRINTED
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.tasks import DataChoice, Inference, Sampling, Task
 from sg_bench.workspace import Workspace
@@ -62,7 +61,7 @@ def recipe_of(method: str, task: str, fraction: float, pretraining_seed: int, fi
     )
     return {
         "kind": "cell",
-        "task": card.model_dump(mode="json", exclude=PRINTED),
+        "task": card.key_content(),
         "store": DATA,
         "initialisation": {
             "kind": "initialisation",

@@ -1,4 +1,4 @@
-"""Who trains, validates and tests, as a recipe's split says, and whether pretraining has seen who tests."""
+"""Training, validation and test cases by a recipe's split, and the test cases that pretraining has seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from sg_bench.config import Split, key_of
 from sg_bench.data.leakage import overlap, same_names
 from sg_bench.data.splits import SplitMember, SplitParts, assign, read_list, write_split
 from sg_bench.data.store import SkippedCase, Store, StoredCase
-from sg_bench.planning import Recipe, corpus_parts
+from sg_bench.methods.published_config import PretrainingData
+from sg_bench.recipes import CorpusRecipe, PretrainingRecipe
 from sg_bench.registry import SOURCES
 from sg_bench.workspace import Workspace, read_json, write_json
 
@@ -24,52 +25,58 @@ def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> t
     return parts, path
 
 
-def seen_before(initialisation: Recipe, store: Store, split: Split, test: list[str], workspace: Workspace) -> str:
-    """Return one line on the test cases that an initialisation has seen, "" for none; compared once, then remembered.
+def seen_before(
+    initialisation: PretrainingRecipe, store: Store, split: Split, test: list[str], workspace: Workspace
+) -> str:
+    """Return one line on the test cases that an initialisation has seen, "" for none; the result is cached on disk.
 
     Args:
-        initialisation: its recipe: with a corpus, or with what published weights say that they have seen.
+        initialisation: its recipe, with a corpus or with the data that published weights were pretrained on.
         store: the task's data.
         split: the task's.
         test: ids of its test cases.
         workspace: where the corpus's store is.
     """
-    corpus = initialisation["corpus"]
+    corpus = initialisation.corpus
     if corpus is None:
-        return _declared(initialisation["config"].get("seen") or {}, store, split, test)
-    key = key_of({"version": 2, "corpus": corpus, "store": store.recipe, "test": test})
+        seen = initialisation.pretraining_data
+        return _published_overlap(seen, store, split, test) if seen else ""
+    key = key_of({"version": 3, "corpus": corpus.key_content(), "store": store.recipe, "test": test})
     path = workspace.path("splits", f"{key}.seen.json")
     if not path.is_file():
-        seen, *ids = corpus_ids(corpus, workspace)
-        cases = [seen[id_] for part in ids for id_ in part]
-        alike = same_names(corpus["store"], store.recipe)
-        found = overlap(cases, [store[id_] for id_ in test], alike, name=corpus["store"]["source"])
+        corpus_store, *ids = corpus_ids(corpus, workspace)
+        cases = [corpus_store[id_] for part in ids for id_ in part]
+        same = same_names(corpus_store.recipe, store.recipe)
+        found = overlap(cases, [store[id_] for id_ in test], same, name=corpus.store.source)
         write_json(path, {"message": found.message})
     message: str = read_json(path)["message"]
     return message
 
 
-def _declared(seen: Recipe, store: Store, split: Split, test: list[str]) -> str:
-    """Return what follows from the words of published weights; their images are not there to be compared."""
-    own, sources = store.recipe["source"], seen.get("sources", ())
-    spaces = {SOURCES.load(source).namespace for source in sources} - {""}
-    outside, groups = split.outside, set(seen.get("groups", ()))
-    apart = outside and outside.source in sources and (not outside.groups or (groups and groups <= {*outside.groups}))
-    if SOURCES.load(own).namespace not in spaces or apart:
+def _published_overlap(seen: PretrainingData, store: Store, split: Split, test: list[str]) -> str:
+    """Return what the declared pretraining data of published weights imply; the images cannot be compared."""
+    own = store.recipe["source"]
+    namespaces = {SOURCES.load(source).namespace for source in seen.sources} - {""}
+    outside, groups = split.outside, set(seen.groups)
+    apart = (
+        outside and outside.source in seen.sources and (not outside.groups or (groups and groups <= {*outside.groups}))
+    )
+    if SOURCES.load(own).namespace not in namespaces or apart:
         return ""
-    if own in sources:
+    if own in seen.sources:
         held = [id_ for id_ in test if not groups or store[id_].group in groups]
-        return f"the weights have seen {len(held)} of {len(test)} test cases ({seen['corpus']})" if held else ""
-    return f"the weights have seen {seen['corpus']}, which may hold any of the {len(test)} test cases"
+        return f"the weights have seen {len(held)} of {len(test)} test cases ({seen.corpus})" if held else ""
+    return f"the weights have seen {seen.corpus}, which may hold any of the {len(test)} test cases"
 
 
-def corpus_ids(recipe: Recipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
+def corpus_ids(recipe: CorpusRecipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
     """Return a corpus's store and its training and validation ids."""
-    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
-    outer, inner = corpus_parts(recipe)
-    whole = _members(store)
-    kept = set(_divided(whole, outer, workspace)["train"]) if outer else {member.id for member in whole}
-    parts = _divided([member for member in whole if member.id in kept], inner, workspace)
+    store = Store.open(workspace.path("stores", recipe.store.key))
+    members = _members(store)
+    if recipe.part:
+        kept = set(_divided(members, recipe.part.split, workspace)[recipe.part.of])
+        members = [member for member in members if member.id in kept]
+    parts = _divided(members, recipe.split, workspace)
     train, validation = ([id_ for id_ in parts[part] if id_ in store] for part in ("train", "validation"))
     return store, train, validation
 

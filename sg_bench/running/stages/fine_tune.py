@@ -1,60 +1,60 @@
-"""What a cell is: an initialisation fine-tuned on a task, and what its test cases say of it."""
+"""Cells: an initialisation that is fine-tuned on a task, tested and scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from sg_bench.config import key_of
 from sg_bench.data.splits import nested_subset
 from sg_bench.data.store import Store
 from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
-from sg_bench.ledger import Record
+from sg_bench.ledger import Ledger, Record
 from sg_bench.networks.weights import load_initialisation
-from sg_bench.planning import Job, Recipe
+from sg_bench.recipes import CellRecipe
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
-from sg_bench.running.parts import seen_before, task_parts
+from sg_bench.running.stages.parts import seen_before, task_parts
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.fine_tuning import FineTuning, task_network
-from sg_bench.training.loop import calibrate, evaluating, train
+from sg_bench.training.loop import ProgressCallback, calibrate, evaluating, train
 from sg_bench.workspace import Workspace, file_digest, read_json
 
-Report = Callable[[int, int | None], None]
+
+def fine_tune(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallback) -> None:
+    """Fine-tune, test and score a cell; write its predictions and its record."""
+    ledger = Ledger(workspace)
+    if not ledger.done(recipe.key):
+        ledger.put(_compute(recipe, workspace, progress))
 
 
-def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
-    """Fine-tune, test and score; return the record for the ledger, with the predictions in the workspace."""
-    watch = Stopwatch()
-    recipe, device = job.recipe, compute_device()
-    task, seed = read_recipe_task(recipe), recipe["fine_tuning_seed"]
-    store = Store.open(workspace.path("stores", key_of(recipe["store"])))
+def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallback) -> Record:
+    watch, device = Stopwatch(), compute_device()
+    task, seed, initialisation = recipe.task, recipe.fine_tuning_seed, recipe.initialisation
+    store = Store.open(workspace.path("stores", recipe.store.key))
     parts, split_file = task_parts(store, task.split, seed, workspace)
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
-    folder = workspace.path("initialisations", key_of(recipe["initialisation"]))
-    config = recipe["initialisation"]["config"]
-    architecture = config.get("architecture", "")
-    network, loaded = task_network(task, config["width"], *load_initialisation(folder), seed, architecture=architecture)
+    folder = workspace.path("initialisations", initialisation.key)
+    network, loaded = task_network(
+        task, initialisation.config.width, *load_initialisation(folder), seed, architecture=initialisation.architecture
+    )
     learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
     if task.frozen:
-        calibrate(learner, task.training, seed)  # random weights bring no statistics to normalise by
-    progress_folder = workspace.path("progress", job.key)
-    curves = train(learner, seed=seed, folder=progress_folder, progress=report)
+        calibrate(learner, task.training, seed)  # random weights have no running statistics
+    progress_folder = workspace.path("progress", recipe.key)
+    curves = train(learner, seed=seed, folder=progress_folder, progress=progress)
     with evaluating(learner, task.training, seed):
         predictions = predict(task, network, store, parts["test"], device)
-    path = workspace.path("predictions", f"{job.key}.npz")
+    path = workspace.path("predictions", f"{recipe.key}.npz")
     predictions.save(path)
     clear_state(progress_folder)
     metrics, cases = score(task.kind, predictions.probabilities, predictions.truths, task.findings)
     return {
-        "key": job.key,
+        "key": recipe.key,
         "status": "done",
-        "recipe": recipe,
+        "recipe": recipe.key_content(),
         "headline": task.headline,
         "parity": task.parity,
         "secondary": list(task.secondary),
@@ -65,7 +65,7 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
         "loaded": str(loaded),
         "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
-        "leak": seen_before(recipe["initialisation"], store, task.split, parts["test"], workspace),
+        "leak": seen_before(initialisation, store, task.split, parts["test"], workspace),
         "ran": {**describe_environment(), **watch.read(), "world_size": 1},
         "outputs": {
             "predictions": file_digest(path),
@@ -74,12 +74,6 @@ def compute_cell(job: Job, workspace: Workspace, report: Report) -> Record:
             "initialisation": read_json(folder / "record.json")["outputs"]["initialisation"],
         },
     }
-
-
-def read_recipe_task(recipe: Recipe) -> Task:
-    """Return the task of a cell's recipe; what a recipe leaves out (titles, the data's name) is empty."""
-    data = {"name": "", "source": recipe["store"]["source"], "config": recipe["store"]["config"]}
-    return Task.model_validate({**recipe["task"], "title": "", "data": data})
 
 
 def _check_testable(task: Task, store: Store, test: list[str]) -> None:

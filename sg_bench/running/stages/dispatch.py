@@ -1,0 +1,54 @@
+"""Runs the stage of a job's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import cast
+
+from sg_bench.data.sources.base import Case
+from sg_bench.ledger import Ledger
+from sg_bench.planning import Job, TypedJob
+from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
+from sg_bench.running.environment import configure_torch
+from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.stages.discover import discover
+from sg_bench.running.stages.fine_tune import fine_tune
+from sg_bench.running.stages.prepare import build_store, prepare_cases
+from sg_bench.running.stages.pretrain import pretrain
+from sg_bench.training.loop import ProgressCallback
+from sg_bench.training.ranks import World
+from sg_bench.workspace import Workspace
+
+
+def execute(job: Job, workspace: Workspace, progress: ProgressCallback, world: World | None = None) -> None:
+    """Compute `job` into the workspace; return at once if its result is there."""
+    configure_torch()
+    world = world or World()
+    with workspace.lock(job.key) if world.rank == 0 else nullcontext():
+        world.barrier()  # every rank must see the same: done by another run meanwhile, or not
+        match job.recipe:
+            case StoreRecipe():
+                build_store(cast(TypedJob[StoreRecipe], job), workspace, progress)
+            case PretrainingRecipe() as recipe:
+                pretrain(recipe, workspace, progress, world)
+            case DiscoveryRecipe() as recipe:
+                discover(recipe, workspace, progress)
+            case CellRecipe() as recipe:
+                fine_tune(recipe, workspace, progress)
+
+
+def attempt(job: Job, workspace: Workspace, progress: ProgressCallback, cases: Sequence[Case] = ()) -> Failure | None:
+    """Execute `job`, or prepare only some of its cases; return what went wrong, recorded if it is a cell."""
+    try:
+        if cases:
+            with workspace.lock(job.key, shared=True):  # the store must not be finished in the middle of a case
+                prepare_cases(cast(TypedJob[StoreRecipe], job), workspace, cases)
+        else:
+            execute(job, workspace, progress)
+    except Exception as error:
+        failure = Failure.of(error)
+        if job.kind == "cell":
+            Ledger(workspace).put(failed_record(job, failure, [workspace.root]))
+        return failure
+    return None
