@@ -129,8 +129,9 @@ def _oriented(
     torchio does not support half precision. Reorientation only moves voxels, so their bits are passed as integers.
     """
     import torch
+    import torchio
 
-    tio = _torchio()
+    tio: Any = torchio
     bits = torch.from_numpy(image.view(np.int16)[np.newaxis])
     subject = tio.Subject(image=tio.LabelMap(tensor=bits, affine=affine))
     if label is not None:
@@ -140,12 +141,6 @@ def _oriented(
     turned = np.ascontiguousarray(subject["image"].numpy()[0]).view(np.float16)
     placed = None if label is None else np.ascontiguousarray(subject["label"].numpy()[0], dtype=np.uint8)
     return turned, placed, np.asarray(subject["image"].affine, dtype=np.float64)
-
-
-def _torchio() -> Any:
-    import torchio
-
-    return torchio
 
 
 def _placed(study: Study, affine: NDArray[np.float64]) -> list[VoxelCandidate]:

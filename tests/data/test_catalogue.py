@@ -1,4 +1,4 @@
-"""Names lead to data sets, with the settings of whoever uses them."""
+"""Data sets are found by name, with the settings of their first user."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_a_misspelt_name_or_setting_is_refused_with_the_nearest(name: str, setti
 
 
 @pytest.mark.parametrize("source", ["luna16", "lits", "brats2018", "lidc_idri", "chestxray14", "siim_acr"])
-def test_every_public_data_set_says_in_one_line_how_its_folder_looks(source: str) -> None:
+def test_every_public_data_set_describes_its_layout_in_one_line(source: str) -> None:
     assert 60 < len(folder_layout(source)) < 700
     assert "\n" not in folder_layout(source)
 
 
-def test_names_of_data_are_told_once() -> None:
+def test_names_of_data_are_unique() -> None:
     assert known_names(data_set_uses()) == sorted({use.name for use in data_set_uses()})
 
 

@@ -24,7 +24,7 @@ def store(tmp_path: Path, make_store: MakeStore) -> Store:
 
 
 class TestCropCubes:
-    def test_cubes_are_cut_where_the_places_say_in_the_order_asked_for(self, store: Store) -> None:
+    def test_cubes_are_cut_at_their_starts_in_the_requested_order(self, store: Store) -> None:
         places: list[tuple[str, CropStart]] = [("p1", (2, 3, 4)), ("p0", (-4, 0, 0))]
         cubes = CropCubes(store, places, (8, 8, 4))
         images = cubes.images([1, 0])
@@ -43,7 +43,7 @@ class TestCropCubes:
         assert [id_ for id_, _ in places] == ["p0"] * 3 + ["p2"] * 3
         assert drawn(["p2"]) == places[3:]
 
-    def test_volumes_that_are_all_too_small_are_an_error_that_says_so(self, store: Store) -> None:
+    def test_volumes_that_are_all_too_small_are_an_error(self, store: Store) -> None:
         rngs = {id_: np.random.default_rng(0) for id_ in store.ids}
         with pytest.raises(DataError, match=r"no volume of 4 .*border"):
             random_crops(store, store.ids, CropRule(), 3, rngs)
@@ -72,7 +72,7 @@ class TestResized:
         assert volume.min() <= out.min() <= out.max() <= volume.max()
         assert out.mean() == pytest.approx(float(volume.mean(dtype=np.float64)), abs=1e-3)
 
-    def test_whole_volumes_stand_ready_at_one_shape(self, store: Store) -> None:
+    def test_complete_volumes_are_resized_to_one_shape(self, store: Store) -> None:
         cubes = whole_volumes(store, ["p3", "p0"], (8, 8, 8))
         assert cubes.images([0, 1]).shape == (2, 8, 8, 8)
         np.testing.assert_allclose(cubes.images([1])[0], resized(store.image("p0"), (8, 8, 8)), atol=1e-3)

@@ -208,7 +208,7 @@ class TestRealVolumes:
             found = self.prints(paths, preparation)
             assert matches(plain, found) == [(0, 0), (1, 1), (2, 2)], name
 
-    def test_sixty_hippocampi_are_told_apart_at_two_resolutions(self, real_data: Path) -> None:
+    def test_sixty_hippocampi_are_distinguished_at_two_resolutions(self, real_data: Path) -> None:
         paths = sorted((real_data / "msd_hippocampus" / "imagesTr").glob("*.nii.gz"))
         plain = self.prints(paths, Preparation(intensity="minmax"))
         coarse = self.prints(paths, Preparation(intensity="percentiles", clip=(1, 99), spacing=(1.5, 1.5, 1.5)))

@@ -45,7 +45,7 @@ class TestScan:
         assert [case.patient for case in cases] == ["s1", "s1", "s2"]
         assert cases[2].label == tmp_path / "labelsTr/s2_a.nii.gz"
 
-    def test_the_patient_is_the_id_unless_told(self, tmp_path: Path) -> None:
+    def test_the_patient_is_the_id_by_default(self, tmp_path: Path) -> None:
         write_nifti(tmp_path / "images/a.nii")
         assert source(tmp_path).scan() == [Case(id="a", patient="a", image=tmp_path / "images/a.nii")]
 

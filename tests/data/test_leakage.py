@@ -77,17 +77,17 @@ class TestOverlap:
 
 
 class TestWhatIsTold:
-    def test_nothing_is_told_of_nothing(self) -> None:
+    def test_no_overlap_gives_no_message(self) -> None:
         assert overlap(CORPUS, [Image("n", "u", picture(7))], same_names=True, name="luna16").message == ""
 
-    def test_a_line_tells_how_many_and_by_what(self) -> None:
+    def test_the_message_names_number_and_kind_of_matches(self) -> None:
         test = [Case("a", "u"), Case("b", "v"), Case("n", "w")]
         message = overlap([Case(c.id, c.patient) for c in CORPUS], test, same_names=True, name="luna16").message
         assert message == "the corpus luna16 holds 2 of 3 test cases (2 by id)"
         message = overlap(CORPUS, [Image("n", "u", picture(1))], same_names=False, name="luna16").message
         assert message == "the corpus luna16 holds 1 of 1 test cases (1 by content)"
 
-    def test_other_images_of_test_patients_are_told_apart_from_the_test_cases_themselves(self) -> None:
+    def test_other_images_of_test_patients_are_counted_separately(self) -> None:
         message = overlap(
             CORPUS, [Case("a", "p"), Case("n", "q"), Case("m", "x")], same_names=True, name="films"
         ).message

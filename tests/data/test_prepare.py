@@ -23,7 +23,7 @@ CORNER = (0, 5, 6)
 
 
 def marked() -> np.ndarray:
-    """Return an image whose voxels all differ and whose marked corner is the brightest."""
+    """Return an image of different voxels with the marked corner as the brightest."""
     image = np.random.default_rng(0).permutation(np.prod(SHAPE)).reshape(SHAPE).astype(np.float32) - 500
     image[CORNER] = 900
     return image
@@ -115,7 +115,7 @@ class TestSpacing:
     affine = np.diag([-0.7, -0.7, 2.5, 1.0])
 
     def ramp(self, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """Return an image whose intensity is linear in the world: interpolation must keep it so."""
+        """Return an image that is linear in world coordinates, as its interpolation must be."""
         at = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
         return (at @ [3.0, -5, 7]).astype(np.float32)
 

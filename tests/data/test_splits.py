@@ -39,7 +39,7 @@ def test_parts_are_disjoint_and_complete(sizes: list[int], split: Split) -> None
 
 
 @given(patients, splits)
-def test_no_patient_stands_on_two_sides(sizes: list[int], split: Split) -> None:
+def test_no_patient_is_in_two_parts(sizes: list[int], split: Split) -> None:
     parts = assign(cases_of(sizes), split)
     sides = [{case.split("-")[0] for case in part} for part in parts.values()]
     assert sum(len(side) for side in sides) == len(set.union(*sides))
@@ -100,7 +100,7 @@ def test_fractions_that_are_not_a_whole_are_refused(parts: tuple[float, float, f
 
 
 @given(st.sets(st.text(max_size=4), min_size=1, max_size=60), st.integers(0, 9), st.data())
-def test_a_smaller_subset_lies_inside_a_larger_one(ids: set[str], seed: int, data: st.DataObject) -> None:
+def test_a_larger_subset_contains_a_smaller_one(ids: set[str], seed: int, data: st.DataObject) -> None:
     low, high = sorted(data.draw(st.tuples(*[st.floats(0.001, 1)] * 2)))
     small, large = nested_subset(list(ids), low, seed), nested_subset(sorted(ids), high, seed)
     assert 1 <= len(small) <= len(large) <= len(ids)
@@ -157,10 +157,10 @@ def patients_of(parts: Mapping[Any, list[str]]) -> list[set[str]]:
     return [{id_.split("-")[0] for id_ in ids} for ids in parts.values()]
 
 
-def refused(cases: Sequence[SplitMember], split: Split, *told: str, **how: Any) -> None:
+def refused(cases: Sequence[SplitMember], split: Split, *expected: str, **how: Any) -> None:
     with pytest.raises(DataError) as error:
         assign(cases, split, **how)
-    assert [part for part in (*told, ". ") if part not in str(error.value)] == [], str(error.value)
+    assert [part for part in (*expected, ". ") if part not in str(error.value)] == [], str(error.value)
 
 
 ways_to_split = st.sampled_from(
@@ -195,7 +195,7 @@ class TestEveryWayToSplit:
         assert all(ids == sorted(ids) for ids in parts.values())
 
     @given(cohorts, st.booleans())
-    def test_cases_of_sources_and_pairs_are_divided_alike(self, cohort: Any, stratify: bool) -> None:
+    def test_cases_of_sources_and_pairs_are_divided_in_the_same_way(self, cohort: Any, stratify: bool) -> None:
         members, split = members_of(cohort), Split(train=0.6, validation=0.2, test=0.2, stratify=stratify)
         cases = [Case(m.id, m.patient, group=m.group, findings=m.findings) for m in members]
         assert assign(cases, split) == assign(members, split)
@@ -276,10 +276,10 @@ class TestNamedParts:
 
     def test_unknown_entries_are_counted_and_three_are_named(self) -> None:
         split = Split(lists={"test": "a"}, **HALVES)
-        told = ("4 of 5 entries", "list for test", "'x0', 'x1', 'x2'. ")
-        refused(numbered(*range(9)), split, *told, lists={"a": ["volume-1", "x3", "x2", "x1", "x0"]})
+        expected = ("4 of 5 entries", "list for test", "'x0', 'x1', 'x2'. ")
+        refused(numbered(*range(9)), split, *expected, lists={"a": ["volume-1", "x3", "x2", "x1", "x0"]})
 
-    def test_a_list_that_is_not_handed_in_is_a_usage_error(self) -> None:
+    def test_a_missing_list_is_a_usage_error(self) -> None:
         with pytest.raises(UsageError, match="list of test is missing: 'abc'"):
             assign(numbered(1, 2, 3), Split(lists={"test": "abc"}, **HALVES))
 
@@ -292,7 +292,7 @@ class TestNamedParts:
         refused(numbered(1, 2, 3), split, "patient 'volume-1'", "by case 'volume-1'",
                 lists={"a": ["volume-1"], "b": ["volume-1", "volume-2"]})  # fmt: skip
 
-    def test_a_group_that_no_case_has_is_an_error_that_tells_those_there_are(self) -> None:
+    def test_an_unknown_group_is_an_error_that_names_the_known_ones(self) -> None:
         split = Split(groups={"test": ("subset9",)}, **HALVES)
         refused(numbered(1, 2, 3, group="subset0"), split, "the test part is empty", "subset9", "are 'subset0'")
 
@@ -319,7 +319,7 @@ class TestOtherData:
         parts = assign(cases, self.SPLIT, lists={"seen": ["p0-1", "p1", "p2", "p3"]})
         assert parts["test"] == ["p4-0", "p4-1", "p5-0", "p5-1"]
 
-    def test_data_that_lie_wholly_in_the_other_are_an_error(self) -> None:
+    def test_data_without_a_patient_outside_the_other_data_are_an_error(self) -> None:
         cases = numbered(1, 2, 3)
         refused(cases, self.SPLIT, "the test part is empty", "'luna'", lists={"seen": [m.id for m in cases]})
 

@@ -122,48 +122,48 @@ class TestReading:
         with pytest.raises(UsageError, match=r"no case 'c'\. It holds 2 cases: a, b"):
             store.image("c")
 
-    def test_a_case_without_label_says_so(self, tmp_path: Path) -> None:
+    def test_asking_for_a_missing_label_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="case 'b' has no label"):
             Store.open(fill(tmp_path, ["a", "b"])).label("b")
 
 
 class TestDamage:
-    @pytest.mark.parametrize("spoil", ["absent", "unfinished", "text", "truncated", "schema", "fields", "list"])
-    def test_an_index_that_is_no_index_says_delete_and_run_again(self, tmp_path: Path, spoil: str) -> None:
+    @pytest.mark.parametrize("corruption", ["absent", "unfinished", "text", "truncated", "schema", "fields", "list"])
+    def test_an_invalid_index_is_an_error_with_a_next_step(self, tmp_path: Path, corruption: str) -> None:
         folder = tmp_path / "store"
-        if spoil != "absent":
+        if corruption != "absent":
             fill(folder, ["a"])
         index = folder / "index.json"
-        if spoil == "unfinished":
+        if corruption == "unfinished":
             index.unlink()
-        elif spoil != "absent":
+        elif corruption != "absent":
             whole = index.read_text()
-            spoilt = {
+            corrupt = {
                 "text": "hello",
                 "truncated": whole[:-20],
                 "schema": whole.replace('"schema":', '"schema":9'),
                 "fields": whole.replace('"patient"', '"pationt"'),
                 "list": "[1]",
             }
-            index.write_text(spoilt[spoil])
+            index.write_text(corrupt[corruption])
         with pytest.raises(DataError, match="Delete this store and run again") as error:
             Store.open(folder)
         assert str(folder) in str(error.value)
         assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("spoil", ["missing", "empty", "truncated", "other", "pickle"])
-    def test_an_array_that_is_damaged_says_delete_and_run_again(self, tmp_path: Path, spoil: str) -> None:
+    @pytest.mark.parametrize("corruption", ["missing", "empty", "truncated", "other", "pickle"])
+    def test_a_corrupt_array_is_an_error_with_a_next_step(self, tmp_path: Path, corruption: str) -> None:
         fill(tmp_path, ["a"])
         (path,) = tmp_path.glob("*.image.npy")
         whole = path.read_bytes()
-        if spoil == "missing":
+        if corruption == "missing":
             path.unlink()
-        elif spoil == "other":
+        elif corruption == "other":
             np.save(path, np.zeros((2, 2, 2), np.float16))
-        elif spoil == "pickle":
+        elif corruption == "pickle":
             np.save(path, np.array([{}], dtype=object))
         else:
-            path.write_bytes(whole[:-7] if spoil == "truncated" else b"")
+            path.write_bytes(whole[:-7] if corruption == "truncated" else b"")
         with pytest.raises(DataError, match="Delete this store and run again") as error:
             Store.open(tmp_path).image("a")
         assert f"{path} (case 'a')" in str(error.value)

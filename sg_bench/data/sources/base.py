@@ -195,7 +195,10 @@ class Source(ABC):
                 "patient": case.patient,
                 "group": case.group,
                 "findings": case.findings,
-                "files": [[_relative(path, self.root), path.stat().st_size] for path in case.files()],
+                "files": [
+                    [path.relative_to(self.root).as_posix() if self.root else path.name, path.stat().st_size]
+                    for path in case.files()
+                ],
             }
             for case in self.scan()
         ]
@@ -228,7 +231,3 @@ class SourceConfig(Model):
     """Settings of a source; `version` changes whenever its output does."""
 
     version: int = 1
-
-
-def _relative(path: Path, root: Path | None) -> str:
-    return path.relative_to(root).as_posix() if root else path.name

@@ -50,7 +50,7 @@ class Brats2018Config(SourceConfig):
 
 
 class Brats2018Source(SingleScanSource):
-    """One sequence of each case, in scanner units, with labels 0, 1, 2, 4; the complete tumour is all except 0."""
+    """One sequence of each case, in scanner units, with labels 0, 1, 2, 4; the whole tumour is all except 0."""
 
     name: ClassVar[str] = "brats2018"
     namespace: ClassVar[str] = "brats"

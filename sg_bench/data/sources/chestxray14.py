@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -122,29 +123,29 @@ class ChestXray14Source(FilmSource):
         """Return the films in the table, and all inconsistencies."""
         folder = root / self.config.images
         if not folder.is_dir():
-            return FilmScan(refusals=[Problem(str(folder), "no such folder. Correct `images`")])
+            return FilmScan(fatal=[Problem(str(folder), "no such folder. Correct `images`")])
         films = find_films(folder, ".png")
         if not films:
-            return FilmScan(refusals=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
+            return FilmScan(fatal=[Problem(str(folder), f"no PNG below it. {_fetch(root)}")])
         found = FilmScan()
         single = single_films(films, _ADVICE, found)
         table = self._table()
         if table is not None:
             rows = _parsed(table, found)
-            found.remarks += _unmatched(table, rows, films) if rows else []
+            found.notes += _unmatched(table, rows, films) if rows else []
         elif self.config.unlabelled:
-            rows = _named(single, found.doubts)
+            rows = _named(single, found.exclusions)
         else:
             wanted = " or ".join(self._wanted())
             what = f"no {wanted} in it. Copy it there, or set `unlabelled` to take the films without findings"
-            return FilmScan(refusals=[Problem(str(root), what)])
+            return FilmScan(fatal=[Problem(str(root), what)])
         found.cases = [
             Case(name, _patient(name), path, findings=findings)
             for name, path in single.items()
             if (findings := rows.get(name)) is not None
         ]
         self._group(found)
-        found.remarks += self._miscounted(found.cases) if found.cases else []
+        found.notes += self._miscounted(found.cases) if found.cases else []
         return found
 
     def _wanted(self) -> list[str]:
@@ -161,19 +162,19 @@ class ChestXray14Source(FilmSource):
     def _group(self, found: FilmScan) -> None:
         """Set the group of each listed film, leave out films in both lists, and report defects of the lists."""
         lists = self._lists()
-        listed = {group: _listed(path, found.refusals) for group, path in lists.items()}
+        listed = {group: _listed(path, found.fatal) for group, path in lists.items()}
         if len(lists) == 1:
             (path,) = lists.values()
             missing = next(name for name in _LISTS.values() if name != path.name)
             what = f"{missing} is missing, so films that are not listed here have no group. Copy {missing} there"
-            found.remarks.append(Problem(str(path), what))
+            found.notes.append(Problem(str(path), what))
         if len(lists) == 2:
             known = listed["train_val"] | listed["test"]
-            found.remarks += _unlisted(lists["test"].parent, [case.id for case in found.cases if case.id not in known])
-            films, patients = _overlaps(lists["test"], listed["train_val"], listed["test"], found.doubts)
+            found.notes += _unlisted(lists["test"].parent, [case.id for case in found.cases if case.id not in known])
+            films, patients = _overlaps(lists["test"], listed["train_val"], listed["test"], found.exclusions)
             found.cases = [case for case in found.cases if case.id not in films and case.patient not in patients]
         groups = {name: group for group, names in listed.items() for name in names}
-        found.cases = [_grouped(case, groups) for case in found.cases]
+        found.cases = [replace(case, group=groups.get(case.id, "")) for case in found.cases]
 
     def _miscounted(self, cases: list[Case]) -> list[Problem]:
         """Return deviations from the published counts; labels are counted only if all films exist."""
@@ -200,10 +201,10 @@ def _parsed(table: Path, found: FilmScan) -> dict[str, FindingVector | None]:
 
     Columns are identified by position: their names contain unquoted commas, and the table of 2017 has one more.
     """
-    lines = table_rows(table, found.refusals)
+    lines = table_rows(table, found.fatal)
     if lines and (lines[0][1][0].strip() != "Image Index" or len(lines[0][1]) < 4):
         what = f"its first line is '{','.join(lines[0][1])[:80]}', not '{_HEADER},...'"
-        found.refusals.append(Problem(str(table), f"{what}. {_CORRECT}"))
+        found.fatal.append(Problem(str(table), f"{what}. {_CORRECT}"))
         return {}
     rows: dict[str, FindingVector | None] = {}
     first: dict[str, int] = {}
@@ -214,7 +215,7 @@ def _parsed(table: Path, found: FilmScan) -> dict[str, FindingVector | None]:
             wrong.append(f"it has another row in line {first[name]}")
         if wrong:
             what = f"film {name}: {', and '.join(wrong)}, so it is left out. {_CORRECT}"
-            found.doubts.append(Problem(f"{table}, line {number}", what))
+            found.exclusions.append(Problem(f"{table}, line {number}", what))
         rows[name] = None if wrong else _multi_hot(line[1])
     return rows
 
@@ -285,7 +286,3 @@ def _overlaps(path: Path, train_val: set[str], test: set[str], problems: list[Pr
 def _unlisted(root: Path, names: list[str]) -> list[Problem]:
     what = f"{count_and_examples(names)} films are in neither {' nor '.join(_LISTS.values())}, so they have no group"
     return [Problem(str(root), f"{what}. Download the lists again, or split without groups")] if names else []
-
-
-def _grouped(case: Case, groups: dict[str, str]) -> Case:
-    return Case(case.id, case.patient, case.image, group=groups.get(case.id, ""), findings=case.findings)

@@ -62,11 +62,11 @@ class FilmScan:
     """Result of scanning a folder of films."""
 
     cases: list[Case] = field(default_factory=list)
-    refusals: list[Problem] = field(default_factory=list)
+    fatal: list[Problem] = field(default_factory=list)
     """Defects that make the data set or a table unusable: `scan` raises the first."""
-    doubts: list[Problem] = field(default_factory=list)
+    exclusions: list[Problem] = field(default_factory=list)
     """Defects that make the patient or the label of a film uncertain: the film is not in `cases`."""
-    remarks: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
     """Missing or surplus files and rows; everything else can be used."""
 
 
@@ -80,15 +80,15 @@ class FilmSource(Source):
             DataError: there is no usable film, or a table is unusable.
         """
         found = self._found
-        if found.refusals:
-            raise first_problem_error(found.refusals)
+        if found.fatal:
+            raise first_problem_error(found.fatal)
         if not found.cases:
-            raise DataError(f"{self.root}: no film is left that can be used. {first_problem_error(found.doubts)}")
+            raise DataError(f"{self.root}: no film is left that can be used. {first_problem_error(found.exclusions)}")
         return list(found.cases)
 
     def problems(self) -> list[Problem]:
         """Return all defects that scanning can detect: one per film left out, and one for all missing films."""
-        return [*self._found.refusals, *self._found.doubts, *self._found.remarks]
+        return [*self._found.fatal, *self._found.exclusions, *self._found.notes]
 
     @abstractmethod
     def scan_folder(self, root: Path) -> FilmScan:
@@ -98,11 +98,11 @@ class FilmSource(Source):
     def _found(self) -> FilmScan:
         root = self.root
         if root is None or not root.is_dir():
-            return FilmScan(refusals=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
+            return FilmScan(fatal=[Problem(str(root), "no such folder. Give the data set's folder as its root")])
         found = self.scan_folder(root)
-        if not (found.cases or found.refusals or found.doubts):
+        if not (found.cases or found.fatal or found.exclusions):
             what = "no row of its table has a film here. Complete the download, or correct the source's settings"
-            found.refusals.append(Problem(str(root), what))
+            found.fatal.append(Problem(str(root), what))
         return found
 
 
@@ -160,12 +160,12 @@ def single_films(films: dict[str, list[Path]], advice: str, found: FilmScan) -> 
         if others and len({path.stat().st_size for path in paths}) > 1:
             unequal.append(name)
             what = f"the same film, of another size, is also {', '.join(map(str, others))}: it is left out. {advice}"
-            found.doubts.append(Problem(str(first), what))
+            found.exclusions.append(Problem(str(first), what))
             continue
         kept[name] = first
         what = f"it is there once more as {first}, which is used. {advice}"
-        found.doubts += [Problem(str(other), what) for other in others]
-    found.refusals += _second_sets(films, unequal, advice)
+        found.exclusions += [Problem(str(other), what) for other in others]
+    found.fatal += _second_sets(films, unequal, advice)
     return kept
 
 
@@ -241,7 +241,8 @@ def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
         pixels = dataset.pixel_array
         spacing = _spacing(dataset)
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            pixels = _inverted(pixels, int(dataset.BitsStored), signed=bool(dataset.PixelRepresentation))
+            largest = -1 if dataset.PixelRepresentation else 2 ** int(dataset.BitsStored) - 1
+            pixels = np.float32(largest) - pixels.astype(np.float32)
     except _dicom_damage() as error:
         raise _not_dicom(path, error) from error
     if pixels.ndim != 2:
@@ -270,11 +271,6 @@ def read_header(path: Path) -> FilmHeader:
 def _as_film(pixels: NDArray[Any]) -> FilmArray:
     """Return (rows, columns) pixels as a film."""
     return np.ascontiguousarray(pixels.T[..., np.newaxis], dtype=np.float32)
-
-
-def _inverted(pixels: NDArray[Any], bits: int, *, signed: bool) -> NDArray[np.float32]:
-    ends = -1 if signed else 2**bits - 1
-    return np.float32(ends) - pixels.astype(np.float32)
 
 
 def _spacing(dataset: Any) -> tuple[float, float]:

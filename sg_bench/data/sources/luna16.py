@@ -66,14 +66,14 @@ class Luna16Config(SourceConfig):
 class _Table:
     """A table of candidates, with the problems found in it."""
 
-    places: NDArray[np.float64]
+    positions: NDArray[np.float64]
     """(rows, 3): mm, RAS+."""
     last: NDArray[np.float64]
     """(rows,): 1 or 0, or diameters in mm."""
     rows: dict[str, NDArray[np.intp]]
     """Row numbers of each series."""
     problems: list[Problem]
-    doubtful: frozenset[str] = frozenset()
+    invalid_series: frozenset[str] = frozenset()
     """Series with an invalid row, which cannot be loaded."""
 
 
@@ -186,13 +186,13 @@ class Luna16Source(SingleScanSource):
         if self.config.candidates == "none":
             return []
         table = self._table
-        if uid in table.doubtful or (table.problems and not table.rows):
+        if uid in table.invalid_series or (table.problems and not table.rows):
             raise first_problem_error(table.problems)
         rows = table.rows.get(uid, np.empty(0, np.intp))
         sized = self.config.candidates == "annotations"
         return [
             Candidate((x, y, z), positive=sized or last == 1, diameter=last if sized else None)
-            for (x, y, z), last in zip(table.places[rows].tolist(), table.last[rows].tolist(), strict=True)
+            for (x, y, z), last in zip(table.positions[rows].tolist(), table.last[rows].tolist(), strict=True)
         ]
 
     def _unknown_series(self, table: _Table) -> list[Problem]:
@@ -288,10 +288,10 @@ def _read_table(path: Path, last: str) -> _Table:
         return _empty(Problem(str(path), f"it cannot be read as CSV ({cause[:200]}). {_RENEW}"))
     numbers = frame[[*_PLACE, last]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     problems, wrong = _wrong_cells(path, frame, numbers, last)
-    doubtful = frozenset(frame["seriesuid"][wrong].dropna().astype(str))
+    invalid_series = frozenset(frame["seriesuid"][wrong].dropna().astype(str))
     groups = frame.groupby("seriesuid", observed=True).indices
     rows = {str(uid): np.asarray(found, np.intp) for uid, found in groups.items()}
-    return _Table(numbers[:, :3] * [-1, -1, 1], numbers[:, 3], rows, problems, doubtful)
+    return _Table(numbers[:, :3] * [-1, -1, 1], numbers[:, 3], rows, problems, invalid_series)
 
 
 def _wrong_cells(

@@ -109,18 +109,18 @@ class SiimAcrSource(FilmSource):
         found = FilmScan()
         films = find_films(root, ".dcm")
         if not films:
-            return FilmScan(refusals=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
+            return FilmScan(fatal=[Problem(str(root), "no .dcm film below it. Complete the download, or unpack it")])
         single = single_films(films, _ADVICE, found)
         table, (codes, problems) = self._table(), self._codes
-        found.refusals += problems
-        if table is None or found.refusals:
+        found.fatal += problems
+        if table is None or found.fatal:
             return found
         for line in codes.get("", {}):
-            found.doubts.append(Problem(f"{table}, line {line}", f"it names no film. {_CORRECT}"))
+            found.exclusions.append(Problem(f"{table}, line {line}", f"it names no film. {_CORRECT}"))
         for name in sorted(codes.keys() & single.keys()):
             self._add(name, single[name], root, found)
-        found.remarks += _unmatched(table, codes, films)
-        found.remarks += self._miscounted(found.cases)
+        found.notes += _unmatched(table, codes, films)
+        found.notes += self._miscounted(found.cases)
         return found
 
     def _add(self, name: str, path: Path, root: Path, found: FilmScan) -> None:
@@ -130,14 +130,14 @@ class SiimAcrSource(FilmSource):
             header = read_header(path)
         except DataError as error:
             what = f"{error.problem.removeprefix(f'{path}: ')}, so it is left out. {error.hint}"
-            found.doubts.append(Problem(str(path), what))
+            found.exclusions.append(Problem(str(path), what))
             return
         if wrong := _defects(path, header, codes, self._table()):
-            found.doubts += wrong
+            found.exclusions += wrong
             return
         if header.id != name:
             what = f"its SOPInstanceUID is '{header.id}', not its name, which the table uses. Check its origin"
-            found.remarks.append(Problem(str(path), what, warning=True))
+            found.notes.append(Problem(str(path), what, warning=True))
         group = next((_FOLDERS[part] for part in path.relative_to(root).parts if part in _FOLDERS), "")
         found.cases.append(Case(name, header.patient, path, group=group, findings=(int(bool(_outlines(codes))),)))
 

@@ -132,7 +132,7 @@ class TestDefects:
         assert [case.id for case in source(tmp_path).scan()] == [patients[1].id]
         assert found(tmp_path) == [f"{stem}: its _{part} file is missing. Download the case again"]
 
-    def test_t1ce_does_not_stand_in_for_t1(self, tmp_path: Path, patients: list[Patient]) -> None:
+    def test_t1ce_is_not_taken_for_t1(self, tmp_path: Path, patients: list[Patient]) -> None:
         (patients[0].folder / f"{patients[0].id}_t1.nii.gz").unlink()
         assert [case.id for case in source(tmp_path, modality="t1").scan()] == [patients[1].id]
         (warning,) = found(tmp_path, warnings=True)

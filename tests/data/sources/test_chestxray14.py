@@ -41,14 +41,14 @@ def left_out(root: Path, *parts: object, kept: list[str], **config: Any) -> None
     cases = tree.scan()
     assert [case.id for case in cases] == kept
     assert all(tree.load(case).image.size for case in cases)
-    told = [
+    messages = [
         str(problem)
         for problem in tree.problems()
         if not problem.warning and all(str(part) in str(problem) for part in parts)
     ]
-    assert len(told) == 1, [str(problem) for problem in tree.problems()]
-    assert "\n" not in told[0]
-    assert ". " in told[0], "no next step"
+    assert len(messages) == 1, [str(problem) for problem in tree.problems()]
+    assert "\n" not in messages[0]
+    assert ". " in messages[0], "no next step"
 
 
 def small(root: Path, *, table: str = "v2020", rows: str = "") -> Path:
@@ -76,7 +76,7 @@ class TestScan:
         ]
         assert all(case.image is not None and case.image.stem == case.id for case in cases)
 
-    def test_findings_stand_in_the_papers_order_and_no_finding_is_all_zero(self, tmp_path: Path) -> None:
+    def test_findings_are_in_the_papers_order_and_no_finding_is_all_zero(self, tmp_path: Path) -> None:
         assert list(ChestXray14Source.findings) == PAPERS_ORDER
         first, second = source(small(tmp_path)).scan()
         assert [label for label, shown in zip(PAPERS_ORDER, first.findings, strict=True) if shown] == ["Mass", "Edema"]
@@ -161,7 +161,7 @@ class TestLoad:
 
 
 class TestProblems:
-    def test_an_incomplete_download_is_said_once_and_does_not_keep_the_rest_from_use(self, tmp_path: Path) -> None:
+    def test_an_incomplete_download_is_reported_once_and_the_rest_is_usable(self, tmp_path: Path) -> None:
         make_chestxray14(tmp_path, patients=6, films_each=2, size=16, layout="images")
         for number in range(1, 5):
             (tmp_path / f"images/{number:08d}_000.png").unlink()
@@ -259,7 +259,7 @@ class TestProblems:
         (tmp_path / LISTS["test"]).write_text("00000002_001.png")
         left_out(tmp_path, "patient nih-00000002 is in train_val_list.txt as well", kept=["00000001_000"])
 
-    def test_a_film_in_neither_list_and_a_list_alone_are_said(self, tmp_path: Path) -> None:
+    def test_a_film_in_neither_list_and_a_single_list_are_reported(self, tmp_path: Path) -> None:
         small(tmp_path)
         (tmp_path / LISTS["test"]).write_text("00000002_000.png")
         assert "train_val_list.txt is missing, so films" in str(source(tmp_path).problems()[0])
@@ -321,7 +321,7 @@ class TestRealData:
         shown = {label for label, given in zip(LABELS, cases[1].findings, strict=True) if given}
         assert shown == {"Atelectasis", "Effusion", "Infiltration"}
 
-    def test_its_two_sizes_of_one_film_must_be_told_apart(self, real_data: Path) -> None:
+    def test_its_two_sizes_of_one_film_must_be_chosen_from(self, real_data: Path) -> None:
         refused(real_data / "nih_cxr14", "images: 8 of its 8 films are elsewhere in another size", "Set `images`")
 
     def test_its_originals_equal_their_small_copies_even_where_they_are_rgba(self, real_data: Path) -> None:

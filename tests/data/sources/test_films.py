@@ -78,25 +78,25 @@ class TestFinding:
     def test_of_copies_the_first_is_kept_and_each_other_is_a_problem(self, tmp_path: Path) -> None:
         films, found = tree(tmp_path, {"z/a": 3, "y/a": 3, "x/a": 3, "b": 5}), FilmScan()
         assert single_films(films, "Keep one", found) == {"a": tmp_path / "x/a.png", "b": tmp_path / "b.png"}
-        assert [str(problem) for problem in found.doubts] == [
+        assert [str(problem) for problem in found.exclusions] == [
             f"{tmp_path}/{name}/a.png: it is there once more as {tmp_path}/x/a.png, which is used. Keep one"
             for name in ("y", "z")
         ]
-        assert found.refusals == []
+        assert found.fatal == []
 
     def test_a_film_in_two_sizes_is_left_out_and_no_other(self, tmp_path: Path) -> None:
         films, found = tree(tmp_path, {"y/a": 3, "x/a": 4, "b": 5}), FilmScan()
         assert single_films(films, "Keep one", found) == {"b": tmp_path / "b.png"}
-        assert [str(problem) for problem in found.doubts] == [
+        assert [str(problem) for problem in found.exclusions] == [
             f"{tmp_path}/x/a.png: the same film, of another size, is also {tmp_path}/y/a.png: it is left out. Keep one"
         ]
-        assert found.refusals == []
+        assert found.fatal == []
 
     def test_a_folder_of_films_that_are_elsewhere_in_another_size_is_a_second_set(self, tmp_path: Path) -> None:
         sizes = {f"large/{name}": 9 for name in "abcde"} | {f"small/{name}": 1 for name in "abcdefghijk"}
         found = FilmScan()
         single_films(tree(tmp_path, sizes), "Choose", found)
-        assert [str(problem) for problem in found.refusals] == [
+        assert [str(problem) for problem in found.fatal] == [
             f"{tmp_path}/large: 5 of its 5 films are elsewhere in another size. Choose"
         ]
 
@@ -108,7 +108,7 @@ class TestFinding:
         found = FilmScan()
         kept = single_films(tree(tmp_path, sizes), "Choose", found)
         assert sorted(kept) == sorted(set("abcdefghijk" + own) - set(doubled))
-        assert (found.refusals, len(found.doubts)) == ([], len(doubled))
+        assert (found.fatal, len(found.exclusions)) == ([], len(doubled))
 
     def test_many_names_are_a_number_and_three_examples(self) -> None:
         assert count_and_examples({"d", "b", "a", "c"}) == "4 (a, b, c, ...)"
@@ -138,7 +138,7 @@ class TestTable:
 
 
 class TestPng:
-    def test_a_pixel_stands_at_its_column_and_row(self, tmp_path: Path) -> None:
+    def test_a_pixel_is_at_its_column_and_row(self, tmp_path: Path) -> None:
         film = read_png(write(tmp_path / "a.png", RAMP))
         assert film.shape == (6, 4, 1)
         assert film.dtype == np.float32
@@ -203,7 +203,7 @@ class TestPng:
 
 
 class TestDicom:
-    def test_a_pixel_stands_at_its_column_and_row(self, tmp_path: Path) -> None:
+    def test_a_pixel_is_at_its_column_and_row(self, tmp_path: Path) -> None:
         film, _ = read_dicom(write_dicom(tmp_path / "1.2.dcm", RAMP))
         assert film.shape == (6, 4, 1)
         assert film.dtype == np.float32
@@ -237,7 +237,7 @@ class TestDicom:
         _, affine = read_dicom(write_dicom(tmp_path / "1.2.dcm", RAMP, PixelSpacing=spacing))
         np.testing.assert_array_equal(affine, np.eye(4))
 
-    def test_the_header_alone_tells_who_and_how_large(self, tmp_path: Path) -> None:
+    def test_the_header_alone_gives_ids_and_size(self, tmp_path: Path) -> None:
         path = write_dicom(tmp_path / "1.2.dcm", RAMP, patient="somebody")
         assert read_header(path) == ("1.2", "somebody", 6, 4)
         path = write_dicom(tmp_path / "1.3.dcm", RAMP, PatientID=None)

@@ -37,7 +37,7 @@ class TestOfficialLayout:
         assert cases[3].image == tmp_path / "Training Batch 2/volume-28.nii"
         assert cases[3].label == tmp_path / "Training Batch 2/segmentation-28.nii"
 
-    def test_each_volume_has_liver_and_lesion_where_its_intensities_say(
+    def test_each_volume_has_liver_and_lesion_according_to_its_intensities(
         self, tmp_path: Path, volumes: list[Volume]
     ) -> None:
         lits = source(tmp_path)
@@ -50,7 +50,7 @@ class TestOfficialLayout:
             assert study.image[study.label == 2].mean() == pytest.approx(50, abs=10)
             np.testing.assert_allclose(study.affine, volume.affine, atol=1e-4)
 
-    def test_the_liver_lies_on_the_right_of_the_body_in_either_batch(self, tmp_path: Path) -> None:
+    def test_the_liver_is_on_the_right_of_the_body_in_either_batch(self, tmp_path: Path) -> None:
         make_lits(tmp_path, ids=(3, 60))
         lits = source(tmp_path)
         for case in lits.scan():
@@ -93,7 +93,7 @@ class TestOfficialLayout:
 
 class TestKnownDefects:
     @pytest.mark.usefixtures("volumes")
-    def test_an_identity_affine_is_kept_and_told_of(self, tmp_path: Path) -> None:
+    def test_an_identity_affine_is_kept_and_reported(self, tmp_path: Path) -> None:
         lits = source(tmp_path)
         np.testing.assert_array_equal(lits.load(lits.scan()[3]).affine, np.eye(4))
         path = tmp_path / "Training Batch 2/volume-28.nii"
@@ -173,7 +173,7 @@ class TestDefects:
         write_nifti(volume.label, np.ones((48, 48, 40), np.uint8), turned)
         self.refuse(tmp_path, volume.label, "its axes run PLS", "run LPS", "not the same order")
 
-    def test_a_label_value_that_stands_for_nothing_is_named(self, tmp_path: Path) -> None:
+    def test_an_unknown_label_value_is_named(self, tmp_path: Path) -> None:
         (volume,) = make_lits(tmp_path, ids=(0,))
         write_nifti(volume.label, np.full((48, 48, 40), 3, np.uint8), volume.affine)
         lits = source(tmp_path)
@@ -215,7 +215,7 @@ class TestDefects:
             assert len(LitsSource(LitsConfig(), root).problems()) == 1
 
     @pytest.mark.usefixtures("volumes")
-    def test_a_part_of_the_data_set_is_told_by_its_count(self, tmp_path: Path) -> None:
+    def test_a_part_of_the_data_set_is_reported_by_its_count(self, tmp_path: Path) -> None:
         assert "it holds 5 volumes, published are 131 (derived)" in str(source(tmp_path).problems()[-1])
 
     def test_a_case_without_its_files_is_refused(self, tmp_path: Path) -> None:

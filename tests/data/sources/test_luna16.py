@@ -36,7 +36,7 @@ def distances(study: Study, position: tuple[float, float, float]) -> np.ndarray:
 
 
 def found(root: Path, **config: str) -> list[str]:
-    """Return what `problems` says, but for the counts, which no small tree reaches."""
+    """Return the problems without deviations from counts, which no small tree reaches."""
     return [str(problem) for problem in source(root, **config).problems() if "published are" not in problem.what]
 
 
@@ -84,7 +84,7 @@ class TestOfficialLayout:
         assert [scan.turned for scan in ten[1]].count(True) == 2
 
     @pytest.mark.parametrize("shape", [None, (96, 96, 64)])
-    def test_a_positive_lies_on_its_bright_ball_even_where_the_scan_is_turned(self, tmp_path: Path, shape) -> None:
+    def test_a_positive_is_on_its_bright_ball_even_if_the_scan_is_rotated(self, tmp_path: Path, shape) -> None:
         scans = make_luna16(tmp_path, shape=shape)
         assert [scan.turned for scan in scans] == [False, True]
         assert "TransformMatrix = -1 0 0 0 -1 0 0 0 1" in scans[1].header.read_text()
@@ -98,7 +98,9 @@ class TestOfficialLayout:
                 middle = np.argwhere(bright).mean(axis=0)
                 assert np.abs(middle - voxel(study, candidate.position)).max() < 1
 
-    def test_the_turned_scan_tells_a_reader_that_ignores_its_direction(self, scans: list[Scan], tmp_path: Path) -> None:
+    def test_the_rotated_scan_reveals_a_reader_that_ignores_its_direction(
+        self, scans: list[Scan], tmp_path: Path
+    ) -> None:
         luna = source(tmp_path)
         study = luna.load(luna.scan()[1])
         inside = [study.image[tuple(np.rint(place.voxel).astype(int))] for place in scans[1].nodules]
@@ -107,7 +109,7 @@ class TestOfficialLayout:
         assert max(mirrored) < 0
 
     @pytest.mark.parametrize("folder", ["CSVFILES", "candidates_V2", "candidates_V2.csv"])
-    def test_the_tables_may_lie_in_a_folder(self, tmp_path: Path, folder: str, scans: list[Scan]) -> None:
+    def test_the_tables_may_be_in_a_folder(self, tmp_path: Path, folder: str, scans: list[Scan]) -> None:
         table = (tmp_path / "candidates_V2.csv").rename(tmp_path / "moved")
         (tmp_path / folder).mkdir()
         table = table.rename(tmp_path / folder / "candidates_V2.csv")
@@ -195,7 +197,7 @@ class TestTables:
 
 class TestDefects:
     def refuse(self, root: Path, *parts: object, only: str = "", **config: str) -> None:
-        """Assert that `problems` and `load` both tell of a table that cannot be used, of one series if `only` so."""
+        """Assert that `problems` and `load` report an unusable table, or one unusable series (`only`)."""
         (problem,) = found(root, **config)
         luna = source(root, **config)
         cases = luna.scan()
@@ -363,7 +365,7 @@ class TestDefects:
 
 
 class TestRealData:
-    def test_every_annotated_nodule_lies_in_its_scan_and_on_tissue(self, real_data: Path) -> None:
+    def test_every_annotated_nodule_is_in_its_scan_and_on_tissue(self, real_data: Path) -> None:
         luna = source(real_data / "luna16", candidates="annotations")
         cases = luna.scan()
         assert [case.group for case in cases] == ["subset0", "subset0"]
@@ -375,7 +377,7 @@ class TestRealData:
             assert (place <= np.array(study.image.shape) - 1).all()
             assert study.image[distances(study, nodule.position) <= 2].mean() > -500
 
-    def test_what_is_missing_from_the_sample_is_told(self, real_data: Path) -> None:
+    def test_what_is_missing_from_the_sample_is_reported(self, real_data: Path) -> None:
         problems = source(real_data / "luna16", candidates="annotations").problems()
         assert len(problems) == 3
         assert problems[0].warning

@@ -147,7 +147,7 @@ class TestTissue:
         assert means[Organ.SPINE] > 200
         assert means[Organ.AIRWAY] < -650
 
-    def test_values_stay_within_what_a_scanner_can_say(self, labelled, unlabelled):
+    def test_values_are_within_a_scanners_range(self, labelled, unlabelled):
         assert all(study.image.min() >= -1024 and study.image.max() <= 3071 for study in (*labelled, *unlabelled))
 
     def test_every_organ_is_there_in_every_patient(self, labelled):
@@ -168,7 +168,7 @@ class TestCandidates:
             assert 2 <= positives <= 5
             assert 4 <= len(study.candidates) - positives <= 6
 
-    def test_positive_candidates_lie_on_nodules_of_their_diameter(self, labelled):
+    def test_positive_candidates_are_on_nodules_of_their_diameter(self, labelled):
         for study in labelled:
             positives = [candidate for candidate in study.candidates if candidate.positive]
             assert all(study.label[_voxel(study, candidate.position)] == Organ.NODULE for candidate in positives)
@@ -177,7 +177,7 @@ class TestCandidates:
             expected = sum(np.pi / 6 * candidate.diameter**3 for candidate in positives)
             assert 0.4 < volume / expected < 2
 
-    def test_negative_candidates_lie_on_vessels_at_least_40_mm_from_any_nodule(self, labelled):
+    def test_negative_candidates_are_on_vessels_at_least_40_mm_from_any_nodule(self, labelled):
         for study in labelled:
             nodules = np.argwhere(study.label == Organ.NODULE) * (5, 5, 6)
             for candidate in (candidate for candidate in study.candidates if not candidate.positive):
@@ -193,7 +193,7 @@ class TestCandidates:
             on_nodule = study.label[_voxel(study, candidate.position)] == Organ.NODULE
             assert on_nodule == candidate.positive
 
-    def test_attenuation_alone_does_not_tell_nodules_from_vessels(self, labelled):
+    def test_attenuation_alone_does_not_separate_nodules_from_vessels(self, labelled):
         nodules, vessels = (
             [
                 study.image[_voxel(study, candidate.position)]

@@ -51,7 +51,7 @@ class Taken:
     mask: np.ndarray
 
     def shadow(self, *organs: Organ) -> np.ndarray:
-        """Return where `organs` lie in the rays' way, (columns, rows)."""
+        """Return the rays that pass `organs`, (columns, rows)."""
         return np.isin(self.chest.label, organs).max(axis=1)[::-1, ::-1][:, :64]
 
 
@@ -112,14 +112,16 @@ class TestFilm:
         for case in scans.scan():
             absorbed = np.maximum(scans.load(case).image + 1000, 0).sum(axis=1)[::-1, ::-1]
             shadows.append(ndimage.zoom(absorbed, (64 / 72, 80 / 48), order=1)[:, :64])
-        alike = [[np.corrcoef(film.image.ravel(), shadow.ravel())[0, 1] for shadow in shadows] for film in unlabelled]
-        assert np.diag(alike).min() > 0.95
-        assert np.argmax(alike, axis=1).tolist() == [0, 1, 2, 3]
+        similarity = [
+            [np.corrcoef(film.image.ravel(), shadow.ravel())[0, 1] for shadow in shadows] for film in unlabelled
+        ]
+        assert np.diag(similarity).min() > 0.95
+        assert np.argmax(similarity, axis=1).tolist() == [0, 1, 2, 3]
 
     def test_films_of_two_patients_differ(self, labelled, unlabelled):
         films = [study.image.ravel() for study in (*labelled, *unlabelled)]
-        alike = np.corrcoef(films) - np.eye(len(films))
-        assert alike.max() < 0.995
+        similarity = np.corrcoef(films) - np.eye(len(films))
+        assert similarity.max() < 0.995
 
 
 class TestFindings:
@@ -170,7 +172,7 @@ class TestFindings:
         nodule, among = _take(0, "Nodule").shadow(Organ.NODULE), together.shadow(Organ.NODULE)
         assert (nodule & among).sum() > 0.7 * nodule.sum()
 
-    def test_every_nodule_survives_all_that_can_lie_about_it(self):
+    def test_every_nodule_is_visible_with_every_other_finding(self):
         for index in range(CHEST_PATIENTS):
             assert _take(index, *PhantomSource.findings).shadow(Organ.NODULE).sum() >= 8
 
@@ -189,7 +191,7 @@ class TestOutline:
     def test_unlabelled_films_are_not_outlined(self, unlabelled):
         assert all(study.label is None for study in unlabelled)
 
-    def test_it_lies_in_the_field_of_one_lung(self, healthy):
+    def test_it_is_in_the_field_of_one_lung(self, healthy):
         for index, without in enumerate(healthy):
             mask = _take(index, "Pneumothorax").mask
             assert (without.shadow(Organ.LUNG)[mask]).mean() > 0.9

@@ -139,10 +139,10 @@ class TestTumour:
             bright, _ = ndimage.label(study.image > 1.4 * _ordinary(study))
             assert np.bincount(bright.ravel())[1:].max() * 64 < 8000
 
-    def test_it_lies_inside_the_brain(self, brains):
+    def test_it_is_inside_the_brain(self, brains):
         assert all((study.image[study.label > 0] > 0).all() for study in brains["flair"])
 
-    def test_necrosis_lies_in_the_enhancing_ring_and_the_ring_in_oedema(self, brains):
+    def test_necrosis_is_in_the_enhancing_ring_and_the_ring_in_oedema(self, brains):
         for study in brains["flair"]:
             around = {part: ndimage.binary_dilation(study.label == part) & (study.label != part) for part in (1, 2, 4)}
             assert (study.label[around[NECROSIS]] == ENHANCING).mean() > 0.5
@@ -162,7 +162,7 @@ class TestTumour:
             assert _median(after, ENHANCING) > _white(after)
             assert _median(before, ENHANCING) < 0.8 * _white(before)
 
-    def test_tumours_lie_in_different_places(self, brains):
+    def test_tumours_are_in_different_places(self, brains):
         centres = [np.argwhere(study.label > 0).mean(axis=0) for study in brains["flair"]]
         assert max(np.linalg.norm(first - second) for first, second in combinations(centres, 2)) > 10
 

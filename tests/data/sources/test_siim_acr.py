@@ -41,14 +41,14 @@ def left_out(root: Path, *parts: object, kept: list[str], **config: Any) -> None
     cases = tree.scan()
     assert [case.id for case in cases] == kept
     assert all(tree.load(case).image.size for case in cases)
-    told = [
+    messages = [
         str(problem)
         for problem in tree.problems()
         if not problem.warning and all(str(part) in str(problem) for part in parts)
     ]
-    assert len(told) == 1, [str(problem) for problem in tree.problems()]
-    assert "\n" not in told[0]
-    assert ". " in told[0], "no next step"
+    assert len(messages) == 1, [str(problem) for problem in tree.problems()]
+    assert "\n" not in messages[0]
+    assert ". " in messages[0], "no next step"
 
 
 def small(root: Path, *rows: str, header: str = HEADER) -> Path:
@@ -231,7 +231,7 @@ class TestProblems:
         assert "it has no row for 1 (1.2.2) of the 2 films, so they are left out" in str(warning)
         assert [case.id for case in tree.scan()] == ["1.2.1"]
 
-    def test_an_incomplete_download_is_said_once_and_does_not_keep_the_rest_from_use(self, tmp_path: Path) -> None:
+    def test_an_incomplete_download_is_reported_once_and_the_rest_is_usable(self, tmp_path: Path) -> None:
         rows = [f"1.2.{number},-1" for number in range(1, 8)]
         tree = source(small(tmp_path, *rows))
         found = [str(problem) for problem in tree.problems()]
@@ -259,7 +259,7 @@ class TestProblems:
         with pytest.raises(DataError, match=r"film 1\.2\.2: its code"):
             tree.load(Case("1.2.2", "p", image=tmp_path / "stage_2_images/1.2.2.dcm"))
 
-    def test_a_row_without_a_film_is_said(self, tmp_path: Path) -> None:
+    def test_a_row_without_a_film_is_reported(self, tmp_path: Path) -> None:
         small(tmp_path, "1.2.1,-1", ",1 2")
         left_out(tmp_path, f"{tmp_path / 'stage_2_train.csv'}, line 3: it names no film", kept=["1.2.1"])
 
@@ -311,7 +311,7 @@ class TestProblems:
         path.write_bytes(b"not found")
         left_out(tmp_path, f"{path}: it cannot be read as a DICOM film", "so it is left out. ", kept=["1.2.2"])
 
-    def test_another_uid_than_the_name_says_is_a_warning(self, tmp_path: Path) -> None:
+    def test_a_uid_that_differs_from_the_name_is_a_warning(self, tmp_path: Path) -> None:
         root = small(tmp_path, "1.2.1,-1", "1.2.2,-1")
         path = write_dicom(root / "stage_2_images/1.2.1.dcm", FILM, SOPInstanceUID="1.2.99")
         (warning,) = [problem for problem in source(root).problems() if problem.warning]

@@ -161,8 +161,8 @@ class TestMetaImage:
         data = tmp_path / ("z.zraw" if name == "z.mhd" else name)
         assert read_volume(path)[0].shape == RAMP.shape
         whole = data.read_bytes()
-        for spoilt in (whole[:-20] + bytes(20), whole[:-1] + bytes([whole[-1] ^ 1])):
-            data.write_bytes(spoilt)
+        for corrupt in (whole[:-20] + bytes(20), whole[:-1] + bytes([whole[-1] ^ 1])):
+            data.write_bytes(corrupt)
             with pytest.raises(DataError) as error:
                 read_volume(path)
             one_line(error, path, "Download or export the file again")
@@ -176,10 +176,10 @@ class TestMetaImage:
             read_volume(path)
         one_line(error, path, "100 bytes", "120")
 
-    @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("hello")])
-    def test_a_missing_or_foreign_header_is_refused(self, tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    @pytest.mark.parametrize("corruption", [Path.unlink, lambda path: path.write_text("hello")])
+    def test_a_missing_or_foreign_header_is_refused(self, tmp_path: Path, corruption: Callable[[Path], object]) -> None:
         path = self.write(tmp_path / "a.mha")
-        spoil(path)
+        corruption(path)
         with pytest.raises(DataError) as error:
             read_volume(path)
         one_line(error, path)
@@ -247,7 +247,7 @@ class TestHeaders:
                 read_grid(tmp_path / name)
             one_line(error, tmp_path / name, "Download or export the file again")
 
-    def test_both_headers_of_a_case_are_told_of_at_once(self, tmp_path: Path) -> None:
+    def test_problems_of_both_headers_are_reported_together(self, tmp_path: Path) -> None:
         (tmp_path / "a.nii").write_bytes(b"x")
         case = Case("a", "a", image=tmp_path / "a.nii", label=tmp_path / "b.nii")
         problems: list[Problem] = []
@@ -293,7 +293,7 @@ class TestNames:
         assert (problem.where, problem.what) == ("a/b.nii", "it is damaged: badly. Download it")
 
 
-def test_a_label_value_that_stands_for_nothing_is_named() -> None:
+def test_an_unknown_label_value_is_named() -> None:
     label = np.array([[[0, 1, 3, 3]]], np.uint8)
     with pytest.raises(DataError) as error:
         check_classes(Path("a.nii"), label, {0: "background", 1: "core", 4: "rim"})

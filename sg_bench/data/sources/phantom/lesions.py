@@ -58,7 +58,7 @@ def hard_negatives(rng: np.random.Generator, canvas: Canvas) -> list[Candidate]:
     kept: list[NDArray[np.float64]] = []
     count = int(rng.integers(*NEGATIVES, endpoint=True))
     for site in rng.permutation(sites):
-        if len(kept) < count and all(_distance(site, other) >= NEGATIVES_APART for other in kept):
+        if len(kept) < count and all(np.linalg.norm(site - other) >= NEGATIVES_APART for other in kept):
             kept.append(site)
     return [_candidate(site, positive=False) for site in kept]
 
@@ -116,7 +116,3 @@ def _thick_vessels(canvas: Canvas) -> BoolVolume:
 def _candidate(position: NDArray[np.float64], *, positive: bool, diameter: float | None = None) -> Candidate:
     x, y, z = (float(value) for value in position)
     return Candidate((x, y, z), positive, diameter)
-
-
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(a - b))

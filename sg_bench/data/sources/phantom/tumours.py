@@ -91,7 +91,7 @@ def _nearest(sites: PointArray, place: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _oedema(rng: np.random.Generator, brain: Canvas, centre: NDArray[np.float64], radius: float) -> FloatVolume:
-    """Draw the complete tumour: a body and an extension."""
+    """Draw the whole tumour: a body and an extension."""
     heading = rng.normal(0, 1, 3)
     reach = rng.uniform(0.5, 0.9) * radius / np.linalg.norm(heading)
     body, arm = (

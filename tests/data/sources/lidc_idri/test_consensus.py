@@ -60,7 +60,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> DicomSeries:
 
 
 class TestFilling:
-    def test_a_rectangle_holds_what_lies_within_its_line_however_densely_it_is_given(self) -> None:
+    def test_a_rectangle_contains_its_inside_at_any_density_of_points(self) -> None:
         corners = np.array([(2, 3), (7, 3), (7, 6), (2, 6)])
         expected = {(x, y) for x in range(3, 7) for y in (4, 5)}
         for points in (corners, np.array(rectangle((2, 3, 7, 6))), corners[::-1], np.roll(corners, 2, axis=0)):
@@ -138,7 +138,7 @@ class TestMarking:
         assert set(kept.mask[:, 2]) == {5}
         assert len(place_annotation(annotation(astray), series, gaps="allow").outlined) == 0
 
-    def test_a_point_beside_the_image_is_refused(self, series: DicomSeries) -> None:
+    def test_a_point_outside_the_image_is_refused(self, series: DicomSeries) -> None:
         with pytest.raises(DataError, match=r"\(column, row\) \(9, 32\), the slice has 40 columns and 32 rows"):
             place_annotation(annotation(outline((5, 30, 9, 32))), series)
 
@@ -169,7 +169,7 @@ class TestClusters:
         assert clusters(left[:3] + right[:2], SPACING, 2.5) == [[0, 1, 2], [3, 4]]
         assert clusters(left + right + apart, SPACING, 2.5) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
-    def test_what_cannot_be_told_apart_stays_together(self) -> None:
+    def test_masks_that_cannot_be_separated_stay_together(self) -> None:
         assert clusters([box(0, 0, 3, 3)] * 5, SPACING, 2.5) == [[0, 1, 2, 3, 4]]
 
     def test_no_masks_make_no_clusters(self) -> None:
@@ -190,7 +190,7 @@ class TestAgreement:
         group = [marking(0, box(0, 0, 1, 0)), marking(0, box(1, 0, 2, 0)), marking(1, box(1, 0, 2, 0))]
         assert as_set(agreed(group, 1.0)) == as_set(box(1, 0, 2, 0))
 
-    def test_nodules_tell_readers_volumes_and_ratings(self, series: DicomSeries) -> None:
+    def test_nodules_have_readers_volumes_and_ratings(self, series: DicomSeries) -> None:
         one = [marking(0, box(0, 0, 3, 3), malignancy=5), marking(2, box(0, 0, 3, 1), malignancy=2)]
         found = nodules([one[0], marking(1, box(30, 0, 31, 0)), one[1]], series)
         assert [nodule.readers for nodule in found] == [(0, 2), (1,)]

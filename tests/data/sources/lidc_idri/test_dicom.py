@@ -90,7 +90,7 @@ class TestReading:
         assert series.index(f"{SERIES}.3", TRAPS.z(2)) == 2, "outlines on the other are found by height"
 
     @pytest.mark.parametrize("thickness", [None, ""])
-    def test_without_a_thickness_the_distance_of_slices_stands_for_it(self, folder: Path, thickness: str) -> None:
+    def test_without_a_thickness_the_distance_of_slices_is_used(self, folder: Path, thickness: str) -> None:
         for path in files(folder):
             changed(path, SliceThickness=thickness)
         assert read_series(files(folder)).thickness == 2.5

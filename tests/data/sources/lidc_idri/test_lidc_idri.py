@@ -130,7 +130,7 @@ class TestConsensus:
         assert source(tree, min_readers=3).load(case).candidates == []
         assert len(source(tree, min_readers=2).load(case).candidates) == 1
 
-    def test_nodules_tell_readers_volumes_and_ratings(self, tree: Path) -> None:
+    def test_nodules_have_readers_volumes_and_ratings(self, tree: Path) -> None:
         wide, lone = source(tree).nodules(source(tree).scan()[0])
         assert (wide.readers, wide.malignancies) == ((0, 1, 2), (4, 5, 3))
         assert wide.volumes == pytest.approx((123 * VOXEL, 135 * VOXEL, 135 * VOXEL))
