@@ -6,7 +6,18 @@ import sys
 import pytest
 
 HEAVY = ("monai", "ray", "torch", "torchio")
-TORCH_FREE = ("cli", "ledger", "planning", "registry", "reporting", "resources", "statistics", "suite", "tasks")
+TORCH_FREE = (
+    "cli",
+    "digests",
+    "ledger",
+    "planning",
+    "registry",
+    "reporting",
+    "resources",
+    "statistics",
+    "suite",
+    "tasks",
+)
 
 REFUSE = f"""
 import sys

@@ -31,7 +31,15 @@ def failed(key: str = KEY, kind: str = "method") -> dict[str, Any]:
 
 
 def files(ledger: Ledger) -> list[str]:
-    return sorted(path.name for path in ledger.workspace.path("cells").iterdir())
+    return sorted(path.name for path in ledger.workspace.path("cells").glob("*.json"))
+
+
+def whole(ledger: Ledger, key: str = KEY) -> dict[str, Any]:
+    """Return a record with its cases as rows inside it, as it was put."""
+    record = ledger.get(key)
+    assert record is not None
+    assert record.pop("tables").keys() == {"cases"}
+    return {**record, "cases": ledger.tables(key).case_rows(key)}
 
 
 def test_an_unknown_key_has_no_record(ledger: Ledger) -> None:
@@ -43,7 +51,7 @@ def test_an_unknown_key_has_no_record(ledger: Ledger) -> None:
 
 def test_a_record_is_kept_with_its_schema(ledger: Ledger) -> None:
     ledger.put(done())
-    assert ledger.get(KEY) == {"schema": SCHEMA, **done()}
+    assert whole(ledger) == {"schema": SCHEMA, **done()}
     assert ledger.done(KEY)
 
 
@@ -62,7 +70,7 @@ def test_a_tuple_in_a_record_is_no_conflict_with_itself_read_back(ledger: Ledger
 def test_another_outcome_under_one_key_leaves_the_first_and_is_kept_as_a_conflict(ledger: Ledger) -> None:
     ledger.put(done(score=0.5))
     assert ledger.put(done(score=0.6))["metrics"] == {"auc": 0.5}
-    assert ledger.get(KEY) == {"schema": SCHEMA, **done(score=0.5)}
+    assert whole(ledger) == {"schema": SCHEMA, **done(score=0.5)}
     (name,) = ledger.conflicts()[KEY]
     assert json.loads(ledger.workspace.path("cells", name).read_text())["metrics"] == {"auc": 0.6}
 
@@ -100,20 +108,40 @@ def test_what_is_finished_is_listed_whichever_suite_asked_for_it(ledger: Ledger)
     "content",
     ["", "{", '{"schema": 1, "key":', "[]", "null", "{}", '{"schema": "1"}', '{"schema": NaN}', b"\xff\xfe\x00"],
 )
-def test_a_damaged_record_is_named_with_what_to_do(ledger: Ledger, content: str | bytes) -> None:
+def test_a_damaged_record_is_set_aside_in_one_line_and_counts_as_not_computed(
+    ledger: Ledger, content: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path = ledger.workspace.path("cells", f"{KEY}.json")
     path.parent.mkdir(parents=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SgBenchError, match=r"is damaged: .*\. Delete it; the cell is computed again") as caught:
-        ledger.get(KEY)
-    assert str(path) in str(caught.value)
+    assert ledger.get(KEY) is None
+    (line,) = caplog.messages
+    assert line.startswith(f"Set aside as {KEY}.json.damaged: {path} is damaged: ")
+    assert "\n" not in line
+    assert line.endswith("The cell is computed again")
+    assert path.with_name(f"{KEY}.json.damaged").is_file()
+    ledger.put(done())
+    assert [record["key"] for record in ledger.finished()] == [KEY]
 
 
-def test_a_record_under_another_cells_name_is_damaged(ledger: Ledger) -> None:
+def test_a_record_under_another_cells_name_is_damaged(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     ledger.put(done())
     ledger.workspace.path("cells", f"{KEY}.json").rename(ledger.workspace.path("cells", f"{OTHER}.json"))
-    with pytest.raises(SgBenchError, match=f"it is the record of {KEY}"):
-        ledger.get(OTHER)
+    assert ledger.get(OTHER) is None
+    assert f"it is the record of {KEY}" in caplog.text
+
+
+def test_a_record_that_cannot_be_set_aside_is_an_error(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ledger.workspace.path("cells", f"{KEY}.json")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+
+    def refused(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(SgBenchError, match=r"is damaged: .*\. Delete it; the cell is computed again"):
+        ledger.get(KEY)
 
 
 def test_a_record_of_a_newer_version_asks_for_an_update(ledger: Ledger) -> None:

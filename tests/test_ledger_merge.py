@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from sg_bench.config import key_of
+from sg_bench.digests import npz_digest, safetensors_digest
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger, merge
 from sg_bench.workspace import Workspace, file_digest, write_json
@@ -44,19 +47,22 @@ def predicted(at: Workspace, seed: int = 0, content: bytes = b"predictions") -> 
     """Return a record whose predictions lie in `at`."""
     path = at.path("predictions", f"{key_of(recipe(seed))}.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    record = done(seed, outputs={"predictions": file_digest(path)})
+    np.savez(path, content=np.frombuffer(content, np.uint8))
+    record = done(seed, outputs={"predictions": npz_digest(path)})
     Ledger(at).put(record)
     return record
 
 
-def initialised(at: Workspace, content: bytes = b"weights") -> Path:
+def initialised(at: Workspace, content: bytes = b"weights", *, old: bool = False) -> Path:
     made = {"kind": "initialisation", "seed": 0}
     folder = at.path("initialisations", key_of(made))
     folder.mkdir(parents=True)
-    (folder / "encoder.safetensors").write_bytes(content)
-    digest = hashlib.sha256(f"encoder.safetensors {hashlib.sha256(content).hexdigest()}\n".encode()).hexdigest()
-    write_json(folder / "record.json", {"recipe": made, "outputs": {"initialisation": digest}})
+    file = folder / "encoder.safetensors"
+    save_file({"weight": np.frombuffer(content, np.uint8)}, file)
+    outputs = {"initialisation": safetensors_digest([file])}
+    if old:
+        outputs["initialisation"] = hashlib.sha256(f"{file.name} {file_digest(file)}\n".encode()).hexdigest()
+    write_json(folder / "record.json", {"schema": 1 if old else 2, "recipe": made, "outputs": outputs})
     return folder
 
 
@@ -169,14 +175,17 @@ class TestDamage:
         source = workspace(tmp_path / "a")
         predicted(source)
         path = source.path("predictions", f"{KEY}.npz")
-        path.write_bytes(b"other")
+        np.savez(path, content=np.zeros(5))
         merged = merge([tmp_path / "a"], into)
         assert merged.damaged == [f"{path} is damaged: its content is not what the record says"]
+        path.write_bytes(b"other")
+        (message,) = merge([tmp_path / "a"], into).damaged
+        assert message.startswith(f"{path} is damaged: ")
         assert not into.path("predictions", f"{KEY}.npz").exists()
 
     def test_weights_that_are_not_what_their_record_says_stay_out(self, tmp_path: Path, into: Workspace) -> None:
         folder = initialised(workspace(tmp_path / "a"))
-        (folder / "encoder.safetensors").write_bytes(b"cut sho")
+        save_file({"weight": np.zeros(5)}, folder / "encoder.safetensors")
         assert merge([tmp_path / "a"], into).damaged == [
             f"{folder} is damaged: its content is not what its record says"
         ]
@@ -192,7 +201,9 @@ class TestBesideTheRecords:
         folder = initialised(source)
         merged = merge([tmp_path / "a"], into)
         assert (merged.predictions, merged.initialisations) == (1, 1)
-        assert into.path("predictions", f"{KEY}.npz").read_bytes() == b"predictions"
+        assert (
+            into.path("predictions", f"{KEY}.npz").read_bytes() == source.path("predictions", f"{KEY}.npz").read_bytes()
+        )
         assert contents(into.path("initialisations", folder.name)) == contents(folder)
         assert not list(into.root.rglob(".merging-*"))
 
@@ -219,11 +230,58 @@ class TestBesideTheRecords:
         initialised(workspace(tmp_path / "a"), b"theirs")
         (conflict,) = merge([tmp_path / "a"], into).conflicts
         assert f"other weights than in initialisations/{ours.name}" in conflict
-        assert (ours / "encoder.safetensors").read_bytes() == b"ours"
+        assert load_file(ours / "encoder.safetensors")["weight"].tobytes() == b"ours"
+
+    def test_the_same_weights_under_an_old_digest_of_files_are_no_conflict(
+        self, tmp_path: Path, into: Workspace
+    ) -> None:
+        initialised(into, old=True)
+        initialised(workspace(tmp_path / "a"))
+        merged = merge([tmp_path / "a"], into)
+        assert (merged.conflicts, merged.damaged) == ([], [])
 
     def test_a_results_folder_has_only_records_and_they_come_along(self, tmp_path: Path, into: Workspace) -> None:
         write_json(tmp_path / "results" / "cells" / f"{KEY}.json", {"schema": 1, **done()})
         assert merge([tmp_path / "results"], into).added == 1
+
+
+class TestTables:
+    def path(self, at: Path) -> Path:
+        (path,) = (at / "cells").glob(f"{KEY}.cases-*.parquet")
+        return path
+
+    def test_tables_come_along(self, tmp_path: Path, into: Workspace) -> None:
+        workspace(tmp_path / "a", done(curves=[{"stage": "fine-tune", "step": 5, "train": {"loss": 0.1}}]))
+        merge([tmp_path / "a"], into)
+        assert Ledger(into).tables(KEY).case_rows(KEY) == done()["cases"]
+        assert Ledger(into).curves(KEY) == [{"stage": "fine-tune", "step": 5, "train": {"loss": 0.1}}]
+
+    def test_a_record_without_its_table_is_left_out(self, tmp_path: Path, into: Workspace) -> None:
+        workspace(tmp_path / "a", done())
+        self.path(tmp_path / "a").unlink()
+        (message,) = merge([tmp_path / "a"], into).damaged
+        assert "its cases are not there" in message
+
+    def test_a_table_with_another_content_is_left_out(self, tmp_path: Path, into: Workspace) -> None:
+        workspace(tmp_path / "a", done())
+        workspace(tmp_path / "b", {**done(), "cases": [{"case": "b", "score": 0.5}]})
+        self.path(tmp_path / "a").write_bytes(self.path(tmp_path / "b").read_bytes())
+        (message,) = merge([tmp_path / "a"], into).damaged
+        assert "it holds another content than its record names" in message
+        assert list(Ledger(into).records()) == []
+
+    def test_records_of_schema_1_and_2_with_the_same_cases_agree(self, tmp_path: Path, into: Workspace) -> None:
+        outputs = {"store": "1" * 64, "predictions": "2" * 64}
+        workspace(into.root, done(outputs={"store": "3" * 64}))
+        write_json(tmp_path / "old" / "cells" / f"{KEY}.json", {"schema": 1, **done(outputs=outputs)})
+        merged = merge([tmp_path / "old"], into)
+        assert (merged.known, merged.conflicts, merged.damaged) == (1, [], [])
+
+    def test_a_table_name_from_elsewhere_is_no_path(self, tmp_path: Path, into: Workspace) -> None:
+        cases = {"cases": {"rows": 1, "sha256": "../../../../x"}}
+        record = {key: value for key, value in done().items() if key != "cases"}
+        write_json(tmp_path / "a" / "cells" / f"{KEY}.json", {"schema": 2, **record, "tables": cases})
+        assert len(merge([tmp_path / "a"], into).damaged) == 1
 
 
 class TestUsage:

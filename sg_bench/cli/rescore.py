@@ -1,4 +1,4 @@
-"""`sg-bench rescore`: every metric again, from the stored predictions alone."""
+"""`sg-bench rescore`: compute every metric again from the stored predictions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger import Ledger, Record, ScoreTables
 from sg_bench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from sg_bench.evaluation.rescoring import Rescored, State
+    from sg_bench.evaluation.rescoring import PredictionState, Rescored
     from sg_bench.reporting.tables import Cell
 
 Cells = Annotated[
@@ -93,7 +93,7 @@ def _lines(found: Rescored, record: Record, stream: int | None) -> Iterator[str]
         yield "same"
     yield from (f"{change.name} {change.old} -> {change.new}" for change in found.changes)
     if found.rows:
-        yield f"the rows of {found.rows} of {len(record['cases'])} cases"
+        yield f"the rows of {found.rows} of {ScoreTables({found.key: record}).count(found.key)} cases"
     if found.streamed is not None:
         pooled = found.metrics["mean_iou_keras"]
         yield f"mean_iou_keras_stream, batches of {stream}: {found.streamed!r} (pooled: {pooled!r})"
@@ -101,6 +101,6 @@ def _lines(found: Rescored, record: Record, stream: int | None) -> Iterator[str]
 
 def _summary(results: Sequence[Rescored]) -> str:
     counts = Counter(found.state for found in results)
-    names: dict[State, str] = {"same": "same", "differs": "different", "missing": "without predictions"}
-    told = ", ".join(f"{count} {names.get(state, state)}" for state, count in sorted(counts.items(), reverse=True))
-    return f"{len(results)} {'cell' if len(results) == 1 else 'cells'} scored again: {told}"
+    names: dict[PredictionState, str] = {"same": "same", "differs": "different", "missing": "without predictions"}
+    states = ", ".join(f"{count} {names.get(state, state)}" for state, count in sorted(counts.items(), reverse=True))
+    return f"{len(results)} {'cell' if len(results) == 1 else 'cells'} scored again: {states}"

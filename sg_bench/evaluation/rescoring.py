@@ -1,7 +1,7 @@
-"""Every metric again, from the stored predictions alone: does the ledger say what they say? Needs no network.
+"""Computes every metric again from the stored predictions alone and compares it with the ledger; needs no network.
 
-A file of predictions counts only if its SHA-256 is the one in the cell's record. Numbers that differ by less than the
-rounding of another machine's library are the same.
+Predictions count only if the digest of their content is the one in the cell's record. Numbers that differ by less than
+the rounding of another machine's library are the same.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sg_bench import __version__
-from sg_bench.errors import SgBenchError
+from sg_bench.digests import OF_FILE, npz_digest
+from sg_bench.errors import DataError, SgBenchError
 from sg_bench.evaluation.metrics import mean_iou_keras_stream, score
 from sg_bench.evaluation.predictions import Predictions
-from sg_bench.ledger import Ledger, Record
-from sg_bench.workspace import Workspace, file_digest
+from sg_bench.ledger import Ledger, Record, ScoreTables
+from sg_bench.workspace import Workspace
 
-State = Literal["same", "differs", "missing", "damaged"]
+PredictionState = Literal["same", "differs", "missing", "damaged"]
 ROUNDING = 1e-12
 UNKNOWN_TO_SCORING = ("patient",)
 """Fields of a case's row that come from the data, not from the predictions."""
@@ -38,11 +39,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Rescored:
-    """What one finished cell's predictions say now."""
+    """Metrics computed again from one finished cell's predictions, and how they differ from its record."""
 
     key: str
-    state: State
-    """missing: there are no predictions; damaged: there are others than the record's, or they cannot be scored."""
+    state: PredictionState
+    """missing: there are no predictions; damaged: they are not the record's, or cannot be scored."""
     reason: str = ""
     """Why there is no comparison."""
     changes: tuple[Change, ...] = ()
@@ -55,11 +56,12 @@ class Rescored:
 
 
 def rescore(record: Record, workspace: Workspace, *, stream: int | None = None) -> Rescored:
-    """Return what the stored predictions of a finished cell come to, beside what its record says.
+    """Score the stored predictions of a finished cell again and compare the result with its record.
 
     Args:
         record: of a finished cell.
-        workspace: the folder whose predictions/ holds them: a workspace, or a results folder that has them.
+        workspace: the folder with predictions/ and the cells/ of the record: a workspace, or a results folder that
+            has both.
         stream: cases a batch, for `mean_iou_keras_stream` of a segmentation; None: not asked for.
     """
     key, path = record["key"], workspace.path("predictions", f"{record['key']}.npz")
@@ -73,14 +75,15 @@ def rescore(record: Record, workspace: Workspace, *, stream: int | None = None) 
         streamed = _streamed(found, stream) if stream and task["kind"] == "segmentation" else None
     except SgBenchError as error:
         return Rescored(key, "damaged", str(error))
-    cases = _with_patients(rows, record["cases"])
-    changes, apart = tuple(_changes(record["metrics"], metrics)), _rows_apart(record["cases"], cases)
+    recorded = ScoreTables({key: record}, workspace.path("cells")).case_rows(key)
+    cases = _with_patients(rows, recorded)
+    changes, apart = tuple(_changes(record["metrics"], metrics)), _count_different(recorded, cases)
     state = "differs" if changes or apart else "same"
     return Rescored(key, state, "", changes, apart, metrics, cases, streamed)
 
 
 def write(found: Rescored, ledger: Ledger) -> bool:
-    """Put new values into the ledger, which keeps the old ones beside them; return whether there were any."""
+    """Write new values into the ledger, which keeps the old ones too; return whether there were any."""
     if found.state == "differs":
         ledger.rescore(found.key, dict(found.metrics), found.cases, __version__)
     return found.state == "differs"
@@ -94,14 +97,18 @@ def exit_code(found: Iterable[Rescored], *, written: bool = False) -> int:
     return 3 if states & {"missing", "damaged"} else 0
 
 
-def _file_state(path: Path, digest: str | None) -> tuple[State, str]:
+def _file_state(path: Path, digest: str | None) -> tuple[PredictionState, str]:
     if not path.is_file():
         return "missing", f"no predictions at {path}"
     if not digest:
-        return "damaged", f"the record does not say which predictions are its own, so {path} proves nothing"
-    found = file_digest(path)
+        return "damaged", f"the record has no digest of its predictions, so {path} proves nothing"
+    try:
+        found = npz_digest(path, like=digest)
+    except DataError as error:
+        return "damaged", str(error)
     if found != digest:
-        return "damaged", f"{path} has the SHA-256 {found[:12]}..., in the record it is {digest[:12]}..."
+        own, recorded = (each.removeprefix(OF_FILE)[:12] for each in (found, digest))
+        return "damaged", f"{path} has the SHA-256 {own}..., in the record it is {recorded}..."
     return "same", ""
 
 
@@ -120,10 +127,10 @@ def _with_patients(rows: list[dict[str, Any]], recorded: Iterable[Mapping[str, A
 def _changes(old: Mapping[str, float | None], new: Mapping[str, float | None]) -> Iterable[Change]:
     for name in sorted({*old, *new}):
         if name not in old or name not in new or not _same(old[name], new[name]):
-            yield Change(name, _told(old, name), _told(new, name))
+            yield Change(name, _text(old, name), _text(new, name))
 
 
-def _rows_apart(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> int:
+def _count_different(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> int:
     ours, theirs = ({row["case"]: row for row in rows} for rows in (old, new))
     return sum(not _same(ours.get(case), theirs.get(case)) for case in {*ours, *theirs})
 
@@ -136,7 +143,7 @@ def _same(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def _told(metrics: Mapping[str, float | None], name: str) -> str:
+def _text(metrics: Mapping[str, float | None], name: str) -> str:
     if name not in metrics:
         return "absent"
     value = metrics[name]

@@ -13,38 +13,41 @@ from pathlib import Path
 from typing import get_args
 
 from sg_bench.config import canonical_json, key_of
+from sg_bench.digests import OF_FILE, npz_digest, safetensors_digest
 from sg_bench.errors import FailureKind, SgBenchError, UsageError
-from sg_bench.ledger.records import Ledger, agree, damaged, read_record
-from sg_bench.ledger.schema import Record
+from sg_bench.ledger.ledger import Ledger
+from sg_bench.ledger.records import agree, damaged, every_table, read_record
+from sg_bench.ledger.schema import Record, initialisation_digest
+from sg_bench.ledger.tables import TABLES, read_table, table_digest, table_path
 from sg_bench.workspace import WEIGHT_FILES, Workspace, file_digest, read_json
 
 KEY = r"[0-9a-f]{64}"
-"""Files that an initialisation's digest is taken over, in this order; the second may be absent."""
 
 
 @dataclass
 class Merged:
-    """What became of merging."""
+    """Result of merging: counts, conflicts and what was left out."""
 
     added: int = 0
     """Records that the ledger lacked, or had only as failed."""
     known: int = 0
-    """Records that it had already, with the same outcome, or finished where these had failed."""
+    """Records that it had already: with the same outcome, or finished where the new ones had failed."""
     predictions: int = 0
     """Files that were copied."""
     initialisations: int = 0
     """Folders that were copied."""
     conflicts: list[str] = field(default_factory=list)
-    """What has two outcomes under one key: the first stays, a record's second is kept beside it."""
+    """Results with two outcomes under one key: the first stays, the second of a record is kept as a conflict."""
     damaged: list[str] = field(default_factory=list)
-    """What was skipped: each with its path and what is wrong."""
+    """Files that were skipped, each with its path and the reason."""
 
 
 def merge(sources: Sequence[Path], into: Workspace) -> Merged:
-    """Bring the records of workspaces and results folders, and what stands behind them, into one workspace.
+    """Copy the records of workspaces and results folders, with their tables, into one workspace.
 
-    What is there counts before what comes, and what comes first before what comes later. Merging again changes
-    nothing. Predictions and initialisations are copied where they are missing; only workspaces have them.
+    Records of the workspace come before those of the sources, and those of a source before those of later ones.
+    Merging again changes nothing. Predictions and initialisations, which only workspaces have, are copied where they
+    are missing.
 
     Raises:
         UsageError: a source holds no cells, or is the workspace itself.
@@ -70,7 +73,8 @@ def _merge_cells(source: Path, into: Workspace, merged: Merged) -> None:
             continue
         try:
             record = _checked(read_record(path, key), path)
-            outcome = ledger.take(record)
+            _check_tables(record, path.parent)
+            outcome = ledger.take(record, path.parent)
             merged.added += outcome == "added"
             merged.known += outcome == "known"
             if outcome == "conflict":
@@ -81,10 +85,10 @@ def _merge_cells(source: Path, into: Workspace, merged: Merged) -> None:
 
 
 def _checked(record: Record, path: Path) -> Record:
-    """Return a record that came from elsewhere.
+    """Return a record of another ledger after checking its form.
 
     Raises:
-        SgBenchError: it is not what a ledger may hold.
+        SgBenchError: a ledger may not hold it.
     """
     try:
         canonical_json(record)
@@ -98,12 +102,39 @@ def _checked(record: Record, path: Path) -> Record:
     return record
 
 
+def _check_tables(record: Record, cells: Path) -> None:
+    """Check that the table files of a record hold what the record says.
+
+    Raises:
+        SgBenchError: one does not.
+    """
+    for name, description in every_table(record):
+        path = table_path(cells, record["key"], name, description)
+        if path.is_file() and table_digest(read_table(path, description)) != description["sha256"]:
+            raise damaged(path, "its content is not what the record says")
+
+
 def _is_finished(record: Record) -> bool:
     metrics, outputs = record.get("metrics"), record.get("outputs")
     if record.get("status") != "done" or not isinstance(metrics, dict) or not isinstance(outputs, dict):
         return False
     numbers = all(score is None or isinstance(score, (int, float)) for score in metrics.values())
-    return numbers and isinstance(record.get("headline"), str) and isinstance(record.get("cases"), list)
+    return numbers and isinstance(record.get("headline"), str) and _has_tables(record)
+
+
+def _has_tables(record: Record) -> bool:
+    try:
+        described = list(every_table(record))
+    except (AttributeError, KeyError, TypeError):
+        return False
+    sound = all(
+        name in TABLES
+        and isinstance(description, dict)
+        and isinstance(description.get("rows"), int)
+        and re.fullmatch(KEY, str(description.get("sha256")))
+        for name, description in described
+    )
+    return sound and any(name == "cases" for name, _ in described)
 
 
 def _is_failure(record: Record) -> bool:
@@ -119,15 +150,15 @@ def _merge_predictions(source: Path, ledger: Ledger, record: Record, merged: Mer
     if not agree(ledger.get(record["key"]) or record, record):
         return
     digest = record["outputs"].get("predictions")
-    if digest and file_digest(theirs) != digest:
+    if digest and npz_digest(theirs, like=digest) != digest:
         raise damaged(theirs, "its content is not what the record says")
     with _appearing(ours) as unfinished:
         shutil.copyfile(theirs, unfinished)
     merged.predictions += 1
 
 
-def _merge_initialisations(rooms: Path, into: Workspace, merged: Merged) -> None:
-    complete = (path.parent for path in rooms.glob("*/record.json"))
+def _merge_initialisations(namespace: Path, into: Workspace, merged: Merged) -> None:
+    complete = (path.parent for path in namespace.glob("*/record.json"))
     for folder in sorted(path for path in complete if re.fullmatch(KEY, path.name)):
         try:
             digest, ours = _weights(folder), into.path("initialisations", folder.name)
@@ -136,35 +167,42 @@ def _merge_initialisations(rooms: Path, into: Workspace, merged: Merged) -> None
                     with _appearing(ours) as unfinished:
                         shutil.copytree(folder, unfinished)
                     merged.initialisations += 1
-                elif read_json(ours / "record.json")["outputs"]["initialisation"] != digest:
+                elif _weights(ours) != digest:
                     merged.conflicts.append(f"{folder}: other weights than in initialisations/{folder.name}")
         except (SgBenchError, OSError) as error:
             merged.damaged.append(error.problem if isinstance(error, SgBenchError) else f"{folder}: {error.strerror}")
 
 
 def _weights(folder: Path) -> str:
-    """Return the digest of an initialisation.
+    """Return the content digest of an initialisation.
 
     Raises:
         SgBenchError: its record or its weights are not what they were.
     """
-    total = hashlib.sha256()
-    for path in (folder / name for name in WEIGHT_FILES):
-        if path.is_file():
-            total.update(f"{path.name} {file_digest(path)}\n".encode())
+    paths = [folder / name for name in WEIGHT_FILES]
     try:
+        digest = safetensors_digest(paths)
         record = read_json(folder / "record.json")
-        key, said = key_of(record["recipe"]), record["outputs"]["initialisation"]
+        key, recorded = key_of(record["recipe"]), initialisation_digest(record)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder / "record.json", str(error)) from error
-    if key != folder.name or said != total.hexdigest():
+    if key != folder.name or recorded not in (digest, _digest_of_files(paths)):
         raise damaged(folder, "its content is not what its record says")
-    return total.hexdigest()
+    return digest
+
+
+def _digest_of_files(paths: Sequence[Path]) -> str:
+    """Return the digest of an initialisation that records of schema 1 hold."""
+    total = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            total.update(f"{path.name} {file_digest(path)}\n".encode())
+    return OF_FILE + total.hexdigest()
 
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or folder to; it then becomes `path` in one step, or nothing."""
+    """Yield a path in the same folder to write a file or folder to; it then becomes `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".merging-") as folder:
         unfinished = Path(folder) / path.name

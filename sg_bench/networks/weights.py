@@ -6,7 +6,6 @@ under the published names, float32, counters int64.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from sg_bench.digests import safetensors_digest
 from sg_bench.errors import DataError, MethodError
-from sg_bench.workspace import WEIGHT_FILES, file_digest, write_atomic
+from sg_bench.workspace import WEIGHT_FILES, write_atomic
 
 StateDict = dict[str, Tensor]
 """Tensors by name, as `nn.Module.state_dict` returns them."""
@@ -69,7 +69,7 @@ def split_state(state: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
 
 
 def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> str:
-    """Write the tensors into `folder` and return the SHA-256 (64 hex digits) over both files.
+    """Write the tensors into `folder` and return the digest (64 hex digits) of their content.
 
     An empty `decoder` leaves no decoder file. Floating-point tensors are stored as float32, integers as int64.
 
@@ -78,15 +78,13 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
     """
     if not encoder:
         raise MethodError("the initialisation has no encoder tensors", hint="Check the method's initialisation()")
-    total = hashlib.sha256()
     for name, tensors in zip(WEIGHT_FILES, (encoder, decoder), strict=True):
         path = folder / name
         if tensors:
             write_atomic(path, save({key: _storable(key, tensor) for key, tensor in tensors.items()}))
-            total.update(f"{name} {file_digest(path)}\n".encode())
         else:
             path.unlink(missing_ok=True)
-    return total.hexdigest()
+    return safetensors_digest(folder / name for name in WEIGHT_FILES)
 
 
 def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:

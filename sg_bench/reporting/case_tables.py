@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from sg_bench.ledger import ScoreTables
 from sg_bench.reporting.documents import (
     DASH,
     Document,
@@ -42,39 +42,54 @@ NO_INTERVAL = "no interval: its per-case scores do not suffice to compute the me
 HEADER = "task,metric,role,method,runs,score,low,high,unit,units,test_sets,left_out"
 
 
+@dataclass(frozen=True)
+class RunResamples:
+    """The scores of one run over bootstrapped test sets."""
+
+    unit: CaseUnit
+    names: frozenset[str]
+    """Of the patients or images that it was tested on."""
+    scores: Mapping[str, FloatArray]
+    """(resamples,) by metric."""
+
+
 class CaseResamples:
     """Bootstrap scores of a table's runs, computed once per run for all of its metrics."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, scores: ScoreTables | None = None) -> None:
         self.records = {cell.key: record for cell, record in table.done}
-        self._scores: dict[str, dict[str, FloatArray]] = {}
+        self._tables = scores or ScoreTables(self.records)
+        self._runs: dict[str, RunResamples] = {}
 
     def runs(self, summary: RunSummary) -> list[str]:
         """Return the keys of the runs of a summary that are drawn again: its first ones that have rows."""
         ordered = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
-        return [key for _, key in ordered if self._rows(key)]
+        return [key for _, key in ordered if self._tables.count(key)]
 
     def unit(self, key: str) -> CaseUnit:
-        """Return what is drawn as a whole in a run's test set."""
-        return resampling_units(self._rows(key))[0]
+        """Return the kind of unit that is drawn from a run's test set."""
+        return self._run(key).unit
 
     def units(self, keys: Sequence[str]) -> int:
         """Return how many patients or images these runs were tested on."""
-        return len({unit for key in keys for unit in resampling_units(self._rows(key))[1]})
+        return len(set[str]().union(*(self._run(key).names for key in keys)))
 
     def scores(self, key: str) -> Mapping[str, FloatArray]:
         """Return a run's scores over the test sets, by metric; runs of one task and fold have the same test sets."""
-        if key not in self._scores:
+        return self._run(key).scores
+
+    def _run(self, key: str) -> RunResamples:
+        """Return what is kept of a run; its cases are read once and not held in memory."""
+        if key not in self._runs:
             record, recipe = self.records[key], self.records[key].get("recipe", {})
             task = recipe.get("task", {})
             folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
-            findings = task.get("findings") or ()
-            self._scores[key] = bootstrap_scores(self._rows(key), sorted(record["metrics"]), findings, seed=fold)
-        return self._scores[key]
-
-    def _rows(self, key: str) -> Sequence[Mapping[str, Any]]:
-        return self.records[key].get("cases") or ()
+            cases, findings = self._tables.case_scores(key), task.get("findings") or ()
+            unit, owners = resampling_units(cases)
+            scores = bootstrap_scores(cases, sorted(record["metrics"]), findings, seed=fold)
+            self._runs[key] = RunResamples(unit, frozenset(owners.categories), scores)
+        return self._runs[key]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""What a report stands on: the planned cells, and the ledger's records of those that were computed."""
+"""The input of a report: the planned cells, and the ledger's records of those that were computed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from sg_bench.ledger import Record
+from sg_bench.ledger import Record, ScoreTables
 from sg_bench.reporting.tables import Cell, Records, secondary_metrics
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
@@ -18,6 +19,19 @@ class Run:
 
     cell: Cell
     record: Record
+    tables: ScoreTables | None = field(default=None, compare=False, repr=False)
+    """Its per-case scores and curves; None: those inside the record."""
+
+    def curves(self) -> list[dict[str, Any]]:
+        """Return one row an epoch of the fine-tuning; see `Ledger.curves`."""
+        return self._tables().curves(self.cell.key)
+
+    def case_rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary a test case; see `ScoreTables.case_rows`."""
+        return self._tables().case_rows(self.cell.key)
+
+    def _tables(self) -> ScoreTables:
+        return self.tables or ScoreTables({self.cell.key: self.record})
 
     @property
     def seeds(self) -> SeedPair:
@@ -31,6 +45,13 @@ class Evidence:
 
     cells: Sequence[Cell]
     records: Records
+    folder: Path | None = None
+    """The cells/ of a workspace or results folder, with the tables of the records; None: rows inside the records."""
+
+    @cached_property
+    def tables(self) -> ScoreTables:
+        """The per-case scores and curves of the records."""
+        return ScoreTables(self.records, self.folder)
 
     @cached_property
     def methods(self) -> list[str]:
@@ -49,7 +70,7 @@ class Evidence:
         for cell in self.cells:
             record = self.records.get(cell.key) if cell.key else None
             if record is not None and record["status"] == "done":
-                found.setdefault((cell.method, cell.task), []).append(Run(cell, record))
+                found.setdefault((cell.method, cell.task), []).append(Run(cell, record, self.tables))
         return found
 
     def headline(self, task: str) -> str | None:

@@ -14,11 +14,12 @@ from statistics import fmean
 from typing import Any
 
 from sg_bench.config import key_of
-from sg_bench.errors import SgBenchError, UsageError, did_you_mean
-from sg_bench.ledger import Ledger, Record
+from sg_bench.digests import npz_digest
+from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
+from sg_bench.ledger import Ledger, Record, ScoreTables, initialisation_digest
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.tables import Cell, secondary_metrics
-from sg_bench.workspace import Workspace, file_digest, read_json
+from sg_bench.workspace import Workspace, read_json
 
 LEAST_DIGITS = 6
 """Fewest digits of a key that name a cell."""
@@ -182,8 +183,9 @@ def _scores(record: Record) -> Iterator[NamedValue]:
     for name, score in sorted((record.get("metrics") or {}).items()):
         value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
         yield name, f"{value}  {roles.get(name, '')}".rstrip()
-    if record.get("cases"):
-        yield "test cases scored", str(len(record["cases"]))
+    cases = ScoreTables({record["key"]: record}).count(record["key"])
+    if cases:
+        yield "test cases scored", str(cases)
     yield from (
         (f"scored again by {each['version']}", f"{name} was {_percent(each['metrics'][name])} before")
         for each in record.get("rescored") or ()
@@ -233,7 +235,11 @@ def _outputs(record: Record, folder: Path | None) -> Iterator[NamedValue]:
 def _state(path: Path, digest: str) -> str:
     if not path.is_file():
         return "no such file here"
-    return "the file here is the same" if file_digest(path) == digest else "THE FILE HERE IS ANOTHER"
+    try:
+        same = npz_digest(path, like=digest) == digest
+    except DataError:
+        return "THE FILE HERE IS DAMAGED"
+    return "the file here is the same" if same else "THE FILE HERE IS ANOTHER"
 
 
 def _initialisation(record: Record, folder: Path | None) -> Iterator[NamedValue]:
@@ -247,7 +253,7 @@ def _initialisation(record: Record, folder: Path | None) -> Iterator[NamedValue]
         return
     except ValueError as error:
         raise SgBenchError(f"{path} is damaged: {error}", hint="Delete its folder; it is pretrained again") from error
-    used, made = (found.get("outputs", {}).get("initialisation") for found in (record, own))
+    used, made = record.get("outputs", {}).get("initialisation"), initialisation_digest(own)
     yield "weights", f"{made} ({'those that the cell used' if used == made else 'NOT those that the cell used'})"
     if own.get("curves"):
         last = own["curves"][-1]

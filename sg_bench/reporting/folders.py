@@ -1,4 +1,4 @@
-"""What a folder of records holds: a workspace, or a results folder that a report has written."""
+"""Reads the records of a folder as evidence: of a workspace, or of a results folder that a report has written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger import Record, read_record
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.workspace import Workspace
 
@@ -38,17 +38,18 @@ def read_evidence(folder: Path) -> Evidence:
         UsageError: the folder holds no records.
         SgBenchError: a record is damaged.
     """
-    ledger = Ledger(Workspace(folder))
-    records = {record["key"]: record for record in ledger.records()}
+    cells = Workspace(folder).path("cells")
+    paths = sorted(path for path in cells.glob("*.json") if path.stem.isalnum())
+    records = {path.stem: read_record(path, path.stem) for path in paths}
     if not records:
         raise UsageError(f"{folder}: no cells here", hint="Name a workspace or a results folder: both hold cells/")
     labels = _named_by_recipe(records.values()) | _named_by_report(folder / "tables" / "scores.csv")
-    cells = [
+    found = [
         FoundCell(key, *labels[key], record["recipe"]["pretraining_seed"], record["recipe"]["fine_tuning_seed"])
         for key, record in records.items()
     ]
-    cells.sort(key=lambda cell: (cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed, cell.key))
-    return Evidence(cells, records)
+    found.sort(key=lambda cell: (cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed, cell.key))
+    return Evidence(found, records, cells)
 
 
 def _named_by_report(path: Path) -> dict[str, tuple[str, str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sg_bench.ledger import Record
+from sg_bench.ledger import Record, ScoreTables, copy_record
 from sg_bench.reporting import html, latex, markdown
 from sg_bench.reporting.case_tables import CaseResamples, case_document
 from sg_bench.reporting.claims import claim_rows, claims_report
@@ -22,7 +21,7 @@ from sg_bench.reporting.significance import significance_document
 from sg_bench.reporting.tables import Cell, Records, Table, main_table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
-from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic
+from sg_bench.workspace import Workspace, write_atomic
 
 FORMATS = {"md": markdown.document, "tex": latex.document, "html": html.document}
 """Text formats of each document, by the suffix of their files; CSV is written as well."""
@@ -53,7 +52,8 @@ def report(
     from sg_bench.reporting.figures import write_figures
     from sg_bench.reporting.page import write_page
 
-    evidence, title, known = Evidence(cells, records), suite.title or suite.name, list(others)
+    evidence = Evidence(cells, records, workspace.path("cells") if workspace else None)
+    title, known = suite.title or suite.name, list(others)
     write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
     lines = claims_report(suite, evidence, out, known)
     write_figures(out, evidence, workspace=workspace)
@@ -86,10 +86,11 @@ def write_report(
         The path of the main Markdown table.
     """
     table = main_table(cells, records)
-    _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, records)
+    scores = ScoreTables(records, workspace.path("cells") if workspace else None)
+    _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, scores)
     tables = out / "tables"
     write_atomic(tables / "scores.csv", scores_csv(table))
-    for document in documents(title, table, notes, workspace=workspace, suite=suite):
+    for document in documents(title, table, notes, workspace=workspace, suite=suite, scores=scores):
         write_atomic(tables / f"{document.stem}.csv", document.csv)
         for suffix, format_document in FORMATS.items():
             write_atomic(tables / f"{document.stem}.{suffix}", format_document(document))
@@ -103,16 +104,17 @@ def documents(
     *,
     workspace: Workspace | None = None,
     suite: Suite | None = None,
+    scores: ScoreTables | None = None,
 ) -> Iterator[Document]:
     """Yield every document of a report, the main table first.
 
-    Arguments as `write_report`.
+    Arguments as `write_report`. `scores` are the per-case scores of the table's cells; None: those inside the records.
     """
     names = method_names(table, suite)
     yield main_document(title, table, notes)
     rest = [each for comparison in comparisons() for each in comparison_documents(comparison, table, names)]
     rest += [label_efficiency_document(table), cost_document(table, workspace)]
-    drawn = CaseResamples(table)
+    drawn = CaseResamples(table, scores)
     rest += [significance_document(table, names), variance_document(table, drawn), across_document(table, names)]
     rest.append(case_document(table, drawn))
     yield from (document.with_notes(notes) for document in rest)
@@ -130,27 +132,10 @@ def method_names(table: Table, suite: Suite | None = None) -> dict[str, str]:
     return names | {label: str(recipe["method"]) for label, recipe in recipes.items()}
 
 
-def _write_cells(folder: Path, used: set[str], records: Records) -> None:
+def _write_cells(folder: Path, used: set[str], tables: ScoreTables) -> None:
+    """Write the used records and their tables; remove those that are no longer used."""
     folder.mkdir(parents=True, exist_ok=True)
-    for key in sorted(used):
-        path = folder / f"{key}.json"
-        if not _holds(path, records[key]):
-            _write_copy(path, records[key])
-    for path in folder.glob("*.json"):
-        if re.fullmatch(r"[0-9a-f]{64}", path.stem) and path.stem not in used:
+    kept = {name for key in sorted(used) for name in copy_record(tables.records[key], folder, tables.cells)}
+    for path in (*folder.glob("*.json"), *folder.glob("*.parquet")):
+        if re.match(r"[0-9a-f]{64}\.", path.name) and path.name not in kept and ".conflict-" not in path.name:
             path.unlink(missing_ok=True)
-
-
-def _holds(path: Path, record: Record) -> bool:
-    """Return whether a file holds this record already, since reading is ten times faster than writing."""
-    try:
-        return bool(read_json(path) == record)
-    except (OSError, ValueError):
-        return False
-
-
-def _write_copy(path: Path, record: Record) -> None:
-    """Write a record as the ledger does, but without fsync: a lost copy is written again by the next report."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    partial.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    partial.replace(path)

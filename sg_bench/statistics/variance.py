@@ -9,25 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.statistics.bootstrap_auc import RankedScores
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.units import SeedPair
 
-CaseRow = Mapping[str, Any]
-"""One row of a record's `cases`: a case's own metrics and counts, or its scores and truths; and whose case it is."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+CaseScores: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
+"""One row a test case: its own metrics and counts, or its scores and truths; its id and its patient."""
+COUNTS = {"both", "predicted", "true"}
 CaseUnit = Literal["patients", "images"]
 RESAMPLES = 1000
 LEAST_DRAWS = 100
 """Fewest test sets with a value that an interval can be read from."""
 CONFIDENCE = 0.95
 AT_ONCE = 2_000_000
-"""Weights, resamples x cases, that are held in memory at one time."""
+"""Weights, resamples x cases (or units, where these suffice), that are held in memory at one time."""
 POOLED: dict[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]] = {
     "iou_bin": lambda both, predicted, true: both / (predicted + true - both),
     "dice_bin": lambda both, predicted, true: 2 * both / (predicted + true),
@@ -113,18 +117,24 @@ def seed_spread(scores: Mapping[SeedPair, float]) -> SeedSpread:
     return SeedSpread(math.sqrt(max(0.0, variance)), math.sqrt(within), notes)
 
 
-def resampling_units(rows: Sequence[CaseRow]) -> tuple[CaseUnit, tuple[str, ...]]:
-    """Return what is drawn as a whole, and each row's: its patient where all rows know theirs, else its image.
+def resampling_units(cases: CaseScores) -> tuple[CaseUnit, pd.Categorical[Any]]:
+    """Return the kind of unit that is drawn with all of its cases, and the name of each case's unit.
 
-    An image's crops ("patient-3#0", "patient-3#1") are no independent cases, nor are a patient's images.
+    That is its patient where the patients of all cases are known, else its image: an image's crops ("patient-3#0",
+    "patient-3#1") are no independent cases, nor are a patient's images. The categories are sorted.
     """
-    if rows and all(row.get("patient") for row in rows):
-        return "patients", tuple(str(row["patient"]) for row in rows)
-    return "images", tuple(str(row["case"]).rpartition("#")[0] or str(row["case"]) for row in rows)
+    import pandas as pd
+
+    frame = _frame(cases)
+    if "patient" in frame and frame["patient"].notna().all() and not (frame["patient"] == "").any():
+        patients = pd.Categorical(frame["patient"]).remove_unused_categories()
+        return "patients", patients.reorder_categories(sorted(patients.categories))
+    ids = (str(case) for case in frame["case"]) if len(frame) else ()
+    return "images", pd.Categorical([id_.rpartition("#")[0] or id_ for id_ in ids])
 
 
 def bootstrap_scores(
-    rows: Sequence[CaseRow],
+    cases: CaseScores,
     metrics: Sequence[str],
     outputs: Sequence[str] = (),
     *,
@@ -136,25 +146,31 @@ def bootstrap_scores(
     Patients (or images, see `resampling_units`) are drawn with replacement, each with all of its rows.
 
     Args:
-        rows: one a case, as a record holds them.
-        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each row holds.
-        outputs: names of a classification's outputs, in the order of the rows' lists.
+        cases: one row a case, as `Ledger.case_scores` returns them.
+        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each case has.
+        outputs: names of a classification's outputs, in the order of a case's scores.
         resamples: how many.
         seed: of the draws; equal seeds and units give equal draws, for every run and method.
 
     Returns:
-        Nothing of a metric that the rows do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
+        Nothing of a metric that the cases do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
         units.
     """
-    _, units = resampling_units(rows)
-    scorers = _scorers(rows, metrics, outputs) if len(set(units)) > 1 else []
-    if not scorers:
+    frame = _frame(cases)
+    units = resampling_units(frame)[1]
+    count, owners = len(units.categories), units.codes.astype(np.int64)
+    if count < 2:
         return {}
+    ranked = _ranked(frame, owners, count) if any(_is_area(name, outputs) for name in metrics) else []
+    others = {name: each for name in metrics if not _is_area(name, outputs) and (each := _scorer(frame, name))}
+    width = max([count, len(frame) if others else 0, *(output.levels for output in ranked)])
+    parts: list[dict[str, FloatArray]] = []
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [
-            {name: score for scorer in scorers for name, score in scorer(weights).items()}
-            for weights in _weights(units, resamples, seed)
-        ]
+        for drawn in _unit_weights(count, width, resamples, seed):
+            parts.append(_areas(ranked, outputs, drawn) if ranked else {})
+            if others:
+                weights = drawn[:, owners]
+                parts[-1] |= {name: score(weights) for name, score in others.items()}
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics if name in parts[0]}
 
 
@@ -194,73 +210,47 @@ def _single(runs: int) -> tuple[str, ...]:
     return () if runs > 1 else ("fine-tuning: there are not two runs",)
 
 
-def _scorers(
-    rows: Sequence[CaseRow], metrics: Sequence[str], outputs: Sequence[str]
-) -> list[Callable[[FloatArray], dict[str, FloatArray]]]:
-    """Return functions from (resamples, cases) weights to (resamples,) scores by metric, where the rows suffice."""
-    areas = {"auc", *(f"auc_{name}" for name in outputs)}.intersection(metrics)
-    found = [_auc_scorer(rows, outputs)] if areas and all("score" in row for row in rows) else []
-    return found + [scorer for name in metrics if name not in areas and (scorer := _scorer(rows, name))]
+def _frame(cases: CaseScores) -> pd.DataFrame:
+    import pandas as pd
+
+    return cases if isinstance(cases, pd.DataFrame) else pd.DataFrame(list(cases))
 
 
-def _scorer(rows: Sequence[CaseRow], metric: str) -> Callable[[FloatArray], dict[str, FloatArray]] | None:
-    if metric in POOLED and all("both" in row for row in rows):
-        counts = np.array([[row["both"], row["predicted"], row["true"]] for row in rows], dtype=np.float64)
-        return lambda weights: {metric: POOLED[metric](*(weights @ counts).T)}
-    if all(metric in row for row in rows):
-        values = np.array([math.nan if row[metric] is None else row[metric] for row in rows], dtype=np.float64)
+def _is_area(metric: str, outputs: Sequence[str]) -> bool:
+    return metric == "auc" or metric in {f"auc_{name}" for name in outputs}
+
+
+def _scorer(frame: pd.DataFrame, metric: str) -> Callable[[FloatArray], FloatArray] | None:
+    """Return the function from (resamples, cases) weights to (resamples,) scores, where the cases suffice."""
+    if metric in POOLED and set(frame.columns) >= COUNTS:
+        counts = frame[["both", "predicted", "true"]].to_numpy(dtype=np.float64)
+        return lambda weights: POOLED[metric](*(weights @ counts).T)
+    if metric in frame:
+        values = frame[metric].to_numpy(dtype=np.float64)
         defined = np.isfinite(values)
-        return lambda weights: {metric: (weights[:, defined] @ values[defined]) / weights[:, defined].sum(axis=1)}
+        return lambda weights: (weights[:, defined] @ values[defined]) / weights[:, defined].sum(axis=1)
     return None
 
 
-def _auc_scorer(rows: Sequence[CaseRow], outputs: Sequence[str]) -> Callable[[FloatArray], dict[str, FloatArray]]:
-    """Return the function that scores every output once, and takes their plain mean."""
+def _ranked(frame: pd.DataFrame, owners: NDArray[np.int64], units: int) -> list[RankedScores]:
+    """Return the ranked scores of each output of a classification, none where the cases have no scores."""
+    if "score" not in frame:
+        return []
     scores, truths = (
-        np.array([row[name] for row in rows], dtype=np.float64).reshape(len(rows), -1).T for name in ("score", "truth")
+        np.array(frame[name].tolist(), dtype=np.float64).reshape(len(frame), -1).T for name in ("score", "truth")
     )
-    named = outputs if len(scores) > 1 and len(outputs) == len(scores) else ()
-
-    def score(weights: FloatArray) -> dict[str, FloatArray]:
-        single = weights.astype(np.float32)  # counts are as exact, and there is half the memory to go through
-        areas = [_weighted_auc(*column, single) for column in zip(scores, truths, strict=True)]
-        each = {f"auc_{name}": area for name, area in zip(named, areas, strict=False)}
-        return {"auc": np.mean(areas, axis=0), **each}
-
-    return score
+    return [RankedScores.of(*column, owners, units) for column in zip(scores, truths, strict=True)]
 
 
-def _weighted_auc(scores: FloatArray, truths: FloatArray, weights: NDArray[np.float32]) -> FloatArray:
-    """Return each resample's area under the ROC curve; ties count one half.
-
-    Args:
-        scores: (N,), any finite numbers.
-        truths: (N,), 0 or 1.
-        weights: (resamples, N): how often each case is drawn; products are exact up to 2**23, to 7 digits beyond.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    drawn = weights[:, order]
-    positive = np.add.reduceat(drawn * truths[order].astype(np.float32), starts, axis=1)
-    negative = np.add.reduceat(drawn, starts, axis=1) - positive
-    below = np.cumsum(negative, axis=1) - negative / 2
-    totals = (part.sum(axis=1, dtype=np.float64) for part in (positive, negative))
-    area: FloatArray = (positive * below).sum(axis=1, dtype=np.float64) / math.prod(totals)
-    return area
+def _areas(ranked: Sequence[RankedScores], outputs: Sequence[str], drawn: FloatArray) -> dict[str, FloatArray]:
+    """Return the area under the curve of each named output and their plain mean, (resamples,) each."""
+    areas = [output.areas(drawn) for output in ranked]
+    named = outputs if len(ranked) > 1 and len(outputs) == len(ranked) else ()
+    return {"auc": np.mean(areas, axis=0), **{f"auc_{name}": area for name, area in zip(named, areas, strict=False)}}
 
 
-def _weights(units: tuple[str, ...], resamples: int, seed: int) -> Iterator[FloatArray]:
-    """Yield (some resamples, cases) weights: how often each case's patient or image is drawn."""
-    counts, place = _unit_draws(units, resamples, seed)
-    step = max(1, AT_ONCE // len(units))
+def _unit_weights(units: int, width: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+    """Yield (some resamples, units) weights: how often each unit is drawn, `AT_ONCE` // `width` resamples at a time."""
+    step, rng = max(1, AT_ONCE // width), np.random.default_rng(seed)
     for start in range(0, resamples, step):
-        yield counts[start : start + step][:, place].astype(np.float64)
-
-
-@lru_cache(maxsize=64)
-def _unit_draws(units: tuple[str, ...], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (resamples, distinct units) draws and each case's unit; runs of one task share their test set."""
-    distinct, place = np.unique(np.array(units), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=resamples)
-    return counts, place
+        yield rng.multinomial(units, np.full(units, 1 / units), size=min(step, resamples - start)).astype(np.float64)

@@ -10,7 +10,7 @@ from sg_bench.config import key_of
 from sg_bench.evaluation.metrics import score
 from sg_bench.evaluation.predictions import Predictions
 from sg_bench.ledger import Ledger, Record
-from sg_bench.workspace import Workspace, file_digest
+from sg_bench.workspace import Workspace
 
 FINDINGS = ("Mass", "Nodule", "Hernia")
 
@@ -45,16 +45,17 @@ def put(work: Workspace, task: str = "ncs", seed: int = 0, **changes: Any) -> st
     }
     key = key_of(recipe)
     path = work.path("predictions", f"{key}.npz")
-    made.save(path)
+    digest = made.save(path)
     metrics, cases = score(card["kind"], made.probabilities, made.truths, names)  # type: ignore[arg-type]
     cases = [{**row, "patient": str(row["case"]).partition("#")[0]} for row in cases]
     record = {"key": key, "status": "done", "recipe": recipe, "metrics": {**metrics, **changes}, "cases": cases}
-    outputs = {"predictions": file_digest(path)}
+    outputs = {"predictions": digest}
     Ledger(work).put({**record, "headline": next(iter(metrics)), "parity": None, "error": None, "outputs": outputs})
     return key
 
 
 def got(work: Workspace, key: str) -> Record:
+    """Return a record with its cases as rows inside it."""
     record = Ledger(work).get(key)
     assert record is not None
-    return record
+    return {**record, "cases": Ledger(work).tables(key).case_rows(key)}

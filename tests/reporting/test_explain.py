@@ -141,10 +141,10 @@ class TestOutputs:
         initialisation = record()["recipe"]["initialisation"]
         folder = work / "initialisations" / key_of(initialisation)
         epoch = {"stage": "joint", "step": 100, "train": {"loss": 0.25}, "validation": {"loss": 0.5}}
-        own = {"curves": [epoch], "ran": {"wall_seconds": 9.7}, "outputs": {"initialisation": digest}}
+        own = {"curves": [epoch], "ran": {"wall_seconds": 9.7}, "schema": 1, "outputs": {"initialisation": digest}}
         write_json(folder / "record.json", {"recipe": initialisation, **own})
         told = lines(read_and_explain(work, "semantic_genesis/ncs/0/0"), "Initialisation's own record")
-        assert told["weights"].startswith(f"{digest} {said}")
+        assert told["weights"].startswith(f"file:{digest} {said}")
         assert (told["last loss.validation.loss"], told["ran.wall_seconds"]) == ("0.5", "9.7")
 
     def test_a_results_folder_has_no_such_record_and_says_so(self, work: Path) -> None:

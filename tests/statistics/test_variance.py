@@ -117,8 +117,9 @@ class TestCaseDeviation:
         scores = np.round(rng.normal(truths, 1.5), 1)
         names = [f"case-{i}" for i in range(30)]
         _, rows = score("classification", dict(zip(names, scores, strict=True)), dict(zip(names, truths, strict=True)))
-        draws, place = variance._unit_draws(tuple(names), 60, 0)
-        drawn = [np.repeat(np.arange(30), counts[place]) for counts in draws]
+        (draws,) = variance._unit_weights(30, 30, 60, 0)
+        place = resampling_units([{"case": name} for name in names])[1].codes
+        drawn = [np.repeat(np.arange(30), counts[place].astype(int)) for counts in draws]
         found = case_deviation(rows, "auc", resamples=60)
         assert found == pytest.approx(np.std([auc(scores[cases], truths[cases]) for cases in drawn], ddof=1))
 
@@ -167,10 +168,12 @@ class TestPatients:
         assert by_patient > 1.5 * by_image
 
     def test_the_unit_is_the_patient_only_where_every_row_knows_its_own(self) -> None:
-        assert resampling_units(self.ROWS) == ("patients", tuple(f"p{i // 4}" for i in range(32)))
+        unit, names = resampling_units(self.ROWS)
+        assert (unit, list(names)) == ("patients", [f"p{i // 4}" for i in range(32)])
         unit, names = resampling_units([*self.ROWS, {"case": "image-99#2"}])
         assert (unit, names[-1]) == ("images", "image-99")
-        assert resampling_units([]) == ("images", ())
+        unit, names = resampling_units([])
+        assert (unit, list(names)) == ("images", [])
 
     def test_one_patient_with_many_images_is_unknown(self) -> None:
         assert case_deviation([{**row, "patient": "p0"} for row in self.ROWS], "iou_bin") is None
@@ -194,9 +197,10 @@ class TestSeveralOutputs:
     ) -> None:
         names = ["auc", *(f"auc_{name}" for name in self.NAMES)]
         drawn = bootstrap_scores(rows, names, self.NAMES, resamples=30)
-        counts, place = variance._unit_draws(resampling_units(rows)[1], 30, 0)
+        (counts,) = variance._unit_weights(20, 40, 30, 0)
+        place = resampling_units(rows)[1].codes
         scores, truths = (np.array([row[part] for row in rows]) for part in ("score", "truth"))
-        chosen = [np.repeat(np.arange(40), each[place]) for each in counts]
+        chosen = [np.repeat(np.arange(40), each[place].astype(int)) for each in counts]
         for output, name in enumerate(self.NAMES):
             plain = [auc(scores[cases, output], truths[cases, output]) for cases in chosen]
             assert drawn[f"auc_{name}"] == pytest.approx(plain)

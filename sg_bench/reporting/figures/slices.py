@@ -62,8 +62,9 @@ def images_of(runs: Sequence[Run], count: int) -> list[str]:
     Of a case that was tested in crops, the first crop with a target.
     """
     shared: dict[str, str] = {}
-    kept = [{case["case"] for case in run.record["cases"]} for run in runs]
-    for case in sorted(runs[0].record["cases"], key=lambda case: str(case["case"])):
+    rows = [run.case_rows() for run in runs]
+    kept = [{case["case"] for case in each} for each in rows]
+    for case in sorted(rows[0], key=lambda case: str(case["case"])):
         if case.get("true") and all(case["case"] in ids for ids in kept):
             shared.setdefault(case_of(case["case"], runs[0].record), case["case"])
     return evenly_spaced(list(shared.values()), count)
@@ -88,7 +89,7 @@ def slices_of(run: Run, ids: Sequence[str], workspace: Workspace) -> list[AxialS
     found = read_arrays(path, [name for pair in names.values() for name in pair])
     if found is None:
         return None
-    dice = {case["case"]: case.get("dice_case") for case in run.record["cases"]}
+    dice = {case["case"]: case.get("dice_case") for case in run.case_rows()}
     store = _store(run, workspace)
     return [_slice(run, id_, found[a], found[b], store, dice.get(id_)) for id_, (a, b) in names.items()]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.ledger import Record
+from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.page.content import PageCell, PageColumn, PageContent, state_of
 from sg_bench.reporting.tables import Cell
@@ -61,17 +62,18 @@ class SharedBranches:
         return value
 
 
-def run_of(cell: Cell, records: Mapping[str, Record], branches: SharedBranches) -> dict[str, Any]:
+def run_of(cell: Cell, evidence: Evidence, branches: SharedBranches) -> dict[str, Any]:
     """Return one planned run in any state as JSON data for the page."""
-    state = state_of(cell, records)
+    state = state_of(cell, evidence.records)
     run: dict[str, Any] = {"state": state, "seeds": [cell.pretraining_seed, cell.fine_tuning_seed]}
     if state == "missing":
         return {**run, "why": cell.missing}
     run["key"] = cell.key
-    return run if state == "pending" else {**run, **_recorded(records[cell.key], branches)}
+    return run if state == "pending" else {**run, **_recorded(evidence, cell.key, branches)}
 
 
-def _recorded(record: Record, branches: SharedBranches) -> dict[str, Any]:
+def _recorded(evidence: Evidence, key: str, branches: SharedBranches) -> dict[str, Any]:
+    record = evidence.records[key]
     recipe, ran = record.get("recipe"), record.get("ran") or {}
     times = {name: ran[name] for name in TIMES if name in ran}
     environment = {name: value for name, value in ran.items() if name not in times}
@@ -79,7 +81,7 @@ def _recorded(record: Record, branches: SharedBranches) -> dict[str, Any]:
     packed = {
         "metrics": record.get("metrics"),
         "error": _error(record),
-        "curve": curve_of(record.get("curves") or [], branches),
+        "curve": curve_of(evidence.tables.curves(key), branches),
         "recipe": branches.add_recipe(recipe) if recipe else None,
         "ran": branches.add(environment) if environment else None,
         "times": times,
@@ -91,10 +93,10 @@ def _recorded(record: Record, branches: SharedBranches) -> dict[str, Any]:
 
 def data_of(content: PageContent) -> dict[str, Any]:
     """Return the JSON data of the page: methods, columns, cells, runs and the branches of their recipes."""
-    branches, records = SharedBranches(), content.evidence.records
+    branches = SharedBranches()
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (method, task), cells in content.runs.items():
-        runs.setdefault(task, {})[method] = [run_of(cell, records, branches) for cell in cells]
+        runs.setdefault(task, {})[method] = [run_of(cell, content.evidence, branches) for cell in cells]
     entries = {entry.place: _summary_lines(entry) for _, found in content.rows for entry in found if entry.planned}
     return {
         "methods": [method for method, _ in content.rows],

@@ -10,7 +10,7 @@ from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
-from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger import Ledger, Record, initialisation_digest
 from sg_bench.networks.weights import load_initialisation
 from sg_bench.recipes import CellRecipe
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
@@ -48,7 +48,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     with evaluating(learner, task.training, seed):
         predictions = predict(task, network, store, parts["test"], device)
     path = workspace.path("predictions", f"{recipe.key}.npz")
-    predictions.save(path)
+    digest = predictions.save(path)
     clear_state(progress_folder)
     metrics, cases = score(task.kind, predictions.probabilities, predictions.truths, task.findings)
     return {
@@ -68,10 +68,10 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "leak": seen_before(initialisation, store, task.split, parts["test"], workspace),
         "ran": {**describe_environment(), **watch.read(), "world_size": 1},
         "outputs": {
-            "predictions": file_digest(path),
+            "predictions": digest,
             "split": file_digest(split_file),
             "store": file_digest(store.path / "index.json"),
-            "initialisation": read_json(folder / "record.json")["outputs"]["initialisation"],
+            "initialisation": initialisation_digest(read_json(folder / "record.json")),
         },
     }
 

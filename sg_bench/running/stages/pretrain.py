@@ -47,7 +47,7 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
         if examples:
             np.savez_compressed(folder / "examples.npz", allow_pickle=False, **examples)
         record = {
-            "schema": 1,
+            "schema": 2,
             "key": recipe.key,
             "recipe": recipe.key_content(),
             "curves": curves,

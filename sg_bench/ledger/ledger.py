@@ -1,0 +1,266 @@
+"""What is done: one record a cell, written completely or not at all, never lost, never counted twice.
+
+A record is a small JSON file named by its cell's key; its per-case scores and curves are Parquet files next to it
+(tables.py). Computing a cell again replaces a record by the same one; if the two differ, the first stays and the second
+is kept as a conflict. Ledgers of several people or machines merge by the same rule.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sg_bench.config import canonical_json, key_of
+from sg_bench.digests import OF_FILE
+from sg_bench.errors import SgBenchError, UsageError
+from sg_bench.ledger.records import DamagedRecordError, agree, every_table, evidence, load_old_tables, read_record
+from sg_bench.ledger.schema import SCHEMA, Record
+from sg_bench.ledger.scores import ScoreTables
+from sg_bench.ledger.tables import ScoreTable, damaged_table, split_tables, table_path
+from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Outcome = Literal["added", "known", "conflict"]
+DAMAGED = ".damaged"
+"""Ending of a damaged record that was set aside; its cell counts as not computed."""
+_log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """The records of a workspace, by key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.cells = workspace.path("cells")
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of `key` without its cases and curves, or None.
+
+        A damaged record is renamed to end in `.damaged` and logged in one line; its cell is then computed again.
+
+        Raises:
+            SgBenchError: the file is from a newer sg-bench, or is damaged and cannot be renamed.
+        """
+        path = self.cells / f"{key}.json"
+        try:
+            return read_record(path, key)
+        except FileNotFoundError:
+            return None
+        except DamagedRecordError as error:
+            self._set_aside(path, error)
+            return None
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of all cells, done and failed, in the order of their keys, without conflicts."""
+        for path in sorted(self.cells.glob("*.json")):
+            record = self.get(path.stem) if path.stem.isalnum() else None
+            if record:
+                yield record
+
+    def finished(self) -> Iterator[Record]:
+        """Yield the records of all finished cells of any suite."""
+        return (record for record in self.records() if record["status"] == "done")
+
+    def done(self, key: str) -> bool:
+        """Return whether the cell `key` is finished."""
+        record = self.get(key)
+        return record is not None and record["status"] == "done"
+
+    def case_scores(self, key: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the test cases of a finished cell, one row each: ids, patients and what the metrics need of a case.
+
+        Classification: `case`, `patient`, `score`, `truth` (arrays, where there are several outputs). Segmentation:
+        `case`, `patient`, the counts of voxels `both`, `predicted`, `true`, and each per-case metric, a fraction in
+        [0, 1], NaN where undefined.
+
+        Args:
+            key: of the cell.
+            columns: only these, as far as the table has them; None: all.
+
+        Raises:
+            KeyError: there is no record of `key`.
+            SgBenchError: the table is absent or damaged.
+        """
+        return self.tables(key).case_scores(key, columns)
+
+    def curves(self, key: str) -> list[dict[str, Any]]:
+        """Return one row an epoch of a cell's fine-tuning: stage, epoch, step, lr, best, losses by name.
+
+        Raises:
+            KeyError: there is no record of `key`.
+            SgBenchError: the table is absent or damaged.
+        """
+        return self.tables(key).curves(key)
+
+    def tables(self, key: str) -> ScoreTables:
+        """Return the tables of one cell.
+
+        Raises:
+            KeyError: there is no record of `key`.
+        """
+        record = self.get(key)
+        if record is None:
+            raise KeyError(key)
+        return ScoreTables({key: record}, self.cells)
+
+    def put(self, record: Record) -> Record:
+        """Store a record, with `cases` and `curves` as rows inside it, and return the one that counts.
+
+        An earlier finished record stays. The tables are written before the record that names them, so a crash leaves a
+        complete record or none.
+        """
+        light, tables = split_tables({"schema": SCHEMA, **record})
+        return self._put(light, tables)
+
+    def rescore(self, key: str, metrics: dict[str, Any], cases: Iterable[Mapping[str, Any]], version: str) -> Record:
+        """Replace the metrics and cases of a finished cell by those computed anew, and return its record.
+
+        The replaced ones are kept: `rescored` lists them, the oldest first, each with the version of sg-bench that
+        replaced it. A record agrees with another of its key if any of these outcomes is the same, so a ledger that
+        still has the old numbers is in no conflict with this one.
+
+        Raises:
+            UsageError: the cell is not finished.
+        """
+        with self.workspace.lock("ledger"):
+            record = self.get(key)
+            if record is None or record["status"] != "done":
+                raise UsageError(f"cell {key[:12]} is not finished", hint="Only finished cells are scored again")
+            new, tables = split_tables({**record, "metrics": metrics, "cases": list(cases)})
+            if evidence(new) == evidence(record):
+                return record
+            before = {"version": version, "metrics": record["metrics"], "tables": _cases_of(record)}
+            new["rescored"] = [*record.get("rescored", []), before]
+            self._write(f"{key}.json", new, [*load_old_tables(self.cells, key), *tables])
+            return new
+
+    def take(self, record: Record, cells: Path) -> Outcome:
+        """Store a record of another ledger, whose tables are in `cells`, and return what became of it.
+
+        A failure replaces nothing.
+
+        Raises:
+            SgBenchError: a table of the record is absent or damaged.
+        """
+        earlier = self.get(record["key"])
+        if record["status"] != "done":
+            if not earlier:
+                self._put(record, [])
+            return "known" if earlier else "added"
+        if not agree(self._put(record, [], tables_in=cells), record):
+            return "conflict"
+        return "known" if earlier and earlier["status"] == "done" else "added"
+
+    def conflicts(self) -> dict[str, list[str]]:
+        """Return the names of records that were computed again with another outcome, by the cell's key."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.cells.glob("*.conflict-*.json")):
+            found.setdefault(path.name.partition(".")[0], []).append(path.name)
+        return found
+
+    def _put(self, record: Record, tables: Sequence[ScoreTable], tables_in: Path | None = None) -> Record:
+        key, name = record["key"], f"{record['key']}.json"
+        with self.workspace.lock("ledger"):  # another run may finish what failed here
+            earlier = self.get(key)
+            if earlier and earlier["status"] == "done":
+                if record["status"] != "done" or agree(record, earlier):
+                    return earlier
+                name = f"{key}.conflict-{key_of(evidence(record))[:12]}.json"
+            if tables_in is not None:
+                copy_tables(record, tables_in, self.cells)
+            self._write(name, record, tables)
+            return earlier if earlier and earlier["status"] == "done" else record
+
+    def _write(self, name: str, record: Record, tables: Sequence[ScoreTable]) -> None:
+        canonical_json(record)  # what JSON cannot hold is refused before any file is written
+        for table in tables:
+            table.write(self.cells, record["key"])
+        write_json(self.cells / name, record)
+
+    def _set_aside(self, path: Path, error: SgBenchError) -> None:
+        try:
+            path.replace(path.with_name(path.name + DAMAGED))
+        except FileNotFoundError:
+            return  # another process was first
+        except OSError:
+            raise error from None
+        _log.warning("Set aside as %s%s: %s. The cell is computed again", path.name, DAMAGED, error.problem)
+
+
+def copy_tables(record: Record, source: Path, target: Path) -> None:
+    """Copy the tables that a record names from one folder of records to another.
+
+    Tables that the source holds as rows of an older schema are written as files.
+
+    Raises:
+        SgBenchError: a table is absent.
+    """
+    paths = [table_path(source, record["key"], name, description) for name, description in every_table(record)]
+    lacking = [path for path in paths if not (target / path.name).is_file()]
+    if not all(path.is_file() for path in lacking):
+        for table in load_old_tables(source, record["key"]):
+            table.write(target, record["key"])
+    for path in lacking:
+        if path.is_file():
+            write_atomic(target / path.name, path.read_bytes())
+        elif not (target / path.name).is_file():
+            raise damaged_table(path, "it is not there")
+
+
+def copy_record(record: Record, target: Path, source: Path | None = None) -> set[str]:
+    """Write a record and its tables into another folder, without waiting for the disk; return the names of its files.
+
+    Args:
+        record: from a ledger, or with its cases and curves as rows inside it.
+        target: a results folder's cells/; files that are there with the same content are kept.
+        source: the folder with the tables of a record from a ledger.
+    """
+    light, tables = split_tables({"schema": SCHEMA, **record})
+    for table in tables:
+        table.write(target, record["key"])
+    if source is not None:
+        copy_tables(light, source, target)
+    path = target / f"{record['key']}.json"
+    if not _holds(path, light):
+        partial = path.with_name(f".{path.name}{PARTIAL}")
+        partial.write_text(json.dumps(light, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        partial.replace(path)
+    names = (table_path(target, record["key"], name, described).name for name, described in every_table(light))
+    return {path.name, *names}
+
+
+def _holds(path: Path, record: Record) -> bool:
+    """Return whether a file holds this record already: reading is ten times faster than writing."""
+    try:
+        return bool(read_json(path) == record)
+    except (OSError, ValueError):
+        return False
+
+
+def mixed(records: Mapping[str, Record]) -> list[str]:
+    """Return "store 1a2b3c..." for each store or initialisation that two records used with different content.
+
+    It was computed anew between them and came out differently, as when files change that keep their names and sizes.
+    """
+    digests: dict[str, set[str]] = {}
+    for record in records.values():
+        for what in ("store", "initialisation"):
+            digest = record.get("outputs", {}).get(what)
+            if digest:
+                digests.setdefault(f"{what} {key_of(record['recipe'][what])[:12]}", set()).add(digest)
+    return sorted(name for name, found in digests.items() if _differ(found))
+
+
+def _cases_of(record: Record) -> dict[str, Any]:
+    return {name: table for name, table in record.get("tables", {}).items() if name == "cases"}
+
+
+def _differ(digests: set[str]) -> bool:
+    """Return whether two digests differ that were taken of the same thing: both of files, or both of content."""
+    of_files = sum(digest.startswith(OF_FILE) for digest in digests)
+    return of_files > 1 or len(digests) - of_files > 1
