@@ -65,13 +65,13 @@ def test_scores_come_back_to_the_last_bit(scores: list[float]) -> None:
 
 
 def test_scores_come_back_from_the_disk_as_columns(tmp_path: Path) -> None:
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"case": "ä#0", "patient": "p", "score": [0.1, 0.7], "truth": [0, 1], "dice_positive": None},
         {"case": "ä#1", "patient": "p", "score": [0.2, 1 / 3], "truth": [1, 1], "dice_positive": 0.25},
     ]
     ledger = put(tmp_path, cases)
     frame = ledger.case_scores(KEY)
-    assert np.stack(frame["score"]).tolist() == [[0.1, 0.7], [0.2, 1 / 3]]
+    assert [list(scores) for scores in frame["score"]] == [[0.1, 0.7], [0.2, 1 / 3]]
     assert frame["dice_positive"].isna().tolist() == [True, False]
     assert list(ledger.case_scores(KEY, ["patient", "unheard of"]).columns) == ["patient"]
     assert ledger.tables(KEY).case_rows(KEY) == cases

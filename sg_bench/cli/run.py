@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,7 +16,7 @@ from sg_bench.errors import DataError
 from sg_bench.workspace import read_json, write_json
 
 CHECKS = "checks.json"
-"""In the report's folder: which checks passed, and on which cells."""
+"""In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
 
 
 def run(
@@ -70,8 +71,8 @@ def run(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
         )
     code = print_report(selection)
-    if code == 0 and (pending or not _checked(selection)):
-        code = _check(selection)
+    if code == 0:
+        code = _check(selection, anew=bool(pending))
     if _left_out(selection) and code == 0:
         code = DataError.exit_code
     raise typer.Exit(code)
@@ -106,25 +107,30 @@ def _left_out(selection: options.Selection) -> bool:
     return found
 
 
-def _checked(selection: options.Selection) -> bool:
-    """Return whether the suite's checks were made on these cells and passed."""
+def _check(selection: options.Selection, *, anew: bool) -> int:
+    """Check the suite, or repeat the results of the last run where these cells have passed; print and keep them."""
+    from sg_bench.running.checks import SuiteCheck, check
+
+    names = list(selection.plan.suite.checks)
+    kept = [] if anew else [SuiteCheck(**each) for each in _kept_checks(selection)]
+    passed = [each.name for each in kept if each.holds] == names
+    results = kept if passed else [check(name, selection.plan, selection.workspace) for name in names]
+    for result in results:
+        typer.echo(str(result))
+    if not passed:
+        write_json(
+            selection.folder / CHECKS, {"cells": _digest(selection), "checks": [asdict(each) for each in results]}
+        )
+    return 0 if all(result.holds for result in results) else 1
+
+
+def _kept_checks(selection: options.Selection) -> list[dict[str, Any]]:
+    """Return the results of the last run's checks, none if they were of other cells or cannot be read."""
     try:
-        remembered = read_json(selection.folder / CHECKS)
-    except (OSError, ValueError):
-        return not selection.plan.suite.checks
-    return bool(remembered == {"cells": _digest(selection), "hold": list(selection.plan.suite.checks)})
-
-
-def _check(selection: options.Selection) -> int:
-    """Make the suite's checks, print and remember their verdicts."""
-    from sg_bench.running.checks import check
-
-    verdicts = [check(name, selection.plan, selection.workspace) for name in selection.plan.suite.checks]
-    for verdict in verdicts:
-        typer.echo(str(verdict))
-    holding = [verdict.name for verdict in verdicts if verdict.holds]
-    write_json(selection.folder / CHECKS, {"cells": _digest(selection), "hold": holding})
-    return 0 if len(holding) == len(verdicts) else 1
+        kept = read_json(selection.folder / CHECKS)
+        return list(kept["checks"]) if kept["cells"] == _digest(selection) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _digest(selection: options.Selection) -> str:

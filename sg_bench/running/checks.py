@@ -1,4 +1,4 @@
-"""What a suite asks to hold when all its cells are done: that the machinery works, not that a method is good."""
+"""Checks of a finished suite: that the code works, not that a method is good."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from sg_bench.config import differences
+from sg_bench.digests import OF_FILE
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
 from sg_bench.running.local import work
 from sg_bench.suite import Check
 from sg_bench.workspace import Namespace, Workspace, read_json
 
+INPUTS: tuple[Namespace, ...] = ("stores", "lists", "initialisations")
+"""Folders of the workspace that a cell is computed from."""
 CHANCE = 0.01
-"""Greatest p of the binomial test that pseudo-labels are told apart no better than by chance."""
+"""Largest p of the binomial test at which pseudo-labels are classified better than by chance."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SuiteCheck:
     """One check's outcome."""
 
     name: str
@@ -32,7 +37,7 @@ class Verdict:
         return f"check {self.name}: {'holds' if self.holds else 'DOES NOT HOLD'} ({self.detail})"
 
 
-def check(name: Check, plan: Plan, workspace: Workspace) -> Verdict:
+def check(name: Check, plan: Plan, workspace: Workspace) -> SuiteCheck:
     """Return whether one check holds for a plan whose cells are all done."""
     checks = {
         "losses_fall": _losses_fall,
@@ -40,7 +45,7 @@ def check(name: Check, plan: Plan, workspace: Workspace) -> Verdict:
         "deterministic": _deterministic,
     }
     holds, detail = checks[name](plan, workspace)
-    return Verdict(name, holds, detail)
+    return SuiteCheck(name, holds, detail)
 
 
 def _losses_fall(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
@@ -55,8 +60,10 @@ def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]
     ledger = Ledger(workspace)
     jobs: list[Job] = [*plan.of_kind("initialisation"), *plan.of_kind("cell")]
     for job in jobs:
-        record = _record(job, workspace) if job.kind == "initialisation" else ledger.get(job.key) or {}
-        rows = record.get("curves", [])
+        if job.kind == "initialisation":
+            rows = _record(job, workspace).get("curves", [])
+        else:
+            rows = ledger.curves(job.key) if ledger.done(job.key) else []
         for stage in dict.fromkeys(row["stage"] for row in rows):
             losses = [float(row["train"]["loss"]) for row in rows if row["stage"] == stage]
             yield f"{job.title} ({stage}: {losses[0]:.4f} to {losses[-1]:.4f})", losses
@@ -86,25 +93,55 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 
 
 def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
-    """The quickest cell, computed once more in a fresh process, comes out the same to the last bit."""
+    """The quickest cell, computed once more in a new process, is the same to the last bit."""
     ledger = Ledger(workspace)
     records = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
     key = min(records, key=lambda k: records[k]["ran"]["processor_seconds"])
     job = plan.jobs[key]
     with tempfile.TemporaryDirectory() as folder:
-        again = _computed_again(job, workspace, Path(folder))
-    same = all(again.get(name) == records[key][name] for name in ("metrics", "cases", "outputs", "curves"))
-    return same, f"{job.title}, computed twice"
+        found = list(_differences(ledger, _computed_again(job, workspace, Path(folder)), key))
+    return not found, "; ".join([f"{job.title}, computed twice", *found])
 
 
-def _computed_again(job: Job, workspace: Workspace, folder: Path) -> dict[str, Any]:
-    """Return the record of a cell computed in a workspace that borrows only stores and initialisations."""
-    borrowed: tuple[Namespace, ...] = ("stores", "initialisations")
-    for namespace in borrowed:
+def _computed_again(job: Job, workspace: Workspace, folder: Path) -> Ledger:
+    """Return the ledger of a workspace in which a cell is computed, with the inputs of this one."""
+    for namespace in INPUTS:
+        workspace.path(namespace).mkdir(parents=True, exist_ok=True)
         (folder / namespace).symlink_to(workspace.path(namespace))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(work, job, folder).result()
-    return Ledger(Workspace(folder)).get(job.key) or {}
+    return Ledger(Workspace(folder))
+
+
+def _differences(first: Ledger, second: Ledger, key: str) -> Iterator[str]:
+    """Yield "metrics.auc: 0.5 -> 0.6" and the like for each part of a cell that differs between two ledgers."""
+    one, other = first.get(key) or {}, second.get(key) or {}
+    if other.get("status") != "done":
+        yield f"the second time it failed: {(other.get('error') or {}).get('message', 'no record')}"
+        return
+    for part in ("metrics", "outputs"):
+        for name in sorted({*one[part], *other[part]}):
+            old, new = one[part].get(name), other[part].get(name)
+            if old != new and not _of_file(old):
+                yield f"{part}.{name}: {old} -> {new}"
+    tables = [(part, first.tables(key), second.tables(key)) for part in ("cases", "curves")]
+    for part, old_table, new_table in tables:
+        if one.get("tables", {}).get(part) != other.get("tables", {}).get(part):
+            rows = [each.case_rows(key) if part == "cases" else each.curves(key) for each in (old_table, new_table)]
+            yield _first_difference(part, *rows)
+
+
+def _of_file(digest: Any) -> bool:
+    """Return whether an output's digest was taken of a file by an older sg-bench, so that it cannot be compared."""
+    return isinstance(digest, str) and digest.startswith(OF_FILE)
+
+
+def _first_difference(part: str, one: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
+    if len(one) != len(other):
+        return f"{part}: {len(one)} rows -> {len(other)} rows"
+    count = sum(a != b for a, b in zip(one, other, strict=True))
+    number, pair = next((n, (a, b)) for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    return f"{part}: {count} of {len(one)} rows, first row {number}: {'; '.join(islice(differences(*pair), 3))}"
 
 
 def _record(job: Job, workspace: Workspace) -> dict[str, Any]:

@@ -214,5 +214,5 @@ def die_at_the_second_write(work: Workspace) -> None:
         (["differs", "missing"], True, 3),
     ],
 )
-def test_the_exit_code_says_the_worst(states: list[rescoring.State], written: bool, code: int) -> None:
+def test_the_exit_code_says_the_worst(states: list[rescoring.PredictionState], written: bool, code: int) -> None:
     assert rescoring.exit_code([rescoring.Rescored("", state) for state in states], written=written) == code

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Plan, plan
-from sg_bench.running.checks import check
+from sg_bench.planning import Job, Plan, plan
+from sg_bench.running import checks
+from sg_bench.running.checks import INPUTS, check
 from sg_bench.suite import Suite
-from sg_bench.workspace import Workspace, write_json
+from sg_bench.workspace import Workspace, write_atomic, write_json
 
 SUITE: dict[str, Any] = {
     "name": "mine",
@@ -75,3 +76,85 @@ def test_methods_that_use_the_cubes_but_not_their_pseudo_labels_are_held_against
     verdict = check("pseudo_labels_above_chance", found, workspace)
     assert verdict.holds
     assert "no pseudo-labels" in verdict.detail
+
+
+class TestDeterministic:
+    """A cell is computed again by `work`, here by a stand-in that runs in the same way in another process."""
+
+    @pytest.fixture
+    def workspace(self, planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+        workspace = Workspace(tmp_path / "work")
+        write_atomic(workspace.path("lists", "fold.txt"), "p0\n")
+        (job,) = planned.of_kind("cell")
+        Ledger(workspace).put(computed(job))
+        return workspace
+
+    def repeated(self, planned: Plan, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
+        def again(job: Job, workspace: Workspace, folder: Path) -> Ledger:
+            for namespace in INPUTS:
+                assert workspace.path(namespace).parent == workspace.root
+            ledger = Ledger(Workspace(folder))
+            ledger.put({**computed(job), **changes})
+            return ledger
+
+        monkeypatch.setattr(checks, "_computed_again", again)
+        return check("deterministic", planned, workspace)
+
+    def test_the_same_cell_holds(self, planned: Plan, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.repeated(planned, workspace, monkeypatch)
+        assert (found.holds, found.detail.endswith("computed twice")) == (True, True)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"metrics": {"iou_bin": 0.6}}, "metrics.iou_bin: 0.5 -> 0.6"),
+            ({"outputs": {"predictions": "22"}}, "outputs.predictions: 11 -> 22"),
+            ({"cases": [{"case": "a", "dice_case": 0.25}]}, "cases: 1 of 1 rows, first row 0: dice_case: 0.5 -> 0.25"),
+            ({"cases": []}, "cases: 1 rows -> 0 rows"),
+            ({"curves": curve(2.0, 1.5)}, "curves: 1 of 2 rows, first row 1: train.loss: 1.0 -> 1.5"),
+            (
+                {"status": "failed", "error": {"kind": "data", "message": "no list"}},
+                "the second time it failed: no list",
+            ),
+        ],
+    )
+    def test_it_names_what_differs(
+        self,
+        planned: Plan,
+        workspace: Workspace,
+        monkeypatch: pytest.MonkeyPatch,
+        changes: dict[str, Any],
+        message: str,
+    ) -> None:
+        found = self.repeated(planned, workspace, monkeypatch, **changes)
+        assert not found.holds
+        assert message in found.detail
+
+    def test_a_digest_of_a_file_is_not_compared_with_one_of_content(
+        self, planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace = Workspace(tmp_path)
+        (job,) = planned.of_kind("cell")
+        write_json(workspace.path("cells", f"{job.key}.json"), {"schema": 1, **computed(job)})
+        assert self.repeated(planned, workspace, monkeypatch, outputs={"predictions": "22"}).holds
+
+    def test_lists_of_patients_are_among_the_inputs_of_the_second_computation(
+        self, planned: Plan, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (job,) = planned.of_kind("cell")
+        monkeypatch.setattr(checks, "work", read_a_list)
+        (tmp_path / "again").mkdir()
+        ledger = checks._computed_again(job, workspace, tmp_path / "again")
+        assert (ledger.get(job.key) or {})["counts"] == {"test": 1}
+
+
+def computed(job: Job) -> dict[str, Any]:
+    record = {"key": job.key, "status": "done", "recipe": job.recipe, "metrics": {"iou_bin": 0.5}, "error": None}
+    more = {"cases": [{"case": "a", "dice_case": 0.5}], "curves": curve(2.0, 1.0), "outputs": {"predictions": "11"}}
+    return {**record, **more, "ran": {"processor_seconds": 1.0}}
+
+
+def read_a_list(job: Job, folder: Path) -> None:
+    """Compute a cell from nothing but a list of the workspace."""
+    ids = (folder / "lists" / "fold.txt").read_text().split()
+    Ledger(Workspace(folder)).put({**computed(job), "counts": {"test": len(ids)}})
