@@ -1,4 +1,4 @@
-"""Draw README's picture from a workspace in which the demo was run.
+"""Draw the image of the README from a workspace in which the demo was run.
 
 Usage: python docs/picture.py WORKSPACE OUT.png
 """
@@ -27,7 +27,7 @@ PATIENTS = 8
 
 
 def main(work: str, out: str) -> None:
-    """Draw two patterns in eight patients each, and below them what Semantic Genesis makes of corrupted cubes."""
+    """Draw two patterns in eight patients each, and below them cubes that Semantic Genesis restores."""
     workspace = Workspace(work)
     folder = next(path for path in sorted(workspace.path("patterns").iterdir()) if path.is_dir())
     figure, axes = plt.subplots(5, PATIENTS, figsize=(PATIENTS * 1.25, 5 * 1.3), squeeze=False)
@@ -45,13 +45,13 @@ def main(work: str, out: str) -> None:
 
 
 def richest(folder: Path) -> list[int]:
-    """Return the two classes whose reference cubes vary most: what has edges can be recognised."""
+    """Return the two classes with the largest variation in their reference cubes, which show recognisable edges."""
     classes = len(read_json(folder / "index.json")["references"])
     return sorted(range(classes), key=lambda label: -float(np.std(pattern(folder, label)[0].astype(np.float32))))[:2]
 
 
 def pattern(folder: Path, label: int) -> list[NDArray[Any]]:
-    """Return one class's native-scale cubes, nearest patient first."""
+    """Return the native-scale cubes of a class, nearest patient first."""
     windows = read_json(folder / "index.json")["windows"]
     cubes = np.load(folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
     size = list(cubes.shape[1:])

@@ -1,4 +1,4 @@
-"""Multiple comparisons: p-values that hold for a whole family of tests.
+"""Multiple comparisons: p-values that hold for a complete family of tests.
 
 Which adjustment fits depends on how the comparisons were chosen. Named before the data were seen: `holm`. Every method
 against one control: `welch_holm`, or `dunnett` if the variances are equal. Against the best, which the data chose:
@@ -187,7 +187,7 @@ def power_warning(n: int, comparisons: int, alpha: float = 0.05) -> str | None:
     Args:
         n: independent repetitions of each method.
         comparisons: size of the family, corrected by Bonferroni or Holm.
-        alpha: of the whole family, in (0, 1).
+        alpha: level of the family, in (0, 1).
 
     Raises:
         ValueError: `comparisons` or `alpha` makes no sense.

@@ -52,7 +52,7 @@ def bounded_interval(
     need no correction. Its width is 0 if all values are equal, at a bound as elsewhere.
 
     Coverage of beta-distributed scores, n = 2 to 10, at 95 %: 94.5 to 95.4 % up to a standard deviation of half the
-    distance of the mean from its bound (t-interval: 93.4 to 95.4 %), 93.3 to 95.2 % up to the whole distance (87.9 to
+    distance of the mean from its bound (t-interval: 93.4 to 95.4 %), 93.3 to 95.2 % up to the full distance (87.9 to
     90.9 %), and as little as 79 % beyond (60 %). docs/statistics.md has the figures.
 
     Args:

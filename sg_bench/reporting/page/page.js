@@ -248,7 +248,7 @@
   const dialog = one("#detail");
   let opener = null;
 
-  function whole(run) {
+  function unpacked(run) {
     if (!run.curve) return run;
     return { ...run, curve: { ...run.curve, ...data().branches[run.curve.steps] } };
   }
@@ -257,7 +257,7 @@
     const { methods, columns, entries, runs } = data();
     const [row, number] = place.split("-").map(Number);
     const [method, column] = [methods[row], columns[number]];
-    const found = runs[column.task][method].map(whole);
+    const found = runs[column.task][method].map(unpacked);
     const close = make("button", { type: "button", class: "plain close" }, "Close", make("kbd", {}, "Esc"));
     close.addEventListener("click", () => dialog.close());
     const picture = strip(found, column);
