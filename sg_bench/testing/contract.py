@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,18 @@ def check_its_config_needs_no_torch(subject: Subject) -> None:
 
 
 def refuse_heavy_imports(target: str) -> None:
-    """Raise ContractError if the module of "module:attribute" imports anything heavy."""
+    """Raise a ContractError if the module of "module:attribute" imports anything heavy."""
     module = target.partition(":")[0]
-    code = IMPORT_ALONE.format(heavy=HEAVY, path=[entry for entry in sys.path if entry], module=module)
+    reason = _import_alone(module, tuple(entry for entry in sys.path if entry))
+    require(not reason, f"{module} must be light, but {reason}: move the config to a module of its own")
+
+
+@cache
+def _import_alone(module: str, path: tuple[str, ...]) -> str:
+    """Return why a module cannot be imported without the heavy packages, "" if it can."""
+    code = IMPORT_ALONE.format(heavy=HEAVY, path=list(path), module=module)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
-    last = (done.stderr.strip() or "it cannot be imported").splitlines()[-1]
-    require(done.returncode == 0, f"{module} must be light, but {last}: move the config to a module of its own")
+    return (done.stderr.strip() or "it cannot be imported").splitlines()[-1] if done.returncode else ""
 
 
 def check_it_refuses_other_dimensions(subject: Subject) -> None:

@@ -55,6 +55,13 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return ask
 
 
+@pytest.fixture
+def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave figures and the page out of reports: they take seconds, and are tested elsewhere."""
+    monkeypatch.setattr("sg_bench.reporting.figures.write_figures", lambda *_, **__: None)
+    monkeypatch.setattr("sg_bench.reporting.page.write_page", lambda *_, **__: None)
+
+
 def write(content: Any, name: str = "mine.yaml") -> str:
     """Write text, or anything else as YAML, to a file of the current folder."""
     Path(name).write_text(content if isinstance(content, str) else yaml.safe_dump(content))

@@ -240,6 +240,7 @@ class TestStatus:
         ask("status", "--suite", name).refused(f"Error: {path} is damaged", "Delete it", code=1)
 
 
+@pytest.mark.usefixtures("tables_only")
 class TestReport:
     def test_what_is_done_is_printed_and_written(self, ask: Ask, tmp_path: Path) -> None:
         name = suite()
@@ -284,6 +285,7 @@ class TestReport:
         )
 
 
+@pytest.mark.usefixtures("tables_only")
 class TestRun:
     def test_when_all_is_done_it_computes_nothing_and_says_so(self, ask: Ask) -> None:
         name = suite()

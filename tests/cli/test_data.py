@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from sg_bench.registry import SOURCES
-from tests.cli.conftest import Ask
+from tests.cli.conftest import Ask, write
+from tests.running.test_stores import CARD, SUITE, harm
 
 HEAVY = ("matplotlib", "monai", "ray", "scipy", "sklearn", "torch", "torchio")
 PUBLIC = {"brats2018", "chestxray14", "lidc_idri", "lits", "luna16", "siim_acr"}
@@ -39,6 +40,33 @@ def scans(tmp_path):
             )
     (tmp_path / "scans/images/b.nii").write_bytes(b"x" * 100)
     return tmp_path / "scans"
+
+
+class TestPrepare:
+    def test_what_is_left_out_is_named_and_taken_in_when_it_is_mended(self, ask, tmp_path) -> None:
+        write(CARD, "card.yaml")
+        write(SUITE)
+        draw = np.random.default_rng(0)
+        for folder in ("images", "labels"):
+            (tmp_path / "scans" / folder).mkdir(parents=True)
+            for number in range(4):
+                image = nib.Nifti1Image(draw.integers(0, 2, (24, 24, 24), dtype=np.uint8), np.eye(4))
+                nib.save(image, tmp_path / f"scans/{folder}/{number}.nii")
+        path = tmp_path / "scans/images/3.nii"
+        complete = path.read_bytes()
+        harm(tmp_path / "scans", "3")
+        command = ("prepare", "scans", "scans", "--suite", "mine.yaml", "--work", "work", "--jobs", "1")
+        damaged = ask(*command)
+        assert damaged.code == 3, damaged.err
+        assert "prepare scans: 3 cases, 3 of them now in " in damaged.out
+        assert " MB/s of source files, in " in damaged.out
+        assert "left out: 3: images/3.nii: it cannot be read as NIfTI" in damaged.out
+        path.write_bytes(complete)
+        mended = ask(*command)
+        assert mended.code == 0, mended.err
+        assert "prepare scans: 4 cases, 1 of them now in " in mended.out
+        again = ask(*command)
+        assert (again.code, "prepare scans: 4 cases, nothing to do, in " in again.out) == (0, True)
 
 
 class TestList:

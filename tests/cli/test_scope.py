@@ -34,11 +34,7 @@ ALL = 8
 Rows = set[tuple[str, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave figures and the page out: they take seconds, and cover the cells that the tables do."""
-    monkeypatch.setattr("sg_bench.reporting.figures.write_figures", lambda *_, **__: None)
-    monkeypatch.setattr("sg_bench.reporting.page.write_page", lambda *_, **__: None)
+pytestmark = pytest.mark.usefixtures("tables_only")
 
 
 @pytest.fixture

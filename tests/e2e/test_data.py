@@ -71,23 +71,4 @@ def test_a_run_does_without_a_damaged_case_says_so_and_exits_with_3(scans: Path,
     assert '"status": "done"' in next((tmp_path / "out/cells").iterdir()).read_text()
 
 
-def test_prepare_tells_what_it_left_out_and_takes_it_in_when_it_is_mended(
-    scans: Path, sg_bench: Run, tmp_path: Path
-) -> None:
-    whole = (scans / "images/3.nii").read_bytes()
-    harm(scans, "3")
-    command = ("data", "prepare", "scans", scans, "--suite", tmp_path / "mine.yaml", "--work", tmp_path / "work")
-    done = sg_bench(*command, "--jobs", 1)
-    assert done.returncode == 3, done.stderr
-    assert "prepare scans: 7 cases, 7 of them now in " in done.stdout
-    assert " MB/s of source files, in " in done.stdout
-    assert "left out: 3: images/3.nii: it cannot be read as NIfTI" in done.stdout
-    (scans / "images/3.nii").write_bytes(whole)
-    mended = sg_bench(*command, "--jobs", 1)
-    assert mended.returncode == 0, mended.stderr
-    assert "prepare scans: 8 cases, 1 of them now in " in mended.stdout
-    again = sg_bench(*command, "--jobs", 1)
-    assert (again.returncode, "prepare scans: 8 cases, nothing to do, in " in again.stdout) == (0, True)
-
-
 pytestmark = pytest.mark.xdist_group("e2e")

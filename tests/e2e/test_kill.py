@@ -1,4 +1,4 @@
-"""Killed at any moment, a run goes on from there and ends with the same table."""
+"""A run that was killed or interrupted at any moment resumes and ends with the same table."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "after the first cell": lambda work: any(work.glob("cells/*.json")),
     "after the seventh cell": lambda work: len(list(work.glob("cells/*.json"))) >= 7,
 }
+INTERRUPTED = "between discovery and pretraining"
+"""The moment of MOMENTS at which the run is interrupted rather than killed."""
 
 
 def wait_for(moment: Callable[[], bool], seconds: float) -> None:
@@ -30,30 +32,29 @@ def wait_for(moment: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def test_a_run_killed_five_times_ends_with_the_same_table_and_no_cell_twice(
+def test_a_run_killed_four_times_and_interrupted_ends_with_the_same_table_and_no_cell_twice(
     finished: Path, sg_bench: Run, start: Any, tmp_path: Path
 ) -> None:
     command = ("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2)
-    for moment in MOMENTS.values():
+    for name, moment in MOMENTS.items():
         with start(*command) as process:
             wait_for(lambda: moment(tmp_path / "work") or process.poll() is not None, 120)  # noqa: B023
-            process.send_signal(signal.SIGKILL)
+            workers = descendants(process.pid)
+            process.send_signal(signal.SIGINT if name == INTERRUPTED else signal.SIGKILL)
+            output, _ = process.communicate(timeout=60)
+        if name == INTERRUPTED:
+            assert process.returncode == 130
+            assert "Nothing finished is lost" in output
+            assert "Traceback" not in output
+        if name == "while something pretrains":
+            assert workers
+        wait_for(lambda: not any(alive(pid) for pid in workers), 20)  # noqa: B023
     done = sg_bench(*command)
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path) == tables(finished)
     cells = [path.name for path in (tmp_path / "work" / "cells").iterdir()]
     assert sorted(cells) == sorted(path.name for path in (finished / "work" / "cells").iterdir())
     assert not list((tmp_path / "work").rglob("*.partial"))
-
-
-def test_workers_end_when_their_parent_is_killed(start: Any, tmp_path: Path) -> None:
-    command = ("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2)
-    with start(*command) as process:
-        wait_for(lambda: MOMENTS["while something pretrains"](tmp_path / "work"), 120)
-        workers = descendants(process.pid)
-        assert workers
-        process.kill()
-        wait_for(lambda: not any(alive(pid) for pid in workers), 20)
 
 
 def test_a_killed_worker_is_replaced_and_its_job_done_again(finished: Path, start: Any, tmp_path: Path) -> None:
@@ -65,16 +66,6 @@ def test_a_killed_worker_is_replaced_and_its_job_done_again(finished: Path, star
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 0, output
     assert tables(tmp_path) == tables(finished)
-
-
-def test_an_interrupted_run_says_that_nothing_is_lost(start: Any, tmp_path: Path) -> None:
-    with start("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2) as process:
-        wait_for(lambda: MOMENTS["while something pretrains"](tmp_path / "work"), 120)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Nothing finished is lost" in output
-    assert "Traceback" not in output
 
 
 pytestmark = pytest.mark.xdist_group("e2e")
