@@ -6,23 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from sg_bench.data.catalogue import data_set_uses, find_data_set, folder_layout, inspect_source, known_names
+from sg_bench.data.catalogue import DataSetUse, data_set_uses, find_data_set, folder_layout, inspect_source, known_names
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.errors import DataError, UsageError
 from sg_bench.registry import SOURCES
 from sg_bench.resources import task_cards
 
 
-def test_every_built_in_task_is_a_user_of_its_data() -> None:
-    whole = data_set_uses()
-    assert {use.task.partition("[")[0] for use in whole if use.task} == set(task_cards())
-    assert all(use.source in SOURCES.names() for use in whole)
-    assert any("corpus of suite demo" in use.who for use in whole)
+@pytest.fixture(scope="module")
+def uses() -> list[DataSetUse]:
+    return data_set_uses()
 
 
-def test_a_name_brings_the_settings_and_the_preparation_of_its_first_user() -> None:
+def test_every_built_in_task_is_a_user_of_its_data(uses: list[DataSetUse]) -> None:
+    assert {use.task.partition("[")[0] for use in uses if use.task} == set(task_cards())
+    assert all(use.source in SOURCES.names() for use in uses)
+    assert any("corpus of suite demo" in use.who for use in uses)
+
+
+def test_a_name_brings_the_settings_and_the_preparation_of_its_first_user(uses: list[DataSetUse]) -> None:
     chosen = find_data_set("phantom-labelled")
-    (first, *_) = [use for use in data_set_uses() if use.name == "phantom-labelled"]
+    (first, *_) = [use for use in uses if use.name == "phantom-labelled"]
     assert (chosen.source, chosen.preparation) == ("phantom", first.preparation)
     assert chosen.config.labelled
     assert not find_data_set("phantom-labelled", {"labelled": False}).config.labelled
@@ -46,8 +50,8 @@ def test_every_public_data_set_describes_its_layout_in_one_line(source: str) -> 
     assert "\n" not in folder_layout(source)
 
 
-def test_names_of_data_are_unique() -> None:
-    assert known_names(data_set_uses()) == sorted({use.name for use in data_set_uses()})
+def test_names_of_data_are_unique(uses: list[DataSetUse]) -> None:
+    assert known_names(uses) == sorted({use.name for use in uses})
 
 
 def test_looking_finds_cases_or_errors_and_never_neither(tmp_path: Path) -> None:
@@ -61,8 +65,9 @@ def test_looking_finds_cases_or_errors_and_never_neither(tmp_path: Path) -> None
 
 
 def test_opening_needs_a_folder_that_is_there(tmp_path: Path) -> None:
+    folder = find_data_set("folder")
     with pytest.raises(DataError, match=r"gone: no such folder\. Correct the path"):
-        find_data_set("folder").open(tmp_path / "gone")
+        folder.open(tmp_path / "gone")
     with pytest.raises(UsageError, match="'folder' is read from a folder, and none is given"):
-        find_data_set("folder").open(None)
-    assert find_data_set("folder").open(tmp_path).root == tmp_path.resolve()
+        folder.open(None)
+    assert folder.open(tmp_path).root == tmp_path.resolve()

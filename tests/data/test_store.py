@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 
 from sg_bench.config import Preparation
 from sg_bench.data import store as store_module
-from sg_bench.data.prepare import PreparedCase, VoxelCandidate
+from sg_bench.data.prepare import PreparedCase, VoxelCandidate, prepare
 from sg_bench.data.sources.base import Case
+from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import (
     SkippedCase,
     Store,
@@ -226,41 +228,62 @@ class TestSkipped:
 
 
 KILLED_AT_A_WRITE = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 from tests.data.test_store import NAMES, RECIPE, Case, finish, has_case, prepared, write_case
 
-folder, deadly, real, calls = Path(sys.argv[1]), int(sys.argv[2]), os.fsync, iter(range(1000))
+def prepare(folder, deadly):
+    '''Prepare in a child that kills itself at one write; return its exit code and the cases that it started.'''
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        real, calls = os.fsync, iter(range(1000))
 
-def fsync(handle):
-    if next(calls) == deadly:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(handle)
+        def fsync(handle):
+            if next(calls) == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(handle)
 
-os.fsync = fsync
-for seed, name in enumerate(NAMES):
-    if not has_case(folder, name):
-        print(name, flush=True)
-        write_case(folder, Case(id=name, patient=f"p{seed}"), prepared(seed, labelled=seed != 1))
-finish(folder, RECIPE, NAMES)
+        os.fsync = fsync
+        for seed, name in enumerate(NAMES):
+            if not has_case(folder, name):
+                os.write(writer, name.encode() + b"\\0")
+                write_case(folder, Case(id=name, patient=f"p{seed}"), prepared(seed, labelled=seed != 1))
+        finish(folder, RECIPE, NAMES)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        started = file.read().split("\\0")[:-1]
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), started
+
+report = {}
+for deadly in map(int, sys.argv[2:]):
+    folder = Path(sys.argv[1], str(deadly))
+    killed, _ = prepare(folder, deadly)
+    left = [name for name in NAMES if not has_case(folder, name)]
+    report[deadly] = {"killed": killed, "left": left, "again": prepare(folder, 999)}
+print(json.dumps(report))
 """
 
 PREPARES_A_FOLDER = """
 import sys
 from pathlib import Path
-from sg_bench.data.prepare import prepare
-from sg_bench.data.sources.folder import FolderConfig, FolderSource
-from sg_bench.data.store import finish, has_case, write_case
-from sg_bench.config import Preparation
+from tests.data.test_store import prepare_folder
 
-source, folder = FolderSource(FolderConfig(), Path(sys.argv[1])), Path(sys.argv[2])
-preparation = Preparation(spacing=(2, 2, 2))
-for case in source.scan():
-    if not has_case(folder, case.id):
-        write_case(folder, case, prepare(source.load(case), preparation))
-        print(case.id, flush=True)
-finish(folder, {"preparation": preparation}, [case.id for case in source.scan()])
+prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]))
 """
+
+
+def prepare_folder(root: Path, folder: Path) -> list[str]:
+    """Prepare the unfinished cases of a folder of images; print and return their ids."""
+    source, preparation, done = FolderSource(FolderConfig(), root), Preparation(spacing=(2, 2, 2)), []
+    for case in source.scan():
+        if not has_case(folder, case.id):
+            write_case(folder, case, prepare(source.load(case), preparation))
+            print(case.id, flush=True)  # noqa: T201
+            done.append(case.id)
+    finish(folder, {"preparation": preparation}, [case.id for case in source.scan()])
+    return done
 
 
 def python(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -269,19 +292,29 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
 
 
+DEADLY = (0, 1, 2, 4, 5, 16, 17)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of stores that were killed at each of `DEADLY` and resumed, and a report of each run."""
+    folder = tmp_path_factory.mktemp("stores")
+    return folder, json.loads(python(KILLED_AT_A_WRITE, folder, *DEADLY).communicate()[0])
+
+
+@pytest.mark.xdist_group("killed stores")
 class TestKilled:
-    @pytest.mark.parametrize("deadly", [0, 1, 2, 4, 5, 16, 17])
-    def test_a_preparation_killed_at_any_write_goes_on_to_the_same_bytes(self, tmp_path: Path, deadly: int) -> None:
+    @pytest.mark.parametrize("deadly", DEADLY)
+    def test_a_preparation_killed_at_any_write_goes_on_to_the_same_bytes(
+        self, stores: tuple[Path, dict[str, Any]], tmp_path: Path, deadly: int
+    ) -> None:
         """Three files make a case, two the unlabelled second one; the index is the 18th write."""
-        first = python(KILLED_AT_A_WRITE, tmp_path / "resumed", deadly)
-        first.communicate()
-        assert first.returncode == -signal.SIGKILL
-        left = [name for name in NAMES if not has_case(tmp_path / "resumed", name)]
-        assert len(left) == sum(last > deadly for last in (3, 5, 8, 11, 14, 17))
-        second = python(KILLED_AT_A_WRITE, tmp_path / "resumed", 999)
-        again = second.communicate()[0]
-        assert again == "".join(f"{name}\n" for name in left), "exactly the unfinished cases are done again"
-        assert contents(tmp_path / "resumed") == contents(fill(tmp_path / "whole"))
+        folder, report = stores
+        run = report[str(deadly)]
+        assert run["killed"] == -signal.SIGKILL
+        assert len(run["left"]) == sum(last > deadly for last in (3, 5, 8, 11, 14, 17))
+        assert run["again"] == [0, run["left"]], "exactly the unfinished cases are done again"
+        assert contents(folder / str(deadly)) == contents(fill(tmp_path / "complete"))
 
     def test_a_folder_killed_while_preparing_goes_on_to_the_same_bytes(self, tmp_path: Path) -> None:
         (tmp_path / "source/images").mkdir(parents=True)
@@ -297,9 +330,7 @@ class TestKilled:
         rest = killed.communicate()[0].split()
         assert killed.returncode == -signal.SIGKILL
         assert not (tmp_path / "resumed/index.json").exists()
-        resumed = python(PREPARES_A_FOLDER, tmp_path / "source", tmp_path / "resumed")
-        whole = python(PREPARES_A_FOLDER, tmp_path / "source", tmp_path / "whole")
-        done_again = resumed.communicate()[0].split()
-        assert len(whole.communicate()[0].split()) == 8
+        done_again = prepare_folder(tmp_path / "source", tmp_path / "resumed")
+        assert len(prepare_folder(tmp_path / "source", tmp_path / "complete")) == 8
         assert 8 - 3 - len(rest) - 1 <= len(done_again) <= 5
-        assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+        assert contents(tmp_path / "resumed") == contents(tmp_path / "complete")
