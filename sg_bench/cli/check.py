@@ -1,4 +1,4 @@
-"""`sg-bench check`: does a method or a source, of this package or another, keep its contract?"""
+"""`sg-bench check`: check a method or a source against its contract."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def plugin(
     from sg_bench.registry import METHODS, SOURCES
     from sg_bench.suite import parse_setting
 
-    told = merged({}, *(parse_setting(setting) for setting in settings))
+    given = merged({}, *(parse_setting(setting) for setting in settings))
     sources = {*SOURCES.names(), *SOURCES.broken()}
     if name in sources and name not in METHODS.names():
-        found = _examine_source(name, data, told)
+        found = _examine_source(name, data, given)
     elif name.partition("+")[0] in {*METHODS.names(), *METHODS.broken()}:
-        found = _examine_method(name, dimension, told, ray)
+        found = _examine_method(name, dimension, given, ray)
     else:
         known = did_you_mean(name, {*METHODS.names(), *sources})
         raise UsageError(f"unknown method or source '{name}'", hint=known)
@@ -64,12 +64,12 @@ def _examine_method(name: str, dimension: int | None, settings: dict[str, Any], 
     from sg_bench.registry import METHODS
 
     declared: Any = METHODS.config(name)
-    METHODS.load(name)  # a class that is unfinished is told before anything runs
+    METHODS.load(name)  # an unfinished class is reported before anything runs
     from sg_bench.testing.methods import method_check_runner
 
     found = []
     for each in [dimension] if dimension else sorted(declared.dimensions):
-        found += _said(method_check_runner(name, each, settings=settings, ray=ray), f"{each}D ")
+        found += _run_and_print(method_check_runner(name, each, settings=settings, ray=ray), f"{each}D ")
     return found
 
 
@@ -81,11 +81,11 @@ def _examine_source(name: str, data: Path | None, settings: dict[str, Any]) -> l
     if SOURCES.load(name).needs_root and not (data and data.is_dir()):
         raise UsageError(f"source '{name}' reads a folder, and --data names none", hint="Add --data PATH")
     copy = SourceCopy(name, data.resolve() if data else None, settings)
-    return _said(CheckRunner(copy, checks_of(copy)), "")
+    return _run_and_print(CheckRunner(copy, checks_of(copy)), "")
 
 
-def _said(runner: CheckRunner[Any], prefix: str) -> list[ContractResult]:
-    """Run all checks, each told as soon as it has ended."""
+def _run_and_print(runner: CheckRunner[Any], prefix: str) -> list[ContractResult]:
+    """Run all checks and print each result at once."""
     found = []
     for name in runner.checks:
         result = runner.run(name)
