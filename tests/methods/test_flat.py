@@ -143,7 +143,7 @@ class TestTraining:
         network, stage = fresh_network(method, 0).train(), method.stages()[-1]
         optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
         found = []
-        for _ in range(25):
+        for _ in range(16):
             optimiser.zero_grad()
             losses = method.losses(network, batch, stage)
             loss = weighted_loss(losses, stage)
