@@ -1,4 +1,4 @@
-"""What a suite argues, and what became of it: verdicts, and a warning wherever something was decided after a look."""
+"""Verdicts on the claims of a suite, and warnings about claims or seeds that were changed after the first report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sg_bench.statistics.units import SeedPair, units_of
 from sg_bench.suite import Claim, Suite, claims_digest, suite_digest
 from sg_bench.workspace import read_json, write_atomic, write_json
 
-FIRST_LOOK = "claims.json"
+FIRST_CLAIMS = "claims.json"
 COLUMNS = ("claim", "verdict", "test", "p", "adjusted p", "difference", "Hedges g", "n", "power", "because")
 LEGEND = (
     "Differences in percentage points. p is adjusted by Holm's correction inside the claim's family. n counts "
@@ -34,11 +34,11 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """One claim, its verdict, and what a reader must be warned of."""
+    """One claim with its verdict and warnings."""
 
     claim: Claim
     metric: str
-    """The claim's, else the task's headline; "" while nothing of the task is done."""
+    """Metric of the claim, else the headline of the task; "" if the task has no finished run."""
     verdict: ClaimVerdict
     warnings: tuple[str, ...]
 
@@ -50,25 +50,25 @@ class ClaimRow:
 
     @property
     def outcome(self) -> str:
-        """Return the verdict in words, with what it is about."""
+        """Return the outcome, limited to the checkpoint if there is a single pretraining."""
         decided = self.verdict.outcome != "cannot be decided"
         about = ", about this checkpoint only" if decided and self.verdict.checkpoint_only else ""
         return f"{self.verdict.outcome}{about}"
 
 
 def claims_report(suite: Suite, evidence: Evidence, out: Path, others: Iterable[Record] = ()) -> list[str]:
-    """Write `out`/tables/claims.md, remember the claims of the first report, and return the lines to print.
+    """Write `out`/tables/claims.md, store the claims of the first report, and return the lines to print.
 
     Args:
-        suite: its claims; without any, nothing is printed, and that there were none is remembered.
+        suite: has the claims; if it has none, that is stored too and no verdicts are printed.
         evidence: the planned cells and their records.
         out: the report's folder.
-        others: all finished records of the ledger; read only if there are claims, to find runs of other seeds.
+        others: all finished records of the ledger, searched for runs of other seeds; read only if there are claims.
 
     Raises:
         SgBenchError: `out`/claims.json is damaged.
     """
-    changed = _changed_after_look(suite, evidence, out)
+    changed = _changed_claims(suite, evidence, out)
     path = out / "tables" / "claims.md"
     if not suite.claims:
         path.unlink(missing_ok=True)
@@ -92,12 +92,12 @@ def claim_rows(suite: Suite, evidence: Evidence, others: Iterable[Record] = ()) 
 
 
 def claims_markdown(suite: Suite, rows: Sequence[ClaimRow], warnings: Sequence[str] = ()) -> str:
-    """Return the table of verdicts, what was fixed beforehand, and the warnings; the same bytes for the same rows."""
+    """Return the table of verdicts, the warnings, and what was fixed beforehand, as Markdown."""
     head = [f"# Claims of {suite.title or suite.name}", f"Digest of the suite: `{suite_digest(suite)}`"]
     table = [_grid(COLUMNS), _grid(["---"] * len(COLUMNS)), *(_grid(_texts(row)) for row in rows)]
     fixed = [f"- {_one_line(row.claim.name)}: {_fixed(row.claim)}" for row in rows]
-    told = [f"**{_one_line(text)}**" for text in (*warnings, *(text for row in rows for text in row.warnings))]
-    blocks = [*head, "\n".join(table), *told, "Fixed beforehand:\n\n" + "\n".join(fixed), LEGEND]
+    emphasised = [f"**{_one_line(text)}**" for text in (*warnings, *(text for row in rows for text in row.warnings))]
+    blocks = [*head, "\n".join(table), *emphasised, "Fixed beforehand:\n\n" + "\n".join(fixed), LEGEND]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -132,14 +132,14 @@ def _scores(claim: Claim, method: str, metric: str, evidence: Evidence) -> dict[
 
 
 def _unknown_metric(claim: Claim, evidence: Evidence) -> list[str]:
-    """Return why the claim's metric cannot be: no run of the task has heard of it."""
+    """Return the error of a claim whose metric does not exist."""
     if not claim.metric or claim.metric in METRICS:
         return []
     return [f"there is no metric '{claim.metric}'. {did_you_mean(claim.metric, METRICS)}"]
 
 
 def _lacking(claim: Claim, method: str, metric: str, evidence: Evidence) -> list[str]:
-    """Return "scratch has 8 of 10 runs: 1 failed (method), 1 not run", or nothing if all are there."""
+    """Return "scratch has 8 of 10 runs: 1 failed (method), 1 not run", or nothing if there are all."""
     fixed, found = _fixed_seeds(claim), _scores(claim, method, metric, evidence)
     cells = {
         (cell.pretraining_seed, cell.fine_tuning_seed): cell
@@ -147,8 +147,8 @@ def _lacking(claim: Claim, method: str, metric: str, evidence: Evidence) -> list
         if (cell.method, cell.task) == (method, claim.task)
     }
     states = Counter(_state(cells.get(seeds), metric, evidence) for seeds in fixed if seeds not in found)
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return [f"{method} has {len(found)} of {len(fixed)} runs: {told}"] if states else []
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return [f"{method} has {len(found)} of {len(fixed)} runs: {counts}"] if states else []
 
 
 def _state(cell: Cell | None, metric: str, evidence: Evidence) -> str:
@@ -164,11 +164,11 @@ def _state(cell: Cell | None, metric: str, evidence: Evidence) -> str:
     return f"failed ({(record.get('error') or {}).get('kind', 'unknown')})"
 
 
-# ---- what was decided after a look -------------------------------------------------------------------------------
+# ---- changes after the first report ------------------------------------------------------------------------------
 
 
 class _FinishedSeeds:
-    """Seeds of the finished runs of each method and task, in the plan or not."""
+    """Seeds of all finished runs of each method and task, planned or not."""
 
     def __init__(self, evidence: Evidence, others: Iterable[Record]) -> None:
         self._found: dict[tuple[str, str], set[SeedPair]] = {}
@@ -186,7 +186,7 @@ class _FinishedSeeds:
 
 
 def _lineage(record: Record) -> str:
-    """Return the key of a recipe without its seeds: what runs of one method on one task have in common."""
+    """Return the key of a recipe without its seeds, which is common to the runs of one method on one task."""
     recipe: Mapping[str, Any] = record.get("recipe") or {}
     names = ("pretraining_seed", "fine_tuning_seed")
     kept = {name: value for name, value in recipe.items() if name not in names}
@@ -202,15 +202,16 @@ def _warnings(claim: Claim, suite: Suite, evidence: Evidence, seeds: _FinishedSe
         if beyond:
             names = ", ".join(f"{first}/{second}" for first, second in beyond[:10]) + (", ..." if beyond[10:] else "")
             yield (
-                f"Warning: claim '{claim.name}': seeds were added after a look? {method} on {claim.task} has "
-                f"{len(beyond)} finished runs of seeds that were not fixed beforehand ({names}); they do not count"
+                f"Warning: claim '{claim.name}': seeds may have been added after the first report: {method} on "
+                f"{claim.task} has "
+                f"{len(beyond)} finished runs of seeds that were not fixed beforehand ({names}); they are ignored"
             )
     planned = ((a, b) for a in suite.pretraining_seeds for b in suite.fine_tuning_seeds)
     more = sum(pair not in fixed for pair in planned)
     if more:
         yield (
             f"Warning: claim '{claim.name}': the suite has {more} seeds (pretraining/fine-tuning) more than were fixed "
-            "for the claim; they do not count"
+            "for the claim; they are ignored"
         )
     if any(
         _leaks(run) for name in (claim.better, claim.than) for run in evidence.runs.get((str(name), claim.task), [])
@@ -222,27 +223,27 @@ def _leaks(run: Run) -> bool:
     return bool(getattr(run.cell, "leak", None) or run.record.get("leak"))
 
 
-def _changed_after_look(suite: Suite, evidence: Evidence, out: Path) -> list[str]:
-    """Remember the claims at the first report that has a result; later, return a warning if they differ."""
-    path, digest = out / FIRST_LOOK, claims_digest(suite)
+def _changed_claims(suite: Suite, evidence: Evidence, out: Path) -> list[str]:
+    """Store the claims at the first report with a result; return a warning if they differ from the stored ones."""
+    path, digest = out / FIRST_CLAIMS, claims_digest(suite)
     try:
-        remembered = read_json(path)[suite.name]["digest"] if path.exists() else None
+        first = read_json(path)[suite.name]["digest"] if path.exists() else None
     except KeyError:
-        remembered = None
+        first = None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise SgBenchError(f"{path} is damaged: {error}", hint="Restore it: it tells what was claimed first") from error
-    if remembered is None:
+        raise SgBenchError(f"{path} is damaged: {error}", hint="Restore it: it has the first claims") from error
+    if first is None:
         if evidence.runs:
-            _remember(path, suite, digest)
+            _store(path, suite, digest)
         return []
-    told = f"today's digest is {digest[:12]}, that of the first report {remembered[:12]} ({path.name})"
-    return [] if remembered == digest else [f"Warning: claims were changed after a look: {told}"]
+    digests = f"their digest is {digest[:12]}, that of the first report {first[:12]} ({path.name})"
+    return [] if first == digest else [f"Warning: claims were changed after the first report: {digests}"]
 
 
-def _remember(path: Path, suite: Suite, digest: str) -> None:
-    earlier = read_json(path) if path.exists() else {}
+def _store(path: Path, suite: Suite, digest: str) -> None:
+    stored = read_json(path) if path.exists() else {}
     claims = [claim.model_dump(mode="json") for claim in suite.claims]
-    write_json(path, {**earlier, suite.name: {"digest": digest, "claims": claims}})
+    write_json(path, {**stored, suite.name: {"digest": digest, "claims": claims}})
 
 
 # ---- text --------------------------------------------------------------------------------------------------------

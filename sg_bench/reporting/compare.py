@@ -1,8 +1,8 @@
-"""A run beside published numbers, or two runs beside each other: consistent, higher, lower, or not comparable and why.
+"""Comparison of a run with published scores, or of two runs: consistent, higher, lower, or not comparable.
 
-What a difference is allowed to be is never chosen: it is the half-width of the 95 % interval of the difference of two
-means (Welch), from the spread that was measured on either side. So of twenty comparable lines that do not differ, one
-is called higher or lower by luck. Scores are fractions in [0, 1]; a difference is the first side minus the second.
+The tolerance of a difference is the half-width of the 95 % interval of the difference of two means (Welch), computed
+from the spread on both sides. So one in twenty comparable scores without a true difference is called higher or lower by
+chance. Scores are fractions in [0, 1]; a difference is the first side minus the second.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from sg_bench.statistics.units import Units
 ComparisonVerdict = Literal["consistent", "higher", "lower", "not comparable"]
 CONFIDENCE = 0.95
 CHECKPOINT = "about this checkpoint only"
-"""What holds of everything that stands on one pretraining."""
+"""Remark on results from a single pretraining."""
 
 
 @dataclass(frozen=True)
 class ScoreEstimate:
-    """What one side of a comparison knows of a score."""
+    """The score of one side of a comparison."""
 
     mean: float | None
     std: float | None
-    """Of our units with ddof 1; the papers do not say theirs."""
+    """Standard deviation; of our units with ddof 1, of papers with an unknown ddof."""
     n: int | None
-    """Independent repetitions; None: not known."""
+    """Number of independent units; None: unknown."""
     population_std: float | None = None
-    """The same with ddof 0; ours only."""
+    """Standard deviation with ddof 0; of our units only."""
     assumed: bool = False
-    """n is recalled, not known."""
-    read_from_picture: bool = False
+    """n is assumed, since it was not published."""
+    read_from_figure: bool = False
 
     @property
     def error(self) -> float | None:
-        """Return the standard error of the mean, or None where spread or n is not known."""
+        """Return the standard error of the mean, or None if the spread or n is unknown."""
         return None if self.std is None or self.n is None else self.std / math.sqrt(self.n)
 
 
 @dataclass(frozen=True)
 class ScoreComparison:
-    """One method on one task."""
+    """The comparison of one method on one task."""
 
     method: str
     task: str
@@ -58,58 +58,58 @@ class ScoreComparison:
     second: ScoreEstimate
     verdict: ComparisonVerdict
     difference: float | None = None
-    """None where it would say nothing."""
+    """First minus second; None if the two are not comparable."""
     tolerance: float | None = None
-    """What a difference stays under in 95 % of cases if there is none."""
+    """Bound of the difference in 95 % of cases without a true difference."""
     z: float | None = None
-    """Difference in units of its standard error."""
+    """Difference divided by its standard error."""
     reasons: tuple[str, ...] = ()
-    """Why it is not comparable."""
+    """Reasons for which the two are not comparable."""
     remarks: tuple[str, ...] = ()
-    """What a reader of the verdict must know."""
+    """Cautions on the verdict."""
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """All lines of a comparison, and what else sets the two sides apart."""
+    """All scores of a comparison, and other differences between the two sides."""
 
     first: str
     second: str
-    """What the two sides are called."""
+    """Names of the two sides."""
     lines: tuple[ScoreComparison, ...]
     notes: tuple[str, ...] = ()
     recipes: Mapping[str, tuple[str, ...]] | None = None
-    """Two runs: "field: first -> second" of equally named cells, and the "method on task" where it is so."""
+    """Of two runs: each "field: first -> second" that differs, with the cells ("method on task") concerned."""
 
     @property
     def differs(self) -> bool:
-        """Return whether anything is higher or lower than its tolerance."""
+        """Return whether any difference exceeds its tolerance."""
         return any(line.verdict in ("higher", "lower") for line in self.lines)
 
 
 def compare_with_published(evidence: Evidence, published: Publication, name: str = "ours") -> RunComparison:
-    """Return each method and task that both the run and the publication have, under the metric that was printed."""
+    """Compare each method and task that the run and the publication have in common, under the printed metric."""
     lines = []
     for method, task in evidence.runs:
         card = evidence.runs[method, task][0].record["recipe"]["task"]
         name_there = published_task(card["name"], slices=bool(card.get("sampling", {}).get("slices")))
         entries = published.find(evidence.method_name(method), name_there)
-        lines += [_beside(evidence, method, task, entry, published) for entry in entries]
-    known = "" if published.n else f" Where its n matters it is taken to be {published.n_assumed}."
-    count = f"Number of runs behind {published.name}: {published.n or 'not known'}. {published.n_note}"
+        lines += [_with_published(evidence, method, task, entry, published) for entry in entries]
+    known = "" if published.n else f" Where n is needed, {published.n_assumed} is assumed."
+    count = f"Number of runs behind {published.name}: {published.n or 'unknown'}. {published.n_note}"
     notes = (f"{published.citation} {published.source}", count + (known if published.n_assumed else ""))
     return RunComparison(name, published.name, tuple(lines), (*notes, *published.notes))
 
 
 def compare_runs(first: Evidence, second: Evidence, names: tuple[str, str] = ("first", "second")) -> RunComparison:
-    """Return each method and task that both runs have, by their labels, under the first's headline metric."""
+    """Compare each method and task (by label) that two runs have in common, under the headline metric of the first."""
     both = [place for place in first.runs if place in second.runs]
     lines = tuple(_side_by_side(first, second, *place) for place in both)
     notes = [_only(name, one, other) for name, one, other in zip(names, (first, second), (second, first), strict=True)]
     return RunComparison(*names, lines, tuple(filter(None, notes)), _recipes(first, second, both))
 
 
-def _beside(
+def _with_published(
     evidence: Evidence, method: str, task: str, entry: PublishedScore, published: Publication
 ) -> ScoreComparison:
     units = evidence.units(method, task, entry.metric) if entry.metric else Units((), (), "fine-tuning")
@@ -118,13 +118,13 @@ def _beside(
     reasons += _too_few(units) if units.n else []
     if entry.value is not None:
         reasons += ["no spread published"] if theirs.std is None else []
-        reasons += ["n of the publication is not known"] if theirs.n is None else []
+        reasons += ["n of the publication is unknown"] if theirs.n is None else []
     remarks = [CHECKPOINT] if units.kind == "fine-tuning" else []
     remarks += [f"published n = {theirs.n} is assumed"] if theirs.assumed else []
-    remarks += [f"published value measured in a picture, ± {published.reading_error:g}"] if _read(entry) else []
+    remarks += [f"published value read from a figure, ± {published.reading_error:g}"] if _read(entry) else []
     slack = published.reading_error / 100 if _read(entry) else 0.0
-    told = [] if reasons else remarks  # what is not compared needs no caution
-    return _judged(method, task, entry.metric or entry.printed, ours, theirs, reasons, told, slack)
+    remarks = [] if reasons else remarks  # cautions are for comparable scores only
+    return _judged(method, task, entry.metric or entry.printed, ours, theirs, reasons, remarks, slack)
 
 
 def _side_by_side(first: Evidence, second: Evidence, method: str, task: str) -> ScoreComparison:
@@ -134,7 +134,7 @@ def _side_by_side(first: Evidence, second: Evidence, method: str, task: str) -> 
     runs = first.runs[method, task], second.runs[method, task]
     same, other = _shared(*runs)
     if same == len(runs[0]) == len(runs[1]):
-        return _judged(method, task, metric, ours, theirs, [], ["the very same runs"], 0.0, same=True)
+        return _judged(method, task, metric, ours, theirs, [], ["the same runs"], 0.0, same=True)
     reasons = list(_other_data(*runs))
     if second.headline(task) != metric:
         reasons.append(f"other metric: {metric} and {second.headline(task)}")
@@ -157,19 +157,21 @@ def _judged(
     *,
     same: bool = False,
 ) -> ScoreComparison:
-    """Return the verdict; `slack` is added to the tolerance (a reading error)."""
-    apart = None if first.mean is None or second.mean is None else first.mean - second.mean
-    who, told = (method, task, metric, first, second), tuple(remarks)
+    """Return the comparison with its verdict; `slack` (a reading error) is added to the tolerance."""
+    difference = None if first.mean is None or second.mean is None else first.mean - second.mean
+    who = (method, task, metric, first, second)
     if same:
-        return ScoreComparison(*who, "consistent", apart, remarks=told)
+        return ScoreComparison(*who, "consistent", difference, remarks=tuple(remarks))
     error = _error(first, second)
     if not reasons and not error:
         reasons = ["no spread on either side"]
-    if reasons or apart is None or not error:
-        return ScoreComparison(*who, "not comparable", reasons=tuple(reasons), remarks=told)
+    if reasons or difference is None or not error:
+        return ScoreComparison(*who, "not comparable", reasons=tuple(reasons), remarks=tuple(remarks))
     tolerance = _quantile(first, second) * error + slack
-    verdict: ComparisonVerdict = "consistent" if abs(apart) <= tolerance else "higher" if apart > 0 else "lower"
-    return ScoreComparison(*who, verdict, apart, tolerance, apart / error, (), told)
+    verdict: ComparisonVerdict = (
+        "consistent" if abs(difference) <= tolerance else "higher" if difference > 0 else "lower"
+    )
+    return ScoreComparison(*who, verdict, difference, tolerance, difference / error, (), tuple(remarks))
 
 
 def _error(first: ScoreEstimate, second: ScoreEstimate) -> float | None:
@@ -202,7 +204,7 @@ def _printed(entry: PublishedScore, published: Publication) -> ScoreEstimate:
     spread = None if entry.spread is None else entry.spread / 100
     assumed = entry.n is None and published.n_assumed is not None
     n = published.n_assumed if assumed else entry.n
-    return ScoreEstimate(value, spread, n, assumed=assumed, read_from_picture=_read(entry))
+    return ScoreEstimate(value, spread, n, assumed=assumed, read_from_figure=_read(entry))
 
 
 def _read(entry: PublishedScore) -> bool:
@@ -210,7 +212,7 @@ def _read(entry: PublishedScore) -> bool:
 
 
 def _other_recipe(runs: Sequence[Run], entry: PublishedScore, published: Publication) -> Iterator[str]:
-    """Yield how a run's data and settings are other than the publication's, which its metric has nothing to do with."""
+    """Yield the differences between the data and settings of the runs and of the publication."""
     recipes = [run.record["recipe"] for run in runs]
     data = {recipe["store"]["source"] for recipe in recipes} - set(entry.sources)
     if data:
@@ -228,9 +230,9 @@ def _other_recipe(runs: Sequence[Run], entry: PublishedScore, published: Publica
 
 def _other_metric(entry: PublishedScore, units: Units) -> Iterator[str]:
     if entry.value is None:
-        yield f"the published number is unknown: {entry.note}"
+        yield f"the published value is unknown: {entry.note}"
     elif entry.metric is None:
-        yield f"other metric: which one {entry.printed} is, is not resolved"
+        yield f"other metric: it is not resolved which one {entry.printed} is"
     elif not units.n:
         yield f"other metric: the run has no {entry.metric}, which {entry.printed} is"
 
@@ -252,7 +254,7 @@ def _too_few(units: Units) -> list[str]:
 
 
 def _shared(first: Sequence[Run], second: Sequence[Run]) -> tuple[int, int]:
-    """Return how many keys both sides have with the same metrics, and how many with others."""
+    """Return the numbers of common keys with equal and with unequal metrics."""
     theirs = {run.record["key"]: run.record["metrics"] for run in second}
     found = [run.record["metrics"] == theirs[run.record["key"]] for run in first if run.record["key"] in theirs]
     return sum(found), len(found) - sum(found)

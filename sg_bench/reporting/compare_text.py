@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def compared_markdown(title: str, compared: RunComparison) -> str:
-    """Return the whole comparison: verdicts, footnotes, how they were reached, and differing settings."""
+    """Return the comparison as Markdown: verdicts, footnotes, legend and differing settings."""
     head, lines = _cells(compared)
     rule = [":---", ":---", ":---", *["---:"] * (len(head) - 4), ":---"]
     table = ([escaped(text) for text in head], rule, *([escaped(text) for text in cells] for cells in lines))
@@ -28,7 +28,7 @@ def compared_markdown(title: str, compared: RunComparison) -> str:
 
 
 def compared_console(title: str, compared: RunComparison) -> RichTable:
-    """Return the verdicts as rich prints them, with footnotes beneath."""
+    """Return the verdicts for `rich`, with footnotes as the caption."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -48,7 +48,7 @@ def summary(compared: RunComparison) -> str:
     """Return "3 consistent, 1 lower, 8 not comparable"."""
     verdicts = [line.verdict for line in compared.lines]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts))]
-    return f"{compared.first} beside {compared.second}: {', '.join(counts) or 'nothing in common'}."
+    return f"{compared.first} compared with {compared.second}: {', '.join(counts) or 'nothing in common'}."
 
 
 def footnotes(compared: RunComparison) -> list[str]:
@@ -57,7 +57,7 @@ def footnotes(compared: RunComparison) -> list[str]:
 
 
 def _cells(compared: RunComparison) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the lines of the table."""
+    """Return the headings and the rows of the table."""
     head = ["method", "task", "metric", compared.first, "n", compared.second, "n"]
     texts = _texts(compared)
     head += ["difference", "errors", "tolerance", "z", "verdict"]
@@ -76,9 +76,9 @@ def _side(side: ScoreEstimate) -> str:
     """Return "83.12 ± 1.05 [1.00]": mean, standard deviation with ddof 1, and in brackets with ddof 0."""
     if side.mean is None:
         return DASH
-    picture = "≈ " if side.read_from_picture else ""
+    approximate = "≈ " if side.read_from_figure else ""
     population = "" if side.population_std is None else f" [{_number(side.population_std)}]"
-    return f"{picture}{_number(side.mean)} ± {_number(side.std)}{population}"
+    return f"{approximate}{_number(side.mean)} ± {_number(side.std)}{population}"
 
 
 def _count(side: ScoreEstimate) -> str:
@@ -100,11 +100,11 @@ def _legend(compared: RunComparison) -> Iterator[str]:
     yield "z: the difference over its standard error."
     comparable = sum(line.tolerance is not None for line in compared.lines)
     if comparable:
-        yield f"Of {comparable} comparable lines, about {(1 - CONFIDENCE) * comparable:.1f} differ by luck alone."
+        yield f"Of {comparable} comparable lines, about {(1 - CONFIDENCE) * comparable:.1f} differ by chance alone."
     if any(side.assumed for line in compared.lines for side in (line.first, line.second)):
-        yield "*: not published, recalled."
-    if any(side.read_from_picture for line in compared.lines for side in (line.first, line.second)):
-        yield "≈: measured in a picture."
+        yield "*: not published, assumed."
+    if any(side.read_from_figure for line in compared.lines for side in (line.first, line.second)):
+        yield "≈: read from a figure."
 
 
 def _settings(compared: RunComparison) -> str:

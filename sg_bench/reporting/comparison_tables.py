@@ -1,8 +1,8 @@
-"""The papers' five comparisons: what was measured, and beside it what was published.
+"""The papers' five comparisons: measured and published scores side by side.
 
-A published number stands beside our papers' metric where a task has one, never beside the honest one; there our
-standard deviation is given with ddof 0 too, since the papers do not say theirs. Whether two numbers may be compared
-at all is said above the table.
+Published scores follow the column of the papers' metric, or of the headline metric if a task has only that; there our
+standard deviation is given with ddof 0 too, since the papers do not state theirs. Notes above the table give the
+reasons for which measured and published scores are not comparable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import pstdev
 
-from sg_bench.ledger import Record
 from sg_bench.registry import METHODS
 from sg_bench.reporting.compare import compare_with_published
 from sg_bench.reporting.documents import (
@@ -39,13 +38,13 @@ from sg_bench.reporting.published import (
 from sg_bench.reporting.published import PublishedScore as Score
 from sg_bench.reporting.render import cell_text, column_heading, interval_bounds, legend, marks, std_text
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import Cell, MethodRow, MetricColumn, Table
+from sg_bench.reporting.tables import MethodRow, MetricColumn, Table
 from sg_bench.tasks import parse_reference
 
 NOT_RUN = "not run"
-UNRESOLVED = "Which metric was printed is not resolved: shown, never compared."
-NOTHING = "Nothing of this comparison is measured here; the published numbers stand alone."
-MARKS = "≈: measured in a picture of the publication; ?: the publication has it, but no source that could be read does."
+UNRESOLVED = "It is not resolved which metric was printed: shown, not compared."
+NOTHING = "No results of this comparison yet; only published numbers are shown."
+MARKS = "≈: read from a figure of the publication; ?: published, but not in any source that could be read."
 CSV_HEADER = (
     "comparison,method,label,task,metric,role,mean,std,std_ddof0,n,planned,failed,low,high,mark,leak,not_run,"
     "published,published_spread,published_status,published_metric,published_label,publication"
@@ -57,19 +56,20 @@ class ComparisonColumn:
     """One column of a comparison."""
 
     task: str
-    """The comparison's task."""
+    """Name of the task in the comparison."""
     label: str
-    """The suite's, with its variant."""
+    """Label of the task in the suite, with its variant."""
     index: int | None = None
-    """Of the measured column in the narrowed table; None: nothing of this task is in the suite."""
+    """Index of the measured column in the narrowed table; None: the suite does not have the task."""
     published: bool = False
+    """Whether the column has the published scores."""
     with_published: bool = False
-    """The column that published numbers stand beside."""
+    """Whether the published scores are compared with this column."""
 
 
 @dataclass(frozen=True)
 class MeasuredComparison:
-    """One comparison, with what the suite measured of it."""
+    """One comparison with the results of the suite."""
 
     comparison: Comparison
     table: Table
@@ -84,12 +84,12 @@ class MeasuredComparison:
 
     @cached_property
     def ties(self) -> list[Ties]:
-        """What may be said of the best of each measured column."""
+        """The ties of each measured column."""
         return [ties(self.table, index) for index in range(len(self.table.columns))]
 
     @cached_property
     def rows(self) -> list[tuple[ComparisonRow, MethodRow | None]]:
-        """Each line: what the comparison asks for, and what the suite has of it."""
+        """Each row of the comparison with the suite's row of that method, if any."""
         by_label = {row.method: row for row in self.table.rows}
         return [
             (row, by_label[label] if label else None)
@@ -99,7 +99,7 @@ class MeasuredComparison:
 
     @cached_property
     def places(self) -> list[ComparisonColumn]:
-        """The columns: of each task what is measured, then what is published."""
+        """The columns: for each task the measured ones, then the published one."""
         return [place for task in self.comparison.tasks for place in self._of_task(task)]
 
     def _of_task(self, task: str) -> Iterator[ComparisonColumn]:
@@ -116,12 +116,12 @@ class MeasuredComparison:
 
 
 def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> MeasuredComparison:
-    """Return what `table`, the suite's main table, has of a comparison.
+    """Return a comparison with the results in `table`, the suite's main table.
 
     Args:
         comparison: rows are registered methods, tasks are cards' names.
         table: the main table; its rows are labels, its tasks have variants.
-        names: the registered method behind each label.
+        names: the registered method of each label.
     """
     labels: dict[str, list[str]] = {}
     for row in table.rows:
@@ -133,7 +133,7 @@ def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> 
 
 
 def comparison_documents(comparison: Comparison, table: Table, names: Mapping[str, str]) -> list[Document]:
-    """Return one of the papers' comparisons ready to be printed, measured or not, and its pairs if it names any.
+    """Return the document of one of the papers' comparisons, and that of its pairs if it has any.
 
     Arguments as `compared`.
     """
@@ -144,7 +144,7 @@ def comparison_documents(comparison: Comparison, table: Table, names: Mapping[st
 
 
 def base_name(task: str) -> str:
-    """Return what publications call a task: "ncs" for "ncs[data=phantom]"; one seen slice by slice stays apart."""
+    """Return the name of a task in publications: "ncs" for "ncs[data=phantom]"; slice-wise tasks are separate."""
     name, choices = parse_reference(task)
     return published_task(name, slices=choices.get("protocol") == "slices")
 
@@ -155,10 +155,10 @@ def _belongs(column: MetricColumn, comparison: Comparison) -> bool:
 
 def _sheet(found: MeasuredComparison) -> PrintedTable:
     footnotes = Footnotes()
-    for reason in found.table.reasons:  # so numbered in the cells already
+    for reason in found.table.reasons:  # in the order in which the cells number them
         footnotes.mark(reason)
     lines = tuple(
-        _line(found, asked, row, footnotes, opens=bool(place and found.comparison.pairs and not asked.base))
+        _line(found, asked, row, footnotes, new_group=bool(place and found.comparison.pairs and not asked.base))
         for place, (asked, row) in enumerate(found.rows)
     )
     leaks = dict.fromkeys(leak for row in found.table.rows for cell in row.summaries for leak in cell.leaks)
@@ -186,11 +186,11 @@ def _head(found: MeasuredComparison, place: ComparisonColumn) -> Heading:
 
 
 def _line(
-    found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, footnotes: Footnotes, *, opens: bool
+    found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, footnotes: Footnotes, *, new_group: bool
 ) -> PrintedRow:
     label = (row.method if row else asked.method) + (footnotes.mark(asked.note) if asked.note else "")
     entries = (_entry(found, asked, row, place, footnotes) for place in found.places)
-    return PrintedRow((PrintedCell(label), *entries), opens)
+    return PrintedRow((PrintedCell(label), *entries), new_group)
 
 
 def _entry(
@@ -205,8 +205,8 @@ def _entry(
     if row is None or place.index is None or not row.summaries[place.index].planned:
         return PrintedCell(NOT_RUN + footnotes.mark(why_not_run(found, asked.method, row, place)))
     summary, tied = row.summaries[place.index], found.ties[place.index]
-    beside_published = f" [{std_text(pstdev(summary.values))}]" if place.with_published and summary.n else ""
-    text = cell_text(summary, found.table, beside_published + marks(row, place.index, tied))
+    population_std = f" [{std_text(pstdev(summary.values))}]" if place.with_published and summary.n else ""
+    text = cell_text(summary, found.table, population_std + marks(row, place.index, tied))
     return PrintedCell(text, row.method in tied.best, f"{row.method}/{place.label}", summary.keys)
 
 
@@ -219,10 +219,10 @@ def _published(score: Score | None, footnotes: Footnotes) -> str:
 
 
 def why_not_run(found: MeasuredComparison, method: str, row: MethodRow | None, place: ComparisonColumn) -> str:
-    """Return why a cell of a comparison has no run."""
-    told = next((score.not_run for (name, _), score in found.scores.items() if name == method and score.not_run), "")
-    if told:
-        return told
+    """Return the reason for which a cell of a comparison has no run."""
+    reason = next((score.not_run for (name, _), score in found.scores.items() if name == method and score.not_run), "")
+    if reason:
+        return reason
     if row is None:
         here = method in METHODS
         return "The suite does not have this method." if here else "sg-bench has no method of this name yet."
@@ -240,8 +240,14 @@ def _notes(found: MeasuredComparison) -> Iterator[str]:
 
 
 def _reasons(found: MeasuredComparison) -> dict[str, list[str]]:
-    """Return why measured and published numbers are not comparable, by task; a task that is comparable is absent."""
-    done = [(cell, record) for cell, record in found.table.done if _whole(record) and _asked(found, cell)]
+    """Return the reasons for which measured and published scores are not comparable, by task."""
+    rows, tasks = {row.method for row in found.table.rows}, {column.task for column in found.table.columns}
+    needed = {"task", "store", "initialisation"}
+    done = [
+        (cell, record)
+        for cell, record in found.table.done
+        if cell.method in rows and cell.task in tasks and needed <= record.get("recipe", {}).keys()
+    ]
     evidence = Evidence([cell for cell, _ in done], {cell.key: record for cell, record in done})
     reasons: dict[str, dict[str, None]] = {}
     for name in _publications(found):
@@ -249,17 +255,7 @@ def _reasons(found: MeasuredComparison) -> dict[str, list[str]]:
             score = found.scores.get((evidence.method_name(line.method), base_name(line.task)))
             if score and score.publication == name:
                 reasons.setdefault(line.task, {}).update(dict.fromkeys(line.reasons))
-    return {task: list(told) for task, told in reasons.items() if told}
-
-
-def _whole(record: Record) -> bool:
-    """Return whether a record tells what it was made of."""
-    return bool({"task", "store", "initialisation"} <= record.get("recipe", {}).keys())
-
-
-def _asked(found: MeasuredComparison, cell: Cell) -> bool:
-    rows, tasks = {row.method for row in found.table.rows}, {column.task for column in found.table.columns}
-    return cell.method in rows and cell.task in tasks
+    return {task: list(texts) for task, texts in reasons.items() if texts}
 
 
 def _publications(found: MeasuredComparison) -> list[str]:
@@ -269,12 +265,12 @@ def _publications(found: MeasuredComparison) -> list[str]:
 def _legend(found: MeasuredComparison) -> list[str]:
     measured = any(cell.planned for row in found.table.rows for cell in row.summaries)
     own = legend(found.table, found.ties) if measured else []
-    beside_ = ["[...]: standard deviation with ddof 0, for the published one beside it."] if measured else []
-    return [*own, *beside_, MARKS]
+    own += ["[...]: standard deviation with ddof 0, to compare with the published one."] if measured else []
+    return [*own, MARKS]
 
 
 def _cited(found: MeasuredComparison) -> Iterator[str]:
-    """Yield where the published numbers come from, a paragraph each."""
+    """Yield the citation of each publication, one paragraph each."""
     for name in _publications(found):
         each = load_published(name)
         context = f"Context only: {each.context}." if each.context else ""
@@ -296,10 +292,9 @@ def _csv_line(
     found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, place: ComparisonColumn
 ) -> Sequence[object]:
     score = found.scores.get((asked.method, place.task))
-    beside_ = place.with_published or place.index is None
     published = (
         [_fraction(score.value), _fraction(score.spread), score.status, score.metric, score.label, score.publication]
-        if score and beside_
+        if score and (place.with_published or place.index is None)
         else [None] * 6
     )
     who = [found.comparison.name, asked.method, row.method if row else None, place.label]
@@ -310,7 +305,7 @@ def _csv_line(
 
 
 def _fraction(percent: float | None) -> float | None:
-    """Return a published percentage as the fraction that all other numbers of the file are."""
+    """Return a published percentage as a fraction, as all other numbers of the file."""
     return None if percent is None else round(percent / 100, 6)
 
 

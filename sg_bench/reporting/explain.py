@@ -1,7 +1,7 @@
-"""Where a number came from: seeds, every setting of the recipe, digests, code, machine, time.
+"""The origin of a score: seeds, all settings of the recipe, digests, code, machine and time.
 
-A cell is named by its key (six digits of it or more, if they are its alone), as "method/task/pretraining
-seed/fine-tuning seed", or as "method/task", which stands for all its runs.
+A cell is named by its key (six digits or more, if they are unique) or as "method/task/pretraining seed/fine-tuning
+seed"; "method/task" names all its runs.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.tables import Cell, secondary_metrics
 from sg_bench.workspace import Workspace, read_json
 
-LEAST_DIGITS = 6
-"""Fewest digits of a key that name a cell."""
+MIN_DIGITS = 6
+"""Minimum number of digits of a key to name a cell."""
 DASH = "–"
 NamedValue = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of an explanation: a heading, and what is said of each name."""
+    """One part of an explanation: a title, and named values."""
 
     title: str
     lines: tuple[NamedValue, ...]
 
 
 def find_cells(evidence: Evidence, name: str) -> list[Cell]:
-    """Return the cells that `name` stands for; more than one only for "method/task".
+    """Return the cells with this name; more than one only for "method/task".
 
     Raises:
-        UsageError: no cell has that name, or several keys begin with it.
+        UsageError: no cell has that name, or several keys start with it.
     """
     if "/" in name:
         return _by_names(evidence, name)
-    if not re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS},64}}", name):
-        hint = f"Write {LEAST_DIGITS} or more digits of its key, method/task or method/task/0/3. {_places(evidence)}"
+    if not re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", name):
+        hint = f"Write {MIN_DIGITS} or more digits of its key, method/task or method/task/0/3. {_places(evidence)}"
         raise UsageError(f"'{name}' names no cell", hint=hint)
     found = {cell.key: cell for cell in evidence.cells if cell.key.startswith(name) and cell.key in evidence.records}
     if not found:
         close = _question(name, {key[: len(name)] for key in evidence.records})
-        raise UsageError(f"no cell's key begins with {name}", hint=f"{close}{_places(evidence)}")
+        raise UsageError(f"no cell's key starts with {name}", hint=f"{close}{_places(evidence)}")
     if len(found) > 1:
         digits = ", ".join(key[: len(name) + 6] for key in sorted(found))
-        raise UsageError(f"{len(found)} cells' keys begin with {name}", hint=f"Write one more digit: {digits}")
+        raise UsageError(f"{len(found)} cells' keys start with {name}", hint=f"Write one more digit: {digits}")
     return list(found.values())
 
 
 def explain(evidence: Evidence, name: str, folder: Path) -> list[Section]:
-    """Return where the number of a cell came from, or, for "method/task", the numbers of its runs.
+    """Return the origin of the score of a cell, or for "method/task" of the scores of its runs.
 
     Args:
-        evidence: the cells that can be asked about.
-        name: as `find_cells` takes it.
-        folder: a workspace, of which files are checked against their digests, or a results folder.
+        evidence: the cells and their records.
+        name: as for `find_cells`.
+        folder: a workspace, whose files are checked against their digests, or a results folder.
 
     Raises:
         UsageError: as `find_cells`.
@@ -74,7 +74,7 @@ def explain(evidence: Evidence, name: str, folder: Path) -> list[Section]:
 
 
 def explain_cell(cell: Cell, record: Record, folder: Path | None = None) -> list[Section]:
-    """Return everything that is known of one cell; without a folder, nothing is looked up beside its record."""
+    """Return all that is known of one cell; without a folder, only what its record has."""
     recipe = record["recipe"]
     sections = [Section("Cell", tuple(_cell(cell, record))), Section("Scores", tuple(_scores(record)))]
     if record.get("error"):
@@ -87,7 +87,7 @@ def explain_cell(cell: Cell, record: Record, folder: Path | None = None) -> list
 
 
 def explain_group(evidence: Evidence, cells: Sequence[Cell]) -> list[Section]:
-    """Return the runs of one method on one task: their scores, what they share, and in what they differ."""
+    """Return the runs of one method on one task: their scores, and their common and differing settings."""
     records = [evidence.records[cell.key] for cell in cells]
     first = cells[0]
     runs = tuple((_seeds(cell), _run(record)) for cell, record in zip(cells, records, strict=True))
@@ -103,7 +103,7 @@ def explain_group(evidence: Evidence, cells: Sequence[Cell]) -> list[Section]:
 
 
 def _shared(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
-    """Yield the parts of the recipes; a setting that is not the same in all runs shows each value."""
+    """Yield the parts of the recipes; a setting that differs between runs has all its values."""
     chains = [[(title, dict(lines)) for title, lines in _chain(recipe)] for recipe in recipes]
     for parts in zip(*chains, strict=True):
         titles, settings = [title for title, _ in parts], [lines for _, lines in parts]
@@ -113,12 +113,12 @@ def _shared(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
 
 
 def _union(lines: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the names in any of `lines`, in the order in which they appear."""
+    """Return the names in any of `lines`, in the order of appearance."""
     return list(dict.fromkeys(name for each in lines for name in each))
 
 
 def as_text(sections: Iterable[Section]) -> str:
-    """Return the sections as plain lines, each name aligned with its section's."""
+    """Return the sections as plain text with aligned values."""
     blocks = []
     for section in sections:
         width = max(len(name) for name, _ in section.lines) if section.lines else 0
@@ -128,16 +128,16 @@ def as_text(sections: Iterable[Section]) -> str:
 
 
 def _by_names(evidence: Evidence, name: str) -> list[Cell]:
-    """Return the cells of "method/task" or "method/task/0/3"; a task may be called without its variant."""
+    """Return the cells of "method/task" or "method/task/0/3"; the variant of a task may be left out."""
     recorded = [cell for cell in evidence.cells if cell.key in evidence.records]
-    spoken = {f"{cell.method}/{cell.task}{seeds}": None for cell in recorded for seeds in ("", f"/{_seeds(cell)}")}
+    known = {f"{cell.method}/{cell.task}{seeds}": None for cell in recorded for seeds in ("", f"/{_seeds(cell)}")}
     exact = [cell for cell in recorded if name in _names(cell, cell.task)]
     found = exact or [cell for cell in recorded if name in _names(cell, cell.task.partition("[")[0])]
     tasks = sorted({cell.task for cell in found})
     if len(tasks) > 1:
         raise UsageError(f"'{name}' is several tasks", hint=f"Write one of {', '.join(tasks)}")
     if not found:
-        raise UsageError(f"no cell '{name}'", hint=f"{_question(name, spoken)}{_places(evidence)}")
+        raise UsageError(f"no cell '{name}'", hint=f"{_question(name, known)}{_places(evidence)}")
     return list({cell.key: cell for cell in found}.values())
 
 
@@ -146,9 +146,9 @@ def _names(cell: Cell, task: str) -> tuple[str, str]:
 
 
 def _question(name: str, known: Iterable[str]) -> str:
-    """Return "Did you mean 'x'? ", or nothing where no name is near."""
-    told = did_you_mean(name, known)
-    return told.partition("Known:")[0] if "?" in told else ""
+    """Return "Did you mean 'x'? ", or "" if no known name is similar."""
+    hint = did_you_mean(name, known)
+    return hint.partition("Known:")[0] if "?" in hint else ""
 
 
 def _places(evidence: Evidence) -> str:
@@ -170,8 +170,8 @@ def _cell(cell: Cell, record: Record) -> Iterator[NamedValue]:
     yield "pretraining seed", str(cell.pretraining_seed)
     yield "fine-tuning seed", str(cell.fine_tuning_seed)
     yield "status", record["status"]
-    sound = key_of(record["recipe"]) == record["key"]
-    yield "key", f"{record['key']} ({'' if sound else 'NOT '}the SHA-256 of the recipe below)"
+    matches = key_of(record["recipe"]) == record["key"]
+    yield "key", f"{record['key']} ({'' if matches else 'NOT '}the SHA-256 of the recipe below)"
     if record.get("loaded"):
         yield "initialisation loaded", record["loaded"]
     yield from ((f"{part} cases", str(count)) for part, count in (record.get("counts") or {}).items())
@@ -195,7 +195,7 @@ def _scores(record: Record) -> Iterator[NamedValue]:
 
 
 def _chain(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Iterator[NamedValue]]]:
-    """Yield each part of a chained recipe once, with the key under which the workspace has its result."""
+    """Yield each part of a chained recipe once, with the key of its result in the workspace."""
     yield "Task", _flat(recipe["task"])
     yield _keyed("Target data", recipe["store"]), _flat(recipe["store"], "kind")
     initialisation = recipe["initialisation"]
@@ -225,7 +225,7 @@ def _keyed(title: str, recipe: Mapping[str, Any]) -> str:
 
 
 def _outputs(record: Record, folder: Path | None) -> Iterator[NamedValue]:
-    """Yield each output's digest, and whether a workspace's file still has it."""
+    """Yield each output's digest, and whether the file in the workspace has the same."""
     path = folder / "predictions" / f"{record['key']}.npz" if folder else None
     for name, digest in sorted((record.get("outputs") or {}).items()):
         state = f"  ({_state(path, digest)})" if name == "predictions" and path else ""
@@ -239,7 +239,7 @@ def _state(path: Path, digest: str) -> str:
         same = npz_digest(path, like=digest) == digest
     except DataError:
         return "THE FILE HERE IS DAMAGED"
-    return "the file here is the same" if same else "THE FILE HERE IS ANOTHER"
+    return "the file here is the same" if same else "THE FILE HERE DIFFERS"
 
 
 def _initialisation(record: Record, folder: Path | None) -> Iterator[NamedValue]:
@@ -281,8 +281,8 @@ def _means(evidence: Evidence, cell: Cell) -> Iterator[NamedValue]:
         units = evidence.units(cell.method, cell.task, metric)
         if scores:
             only = ", so about this checkpoint only" if units.kind == "fine-tuning" else ""
-            told = f"{len(scores)} runs ({units.n} independent: {units.kind} seeds{only})"
-            yield metric, f"mean {_percent(fmean(units.values))} of {told}"
+            runs = f"{len(scores)} runs ({units.n} independent: {units.kind} seeds{only})"
+            yield metric, f"mean {_percent(fmean(units.values))} of {runs}"
 
 
 def _percent(score: float | None) -> str:
@@ -295,7 +295,7 @@ def _machine(record: Record) -> dict[str, Any]:
 
 
 def _values(values: Iterable[str]) -> str:
-    """Return the value that all runs have, or each with the number of runs that have it."""
+    """Return the common value of all runs, or each value with its number of runs."""
     found = list(values)
     if len(set(found)) == 1:
         return found[0]
@@ -315,7 +315,7 @@ def _flat(tree: Mapping[str, Any], *without: str, prefix: str = "") -> Iterator[
 
 
 def read_and_explain(folder: Path, name: str) -> list[Section]:
-    """Return the explanation of a cell of a workspace or results folder, with any conflict in its ledger.
+    """Return the explanation of a cell of a workspace or results folder, with the conflicts in its ledger.
 
     Raises:
         UsageError: the folder holds no records, or no such cell.

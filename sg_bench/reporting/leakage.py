@@ -1,4 +1,4 @@
-"""Every corpus of a suite beside the test set of every task: does pretraining see what is tested on?"""
+"""Audit of leakage: which test cases of each task are in each pretraining corpus of a suite."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ HEADER = (
     "why",
 )
 LEGEND = (
-    f"Of each corpus and task: {CLEAN} where the corpus holds no test case, {UNKNOWN} where nothing could be compared, "
-    "else how many test cases it holds by id, by patient, or by the image itself, whatever that is called.",
-    "Images are found again in another resolution, window or encoding, but not mirrored, turned or cropped.",
+    f"{CLEAN}: the corpus has no test case of the task; {UNKNOWN}: they could not be compared; otherwise the number of "
+    "test cases in the corpus by id, by patient, or by image content.",
+    "Images are recognised in another resolution, window or encoding, but not mirrored, rotated or cropped.",
 )
 SplitDraws = list[tuple[Split, tuple[Part, ...], tuple[int, ...]]]
-"""Splits to apply one after the other: which parts of each are kept, of which folds."""
+"""Splits to apply in sequence: (split, parts to keep, folds)."""
 _UNPREPARED = (
-    "its images are not prepared, so names alone are compared, where they mean anything "
+    "its images are not prepared, so only ids and patients are compared, if both sets share their names "
     "(sg-bench data prepare, or a run, prepares them)"
 )
 
@@ -49,56 +49,56 @@ class AuditedSet(NamedTuple):
     recipe: StoreRecipe
     cases: Sequence[NamedCase]
     prepared: bool
-    """Whether the store is there, and with it the fingerprints of the images."""
+    """Whether the store exists, and with it the fingerprints of the images."""
 
 
 class UnavailableSet(NamedTuple):
-    """A corpus or a task of which nothing is known."""
+    """A corpus or a task whose cases are unknown."""
 
     title: str
     why: str
 
 
 class CorpusTaskPair(NamedTuple):
-    """A corpus beside a task's test set."""
+    """The comparison of a corpus with a task's test set."""
 
     corpus: str
     task: str
     found: CorpusOverlap | None
-    """None where nothing could be compared."""
+    """None if nothing could be compared."""
     why: tuple[str, ...]
-    """What could not be compared, and why; () where everything was."""
+    """What could not be compared, with the reason; () if all was."""
 
     @property
     def leaks(self) -> bool:
-        """Return whether the corpus holds any test case."""
+        """Return whether the corpus has any test case."""
         return bool(self.found and self.found.cases)
 
 
 @dataclass(frozen=True)
 class LeakageAudit:
-    """What an audit found."""
+    """The results of an audit."""
 
     corpora: tuple[str, ...]
     tasks: tuple[str, ...]
     pairs: tuple[CorpusTaskPair, ...]
-    """Every corpus beside every task, corpus by corpus."""
+    """All pairs of corpus and task, corpus by corpus."""
 
     @property
     def leaks(self) -> bool:
-        """Return whether any corpus holds a test case of any task."""
+        """Return whether any corpus has a test case of any task."""
         return any(pair.leaks for pair in self.pairs)
 
     @property
     def complete(self) -> bool:
-        """Return whether every corpus was compared with every task, if only by names."""
+        """Return whether every corpus was compared with every task, at least by names."""
         return all(pair.found for pair in self.pairs)
 
 
 def audit(plan: Plan, workspace: Workspace) -> LeakageAudit:
-    """Compare what pretraining sees of each corpus, validation included, with the test cases of each task.
+    """Compare the cases of each corpus used in pretraining (training and validation) with each task's test cases.
 
-    Images are compared where both stores are prepared; elsewhere there are only the names that scanning finds.
+    Images are compared if both stores are prepared; otherwise only the names found by scanning the source.
     """
     auditor = _Auditor(plan, workspace)
     corpora, tasks = list(auditor.corpora()), list(auditor.tasks())
@@ -107,15 +107,15 @@ def audit(plan: Plan, workspace: Workspace) -> LeakageAudit:
 
 
 def audit_document(found: LeakageAudit, title: str) -> Document:
-    """Return the matrix of corpora and tasks, with a line on each leak and on whatever could not be compared."""
+    """Return the matrix of corpora and tasks, with a note on each leak and a footnote on what was not compared."""
     footnotes, lines = Footnotes(), []
     for corpus in found.corpora:
         row = [pair for pair in found.pairs if pair.corpus == corpus]
         texts = [" ".join([_text(pair), *map(footnotes.mark, pair.why)]) for pair in row]
         lines.append(PrintedRow(tuple(PrintedCell(text) for text in (corpus, *texts))))
     heads = tuple(Heading(text) for text in ("corpus", *found.tasks))
-    told = tuple(f"{pair.task}: {_line(pair.found)}" for pair in found.pairs if pair.found and pair.leaks)
-    sheet = PrintedTable(title, heads, tuple(lines), notes=told, footnotes=footnotes.lines(), legend=LEGEND)
+    notes = tuple(f"{pair.task}: {_line(pair.found)}" for pair in found.pairs if pair.found and pair.leaks)
+    sheet = PrintedTable(title, heads, tuple(lines), notes=notes, footnotes=footnotes.lines(), legend=LEGEND)
     return Document("leakage", title, (sheet,), csv_text([HEADER, *map(_numbers, found.pairs)]))
 
 
@@ -149,7 +149,7 @@ class _Auditor:
                 yield UnavailableSet(task.label, self._missing(task.label))
 
     def _side(self, title: str, recipe: StoreRecipe, draws: SplitDraws) -> AuditedSet | UnavailableSet:
-        """Return the cases that the splits of `draws` choose, one after the other."""
+        """Return the cases selected by applying the splits of `draws` in sequence."""
         job = next(job for job in self.plan.of_kind("store") if job.key == recipe.key)
         try:
             store = Store.open(self.workspace.path("stores", job.key)) if is_built(self.workspace, job) else None
@@ -163,24 +163,24 @@ class _Auditor:
         return AuditedSet(title, recipe, [case for case in cases if not store or case.id in store], store is not None)
 
     def _missing(self, label: str = "") -> str:
-        """Return why cells (of one task) are missing, each reason once."""
+        """Return the distinct reasons for missing cells, optionally of one task."""
         reasons = (cell.missing for cell in self.plan.cells if cell.missing and label in ("", cell.task))
         return "; ".join(dict.fromkeys(reasons))
 
 
 def _scanned(job: TypedJob[StoreRecipe]) -> Sequence[SplittableCase]:
-    """Return the cases of a store that is not made yet, as scanning its source finds them."""
+    """Return the cases of a store that is not prepared, found by scanning its source."""
     return open_source(job.recipe.source, job.recipe.config, job.root, job.recipe.source).scan()
 
 
 def corpus_seen(recipe: CorpusRecipe) -> SplitDraws:
-    """Return the splits that a corpus is drawn by: what pretraining trains on, and what it validates on."""
+    """Return the splits that select the training and validation cases of a corpus."""
     draws: SplitDraws = [(recipe.split, ("train", "validation"), (0,))]
     return [(recipe.part.split, (recipe.part.of,), (0,)), *draws] if recipe.part else draws
 
 
 def tested(split: Split) -> SplitDraws:
-    """Return the split of a task's test cases, those of every fold."""
+    """Return the split that selects a task's test cases, those of all folds."""
     return [(split, ("test",), tuple(range(split.folds or 1)))]
 
 
@@ -199,8 +199,8 @@ def _text(pair: CorpusTaskPair) -> str:
     if found is None:
         return UNKNOWN
     ways = ((found.ids, "id"), (found.patients, "patient"), (found.content, "content"))
-    told = ", ".join(f"{len(cases)} {way}" for cases, way in ways if cases)
-    return f"{len(found.cases)}/{found.total} ({told})" if found.cases else CLEAN
+    counts = ", ".join(f"{len(cases)} {way}" for cases, way in ways if cases)
+    return f"{len(found.cases)}/{found.total} ({counts})" if found.cases else CLEAN
 
 
 def _line(found: CorpusOverlap) -> str:

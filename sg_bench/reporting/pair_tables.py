@@ -1,7 +1,7 @@
-"""Each base method against itself with semantics: the comparisons that the papers named beforehand.
+"""Each base method against the same method with semantics: the comparisons of the papers.
 
-They are few and fixed before any run, so Holm's correction over the pairs of one task holds; nothing is chosen by the
-data. Beside them stands what the papers' figures print over their bars, which fits one-sided, unadjusted tests.
+The pairs are few and fixed before any run, so Holm's correction over the pairs of one task suffices. The p-values in
+the papers' figures are shown next to ours; they agree with one-sided, unadjusted tests.
 """
 
 from __future__ import annotations
@@ -35,16 +35,15 @@ from sg_bench.tasks import parse_reference
 
 TITLE = "With semantics against without"
 LEGEND = (
-    "Difference of the means in points, positive where semantics help. Welch: two-sided; Holm: the same, adjusted for "
-    "the pairs of one task and metric, which were named beforehand; paired t: over the seeds that both share.",
-    "Published: what the papers print over the bars of their figures (stars, p-values): one-sided, as they fit, and "
-    "not adjusted.",
+    "Difference of the means in percentage points, positive where semantics help. Welch: two-sided; Holm: the same, "
+    "adjusted for the pairs of one task and metric, which were fixed beforehand; paired t: over common seeds.",
+    "Published: stars or p-values in the figures of the papers, apparently one-sided and not adjusted.",
 )
-NOTHING = "No pair is measured here."
-NOT_BOTH = "not both are measured"
-TWO_KINDS = "no p-value: one side counts pretrainings, the other the runs of one"
-CHECKPOINTS = "One pretraining on some side: n counts its fine-tuning seeds, and this is about these checkpoints only."
-PRETRAININGS = "n counts pretraining seeds, each by the mean over its fine-tuning seeds."
+NOTHING = "No results for any pair."
+NOT_BOTH = "no results for both methods"
+TWO_KINDS = "no p-value: the units of one side are pretrainings, those of the other runs of one pretraining"
+CHECKPOINTS = "One pretraining on some side: n counts fine-tuning seeds, and results hold for these checkpoints only."
+PRETRAININGS = "n counts pretraining seeds, each the mean over its fine-tuning seeds."
 CSV_HEADER = (
     *("task", "metric", "base", "with_semantics", "n_base", "n_with"),
     *("difference", "p_welch", "p_holm", "p_paired_t", "hedges_g", "published"),
@@ -53,7 +52,7 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class MethodPair:
-    """One base and the same with semantics, on one task under one metric."""
+    """A base method and the same with semantics, on one task under one metric."""
 
     base: str
     added: str
@@ -65,13 +64,13 @@ class MethodPair:
 
     @property
     def measured(self) -> tuple[RunSummary, RunSummary] | None:
-        """Return both, if both have a value."""
+        """Return both summaries, if both have a value."""
         both = self.before, self.after
         return (both[0], both[1]) if both[0] and both[1] and both[0].n and both[1].n else None
 
     @property
     def difference(self) -> float | None:
-        """Return what semantics add to the mean over the units."""
+        """Return the difference of the means over units, with semantics minus without."""
         both = self.measured
         return fmean(both[1].units.values) - fmean(both[0].units.values) if both else None
 
@@ -84,17 +83,17 @@ class MethodPair:
 
     @property
     def kinds(self) -> set[str]:
-        """Return what the units of both sides are, where both are measured."""
+        """Return the kinds of units of both sides, if both have a value."""
         return {side.units.kind for side in self.measured or ()}
 
     @property
     def two_kinds(self) -> bool:
-        """Return whether one side counts pretrainings and the other the fine-tuning runs of one: no test fits."""
+        """Return whether the units of the two sides are of different kinds, so that no test applies."""
         return len(self.kinds) > 1
 
     @property
     def paired_t(self) -> float | None:
-        """Return the p-value over the shared seeds."""
+        """Return the p-value over common seeds."""
         test = two_sample.paired_t(*shared(self.measured[1].units, self.measured[0].units)) if self.measured else None
         return test.p if test else None
 
@@ -108,9 +107,9 @@ def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str
     """Return all pairs of a comparison on all printed columns of `table`, adjusted column by column.
 
     Args:
-        comparison: names the pairs.
-        table: the measured methods and tasks of the comparison.
-        labels: the suite's labels of each registered method; of several the first is compared.
+        comparison: has the pairs.
+        table: the methods and tasks of the comparison.
+        labels: the suite's labels of each registered method; the first one is compared.
     """
     rows = {row.method: row for row in table.rows}
     printed = _published(comparison)
@@ -119,15 +118,15 @@ def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str
         family = []
         for base, added in comparison.pairs:
             before, after = (rows.get((labels.get(name) or [name])[0]) for name in (base, added))
-            told = printed.get((base, added, _compared_task(table, column)), "")
+            p_published = printed.get((base, added, _compared_task(table, column)), "")
             cells = [row.summaries[column] if row else None for row in (before, after)]
-            family.append(MethodPair(base, added, column, cells[0], cells[1], told))
+            family.append(MethodPair(base, added, column, cells[0], cells[1], p_published))
         found += _adjusted(family)
     return found
 
 
 def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> Document:
-    """Return the pairs of a comparison ready to be printed, a task and metric after the other.
+    """Return the pairs of a comparison as a document, ordered by task and metric.
 
     Arguments as `pairs_of`.
     """
@@ -186,18 +185,18 @@ def _entries(table: Table, pair: MethodPair, footnotes: Footnotes) -> Iterator[P
 
 
 def _compared_task(table: Table, column: int) -> str:
-    """Return the card's name where a column is the one that published numbers stand beside, else ""."""
+    """Return the task's name if a column is the one to compare with published numbers, else ""."""
     tasks = [each.task for each in table.columns]
     last = tasks[column] not in tasks[column + 1 :]
     return parse_reference(tasks[column])[0] if last else ""
 
 
 def _published(comparison: Comparison) -> dict[tuple[str, str, str], str]:
-    """Return what is printed over (base, with semantics, task): stars, p-values, or both."""
-    added = dict(reversed(comparison.pairs))  # of several methods with one base, the first is the papers' own
-    told = [each for name in comparison.published for each in load_published(name).significance]
+    """Return the published stars and p-values by (base, with semantics, task)."""
+    added = dict(reversed(comparison.pairs))  # of several methods with one base, the first is that of the papers
+    published = [each for name in comparison.published for each in load_published(name).significance]
     found: dict[tuple[str, str, str], list[str]] = {}
-    for each in told:
+    for each in published:
         place = each.base, added.get(each.base, ""), each.task
         found.setdefault(place, []).append(each.mark if each.p is None else f"{each.p:g}")
     return {place: ", ".join(texts) for place, texts in found.items()}

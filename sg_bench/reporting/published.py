@@ -1,6 +1,6 @@
-"""The papers' numbers, as results/published/*.yaml has them: value, spread, n, metric, source, and how certain.
+"""Published scores, read from results/published/*.yaml: value, spread, n, metric, source and certainty.
 
-A file is one table or figure. A number that could not be read is an entry without a value that says why.
+A file is one table or figure. A score that could not be read has no value, and a reason.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.tasks import read_yaml, validated
 
 ReadingStatus = Literal["verified", "digitised", "unknown"]
-"""Printed as digits in the source; measured in its picture; or readable nowhere."""
+"""Printed as digits in the source; read from a figure; or not readable."""
 Certainty = Literal["verified", "derived", "unresolved"]
-"""How sure it is which metric a column holds; unresolved: its numbers are shown and never compared."""
+"""Certainty of a column's metric; the values of unresolved ones are shown but not compared."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 COMPARISONS = "comparisons"
-"""Stem of the one file that holds no numbers."""
+"""Stem of the one file without scores."""
 
 
 class PublishedCorpus(Model):
-    """What the paper's methods were pretrained on."""
+    """The data on which the methods of a paper were pretrained."""
 
     name: str
     sources: list[str] = []
-    """Registered sources that read it in its official layout."""
+    """Registered sources that read it."""
 
 
 class PublishedColumn(Model):
-    """What stands in one column of a published table."""
+    """One column of a published table."""
 
     task: str | None
-    """Ours as `published_task` calls it, None where the source does not say."""
+    """Our task, named as by `published_task`; None if the source does not state it."""
     printed: str
-    """The paper's own heading."""
+    """Heading in the paper."""
     metric: str | None
-    """Ours, None where it is unresolved which one was printed."""
+    """Our metric; None if it is unresolved which one was printed."""
     certainty: Certainty
     dimensions: Literal["2d", "3d"]
     data: str
     sources: list[str] = []
-    """Registered sources that read these data; runs on any other are not comparable."""
+    """Registered sources that read these data; runs on others are not comparable."""
     note: str = ""
 
     @model_validator(mode="after")
@@ -64,13 +64,13 @@ def _as_score(given: Any) -> Any:
 
 
 class TableValue(Model):
-    """One number; files write it as [value, spread], or null where it is not known."""
+    """One score; written as [value, spread] in files, or null if it is unknown."""
 
     value: Percent | None = None
     spread: Annotated[float, Field(ge=0)] | None = None
-    """Standard deviation; the papers do not say its ddof."""
+    """Standard deviation with an unknown ddof."""
     status: ReadingStatus | None = None
-    """None: the file's."""
+    """None: that of the file."""
     note: str = ""
 
 
@@ -78,28 +78,28 @@ class PublishedRow(Model):
     """One method of a published table."""
 
     methods: list[str]
-    """Ours that it stands for; none where no method here is or will be the same."""
+    """Our methods that it corresponds to, if any."""
     label: str
-    """The paper's own name."""
+    """Name in the paper."""
     group: str = ""
     not_run: str = ""
-    """Why sg-bench does not run it."""
+    """Reason for which sg-bench does not run it."""
     note: str = ""
     scores: dict[str, Annotated[TableValue, BeforeValidator(_as_score)]]
 
 
 class PublishedTest(Model):
-    """What a figure prints over a base and the same with semantics."""
+    """The test of a base method against the same with semantics, as printed in a figure."""
 
     base: str
     task: str
     p: Annotated[float, Field(gt=0, le=1)] | None = None
     mark: str = ""
-    """Stars, where no p-value is printed."""
+    """Stars, if no p-value is printed."""
 
 
 class PublishedScore(Model):
-    """One published number with all that belongs to it."""
+    """One published score with the properties of its row, column and publication."""
 
     publication: str
     method: str | None
@@ -118,10 +118,10 @@ class PublishedScore(Model):
     spread: float | None
     """Standard deviation, in percent."""
     n: int | None
-    """Runs behind the value; None: not known."""
+    """Number of runs; None: unknown."""
     status: ReadingStatus
     context: str
-    """Why it is no yardstick; empty if it is one."""
+    """Reason for which it is not comparable; empty if it is."""
     note: str
 
 
@@ -132,26 +132,26 @@ class Publication(Model):
     title: str
     citation: str
     source: str
-    """The table, figure or file that the numbers were read from."""
+    """The table, figure or file from which the scores were read."""
     status: ReadingStatus
-    """Of every number that does not say otherwise."""
+    """Status of scores without one of their own."""
     why: str = ""
-    """Why unknown numbers are unknown."""
+    """Reason for which unknown scores are unknown."""
     units: Literal["percent"]
     reading_error: Annotated[float, Field(ge=0)] = 0.0
-    """Greatest error of numbers measured in a picture, in percent."""
+    """Maximum error of scores read from a figure, in percent."""
     context: str = ""
-    """Why the numbers are no yardstick; empty if they are one."""
+    """Reason for which the scores are not comparable; empty if they are."""
     corpus: PublishedCorpus | None = None
     n: Annotated[int, Field(ge=1)] | None
     n_assumed: Annotated[int, Field(ge=2)] | None = None
-    """What n is taken to be where a comparison needs one."""
+    """Value of n that is assumed if a comparison needs one."""
     n_note: str
     requires: dict[str, Any] = {}
-    """What the recipe of a comparable cell says, by dotted field."""
+    """Settings required in the recipe of a comparable cell, by dotted path."""
     notes: list[str] = []
     footnotes: list[str] = []
-    """The table's own, word for word."""
+    """The footnotes of the table, quoted."""
     columns: dict[str, PublishedColumn]
     rows: list[PublishedRow]
     significance: list[PublishedTest] = []
@@ -164,18 +164,18 @@ class Publication(Model):
                     raise ValueError(f"row '{row.label}': {did_you_mean(name, self.columns)}")
                 unknown = (score.status or self.status) == "unknown"
                 if unknown != (score.value is None):
-                    raise ValueError(f"row '{row.label}', {name}: a number is unknown exactly if it has no value")
+                    raise ValueError(f"row '{row.label}', {name}: a score is unknown if and only if it has no value")
                 if unknown and not (score.note or self.why):
-                    raise ValueError(f"row '{row.label}', {name}: say why it is unknown")
+                    raise ValueError(f"row '{row.label}', {name}: give the reason why it is unknown")
         return self
 
     @property
     def entries(self) -> list[PublishedScore]:
-        """Return all numbers, row by row; a row that stands for two of our methods gives one each."""
+        """Return all scores, row by row; a row that corresponds to two of our methods yields one for each."""
         return list(self._entries())
 
     def find(self, method: str, task: str | None = None, metric: str | None = None) -> list[PublishedScore]:
-        """Return the entries of one of our methods, on a task and under a metric if they are given."""
+        """Return the scores of one of our methods, optionally of one task and metric."""
         return [
             entry
             for entry in self.entries
@@ -209,7 +209,7 @@ class ComparisonRow(Model):
 
     method: str
     base: str = ""
-    """The same method without semantics, where the two are a pair."""
+    """The same method without semantics, if the two are a pair."""
     note: str = ""
 
 
@@ -221,7 +221,7 @@ class Comparison(Model):
     rows: list[ComparisonRow]
     tasks: list[str]
     published: list[str]
-    """Publications whose entries stand beside ours, the first that has one."""
+    """Publications to compare with; of several with a score, the first is used."""
 
     @property
     def methods(self) -> list[str]:
@@ -248,7 +248,7 @@ def load_published(name: str) -> Publication:
     """Return a publication by its name.
 
     Raises:
-        UsageError: no such publication, or its file says something that it may not.
+        UsageError: there is no such publication, or its file is invalid.
     """
     files = _files()
     if name not in files:
@@ -263,16 +263,16 @@ def comparisons() -> list[Comparison]:
 
 
 def published_task(name: str, *, slices: bool) -> str:
-    """Return what publications call a task: its card's name, and apart from it the same seen slice by slice.
+    """Return the name of a task in publications: that of its card, marked if it is processed slice by slice.
 
-    All other variants (the data, a share of the labels) are the card's task; whether their numbers may be compared is
-    another question (compare.py).
+    All other variants (data, fractions of the labels) have the name of the card; compare.py decides whether their
+    scores are comparable.
     """
     return f"{name}[protocol=slices]" if slices else name
 
 
 def scores_to_compare(comparison: Comparison) -> list[PublishedScore]:
-    """Return the published entries of a comparison's methods and tasks, the first publication's of each."""
+    """Return the published scores of a comparison's methods and tasks, each from the first publication that has it."""
     found: dict[tuple[str, str], PublishedScore] = {}
     for name in comparison.published:
         for entry in load_published(name).entries:
@@ -284,7 +284,7 @@ def scores_to_compare(comparison: Comparison) -> list[PublishedScore]:
 
 
 def published_text(entry: PublishedScore) -> str:
-    """Return "98.46 ± 0.30" in percent, "≈" before what was measured in a picture, "?" for what is unknown."""
+    """Return "98.46 ± 0.30" in percent, with "≈" if it was read from a figure, or "?" if it is unknown."""
     if entry.value is None:
         return "?"
     spread = "" if entry.spread is None else f" ± {entry.spread:.2f}"
@@ -292,16 +292,16 @@ def published_text(entry: PublishedScore) -> str:
 
 
 def papers_table(published: Publication) -> str:
-    """Return a publication in Markdown as the paper prints it: its own rows, columns and names."""
+    """Return a publication as a Markdown table with the rows, columns and names of the paper."""
     columns = list(published.columns)
     head = ["", *(published.columns[name].printed for name in columns)]
     shown = {(entry.label, entry.printed): published_text(entry) for entry in published.entries}
     body = [[row.label, *(shown.get((row.label, text), "") for text in head[1:])] for row in published.rows]
     legend = f"Percent{', mean ± standard deviation' if any(' ± ' in text for text in shown.values()) else ''}."
-    marks = {"≈": "≈: measured in a picture.", "?": f"?: {published.why}"}
-    told = [text for mark, text in marks.items() if any(mark in text for text in shown.values())]
+    marks = {"≈": "≈: read from a figure.", "?": f"?: {published.why}"}
+    explained = [text for mark, text in marks.items() if any(mark in text for text in shown.values())]
     lines = [f"# {published.title}", f"{published.citation} {published.source}", _grid([head, *body])]
-    return "\n\n".join([*lines, " ".join([legend, *told]), *published.notes, *published.footnotes]) + "\n"
+    return "\n\n".join([*lines, " ".join([legend, *explained]), *published.notes, *published.footnotes]) + "\n"
 
 
 def _grid(lines: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,8 @@
-"""What can be said of each task's methods: every test beside the others, and what keeps them from deciding anything.
+"""Significance tests of the methods of each task, against the best method and against scratch.
 
-The papers' test stands first and never alone: with nine equal methods it finds a "significant" winner in half of all
-cases. What counts are the tests over all pairs (against the best, which the data chose) and the adjusted ones against
-scratch, which was chosen beforehand.
+The papers' unadjusted test is shown for comparison only: with nine equal methods it finds a "significant" winner in
+half of all cases. Conclusions rest on the tests adjusted for all pairs (the best method is selected by the data) and on
+the adjusted tests against scratch, which was fixed beforehand.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from sg_bench.statistics.units import Units
 
 UnitValues = tuple[float, ...]
 REFERENCE = "scratch"
-"""The registered method that Dunnett's test compares all others with."""
+"""The registered method that all others are tested against."""
 CONVENTION = "papers' convention, not adjusted"
 FEW = f"fewer than {MIN_UNITS} units on one side: no p-value"
 UNPAIRED = f"fewer than {MIN_UNITS} seeds that both methods share: no pairs"
-CONSTANT = "nothing varies: no p-value"
+CONSTANT = "no variation: no p-value"
 ALONE = "no comparison: it is the best itself"
-ITSELF = "no comparison: it is the method that the others are compared with"
-ABSENT = f"takes no part: incomplete, and above the best complete cell or of fewer than {MIN_UNITS} units"
+ITSELF = "no comparison: it is the reference method"
+ABSENT = f"not tested: incomplete, and above the best complete cell or of fewer than {MIN_UNITS} units"
 NO_REFERENCE = f"no method '{REFERENCE}' with a value on this task"
 
 
 @dataclass(frozen=True)
 class Against:
-    """The p-values of one method against the best of its task; None where it has none."""
+    """P-values of one method against the best of its task; None where there is none."""
 
     papers: float | None = None
     welch: float | None = None
@@ -60,17 +60,17 @@ class Against:
     sign_flip: float | None = None
     games_howell: float | None = None
     t3: float | None = None
-    """Dunnett's T3, which decides the tie groups."""
+    """Dunnett's T3, which determines the tie groups."""
 
 
 @dataclass(frozen=True)
 class AgainstScratch:
-    """One method against scratch; None where it cannot be said."""
+    """One method against scratch; None where it cannot be computed."""
 
     dunnett: float | None = None
-    """p-value, one pooled variance."""
+    """P-value with a pooled variance."""
     welch_holm: float | None = None
-    """p-value, variances may differ."""
+    """P-value with unequal variances."""
     hedges_g: float | None = None
     """Standardised difference, positive where the method is better."""
 
@@ -84,7 +84,7 @@ class Standing:
     mean: float
     interval: ConfidenceInterval | None
     tier: int | None
-    """1 for the tie group of the best; None for a method that takes no part."""
+    """1 for the tie group of the best; None for a method that is not tested."""
     best: bool
     against_best: Against
     against_scratch: AgainstScratch
@@ -93,35 +93,35 @@ class Standing:
 
 @dataclass(frozen=True)
 class Family:
-    """All methods of one task under one metric: what is tested together."""
+    """All methods of one task under one metric, which are tested together."""
 
     column: int
     standings: tuple[Standing, ...]
     reference: str | None
-    """The label of scratch, if it has a value."""
+    """Label of scratch, if it has a value."""
     found: Separation | None
     warning: str | None
-    """Why no difference, however large, could come out significant."""
+    """Reason for which no difference, however large, could be significant."""
 
 
 def significance_document(table: Table, names: Mapping[str, str]) -> Document:
-    """Return the significance tables of all printed columns that hold a value.
+    """Return a significance table for each printed column with a value.
 
     Args:
         table: the main table.
-        names: the registered method behind each label.
+        names: the registered method of each label.
     """
     found = [family(table, column, names) for column in table.printed]
     families_ = [each for each in found if each.standings]
     sheets = tuple(_sheet(table, each) for each in families_)
-    notes = [] if sheets else ["Nothing is measured yet."]
+    notes = [] if sheets else ["No results yet."]
     metrics = (table.columns[each.column].metric for each in families_)
     legend = (*LEGEND[:1], *interval_sentences(metrics), *LEGEND[1:]) if sheets else ()
     return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend)
 
 
 def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
-    """Return how the methods of one column stand to each other, best mean first."""
+    """Return the tests of one column, methods in descending order of their means."""
     units = {row.method: row.summaries[column].units for row in table.rows if row.summaries[column].n}
     keys = {row.method: row.summaries[column].keys for row in table.rows}
     groups = compared(table, column)
@@ -149,7 +149,7 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
 
 
 def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separation | None) -> dict[str, Against]:
-    """Return the tests of the best against each other method that takes part."""
+    """Return the tests of the best against each other method."""
     if found is None:
         return {}
     values, best = dict(groups), found.best
@@ -171,7 +171,7 @@ def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separat
 
 
 def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[str, AgainstScratch]:
-    """Return every method's tests against scratch, incomplete ones included: none of them was chosen by the data."""
+    """Return the tests of all methods against scratch, incomplete ones included, as none is selected by the data."""
     if reference is None:
         return {}
     values = {method: own.values for method, own in units.items()}
@@ -184,7 +184,7 @@ def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[
 
 
 def shared(a: Units, b: Units) -> tuple[UnitValues, UnitValues]:
-    """Return the values of both methods on the seeds that they share; none if their seeds mean different things."""
+    """Return both methods' values on their common seeds; none if the seeds are of different kinds."""
     if a.kind != b.kind:
         return (), ()
     left, right = dict(zip(a.seeds, a.values, strict=True)), dict(zip(b.seeds, b.values, strict=True))
@@ -203,7 +203,7 @@ def _warning(groups: UnitGroups) -> str | None:
     return families.power_warning(min(len(values) for _, values in groups), math.comb(len(groups), 2))
 
 
-# ---- as printed --------------------------------------------------------------------------------------------------
+# ---- printed tables ----------------------------------------------------------------------------------------------
 
 P_HEADS = {
     "papers": f"t test ({CONVENTION})",
@@ -216,15 +216,15 @@ P_HEADS = {
 }
 SCRATCH_HEADS = {"dunnett": "Dunnett p", "welch_holm": "Welch-Holm p", "hedges_g": "Hedges g"}
 LEGEND = (
-    "Against the best and against scratch: p-values are two-sided; methods stand in the order of their means.",
-    f"t test: independent two-sample t of the best against each other method, {CONVENTION}: reproduced to be compared "
-    "with the papers, not to be believed, since the best was chosen from the same data.",
-    "Welch, Mann-Whitney, paired t and sign flip are not adjusted either; pairs are equal seeds.",
-    f"Games-Howell and T3 are adjusted for all pairs of methods; tie groups: {TIE_TEST}, {ALPHA}. A group opens with "
-    "the best method not yet placed and takes all that are not separable from that one.",
-    "Against scratch: Dunnett and Welch-Holm are adjusted for all methods; Dunnett's takes all spreads to be equal and "
-    "finds too much where scratch is the noisiest, Welch-Holm does not.",
-    "Hedges g: difference from scratch in standard deviations, positive where the method is better.",
+    "P-values are two-sided; methods are in descending order of their means.",
+    f"t test: independent two-sample t test of the best against each other method, {CONVENTION}: given for comparison "
+    "with the papers only; it is invalid, since the best was selected from the same data.",
+    "Welch, Mann-Whitney, paired t and sign flip are not adjusted either; pairs share a seed.",
+    f"Games-Howell and T3 are adjusted for all pairs of methods; tie groups: {TIE_TEST}, {ALPHA}. A group starts with "
+    "the best method not yet in a group and includes all others that are not separable from it.",
+    "Against scratch: Dunnett and Welch-Holm are adjusted for all methods; Dunnett assumes equal variances and is "
+    "anti-conservative where scratch varies most, Welch-Holm is not.",
+    "Hedges g: standardised difference from scratch, positive where the method is better.",
 )
 
 
@@ -288,16 +288,16 @@ def _why_not_against_scratch(standing: Standing, each: Family, name: str) -> str
         return NO_REFERENCE
     if standing.method == each.reference:
         return ITSELF
-    return "fewer than 2 units on one side, or nothing varies" if name == "hedges_g" else FEW
+    return "fewer than 2 units on one side, or no variation" if name == "hedges_g" else FEW
 
 
 def p_text(p: float) -> str:
-    """Return a p-value in three decimals, or that it is smaller."""
+    """Return a p-value with three decimals, or "<0.001"."""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def effect_text(effect: float) -> str:
-    """Return a signed number in two decimals."""
+    """Return a signed number with two decimals."""
     return signed(effect, plus=True)
 
 
@@ -305,10 +305,10 @@ def _notes(each: Family) -> Iterator[str]:
     kinds = {standing.units.kind for standing in each.standings}
     if "fine-tuning" in kinds:
         only = [standing.method for standing in each.standings if standing.units.kind == "fine-tuning"]
-        whose = "all methods" if kinds == {"fine-tuning"} else ", ".join(only)
-        yield f"One pretraining ({whose}): units are fine-tuning seeds, and this is about this checkpoint only."
+        subject = "all methods" if kinds == {"fine-tuning"} else ", ".join(only)
+        yield f"One pretraining ({subject}): units are fine-tuning seeds, and results hold for this checkpoint only."
     if "pretraining" in kinds:
-        yield "Units are pretraining seeds, each by the mean over its fine-tuning seeds."
+        yield "Units are pretraining seeds, each the mean over its fine-tuning seeds."
     if each.found:
         yield f"The best: {each.found.best}."
     if each.warning:

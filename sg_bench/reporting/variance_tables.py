@@ -1,7 +1,6 @@
-"""Where each method's spread comes from, and the methods across all tasks.
+"""Sources of variance of each method's scores, and aggregates of the methods across all tasks.
 
-Three sources are told apart and never pooled: the pretraining seed, the fine-tuning seed, the test cases. The last
-has its own intervals in case_tables.py.
+Three sources are kept apart: the pretraining seed, the fine-tuning seed and the test cases (intervals: case_tables.py).
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ LEGEND = (
     "Standard deviations (ddof 1) in percent: of a pretraining's expected score from one pretraining seed to another; "
     "of a run's score from one fine-tuning seed to another after the same pretraining; of a run's score from one test "
     "set of this size to another (bootstrap over {units}, the first {runs} runs).",
-    "They answer different questions and are not to be added up or exchanged.",
+    "They answer different questions and must not be added or exchanged.",
 )
 ACROSS_LEGEND = (
-    "In percent. Interquartile mean of the scores of all tasks, units being the same as in the significance tables; "
-    "its interval is a 95 % percentile bootstrap over the units within each task: it speaks of other seeds, never of "
-    "other tasks, and with few units it is too short (it holds the truth in 85 % of cases at n = 5, 90 % at n = 10).",
+    "In percent. Interquartile mean of the scores of all tasks, with the units of the significance tables; its "
+    "interval is a 95 % percentile bootstrap over the units within each task: it covers other seeds, not other tasks, "
+    "and with few units it is too short (its coverage is 85 % at n = 5, 90 % at n = 10).",
     "Relative to scratch: (score − scratch's mean) / (1 − scratch's mean) on each task, 0 being as good as scratch and "
-    "100 perfect. Better than scratch: the chance that a unit of the method scores higher than one of scratch, "
-    "averaged over tasks; 100 without a width says that all measured units did, not that all others would.",
+    "100 perfect. Better than scratch: the probability that a unit of the method scores higher than one of scratch, "
+    "averaged over tasks; an interval of zero width at 100 means that all measured units did.",
 )
 FEW = f"fewer than {MIN_UNITS} units on some task: no interval"
 
@@ -56,7 +55,7 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
 
     Args:
         table: the main table.
-        drawn: its test cases, drawn again for another document already.
+        drawn: its bootstrap scores, if another document has computed some already.
     """
     drawn = drawn or CaseResamples(table)
     found = [(row.method, index, each) for index in _headlines(table) for row, each in _sources(table, index, drawn)]
@@ -79,7 +78,7 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
         for method, index, found_ in found
     ]
     legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
-    notes = () if sheets else ("Nothing is measured yet.",)
+    notes = () if sheets else ("No results yet.",)
     return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
 
 
@@ -101,7 +100,7 @@ def _sources(table: Table, index: int, drawn: CaseResamples) -> Iterator[tuple[A
 
 
 def _units(table: Table, drawn: CaseResamples) -> str:
-    """Return what was drawn again: images, patients, or both where tasks differ."""
+    """Return what was resampled: images, patients, or "images or patients" if tasks differ."""
     keys = (key for index in _headlines(table) for row in table.rows for key in drawn.runs(row.summaries[index]))
     units: list[CaseUnit] = sorted({drawn.unit(key) for key in keys}) or ["images"]
     return " or ".join(units)
@@ -135,13 +134,13 @@ def _spread(std: float | None) -> str:
 
 @dataclass(frozen=True)
 class AcrossTasks:
-    """The methods that have a value on every task, by their units on each."""
+    """The methods that have a value on every task, and their units on each."""
 
     tasks: tuple[str, ...]
     units: Mapping[str, tuple[Units, ...]]
-    """By method, a task each."""
+    """By method, for each task."""
     left_out: Mapping[str, tuple[str, ...]]
-    """The tasks that each other method lacks."""
+    """The tasks on which each other method has no value."""
     reference: str | None
 
     @cached_property
@@ -155,7 +154,7 @@ class AcrossTasks:
         return min((task.n for tasks in self.units.values() for task in tasks), default=0)
 
     def shared(self, *methods: str) -> bool:
-        """Return whether a unit is one pretraining seed that all tasks start from, for these methods."""
+        """Return whether a unit of these methods is one pretraining seed used by all tasks."""
         tasks = [task for method in methods for task in self.units[method]]
         return {task.kind for task in tasks} == {"pretraining"} and all(
             len({task.seeds for task in self.units[method]}) == 1 for method in methods
@@ -163,7 +162,7 @@ class AcrossTasks:
 
 
 def across(table: Table, names: Mapping[str, str]) -> AcrossTasks:
-    """Return the methods that can be compared across all tasks with a value, shares of the labels left aside."""
+    """Return the methods with a value on every task; tasks with a fraction of the labels are ignored."""
     columns = [index for index in _headlines(table) if "fraction" not in parse_reference(table.columns[index].task)[1]]
     columns = [index for index in columns if any(row.summaries[index].n for row in table.rows)]
     lacking = {
@@ -234,11 +233,9 @@ def _across_sheet(
         texts = [_text(by_method.get(method), found, footnotes) for by_method in numbers.values()]
         lines.append(PrintedRow((PrintedCell(method), *(PrintedCell(text) for text in texts))))
     notes = [f"Over {len(found.tasks)} tasks: {', '.join(found.tasks)}."]
-    notes += [
-        f"Left out: {method}, which has no value on {', '.join(tasks)}." for method, tasks in found.left_out.items()
-    ]
+    notes += [f"Left out: {method}, without a value on {', '.join(tasks)}." for method, tasks in found.left_out.items()]
     if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
-        notes.append("Units are fine-tuning seeds of one pretraining: about this checkpoint only.")
+        notes.append("Units are fine-tuning seeds of one pretraining: results hold for this checkpoint only.")
     heads = (Heading("method"), *(Heading(measure) for measure in numbers))
     return PrintedTable(
         "Across tasks", heads, tuple(lines), tuple(notes), (*footnotes.lines(), *environment), ACROSS_LEGEND

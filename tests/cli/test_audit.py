@@ -173,7 +173,7 @@ class TestWhatIsMissing:
         assert "scans: the test part is empty: no case's id ends in a number from 50 to 60" in out
 
 
-def test_the_matrix_is_written_beside_the_other_tables(ask: Ask) -> None:
+def test_the_matrix_is_written_with_the_other_tables(ask: Ask) -> None:
     _, out, _ = ask(*WHERE, "--out", "here")
     assert "Audit: here/tables/leakage.md" in out
     assert Path("here/tables/leakage.md").read_text().rstrip() == out.rpartition("Audit:")[0].rstrip()

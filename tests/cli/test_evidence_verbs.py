@@ -61,7 +61,7 @@ class TestCompare:
         code, out, err = ask("compare", "--suite", "demo", "--work", "w", "--published", "semantic_genesis_2020")
         assert (code, err) == (0, "")
         text = Path("results/demo/tables/compare-semantic_genesis_2020.md").read_text()
-        assert re.search(r"demo beside semantic_genesis_2020: \d+ not comparable\.", text)
+        assert re.search(r"demo compared with semantic_genesis_2020: \d+ not comparable\.", text)
         assert "other data: phantom" in out
 
     def test_two_runs_that_differ_exit_with_1_and_are_written_where_out_says(self, ask: Ask) -> None:
@@ -72,13 +72,13 @@ class TestCompare:
         assert "lower" in Path("mine/a-b.md").read_text()
         assert "task.training.steps: 20 -> 40" in out
 
-    def test_a_run_beside_itself_exits_with_0(self, ask: Ask) -> None:
+    def test_a_run_compared_with_itself_exits_with_0(self, ask: Ask) -> None:
         cells = len(finished("a"))
         code, out, _ = ask("compare", "a", "a")
         assert (code, f"{cells // 6} consistent" in out) == (0, True)
         assert Path("results/compared/a-a.md").is_file()
 
-    def test_a_folder_can_be_set_beside_published_numbers_too(self, ask: Ask) -> None:
+    def test_a_folder_can_be_compared_with_published_numbers_too(self, ask: Ask) -> None:
         finished("a")
         code, out, _ = ask("compare", "a", "--published", "transvw_2021_label_efficiency")
         assert (code, "not comparable" in out) == (0, True)

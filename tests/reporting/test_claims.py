@@ -1,4 +1,4 @@
-"""Claims become verdicts on the seeds fixed beforehand; what was decided after a look is told."""
+"""Claims become verdicts on the seeds fixed beforehand; later changes are reported."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class TestLooks:
             in (row.warnings[1])
         )
 
-    def test_runs_of_other_seeds_are_found_in_the_ledger_beside_the_plan(self) -> None:
+    def test_runs_of_other_seeds_are_found_in_the_ledger_outside_the_plan(self) -> None:
         others = [
             record("scratch", "ncc", 9, 0, 0.5),
             record("scratch", "ncc", 0, 0, 0.5),
@@ -164,14 +164,14 @@ class TestLooks:
         remembered = (tmp_path / "claims.json").read_bytes()
         for _ in range(2):
             lines = claims_report(second, evidence_of(), tmp_path)
-            assert [line for line in lines if line.startswith("Warning: claims were changed after a look")]
-        assert "changed after a look" in (tmp_path / "tables/claims.md").read_text()
+            assert [line for line in lines if line.startswith("Warning: claims were changed after the first report")]
+        assert "changed after the first report" in (tmp_path / "tables/claims.md").read_text()
         assert (tmp_path / "claims.json").read_bytes() == remembered
         assert not [line for line in claims_report(first, evidence_of(), tmp_path) if "changed" in line]
 
     def test_claims_added_after_a_report_without_any_are_told(self, tmp_path: Path) -> None:
         assert claims_report(suite_of(), evidence_of(), tmp_path) == []
-        assert "changed after a look" in " ".join(claims_report(suite_of({}), evidence_of(), tmp_path))
+        assert "changed after the first report" in " ".join(claims_report(suite_of({}), evidence_of(), tmp_path))
 
     def test_a_report_without_a_result_is_no_look(self, tmp_path: Path) -> None:
         claims_report(suite_of(), Evidence(evidence_of().cells, {}), tmp_path)

@@ -139,7 +139,7 @@ class TestPublished:
         line = published(scores(77.33, 0.5), task={"frozen": True})
         assert "task.frozen is True, theirs False" in line.reasons
 
-    def test_a_run_slice_by_slice_stands_beside_the_papers_slices_and_not_beside_their_volumes(self) -> None:
+    def test_a_run_slice_by_slice_is_compared_with_the_papers_slices_and_not_with_their_volumes(self) -> None:
         sliced = {"name": "ncc", "headline": "auc", "sampling": {"slices": {"size": 224}}}
         run = evidence(scores(96.0, 0.5), metric="auc", store={"source": "luna16"}, task=sliced)
         assert compare_with_published(run, SG).lines == ()
@@ -160,7 +160,7 @@ class TestPublished:
     def test_an_unresolved_metric_is_never_comparable(self) -> None:
         changes = {"task": {"name": "bms"}, "store": {"source": "brats2018"}}
         line = published(scores(68.82, 0.5), **changes)
-        assert line.reasons == ("other metric: which one BMS IoU is, is not resolved",)
+        assert line.reasons == ("other metric: it is not resolved which one BMS IoU is",)
 
     def test_fewer_than_five_runs_are_not_comparable(self) -> None:
         assert published(scores(77.0, 0.5, 4)).reasons == ("n = 4 runs, below 5",)
@@ -178,19 +178,19 @@ class TestPublished:
                 load_published("transvw_2021_label_efficiency"),
             )
         )
-        assert line.reasons == ("no spread published", "n of the publication is not known")
+        assert line.reasons == ("no spread published", "n of the publication is unknown")
 
     def test_what_was_measured_in_a_picture_is_given_its_reading_error(self) -> None:
         run = evidence(scores(77.0, 0.9), initialisation={"method": "rotation+semantics"})
         line = only(compare_with_published(run, load_published("transvw_2021_addon")))
         plain = stats.t.ppf(0.975, welch_df(0.9, 10, 0.94, 10)) * (0.9**2 / 10 + 0.94**2 / 10) ** 0.5
         assert line.tolerance == pytest.approx((plain + 0.1) / 100)
-        assert "published value measured in a picture, ± 0.1" in line.remarks
+        assert "published value read from a figure, ± 0.1" in line.remarks
 
     def test_unknown_and_context_numbers_are_not_comparable(self) -> None:
         run = evidence(scores(77.0, 0.9), initialisation={"method": "models_genesis"}, task={"name": "pxs"})
         line = only(compare_with_published(run, load_published("semantic_genesis_2020_2d")))
-        assert any(reason.startswith("the published number is unknown") for reason in line.reasons)
+        assert any(reason.startswith("the published value is unknown") for reason in line.reasons)
         run = evidence(scores(77.0, 0.9), initialisation={"method": "models_genesis"})
         lines = compare_with_published(run, load_published("models_genesis_2019_notebook")).lines
         assert {line.verdict for line in lines} == {"not comparable"}
@@ -209,7 +209,7 @@ class TestRuns:
     def test_a_run_is_consistent_with_itself_however_few_its_runs(self) -> None:
         run = evidence(scores(77.0, 0.9, 2))
         line = only(compare_runs(run, run))
-        assert (line.verdict, line.remarks) == ("consistent", ("the very same runs",))
+        assert (line.verdict, line.remarks) == ("consistent", ("the same runs",))
 
     def test_two_recipes_are_compared_under_the_headline_and_their_settings_named(self) -> None:
         first = evidence(scores(60.0, 0.5), metric="iou_bin")
@@ -266,12 +266,12 @@ class TestText:
         assert "higher ¹ ²" in text
         assert "¹ about this checkpoint only" in text
         assert "mine minus semantic_genesis_2020" in text
-        assert "\\*: not published, recalled." in text
+        assert "\\*: not published, assumed." in text
         assert "arXiv:2007.06959" in text
 
     def test_no_name_is_markup(self) -> None:
         text = compared_markdown("a | b", compare_with_published(Evidence([], {}), SG, "<b>ours"))
-        assert text.startswith("# a \\| b\n\n&lt;b>ours beside")
+        assert text.startswith("# a \\| b\n\n&lt;b>ours compared with")
 
     def test_the_same_evidence_gives_the_same_bytes(self) -> None:
         texts = {compared_markdown("t", compare_with_published(evidence(scores(79.0, 0.5)), SG)) for _ in range(3)}

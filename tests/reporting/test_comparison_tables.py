@@ -44,7 +44,7 @@ def test_a_comparison_of_which_nothing_was_run_is_printed_with_its_published_col
     assert all(form(document) for form in FORMS)
 
 
-def test_the_published_value_stands_beside_each_method() -> None:
+def test_the_published_value_follows_each_method() -> None:
     written = text(EMPTY, "methods-3d")
     assert "94.25 ± 5.07" in row(written, "scratch")
     assert "98.46 ± 0.30" in row(written, "semantic_genesis")
@@ -63,14 +63,14 @@ def test_a_method_that_does_not_exist_here_and_one_that_the_suite_lacks_have_oth
     assert "The suite does not have the task lcs." in written
 
 
-def test_our_deviation_with_ddof_0_stands_beside_the_published_one_only(study_table: Table) -> None:
+def test_our_deviation_with_ddof_0_is_given_with_the_published_one_only(study_table: Table) -> None:
     written = row(text(study_table, "methods-3d"), "scratch")
     scratch = next(each for each in study_table.rows if each.method == "scratch")
     for column, cell in zip(study_table.columns, scratch.summaries, strict=True):
         if "fraction" not in column.task:
             honest = f"{100 * (cell.mean or 0):.2f} ± {100 * (cell.std or 0):.2f}"
-            beside = "" if column.metric == "iou_bin" else f" [{100 * statistics.pstdev(cell.values):.2f}]"
-            assert honest + beside in [each.strip("†") for each in written]
+            population = "" if column.metric == "iou_bin" else f" [{100 * statistics.pstdev(cell.values):.2f}]"
+            assert honest + population in [each.strip("†") for each in written]
 
 
 def test_shares_of_the_labels_are_no_columns_of_a_comparison(study_table: Table) -> None:
@@ -137,7 +137,7 @@ def test_pairs_are_adjusted_by_holm_task_by_task(study: Any) -> None:
 
 
 def test_pairs_say_what_they_count_and_that_one_pretraining_is_one_checkpoint(study: Any) -> None:
-    assert "about these checkpoints only" in text(main_table(study.cells, study.records), "addons", 1)
+    assert "hold for these checkpoints only" in text(main_table(study.cells, study.records), "addons", 1)
     several = main_table([replace(cell, pretraining_seed=cell.fine_tuning_seed) for cell in study.cells], study.records)
     told = text(several, "addons", 1)
     assert "n counts pretraining seeds" in told
@@ -153,11 +153,11 @@ def test_a_pair_of_one_pretraining_and_several_is_not_tested(study: Any) -> None
     lines = [line for line in csv_lines(documents(table, "addons")[1]) if line["difference"]]
     assert lines
     assert not any(line["p_welch"] or line["p_holm"] or line["p_paired_t"] for line in lines)
-    assert "one side counts pretrainings" in text(table, "addons", 1)
+    assert "the units of one side are pretrainings" in text(table, "addons", 1)
 
 
 def test_pairs_of_a_suite_without_any_are_said_to_be_absent() -> None:
-    assert "No pair is measured here." in text(EMPTY, "addons", 1)
+    assert "No results for any pair." in text(EMPTY, "addons", 1)
 
 
 def test_slices_and_volumes_of_one_task_are_columns_of_their_own(empty: Any) -> None:
@@ -171,7 +171,7 @@ def test_slices_and_volumes_of_one_task_are_columns_of_their_own(empty: Any) -> 
     assert {line["task"] for line in whole if line["mean"]} == {"ncc"}
 
 
-def test_published_numbers_stand_beside_the_papers_metric_or_the_headline_and_never_what_is_beside_it(
+def test_published_numbers_follow_the_papers_metric_or_the_headline_and_never_a_secondary_metric(
     empty: Any,
 ) -> None:
     empty.done("scratch", "ncc", [{"auc": 0.9, "auc_Mass": 0.8}])

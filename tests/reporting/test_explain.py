@@ -121,7 +121,7 @@ class TestCell:
 class TestOutputs:
     def test_predictions_are_checked_against_their_digest(self, work: Path) -> None:
         path = work / "predictions" / f"{record()['key']}.npz"
-        for content, said in ((None, "no such file here"), (b"x", "THE FILE HERE IS ANOTHER")):
+        for content, said in ((None, "no such file here"), (b"x", "THE FILE HERE DIFFERS")):
             if content:
                 path.parent.mkdir()
                 path.write_bytes(content)
@@ -181,7 +181,7 @@ class TestNames:
     def test_a_key_that_is_not_there_is_refused_with_the_nearest(self, work: Path) -> None:
         key = record()["key"]
         wrong = key[:7] + ("0" if key[7] != "0" else "1")
-        with pytest.raises(UsageError, match=f"no cell's key begins with {wrong}. Did you mean '{key[:8]}'"):
+        with pytest.raises(UsageError, match=f"no cell's key starts with {wrong}. Did you mean '{key[:8]}'"):
             find_cells(read_evidence(work), wrong)
 
     def test_digits_that_several_keys_begin_with_are_refused_with_longer_ones(self, work: Path) -> None:
@@ -189,7 +189,7 @@ class TestNames:
         twin = {**record(), "key": record()["key"][:8] + "f" * 56}
         cells = [*evidence.cells, type(evidence.cells[0])(twin["key"], "m", "t", 0, 0)]  # type: ignore[call-arg]
         doubled = type(evidence)(cells, {**evidence.records, twin["key"]: twin})
-        with pytest.raises(UsageError, match="2 cells' keys begin with"):
+        with pytest.raises(UsageError, match="2 cells' keys start with"):
             find_cells(doubled, record()["key"][:8])
 
     @pytest.mark.parametrize(

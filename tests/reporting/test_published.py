@@ -217,7 +217,7 @@ class TestComparisons:
             assert set(comparison.published) <= set(publications())
             assert {base for base, _ in comparison.pairs} <= set(comparison.methods)
 
-    def test_published_numbers_stand_beside_the_rows_that_have_them(self) -> None:
+    def test_published_scores_belong_to_the_rows_that_have_them(self) -> None:
         found = {(entry.method, entry.task): entry for entry in scores_to_compare(comparisons()[0])}
         assert found["rotation+semantics", "ncs"].value == 77.85
         assert found["rotation", "ncs"].value == 76.13
@@ -259,8 +259,8 @@ class TestFiles:
             ([94.25], "value|score|list|dictionary|valid"),
             ([942.5, 1.0], "less than or equal to 100"),
             ([94.25, -1.0], "greater than or equal to 0"),
-            (None, "unknown exactly if it has no value"),
-            ({"value": None, "status": "unknown"}, "say why it is unknown"),
+            (None, "unknown if and only if it has no value"),
+            ({"value": None, "status": "unknown"}, "give the reason why it is unknown"),
         ],
     )
     def test_a_number_that_cannot_be_is_refused(self, content: dict[str, object], score: object, why: str) -> None:

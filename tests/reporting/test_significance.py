@@ -53,7 +53,7 @@ def test_the_papers_test_never_stands_alone_and_says_that_it_is_not_adjusted(stu
 
 
 def test_with_one_pretraining_the_table_speaks_of_this_checkpoint_only(study_table: Table) -> None:
-    assert "about this checkpoint only" in text(significance_document(study_table, NAMES))
+    assert "hold for this checkpoint only" in text(significance_document(study_table, NAMES))
 
 
 def test_no_p_value_below_five_runs(empty: Any) -> None:
@@ -101,4 +101,4 @@ def test_a_label_of_scratch_is_known_by_its_registered_name(empty: Any) -> None:
 
 
 def test_an_empty_ledger_has_a_document_that_says_so() -> None:
-    assert "Nothing is measured yet." in text(significance_document(main_table([], {}), {}))
+    assert "No results yet." in text(significance_document(main_table([], {}), {}))

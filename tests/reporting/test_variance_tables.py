@@ -36,7 +36,7 @@ def test_across_tasks_shares_of_the_labels_do_not_count_as_tasks(study_table: Ta
 def test_a_method_that_lacks_a_task_is_left_out_and_named(study: Any) -> None:
     cells = [cell for cell in study.cells if (cell.method, cell.task) != ("mine", "ncs")]
     document = across_document(main_table(cells, study.records), NAMES)
-    assert "Left out: mine, which has no value on ncs." in markdown.document(document)
+    assert "Left out: mine, without a value on ncs." in markdown.document(document)
     assert "\nmine," not in document.csv
 
 
@@ -50,5 +50,5 @@ def test_with_few_units_no_interval_is_given(empty: Any) -> None:
 
 def test_an_empty_ledger_has_documents_that_say_so() -> None:
     table = main_table([], {})
-    assert "Nothing is measured yet." in markdown.document(variance_document(table))
+    assert "No results yet." in markdown.document(variance_document(table))
     assert "No method has a value on every task." in markdown.document(across_document(table, {}))
