@@ -24,6 +24,7 @@ from sg_bench.config import Shape, canonical_json
 from sg_bench.data.fingerprint import fingerprint
 from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
+from sg_bench.digests import content_digest
 from sg_bench.errors import DataError, UsageError
 from sg_bench.workspace import file_digest, read_json, write_atomic
 
@@ -54,9 +55,9 @@ class StoredCase:
     findings: tuple[int, ...]
     """1 or 0 for each of the source's findings."""
     source_digest: str | None
-    """`content_digest` of its source files; None for a generated case."""
+    """`files_digest` of its source files; None for a generated case."""
     image_digest: str
-    """SHA-256 of the array's bytes in C order."""
+    """`content_digest` of the image."""
     label_digest: str | None
     fingerprint: str = ""
     """Perceptual fingerprint of the image; "" if it has none."""
@@ -231,7 +232,7 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
     write_atomic(folder / "index.json", canonical_json(index))
 
 
-def content_digest(files: Iterable[Path]) -> str:
+def files_digest(files: Iterable[Path]) -> str:
     """Return one SHA-256 (64 hex digits) of the contents of `files`, in their order, regardless of their names."""
     digest = hashlib.sha256()
     for path in files:
@@ -262,9 +263,9 @@ def _entry(case: Case, prepared: PreparedCase) -> dict[str, Any]:
         "candidates": prepared.candidates,
         "group": case.group,
         "findings": case.findings,
-        "source_digest": content_digest(files) if files else None,
-        "image_digest": _array_digest(prepared.image),
-        "label_digest": None if prepared.label is None else _array_digest(prepared.label),
+        "source_digest": files_digest(files) if files else None,
+        "image_digest": content_digest({"image": prepared.image}),
+        "label_digest": None if prepared.label is None else content_digest({"label": prepared.label}),
         "fingerprint": fingerprint(prepared.image, prepared.affine),
     }
 
@@ -285,10 +286,6 @@ def _stored(entry: dict[str, Any]) -> StoredCase:
         "findings": tuple(entry["findings"]),
     }
     return StoredCase(**{**entry, **converted})
-
-
-def _array_digest(array: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _mapped(folder: Path, case_id: str, kind: ArrayKind, shape: Shape) -> np.memmap[Any, Any]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import signal
@@ -21,7 +20,7 @@ from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import (
     SkippedCase,
     Store,
-    content_digest,
+    files_digest,
     finish,
     has_case,
     noted_skips,
@@ -29,6 +28,7 @@ from sg_bench.data.store import (
     skipped_cases,
     write_case,
 )
+from sg_bench.digests import content_digest
 from sg_bench.errors import DataError, UsageError
 
 NAMES = ["scan/1", "../escape", "scan 10", "Ä\n'\"", "x" * 300, "."]
@@ -106,8 +106,8 @@ class TestReading:
         assert index["schema"] == store_module.SCHEMA
         assert index["recipe"]["preparation"]["orientation"] == "RAS"
         case = Store.open(folder)["a"]
-        assert case.source_digest == content_digest([source, source]) != content_digest([source])
-        assert case.image_digest == hashlib.sha256(prepared(0).image.tobytes()).hexdigest()
+        assert case.source_digest == files_digest([source, source]) != files_digest([source])
+        assert case.image_digest == content_digest({"image": prepared(0).image})
 
     def test_memory_order_does_not_change_the_bytes(self, tmp_path: Path) -> None:
         plain, turned = prepared(0), prepared(0)
