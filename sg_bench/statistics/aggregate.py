@@ -1,7 +1,7 @@
-"""Methods across tasks: interquartile mean and probability of improvement, with bootstrap intervals.
+"""Aggregates across tasks: interquartile mean and probability of improvement, with bootstrap intervals.
 
-With a handful of tasks, ranks separate next to nothing, and a mean hangs on the one easy task. The interquartile mean
-of all scores, and the chance that a run of one method beats a run of another, use every value and no rank.
+With few tasks, ranks have little power, and a mean depends on single tasks. The interquartile mean of all scores and
+the probability that a run of one method scores higher than a run of another use all values.
 
 Source: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (NeurIPS 2021), section 4.
 """
@@ -24,7 +24,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A number across tasks, and the percentile interval of its bootstrap."""
+    """A statistic across tasks with its bootstrap percentile interval."""
 
     value: float
     low: float
@@ -43,21 +43,20 @@ def iqm_interval(
 ) -> dict[str, Aggregate]:
     """Return each method's interquartile mean over the scores of all tasks.
 
-    Units are drawn with replacement within each task. Every score counts alike, so a task with fewer units counts for
-    less. The interval speaks of other units on these tasks, never of other tasks; with few units it is too short, as
-    percentile intervals are: one of 95 % holds the truth in 85 % of cases at n = 5, 90 % at n = 10, 94 % at n = 30.
+    Units are drawn with replacement within each task. All scores have equal weight, so a task with fewer units has
+    less. The interval refers to other units on these tasks, not to other tasks. With few units it is too short, as
+    percentile intervals are: the coverage of a 95 % interval is 85 % at n = 5, 90 % at n = 10 and 94 % at n = 30.
 
     Args:
-        scores: by method; the tasks of all methods in one order.
-        relative_to: None takes the scores as they are. Else a method, m: on each task a score s becomes
-            (s - m) / (1 - m) with m that method's mean, so 0 is as good as it and 1 is perfect. It is drawn anew in
-            every resample, as the others are.
-        shared_units: one place in every task is one unit, such as a pretraining seed that all tasks start from; then
-            a unit is drawn with all of its tasks, since its luck is theirs. Drawn apart, units whose luck is half of
-            their spread bring those figures down to 77, 85 and 88 %.
-        resamples: how many.
+        scores: by method; the tasks of all methods in the same order.
+        relative_to: None for unchanged scores. Else a method with mean m on a task: a score s becomes
+            (s - m) / (1 - m), so 0 is as good as that method and 1 is perfect. The method is resampled like the others.
+        shared_units: whether equal positions in all tasks are one unit, such as a pretraining seed that all tasks start
+            from; then a unit is drawn with all of its tasks, because they are correlated. If such units are drawn
+            separately and half of their variance is shared, the coverage falls to 77, 85 and 88 %.
+        resamples: number of bootstrap samples.
         level: of the interval.
-        seed: of the draws; the same seed gives the same interval.
+        seed: of the resampling; equal seeds give equal intervals.
 
     Raises:
         ValueError: a task without scores, unequal tasks, an unknown `relative_to`, or one that is perfect on a task.
@@ -82,9 +81,9 @@ def probability_of_improvement(
     level: float = 0.95,
     seed: int = 0,
 ) -> Aggregate:
-    """Return the chance that a run of one method scores higher than a run of another, averaged over tasks.
+    """Return the probability that a run of one method scores higher than a run of another, averaged over tasks.
 
-    On each task it is the share of pairs of units in which `better` is higher, ties counting one half. Arguments and
+    On each task it is the fraction of pairs of units in which `better` is higher, ties counting one half. Arguments and
     Raises as `iqm_interval`.
     """
     _check({"better": better, "than": than}, shared_units=shared_units)
@@ -103,7 +102,7 @@ def _wins(a: Sequence[float], b: Sequence[float]) -> FloatArray:
 
 
 def _draws(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[NDArray[np.int64]]:
-    """Return for each task which units each resample holds; the first row holds each unit once."""
+    """Return for each task the units in each resample; the first row contains each unit once."""
     indices: list[NDArray[np.int64]] = []
     for task in matrix:
         n = len(task)
@@ -115,13 +114,13 @@ def _draws(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared:
 
 
 def _with_resamples(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[FloatArray]:
-    """Return for each task (1 + resamples, units) scores, the first row as they were measured."""
+    """Return for each task (1 + resamples, units) scores, with the measured ones in the first row."""
     drawn = _draws(matrix, resamples, rng, shared)
     return [np.asarray(task, dtype=np.float64)[places] for task, places in zip(matrix, drawn, strict=True)]
 
 
 def _with_counts(matrix: TaskScores, resamples: int, rng: np.random.Generator, shared: bool) -> list[FloatArray]:
-    """Return for each task (1 + resamples, units): how often each unit is drawn, once each in the first row."""
+    """Return for each task (1 + resamples, units): counts of each unit, all 1 in the first row."""
     drawn = _draws(matrix, resamples, rng, shared)
     return [(places[:, :, None] == np.arange(places.shape[1])).sum(axis=1).astype(np.float64) for places in drawn]
 
@@ -129,11 +128,11 @@ def _with_counts(matrix: TaskScores, resamples: int, rng: np.random.Generator, s
 def _relative(drawn: Mapping[str, list[FloatArray]], reference: list[FloatArray]) -> dict[str, list[FloatArray]]:
     means: list[FloatArray] = [task.mean(axis=1, keepdims=True) for task in reference]
     if any(mean[0, 0] >= 1 for mean in means):
-        raise ValueError("a method that is perfect on a task leaves nothing to improve: take the scores as they are")
-    # A resample may be perfect where the whole is not; a hair's breadth below 1 keeps its ratio finite.
-    rooms: list[FloatArray] = [np.maximum(1 - mean, 1e-12) for mean in means]
+        raise ValueError("a method that is perfect on a task cannot be the reference: use unchanged scores")
+    # A resample may be perfect although the sample is not; the lower bound keeps the ratio finite.
+    headroom: list[FloatArray] = [np.maximum(1 - mean, 1e-12) for mean in means]
     return {
-        method: [(task - mean) / room for task, mean, room in zip(tasks, means, rooms, strict=True)]
+        method: [(task - mean) / rest for task, mean, rest in zip(tasks, means, headroom, strict=True)]
         for method, tasks in drawn.items()
     }
 
@@ -157,6 +156,6 @@ def _check(scores: Mapping[str, TaskScores], *, shared_units: bool) -> None:
     if len({len(tasks) for tasks in lengths}) > 1 or not all(lengths):
         raise ValueError("every method needs the same tasks, and at least one")
     if not all(min(tasks) for tasks in lengths):
-        raise ValueError("a task without a score: leave the task out for all methods, and say so")
+        raise ValueError("a task without a score: omit the task for all methods, and state it")
     if shared_units and any(len(set(tasks)) > 1 for tasks in lengths):
         raise ValueError("shared units need as many units on every task")

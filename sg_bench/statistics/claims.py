@@ -1,8 +1,8 @@
-"""What becomes of a claim that was fixed beforehand: supported, not supported, or not to be decided on these values.
+"""Evaluation of claims that were specified in advance: supported, not supported, or cannot be decided.
 
-"Not supported" says that no difference was found, never that there is none; where a least difference worth a claim was
-stated and these units would hardly have found it, the claim cannot be decided. A claim that cannot be tested keeps its
-place in its family, so leaving runs out makes no other claim easier.
+"Not supported" means that no difference was found, not that there is none. If a claim states its least relevant
+difference and the test has too little power for it, the claim cannot be decided. A claim that cannot be tested counts
+as a member of its family with p = 1, so that missing runs do not make other claims easier.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAIRED = ("paired_t", "sign_flip")
 
 @dataclass(frozen=True)
 class ClaimData:
-    """What a claim asks, and the units that answer it. Scores are fractions in [0, 1], higher is better."""
+    """A claim and its units. Scores are fractions in [0, 1], higher is better."""
 
     name: str
     better: Units
@@ -43,13 +43,13 @@ class ClaimData:
     """Level of the family."""
     family: str = "claims"
     least_difference: float | None = None
-    """The smallest difference of scores worth a claim."""
+    """The smallest relevant difference of scores."""
     lacking: tuple[str, ...] = ()
-    """Why units that were fixed beforehand are not there; with any, nothing is tested."""
+    """Why specified units are missing; if any is, no test is made."""
 
     @cached_property
     def sides(self) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
-        """Values of both sides; None instead of the second: the first are differences, set against nought."""
+        """Values of both sides; or differences and None, for a paired test or against a number."""
         if isinstance(self.than, float):
             return tuple(value - self.than for value in self.better.values), None
         if self.test not in PAIRED:
@@ -66,14 +66,14 @@ class ClaimData:
 
     @property
     def checkpoint_only(self) -> bool:
-        """Whether a side has one pretraining, so that nothing is said about its method in general."""
+        """Whether a side has one pretraining, so that the outcome does not hold for its method in general."""
         sides = [self.better] if isinstance(self.than, float) else [self.better, self.than]
         return any(side.kind == "fine-tuning" for side in sides)
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What became of one claim, and why."""
+    """Outcome of one claim with its statistics."""
 
     name: str
     outcome: ClaimOutcome
@@ -87,18 +87,18 @@ class ClaimVerdict:
     """Claims in the family."""
     p: float | None = None
     adjusted: float | None = None
-    """p after Holm's correction inside the family."""
+    """p after Holm's correction within the family."""
     difference: float | None = None
     """Of the means, or the mean difference, as a fraction."""
     effect: float | None = None
-    """Hedges' g; of differences, their mean over their standard deviation, corrected alike."""
+    """Hedges' g; of differences, their mean over their standard deviation, with the same correction."""
     power: float | None = None
-    """Probability of finding the stated least difference, else the observed one, at this n and in this family; of a
-    rank or sign-flip test, as the t-test's."""
+    """Power for the stated least difference, else for the observed one, at this n and in this family; that of the
+    t-test also for rank and sign-flip tests."""
 
 
 def evaluate_claims(claims_data: Sequence[ClaimData]) -> list[ClaimVerdict]:
-    """Return the verdict on each claim, with Holm's correction inside each family."""
+    """Return the verdict on each claim, with Holm's correction within each family."""
     tests = {data.name: _tested(data) for data in claims_data}
     ps = {name: 1.0 if test is None or not math.isfinite(test.p) else test.p for name, test in tests.items()}
     verdicts = []
@@ -110,7 +110,7 @@ def evaluate_claims(claims_data: Sequence[ClaimData]) -> list[ClaimVerdict]:
 
 
 def _tested(data: ClaimData) -> TestResult | None:
-    """Return the test of a claim whose units are all there and enough, else None."""
+    """Return the test of a claim; None if units are missing or too few."""
     a, b = data.sides
     if data.lacking or _smallest(data) < MIN_UNITS:
         return None
@@ -129,10 +129,10 @@ def _verdict(data: ClaimData, test: TestResult | None, adjusted: float, floor: f
     """Return one verdict.
 
     Args:
-        data: what is claimed.
+        data: the claim and its units.
         test: None if there are too few units, or if it is undefined.
-        adjusted: its p within the family.
-        floor: the smallest adjusted p that these many units could have reached.
+        adjusted: its adjusted p-value.
+        floor: the smallest adjusted p-value that this number of units can reach.
         comparisons: claims in the family.
     """
     tested = test is not None and math.isfinite(test.p)
@@ -155,7 +155,7 @@ def _verdict(data: ClaimData, test: TestResult | None, adjusted: float, floor: f
 
 
 def _undecided(data: ClaimData, floor: float, *, tested: bool) -> tuple[ClaimOutcome, str] | None:
-    """Return why the claim cannot be decided whatever the values are, or None."""
+    """Return why the claim cannot be decided with any values, or None."""
     if data.lacking:
         return "cannot be decided", "; ".join(data.lacking)
     if _smallest(data) < MIN_UNITS:
@@ -163,8 +163,8 @@ def _undecided(data: ClaimData, floor: float, *, tested: bool) -> tuple[ClaimOut
     if not tested:
         return "cannot be decided", "the test is undefined: the values do not vary"
     if floor > data.alpha:
-        told = f"no outcome of {data.n[0]} units could reach {data.alpha:g} in this family"
-        return "cannot be decided", f"{told}: the least adjusted p is {floor:.3g}"
+        reason = f"no values of {data.n[0]} units can reach {data.alpha:g} in this family"
+        return "cannot be decided", f"{reason}: the smallest adjusted p is {floor:.3g}"
     return None
 
 
@@ -173,25 +173,25 @@ def _decided(data: ClaimData, adjusted: float, power: float | None, comparisons:
     if adjusted <= data.alpha and _favours(data):
         return "supported", f"{found} is at most {data.alpha:g}"
     if adjusted <= data.alpha:
-        return "not supported", f"the difference goes the other way ({found})"
+        return "not supported", f"the difference is in the opposite direction ({found})"
     found = f"{found} is above {data.alpha:g}"
     if data.least_difference is None or power is None:
         return "not supported", f"{found}; {_detectable(data, comparisons)}"
     least = f"a difference of {100 * data.least_difference:.2f} points"
     if power >= POWER:
-        return "not supported", f"{found}, though {least} would have been found with probability {power:.2f}"
-    return "cannot be decided", f"{found}, but at this n {least} would be found with probability {power:.2f} only" + (
+        return "not supported", f"{found}, although the power for {least} was {power:.2f}"
+    return "cannot be decided", f"{found}, but the power for {least} is only {power:.2f} at this n" + (
         _more(data, comparisons)
     )
 
 
 def _detectable(data: ClaimData, comparisons: int) -> str:
     least = detectable(*data.n, comparisons, data.alpha, alternative=data.alternative, ratio=_spread(data)[1])
-    return f"at this n an effect of {least:.2f} standard deviations is found with probability {POWER:g}"
+    return f"at this n the power for an effect of {least:.2f} standard deviations is {POWER:g}"
 
 
 def _more(data: ClaimData, comparisons: int) -> str:
-    """Return how many units would find the least difference."""
+    """Return the text on the number of units needed for the least difference."""
     spread, ratio = _spread(data)
     needed = units_needed(
         (data.least_difference or 0.0) / spread,
@@ -202,11 +202,11 @@ def _more(data: ClaimData, comparisons: int) -> str:
         ratio=ratio,
         least=MIN_UNITS,
     )
-    return f"; {needed} {data.better.kind} seeds would do" if needed else ""
+    return f"; {needed} {data.better.kind} seeds would suffice" if needed else ""
 
 
 def _power(data: ClaimData, comparisons: int) -> float | None:
-    """Return the power for the stated least difference, else the observed one; None without a spread."""
+    """Return the power for the stated least difference, else the observed one; None without variance."""
     spread, ratio = _spread(data)
     difference = _difference(data) if data.least_difference is None else data.least_difference
     if not spread or difference is None:
@@ -219,7 +219,7 @@ def _power(data: ClaimData, comparisons: int) -> float | None:
 
 
 def _spread(data: ClaimData) -> tuple[float, float | None]:
-    """Return the standard deviation that effects are counted in, 0 if unknown, and Welch's ratio of variances."""
+    """Return the standard deviation that effects are divided by, 0 if unknown, and Welch's ratio of variances."""
     variances = _variances(data)
     spread = math.sqrt(fmean(variances)) if variances else 0.0
     welch = data.test == "welch" and data.n[1] is not None and spread > 0
@@ -253,7 +253,7 @@ def _small_sample(freedom: int) -> float:
 
 
 def _favours(data: ClaimData) -> bool:
-    """Return whether the values lie on the claimed side, by what the test compares: means, or who is oftener higher."""
+    """Return whether the values support the claim's direction: by means, or by pairwise wins for Mann-Whitney."""
     a, b = data.sides
     if data.test != "mann_whitney" or b is None:
         return (_difference(data) or 0.0) > 0
@@ -261,7 +261,7 @@ def _favours(data: ClaimData) -> bool:
 
 
 def _least_p(data: ClaimData) -> float:
-    """Return the smallest p that the test can give at this n, whatever the values."""
+    """Return the smallest p-value that the test can give at this n."""
     n_a, n_b = data.n
     tails = 2 if data.alternative == "two-sided" else 1
     if data.test == "sign_flip":

@@ -1,4 +1,4 @@
-"""How large a difference is, whatever its p-value. All are positive (or above one half) where a is better than b."""
+"""Effect sizes; all are positive (or above one half) where a is better than b."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float | None:
         b: (m,) scores of another.
 
     Returns:
-        Positive where a is better; None below two values a side, or where neither varies.
+        Positive where a is better; None for fewer than two values per side, and if neither side varies.
 
     Raises:
         ValueError: a score is not finite.

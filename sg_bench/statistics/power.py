@@ -1,8 +1,8 @@
-"""What a comparison could find: the power of a t-test, the least effect it detects, the units it takes.
+"""Power of a t-test, its smallest detectable effect, and the number of units it needs.
 
 Effects are Cohen's d: a difference of means over the root of the mean of both variances. Against a number, d is the
-distance in standard deviations. With several comparisons each is tested at alpha / comparisons (Bonferroni), which
-Holm's correction never falls below.
+distance in standard deviations. With several comparisons each is tested at alpha / comparisons (Bonferroni), the
+lowest level of Holm's correction.
 
 Source: Cohen, Statistical Power Analysis (1988), chapter 2, with the non-central t distribution instead of its tables.
 """
@@ -15,8 +15,8 @@ from typing import Literal
 
 PowerAlternative = Literal["two-sided", "greater"]
 ALPHA, POWER = 0.05, 0.8
-MOST_UNITS = 100_000
-"""Beyond so many units a side, `units_needed` gives up."""
+MAX_UNITS = 100_000
+"""Most units per side that `units_needed` considers."""
 
 
 def power_of(
@@ -34,14 +34,14 @@ def power_of(
     Args:
         effect: Cohen's d.
         n_a: units of one side.
-        n_b: units of the other; None tests one side, or the differences of pairs, against a number.
-        comparisons: tests that share `alpha`.
-        alpha: of all comparisons together.
-        alternative: "greater" spends all of `alpha` on the claimed direction.
-        ratio: b's variance over a's, for Welch's test; None is Student's, which takes both to be equal.
+        n_b: units of the other; None for one sample, or the differences of pairs, against a number.
+        comparisons: number of tests that share `alpha`.
+        alpha: level of all comparisons together.
+        alternative: "greater" is one-sided.
+        ratio: variance of b over that of a, for Welch's test; None for Student's test with equal variances.
 
     Raises:
-        ValueError: fewer than 2 units, or a level or number of comparisons that makes no sense.
+        ValueError: fewer than 2 units, or an invalid level or number of comparisons.
     """
     from scipy.stats import t as student
 
@@ -64,7 +64,7 @@ def detectable(
     alternative: PowerAlternative = "two-sided",
     ratio: float | None = None,
 ) -> float:
-    """Return the smallest Cohen's d that is found with probability `power`; arguments and Raises as `power_of`."""
+    """Return the smallest Cohen's d that is detected with probability `power`; arguments and Raises as `power_of`."""
     from scipy.optimize import brentq
 
     _check_power(power, alpha / comparisons)
@@ -90,7 +90,7 @@ def units_needed(
     ratio: float | None = None,
     least: int = 2,
 ) -> int | None:
-    """Return how many units a side find `effect` with probability `power`; None if more than MOST_UNITS.
+    """Return the units per side that detect `effect` with probability `power`; None if more than MAX_UNITS.
 
     Args:
         effect: Cohen's d; for two-sided tests its sign does not matter.
@@ -100,7 +100,7 @@ def units_needed(
         sides: 1 for pairs, or for a method against a number.
         alternative: as in `power_of`.
         ratio: as in `power_of`.
-        least: never fewer than this.
+        least: minimum of the result.
 
     Raises:
         ValueError: as `power_of`.
@@ -116,10 +116,10 @@ def units_needed(
 
 
 def _first(holds: Callable[[int], bool], low: int) -> int | None:
-    """Return the smallest number from `low` on for which `holds`, which stays true once it is; None beyond the most."""
+    """Return the smallest number from `low` on for which the monotone `holds` is true; None beyond MAX_UNITS."""
     high = low
     while not holds(high):
-        if high > MOST_UNITS:
+        if high > MAX_UNITS:
             return None
         low, high = high + 1, 2 * high
     while low < high:
@@ -133,7 +133,7 @@ def _beyond(threshold: float, freedom: float, shift: float) -> float:
     from scipy.stats import nct
 
     found = float(nct.sf(threshold, freedom, shift))
-    # scipy answers NaN where a tail is too small for it (some 1e-18): then all of the mass lies on the shift's side.
+    # SciPy returns NaN for tails of some 1e-18 and less: then all of the probability is on the side of the shift.
     return found if math.isfinite(found) else float(shift > threshold)
 
 
@@ -156,11 +156,11 @@ def _standard_error(n_a: int, n_b: int | None, ratio: float | None) -> float:
 
 def _check(n_a: int, n_b: int | None, comparisons: int, alpha: float) -> None:
     if min(n_a, n_a if n_b is None else n_b) < 2:
-        raise ValueError(f"a t-test needs at least 2 units a side, not {n_a} and {n_b}")
+        raise ValueError(f"a t-test needs at least 2 units per side, not {n_a} and {n_b}")
     if comparisons < 1 or not 0 < alpha < 1:
         raise ValueError(f"comparisons must be at least 1 and alpha in (0, 1), not {comparisons} and {alpha}")
 
 
 def _check_power(power: float, level: float) -> None:
     if not level < power < 1:
-        raise ValueError(f"the power must lie between the level {level:g} and 1, not at {power}")
+        raise ValueError(f"the power must be between the level {level:g} and 1, not {power}")

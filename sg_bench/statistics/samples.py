@@ -1,4 +1,4 @@
-"""Scores as arrays: checked once, and with a variance that rounding cannot make up."""
+"""Checked arrays of scores, and a variance without rounding artefacts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-12
-"""Scores are fractions in [0, 1]; what is smaller than this comes from adding them in another order."""
+"""Scores are fractions in [0, 1]; smaller differences come from the order of summation."""
 
 
 def finite(values: Sequence[float]) -> FloatArray:
     """Return `values` as an array (n,).
 
     Raises:
-        ValueError: one of them is not a number, or infinite.
+        ValueError: a value is not finite.
     """
     array = np.asarray(values, dtype=float)
     if not np.isfinite(array).all():
@@ -26,5 +26,5 @@ def finite(values: Sequence[float]) -> FloatArray:
 
 
 def variance(values: FloatArray) -> float:
-    """Return the sample variance (ddof 1) of (n,) values, n >= 2: exactly 0 where they differ by rounding alone."""
+    """Return the sample variance (ddof 1) of (n,) values, n >= 2: exactly 0 if they differ only by rounding."""
     return 0.0 if np.ptp(values) < ROUNDING else float(np.var(values, ddof=1))

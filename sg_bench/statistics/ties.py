@@ -1,14 +1,14 @@
-"""Which methods cannot be told from the best, and from one another.
+"""Methods that are not separable from the best, and groups of methods that are not separable.
 
-All pairs are compared at once by Dunnett's T3. It was chosen by simulation (tests/statistics/test_false_winners.py):
+All pairs are compared by Dunnett's T3. It was selected by simulation (tests/statistics/test_false_winners.py):
 of k equal methods, n = 10, the share of runs in which the best is marked separable from any other must not exceed 5 %.
 
-- Dunnett's T3: 1 to 4 % for k = 3 to 20, with unequal variances, skew and lost runs too (k = 2 is Welch's test: 5 %).
-- Games-Howell: 5 to 6 % from k = 12 on, 6 % where half the methods have n = 5; else 2 to 5 %. What T3 pays for keeping
-  the level: it finds a difference of two standard deviations among nine methods in 75 % of cases instead of 80 %.
+- Dunnett's T3: 1 to 4 % for k = 3 to 20, also with unequal variances, skew and lost runs (k = 2 is Welch's test: 5 %).
+- Games-Howell: 5 to 6 % from k = 12 on, 6 % if half of the methods have n = 5; else 2 to 5 %. The price of T3: its
+  power for a difference of two standard deviations among nine methods is 75 % instead of 80 %.
 - Hsu's comparison with the best: 13 % (k = 3) to 35 % (k = 12), and more where variances differ. It bounds how often
-  one given best method is excluded, not how often any of several equal ones is.
-- Holm over the k - 1 comparisons with the best: 6 to 15 %; the papers' convention, which corrects nothing: 12 to 67 %.
+  one given best method is excluded, not how often any of several equal methods is.
+- Holm over the k - 1 comparisons with the best: 6 to 15 %; the papers' unadjusted t-test: 12 to 67 %.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from sg_bench.statistics.families import LabelPair, best_of, dunnett_t3
 from sg_bench.statistics.two_sample import MIN_UNITS
 
 TIE_TEST = "Dunnett's T3 over all pairs"
-"""What a caption calls the test behind `separate`."""
+"""Name of the test of `separate` in captions."""
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How the methods of one column stand to the one of the highest mean."""
+    """Comparison of the methods of one column with the one of the highest mean."""
 
     best: str
-    """The highest mean; of several, the first."""
+    """The method with the highest mean, the first of several."""
     inseparable: frozenset[str]
-    """All that are not shown to differ from the best, the best among them."""
+    """All methods without a significant difference from the best, including the best."""
     tiers: tuple[tuple[str, ...], ...]
     """A partition of the methods, best first, each tier in descending order of means.
 
-    A tier opens with the best method not yet placed and takes every other one not yet placed that is not separable
-    from that one. So a method differs from the head of each tier above its own; two methods of one tier may yet differ
-    from each other.
+    A tier starts with the best remaining method and contains all remaining methods that are not separable from it. So
+    a method differs from the first method of each tier above; two methods of one tier may still differ.
     """
     p: dict[str, float]
-    """p-value of each other method against the best, valid for all pairs of methods together; empty without a test."""
+    """p-values of the other methods against the best, adjusted for all pairs of methods; empty without a test."""
     reason: str | None
     """Why no test was made, or None."""
 
@@ -50,7 +49,7 @@ def separate(groups: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Sepa
 
     Args:
         groups: (n,) independent scores of each method, higher is better.
-        alpha: the probability, at most, that any two equal methods are marked as separable.
+        alpha: maximum probability that any two equal methods are marked as separable.
 
     Raises:
         ValueError: there is no group, or one is empty, or a score is not finite, or `alpha` is not in (0, 1).
@@ -71,7 +70,7 @@ def _no_test(groups: Mapping[str, Sequence[float]]) -> str | None:
     least = min(len(values) for values in groups.values())
     if least < MIN_UNITS:
         return f"n = {least} is below {MIN_UNITS}: no test was made"
-    return "one method alone has nothing to be told from: no test was made" if len(groups) == 1 else None
+    return "there is only one method: no test was made" if len(groups) == 1 else None
 
 
 def _tiers(ranking: list[str], p: Mapping[LabelPair, float], alpha: float) -> tuple[tuple[str, ...], ...]:
@@ -86,5 +85,5 @@ def _tiers(ranking: list[str], p: Mapping[LabelPair, float], alpha: float) -> tu
 
 
 def _against(head: str, names: Sequence[str], p: Mapping[LabelPair, float]) -> dict[str, float]:
-    """Return the p-values of `head` against the others, whichever way round their pair is named."""
+    """Return the p-values of `head` against the others, in either order of the pair."""
     return {name: p[head, name] if (head, name) in p else p[name, head] for name in names if name != head}

@@ -1,7 +1,7 @@
-"""The unit of a claim: what counts as one independent repetition of a method on a task.
+"""Units of analysis: the independent repetitions of a method on a task.
 
-Fine-tuning runs that start from one pretraining share its luck. Pooled as if they were independent they reject equal
-methods in 25 to 44 % of cases, so where there are several pretrainings, each counts once, by its mean.
+Fine-tuning runs that start from one pretraining are correlated. If they are pooled as independent, equal methods are
+found to differ in 25 to 44 % of cases, so with several pretrainings each counts once, by its mean.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Units:
     seeds: tuple[int, ...]
     """The pretraining seeds, or with one pretraining the fine-tuning seeds: equal seeds pair two methods."""
     kind: Literal["pretraining", "fine-tuning"]
-    """fine-tuning: there is one pretraining, so whatever is said is said about this checkpoint only."""
+    """fine-tuning: there is only one pretraining, so results hold for this checkpoint only."""
 
     @property
     def n(self) -> int:
@@ -33,7 +33,7 @@ class Units:
 
 
 def units_of(scores: Mapping[SeedPair, float]) -> Units:
-    """Return the units of `scores`: a mean for each pretraining seed, or each run where there is but one."""
+    """Return the units of `scores`: the mean of each pretraining seed, or the runs if there is only one."""
     pretrainings = sorted({pretraining for pretraining, _ in scores})
     if len(pretrainings) <= 1:
         runs = sorted(scores)

@@ -1,7 +1,8 @@
-"""Where the spread of a method's scores comes from: pretraining seed, fine-tuning seed, test cases. Never pooled.
+"""Variance components of a method's scores: pretraining seed, fine-tuning seed, test cases.
 
-A standard deviation over fine-tuning runs says nothing of another pretraining, and neither says anything of other
-patients. Each source has its own number, in score units (fractions), or none and the reason why not.
+A standard deviation over fine-tuning runs does not include the variation over pretrainings, and neither includes the
+variation over patients. The components are therefore not pooled: each has its own standard deviation in score units
+(fractions), or None and the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COUNTS = {"both", "predicted", "true"}
 CaseUnit = Literal["patients", "images"]
 RESAMPLES = 1000
 LEAST_DRAWS = 100
-"""Fewest test sets with a value that an interval can be read from."""
+"""Fewest bootstrap test sets with a value for which an interval is computed."""
 CONFIDENCE = 0.95
 AT_ONCE = 2_000_000
 """Weights, resamples x cases (or units, where these suffice), that are held in memory at one time."""
@@ -36,7 +37,7 @@ POOLED: dict[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]] = 
     "iou_bin": lambda both, predicted, true: both / (predicted + true - both),
     "dice_bin": lambda both, predicted, true: 2 * both / (predicted + true),
 }
-"""Metrics of all cases' voxels together, from the sums of their counts."""
+"""Metrics of the voxels of all cases together, from sums of counts."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +47,46 @@ class SeedSpread:
     pretraining: float | None
     fine_tuning: float | None
     notes: tuple[str, ...] = ()
-    """Why a number is absent, or is nought."""
+    """Why a number is absent or 0."""
 
 
 @dataclass(frozen=True)
 class VarianceComponents:
-    """The sources of one method's spread on one task, as standard deviations in score units."""
+    """Variance components of one method on one task, as standard deviations in score units."""
 
     pretraining: float | None
-    """Of the score's expectation from one pretraining seed to another."""
+    """Of the expected score between pretraining seeds."""
     fine_tuning: float | None
-    """From one fine-tuning seed to another, starting from the same pretraining."""
+    """Between fine-tuning seeds of the same pretraining."""
     test_cases: float | None
-    """Of one run's score from one test set of this size to another: root mean square over the runs."""
+    """Of a run's score between test sets of this size: root mean square over the runs."""
     pretrainings: int
     runs: int
     notes: tuple[str, ...]
-    """Why a number is absent, or is nought."""
+    """Why a number is absent or 0."""
 
 
 @dataclass(frozen=True)
 class CaseInterval:
-    """Where a score may lie on another test set of this size from the same source, the networks staying as they are."""
+    """95 % interval of a score over test sets of this size from the same source, for the same networks."""
 
     low: float
     high: float
     resamples: int
     left_out: int
-    """Of these, the test sets on which the metric is undefined: an output without a positive or a negative case."""
+    """Resamples on which the metric is undefined: an output without a positive or a negative case."""
 
 
 def variance_components(
     scores: Mapping[SeedPair, float], deviations: Sequence[float | None], metric: str
 ) -> VarianceComponents:
-    """Return the same from the runs' own deviations over test cases, where these are known already."""
+    """Return the variance components of a method's scores on a task.
+
+    Args:
+        scores: by (pretraining seed, fine-tuning seed), fractions in [0, 1]; any number of runs per pretraining.
+        deviations: each run's standard deviation over test cases (`bootstrap_std`), None where unknown.
+        metric: name of the metric.
+    """
     spread = seed_spread(scores)
     known = [deviation for deviation in deviations if deviation is not None]
     notes = spread.notes if known else (*spread.notes, f"test cases: {metric} cannot be computed from the cases' rows")
@@ -96,24 +103,25 @@ def variance_components(
 def seed_spread(scores: Mapping[SeedPair, float]) -> SeedSpread:
     """Return the standard deviations between pretrainings and within them, by the one-way random-effects model.
 
-    Method of moments: the mean square within estimates the fine-tuning variance; what the mean square between exceeds
-    it by, over the effective runs a pretraining, the pretraining variance. An estimate below nought is given as 0.
+    Method of moments: the mean square within groups estimates the fine-tuning variance; the excess of the mean square
+    between groups, divided by the effective number of runs per pretraining, estimates the pretraining variance.
+    Negative estimates are set to 0.
 
     Source: Searle, Casella and McCulloch, Variance Components (1992), section 3.6 (unbalanced data).
     """
     groups = list(_groups(scores))
     runs, pretrainings = len(scores), len(groups)
     if pretrainings < 2:
-        note = "pretraining: there is but one, so whatever is said is said about this checkpoint only"
+        note = "pretraining: there is only one, so results are about this checkpoint only"
         return SeedSpread(None, stdev(scores.values()) if runs > 1 else None, (note, *_single(runs)))
     if runs == pretrainings:
-        return SeedSpread(None, None, ("seeds: one run a pretraining, so both sources are in one and cannot be told",))
+        return SeedSpread(None, None, ("seeds: one run per pretraining, so both components are confounded",))
     grand = fmean(scores.values())
     within = sum((score - fmean(group)) ** 2 for group in groups for score in group) / (runs - pretrainings)
     between = sum(len(group) * (fmean(group) - grand) ** 2 for group in groups) / (pretrainings - 1)
     effective = (runs - sum(len(group) ** 2 for group in groups) / runs) / (pretrainings - 1)
     variance = (between - within) / effective
-    notes = ("pretraining: the estimate is below nought, given as 0",) if variance < 0 else ()
+    notes = ("pretraining: the estimate is negative, set to 0",) if variance < 0 else ()
     return SeedSpread(math.sqrt(max(0.0, variance)), math.sqrt(within), notes)
 
 
@@ -141,7 +149,7 @@ def bootstrap_scores(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, FloatArray]:
-    """Return one run's scores over bootstrapped test sets, by metric: (resamples,), NaN where undefined.
+    """Return one run's scores over bootstrap test sets by metric: (resamples,), NaN where undefined.
 
     Patients (or images, see `resampling_units`) are drawn with replacement, each with all of its rows.
 
@@ -149,8 +157,8 @@ def bootstrap_scores(
         cases: one row a case, as `Ledger.case_scores` returns them.
         metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each case has.
         outputs: names of a classification's outputs, in the order of a case's scores.
-        resamples: how many.
-        seed: of the draws; equal seeds and units give equal draws, for every run and method.
+        resamples: number of test sets.
+        seed: of the resampling; equal seeds and units give equal resamples for all runs and methods.
 
     Returns:
         Nothing of a metric that the cases do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
@@ -175,7 +183,7 @@ def bootstrap_scores(
 
 
 def bootstrap_std(scores: FloatArray) -> float | None:
-    """Return the standard deviation (ddof 1) of a run's scores over test sets; those without a value are left out."""
+    """Return the standard deviation (ddof 1) of a run's scores over test sets, ignoring those without a value."""
     found = scores[np.isfinite(scores)]
     return float(np.std(found, ddof=1)) if len(found) > 1 else None
 
@@ -183,13 +191,13 @@ def bootstrap_std(scores: FloatArray) -> float | None:
 def case_interval(runs: Sequence[FloatArray]) -> CaseInterval | None:
     """Return the 95 % percentile interval of the mean of some runs' scores over test sets, or None.
 
-    With few patients it is too short; it says nothing of other seeds.
+    With few patients it is too short; it does not include the variation over seeds.
 
     Args:
-        runs: of each run the scores of `bootstrap_scores`; runs of one test set must have been drawn with one seed.
+        runs: the `bootstrap_scores` of each run; runs of one test set must use equal seeds.
 
     Returns:
-        None without a run, and where fewer than 100 test sets have a value.
+        None without a run, and if fewer than 100 test sets have a value.
     """
     if not runs:
         return None
@@ -207,7 +215,7 @@ def _groups(scores: Mapping[SeedPair, float]) -> Iterator[list[float]]:
 
 
 def _single(runs: int) -> tuple[str, ...]:
-    return () if runs > 1 else ("fine-tuning: there are not two runs",)
+    return () if runs > 1 else ("fine-tuning: there is only one run",)
 
 
 def _frame(cases: CaseScores) -> pd.DataFrame:

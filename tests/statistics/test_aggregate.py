@@ -88,18 +88,18 @@ class TestInterval:
         assert iqm_interval({"a": [[0.1, 0.2], [0.3, 0.4, 0.5]]})["a"].value == pytest.approx(0.3)
 
     @pytest.mark.parametrize(
-        ("scores", "settings", "told"),
+        ("scores", "settings", "message"),
         [
             ({"a": [[0.1]], "b": [[0.1], [0.2]]}, {}, "the same tasks"),
             ({"a": []}, {}, "at least one"),
             ({"a": [[0.1], []]}, {}, "without a score"),
             ({"a": [[0.1, 0.2], [0.1]]}, {"shared_units": True}, "as many units"),
             ({"a": [[0.1]]}, {"relative_to": "b"}, "one of a"),
-            ({"a": [[1.0, 1.0]]}, {"relative_to": "a"}, "nothing to improve"),
+            ({"a": [[1.0, 1.0]]}, {"relative_to": "a"}, "cannot be the reference"),
         ],
     )
-    def test_what_cannot_be_compared_is_refused(self, scores, settings, told: str) -> None:
-        with pytest.raises(ValueError, match=told):
+    def test_what_cannot_be_compared_is_refused(self, scores, settings, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             iqm_interval(scores, **settings)
 
 

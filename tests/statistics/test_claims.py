@@ -35,7 +35,7 @@ def verdict(*arguments: Any, **settings: Any) -> ClaimVerdict:
     return evaluate_claims([argument(*arguments, **settings)])[0]
 
 
-class TestRuling:
+class TestOutcome:
     def test_a_clear_difference_in_the_claimed_direction_is_supported(self) -> None:
         found = verdict()
         assert found.outcome == "supported"
@@ -48,7 +48,7 @@ class TestRuling:
     def test_a_clear_difference_the_other_way_is_not_supported(self) -> None:
         found = verdict(LOW, HIGH)
         assert found.outcome == "not supported"
-        assert "the other way" in found.reason
+        assert "the opposite direction" in found.reason
 
     def test_one_direction_never_supports_the_other(self) -> None:
         found = verdict(LOW, HIGH, alternative="greater")
@@ -59,13 +59,13 @@ class TestRuling:
         found = verdict(NEAR, LOW)
         assert found.outcome == "not supported"
         assert "is above 0.05" in found.reason
-        assert "standard deviations is found with probability 0.8" in found.reason
+        assert "standard deviations is 0.8" in found.reason
 
     def test_no_difference_found_where_the_least_one_would_hardly_be_cannot_be_decided(self) -> None:
         found = verdict(NEAR, LOW, least_difference=0.02)
         assert found.outcome == "cannot be decided"
-        assert "2.00 points would be found with probability 0." in found.reason
-        assert "pretraining seeds would do" in found.reason
+        assert "the power for a difference of 2.00 points is only 0." in found.reason
+        assert "pretraining seeds would suffice" in found.reason
 
     def test_no_difference_found_where_the_least_one_would_surely_be_is_not_supported(self) -> None:
         found = verdict(NEAR, LOW, least_difference=0.2)
@@ -130,7 +130,7 @@ class TestTests:
         found = verdict(HIGH[:n], LOW[:n], test=test)
         assert (found.outcome == "supported") is alone
         if not alone:
-            assert "no outcome of 5 units could reach 0.05" in found.reason
+            assert "no values of 5 units can reach 0.05" in found.reason
 
     def test_power_is_that_of_the_stated_least_difference_else_the_observed_one(self) -> None:
         spread = np.sqrt((np.var(NEAR, ddof=1) + np.var(LOW, ddof=1)) / 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg_bench.statistics.power import MOST_UNITS, detectable, power_of, units_needed
+from sg_bench.statistics.power import MAX_UNITS, detectable, power_of, units_needed
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ class TestDetectable:
 
     @pytest.mark.parametrize("power", [0.05, 0.01, 1.0])
     def test_a_power_below_the_level_or_certainty_is_refused(self, power: float) -> None:
-        with pytest.raises(ValueError, match="power must lie between"):
+        with pytest.raises(ValueError, match="power must be between"):
             detectable(10, 10, power=power)
 
 
@@ -114,4 +114,4 @@ class TestUnitsNeeded:
 
     def test_an_effect_of_nothing_is_never_found(self) -> None:
         assert units_needed(0.0) is None
-        assert units_needed(1 / MOST_UNITS) is None
+        assert units_needed(1 / MAX_UNITS) is None

@@ -52,7 +52,7 @@ def test_with_too_few_values_no_test_is_made_and_nothing_is_separable():
 def test_one_method_alone_is_the_best_without_a_test():
     found = separate({"a": around(0.9)})
     assert (found.best, found.tiers, found.p) == ("a", (("a",),), {})
-    assert found.reason == "one method alone has nothing to be told from: no test was made"
+    assert found.reason == "there is only one method: no test was made"
 
 
 def test_methods_that_reach_the_same_score_in_every_run_are_tied():
