@@ -19,7 +19,7 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.render import column_heading
-from sg_bench.reporting.tables import MethodRow, RunSummary, Table
+from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.variance import (
     RESAMPLES,
@@ -61,7 +61,7 @@ class CaseResamples:
         self._tables = scores or ScoreTables(self.records)
         self._runs: dict[str, RunResamples] = {}
 
-    def runs(self, summary: RunSummary) -> list[str]:
+    def runs(self, summary: ScoreSummary) -> list[str]:
         """Return the keys of the runs of a summary that are drawn again: its first ones that have rows."""
         ordered = sorted(zip(summary.seeds, summary.keys, strict=True))[:CASE_RUNS]
         return [key for _, key in ordered if self._tables.count(key)]

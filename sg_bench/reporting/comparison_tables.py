@@ -28,8 +28,8 @@ from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.pair_tables import pair_document
 from sg_bench.reporting.published import (
-    Comparison,
     ComparisonRow,
+    PaperComparison,
     load_published,
     published_task,
     published_text,
@@ -71,7 +71,7 @@ class ComparisonColumn:
 class MeasuredComparison:
     """One comparison with the results of the suite."""
 
-    comparison: Comparison
+    comparison: PaperComparison
     table: Table
     """The suite's main table, narrowed to the methods and tasks of the comparison."""
     labels: Mapping[str, list[str]]
@@ -115,7 +115,7 @@ class MeasuredComparison:
             yield ComparisonColumn(task, task, published=True)
 
 
-def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> MeasuredComparison:
+def compared(comparison: PaperComparison, table: Table, names: Mapping[str, str]) -> MeasuredComparison:
     """Return a comparison with the results in `table`, the suite's main table.
 
     Args:
@@ -132,7 +132,7 @@ def compared(comparison: Comparison, table: Table, names: Mapping[str, str]) -> 
     return MeasuredComparison(comparison, table.select(rows, columns), labels)
 
 
-def comparison_documents(comparison: Comparison, table: Table, names: Mapping[str, str]) -> list[Document]:
+def comparison_documents(comparison: PaperComparison, table: Table, names: Mapping[str, str]) -> list[Document]:
     """Return the document of one of the papers' comparisons, and that of its pairs if it has any.
 
     Arguments as `compared`.
@@ -149,7 +149,7 @@ def base_name(task: str) -> str:
     return published_task(name, slices=choices.get("protocol") == "slices")
 
 
-def _belongs(column: MetricColumn, comparison: Comparison) -> bool:
+def _belongs(column: MetricColumn, comparison: PaperComparison) -> bool:
     return base_name(column.task) in comparison.tasks and "fraction" not in parse_reference(column.task)[1]
 
 

@@ -23,10 +23,10 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.environments import environment_notes
-from sg_bench.reporting.published import Comparison, load_published
+from sg_bench.reporting.published import PaperComparison, load_published
 from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.significance import FEW, p_text, shared
-from sg_bench.reporting.tables import RunSummary, Table
+from sg_bench.reporting.tables import ScoreSummary, Table
 from sg_bench.statistics import two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.families import holm
@@ -57,13 +57,13 @@ class MethodPair:
     base: str
     added: str
     column: int
-    before: RunSummary | None
-    after: RunSummary | None
+    before: ScoreSummary | None
+    after: ScoreSummary | None
     published: str
     holm: float | None = None
 
     @property
-    def measured(self) -> tuple[RunSummary, RunSummary] | None:
+    def measured(self) -> tuple[ScoreSummary, ScoreSummary] | None:
         """Return both summaries, if both have a value."""
         both = self.before, self.after
         return (both[0], both[1]) if both[0] and both[1] and both[0].n and both[1].n else None
@@ -103,7 +103,7 @@ class MethodPair:
         return hedges_g(self.measured[1].units.values, self.measured[0].units.values) if self.measured else None
 
 
-def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> list[MethodPair]:
+def pairs_of(comparison: PaperComparison, table: Table, labels: Mapping[str, list[str]]) -> list[MethodPair]:
     """Return all pairs of a comparison on all printed columns of `table`, adjusted column by column.
 
     Args:
@@ -125,7 +125,7 @@ def pairs_of(comparison: Comparison, table: Table, labels: Mapping[str, list[str
     return found
 
 
-def pair_document(comparison: Comparison, table: Table, labels: Mapping[str, list[str]]) -> Document:
+def pair_document(comparison: PaperComparison, table: Table, labels: Mapping[str, list[str]]) -> Document:
     """Return the pairs of a comparison as a document, ordered by task and metric.
 
     Arguments as `pairs_of`.
@@ -191,7 +191,7 @@ def _compared_task(table: Table, column: int) -> str:
     return parse_reference(tasks[column])[0] if last else ""
 
 
-def _published(comparison: Comparison) -> dict[tuple[str, str, str], str]:
+def _published(comparison: PaperComparison) -> dict[tuple[str, str, str], str]:
     """Return the published stars and p-values by (base, with semantics, task)."""
     added = dict(reversed(comparison.pairs))  # of several methods with one base, the first is that of the papers
     published = [each for name in comparison.published for each in load_published(name).significance]

@@ -213,7 +213,7 @@ class ComparisonRow(Model):
     note: str = ""
 
 
-class Comparison(Model):
+class PaperComparison(Model):
     """One of the papers' five comparisons."""
 
     name: str
@@ -235,7 +235,7 @@ class Comparison(Model):
 
 
 class _Comparisons(Model):
-    comparisons: list[Comparison]
+    comparisons: list[PaperComparison]
 
 
 def publications() -> list[str]:
@@ -256,7 +256,7 @@ def load_published(name: str) -> Publication:
     return validated(Publication, {**read_yaml(files[name]), "name": name}, str(files[name]))
 
 
-def comparisons() -> list[Comparison]:
+def comparisons() -> list[PaperComparison]:
     """Return the papers' five comparisons, in their order."""
     path = resources.published() / f"{COMPARISONS}.yaml"
     return validated(_Comparisons, read_yaml(path), str(path)).comparisons
@@ -271,7 +271,7 @@ def published_task(name: str, *, slices: bool) -> str:
     return f"{name}[protocol=slices]" if slices else name
 
 
-def scores_to_compare(comparison: Comparison) -> list[PublishedScore]:
+def scores_to_compare(comparison: PaperComparison) -> list[PublishedScore]:
     """Return the published scores of a comparison's methods and tasks, each from the first publication that has it."""
     found: dict[tuple[str, str], PublishedScore] = {}
     for name in comparison.published:

@@ -22,7 +22,7 @@ from sg_bench.reporting.documents import (
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, RunSummary, Table, percent
+from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, percent
 from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"
@@ -36,7 +36,7 @@ def column_heading(column: MetricColumn) -> Heading:
     return Heading(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
 
 
-def cell_text(summary: RunSummary, table: Table, marks: str = "") -> str:
+def cell_text(summary: ScoreSummary, table: Table, marks: str = "") -> str:
     """Return "83.12 ± 1.05" with its marks, followed in brackets by what a cell lacks."""
     if not summary.planned:
         return ""
@@ -112,7 +112,7 @@ def main_csv(table: Table) -> str:
     return csv_text([header.split(","), *lines])
 
 
-def interval_bounds(summary: RunSummary, metric: str) -> list[float | None]:
+def interval_bounds(summary: ScoreSummary, metric: str) -> list[float | None]:
     """Return both ends of the 95 % interval of the mean over the units, None below two units."""
     interval = score_interval(summary.units.values, metric)
     return [stable(interval.low), stable(interval.high)] if interval else [None, None]
@@ -198,7 +198,7 @@ def _entries(table: Table, row: MethodRow, tied: dict[int, Ties]) -> Iterator[Pr
     return (table_cell(table, row, index, tied[index]) for index in table.printed)
 
 
-def _remarks(summary: RunSummary, table: Table) -> Iterable[str]:
+def _remarks(summary: ScoreSummary, table: Table) -> Iterable[str]:
     if summary.n and not summary.complete:
         yield f"n={summary.n}/{summary.planned}"
     elif summary.n and _common_n(table) is None:
@@ -212,7 +212,7 @@ def _remarks(summary: RunSummary, table: Table) -> Iterable[str]:
         yield f"{summary.pending} not run"
 
 
-def _reasons(summary: RunSummary, table: Table) -> str:
+def _reasons(summary: ScoreSummary, table: Table) -> str:
     """Return the numbers of the footnotes with the reasons for missing data."""
     numbers = sorted({table.reasons.index(reason) + 1 for reason in summary.missing})
     return " ".join(map(superscript, numbers))
@@ -224,11 +224,11 @@ def _common_n(table: Table) -> int | None:
     return planned.pop() if len(planned) == 1 else None
 
 
-def _printed(table: Table) -> list[RunSummary]:
+def _printed(table: Table) -> list[ScoreSummary]:
     return [row.summaries[index] for row in table.rows for index in table.printed]
 
 
-def _any(summaries: Sequence[RunSummary], holds: Callable[[RunSummary], object]) -> bool:
+def _any(summaries: Sequence[ScoreSummary], holds: Callable[[ScoreSummary], object]) -> bool:
     return any(holds(summary) for summary in summaries)
 
 

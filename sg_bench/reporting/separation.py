@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from sg_bench.reporting.tables import RunSummary, Table, percent
+from sg_bench.reporting.tables import ScoreSummary, Table, percent
 from sg_bench.statistics.ties import Separation, separate
 from sg_bench.statistics.two_sample import MIN_UNITS
 
@@ -66,7 +66,7 @@ def compared(table: Table, column: int) -> UnitGroups:
     return tuple((method, cell.units.values) for method, cell in kept.items() if cell.units.n >= least)
 
 
-def _below(cell: RunSummary, best: RunSummary) -> bool:
+def _below(cell: ScoreSummary, best: ScoreSummary) -> bool:
     """Return whether a cell's mean over units, not runs, is below that of the best."""
     return fmean(cell.units.values) < fmean(best.units.values)
 

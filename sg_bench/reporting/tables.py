@@ -60,7 +60,7 @@ class MetricColumn:
 
 
 @dataclass(frozen=True)
-class RunSummary:
+class ScoreSummary:
     """The planned runs of one method on one task, and their scores under one metric."""
 
     planned: int
@@ -112,7 +112,7 @@ class MethodRow:
     """One method; its summaries are in the order of the table's columns."""
 
     method: str
-    summaries: tuple[RunSummary, ...]
+    summaries: tuple[ScoreSummary, ...]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def secondary_metrics(record: Record) -> Sequence[str]:
     return record.get("secondary") or record.get("beside") or ()
 
 
-def percent(summary: RunSummary) -> float:
+def percent(summary: ScoreSummary) -> float:
     """Return the mean in percent, rounded as it is printed, so that equal texts are ties."""
     return round(100 * (summary.mean or 0.0), 2)
 
@@ -201,14 +201,14 @@ def _columns(cells: Sequence[Cell], records: Records) -> Iterator[MetricColumn]:
         yield from (MetricColumn(task, name, "other") for name in sorted(names - {headline, parity, *secondary}))
 
 
-def _summary(cells: Sequence[Cell], records: Records, metric: str) -> RunSummary:
+def _summary(cells: Sequence[Cell], records: Records, metric: str) -> ScoreSummary:
     found = [(cell, records[cell.key]) for cell in cells if cell.key in records]
     scored = [(cell, record, record["metrics"].get(metric)) for cell, record in found if _is_done(record)]
     valued = [(cell, record, float(score)) for cell, record, score in scored if score is not None]
     failed = Counter((record.get("error") or {}).get("kind", "unknown") for _, record in found if not _is_done(record))
     absent = [cell for cell in cells if cell.key not in records]
     missing = tuple(cell.missing for cell in absent if cell.missing)
-    return RunSummary(
+    return ScoreSummary(
         planned=len(cells),
         values=tuple(score for _, _, score in valued),
         failed=tuple(sorted(failed.items())),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sg_bench.reporting import RunSummary, console_table, html, latex, main_table
+from sg_bench.reporting import ScoreSummary, console_table, html, latex, main_table
 from sg_bench.reporting.console import shared_variant
 from sg_bench.reporting.render import cell_text, main_csv, main_document, markdown, scores_csv
 
@@ -17,7 +17,7 @@ scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
 @given(scores)
 def test_mean_and_std_are_those_of_numpy_with_ddof_1(values: list[float]) -> None:
-    summary = RunSummary(planned=len(values), values=tuple(values))
+    summary = ScoreSummary(planned=len(values), values=tuple(values))
     assert summary.mean == pytest.approx(np.mean(values), abs=1e-12)
     assert summary.std == pytest.approx(np.std(values, ddof=1), abs=1e-9)
 
@@ -25,18 +25,18 @@ def test_mean_and_std_are_those_of_numpy_with_ddof_1(values: list[float]) -> Non
 @given(scores, st.randoms())
 def test_mean_and_std_do_not_depend_on_the_order_of_the_values(values: list[float], random: Any) -> None:
     shuffled = random.sample(values, len(values))
-    one, other = (RunSummary(planned=len(values), values=tuple(order)) for order in (values, shuffled))
+    one, other = (ScoreSummary(planned=len(values), values=tuple(order)) for order in (values, shuffled))
     assert (one.mean, one.std) == (other.mean, other.std)
 
 
 @given(st.floats(0, 1))
 def test_one_value_has_a_mean_and_no_std(value: float) -> None:
-    summary = RunSummary(planned=1, values=(value,))
+    summary = ScoreSummary(planned=1, values=(value,))
     assert (summary.mean, summary.std, summary.complete) == (value, None, True)
 
 
 def test_no_value_has_neither_mean_nor_std() -> None:
-    summary = RunSummary(planned=2, pending=2)
+    summary = ScoreSummary(planned=2, pending=2)
     assert (summary.mean, summary.std, summary.complete) == (None, None, False)
 
 

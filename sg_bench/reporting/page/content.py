@@ -11,7 +11,7 @@ from statistics import fmean
 from sg_bench.reporting.documents import DASH, LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
-from sg_bench.reporting.tables import Cell, MetricColumn, Records, RunSummary, Table, main_table, percent
+from sg_bench.reporting.tables import Cell, MetricColumn, Records, ScoreSummary, Table, main_table, percent
 
 MAX_REASON = 240
 """Characters of a reason in the table; the details of a cell have all of them."""
@@ -47,7 +47,7 @@ class PageCell:
     """Row and column, as "3-0"."""
     method: str
     shown: PageColumn
-    summary: RunSummary
+    summary: ScoreSummary
     problems: tuple[CellProblem, ...]
 
     @property
@@ -159,7 +159,7 @@ def _shown(table: Table, index: int) -> PageColumn:
     return PageColumn(table.columns[index], ranking(table, index), low, high)
 
 
-def _problems(cells: Sequence[Cell], records: Records, summary: RunSummary) -> Iterator[CellProblem]:
+def _problems(cells: Sequence[Cell], records: Records, summary: ScoreSummary) -> Iterator[CellProblem]:
     failed = [_error(records, cell) for cell in cells if state_of(cell, records) == "failed"]
     missing = [cell.missing or "" for cell in cells if state_of(cell, records) == "missing"]
     for kind, reasons in (("failed", failed), ("missing", missing)):
