@@ -20,7 +20,7 @@ from sg_bench.networks.published.card import model_card
 from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.workspace import Workspace, read_json, write_atomic
 
-ExportFormat = Literal["safetensors", "official", "monai"]
+WeightsFormat = Literal["safetensors", "official", "monai"]
 """safetensors: our tensor names; official: a torch file like the papers' authors'; monai: a plain state dict."""
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "safetensors": (".safetensors",),
@@ -78,13 +78,13 @@ def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
 
 
 def export(
-    initialisation: Initialisation, file_format: ExportFormat, out: Path, cells: Iterable[dict[str, Any]] = ()
+    initialisation: Initialisation, file_format: WeightsFormat, out: Path, cells: Iterable[dict[str, Any]] = ()
 ) -> Path:
     """Write an initialisation to `out` and its model card to the same name with suffix .md; return the card's path.
 
     Args:
         initialisation: the weights to write.
-        file_format: see `ExportFormat`.
+        file_format: see `WeightsFormat`.
         out: a file that does not exist yet, with the format's suffix.
         cells: finished records of a ledger, for the scores in the card.
 
@@ -108,7 +108,7 @@ def export(
     return card_path
 
 
-def export_tensors(initialisation: Initialisation, file_format: ExportFormat) -> StateDict:
+def export_tensors(initialisation: Initialisation, file_format: WeightsFormat) -> StateDict:
     """Return an initialisation's tensors under the names of a format.
 
     monai: of a 2D network only the encoder, with the names of MONAI's ResNet-18; 3D networks have no equal in MONAI, so
@@ -128,7 +128,7 @@ def export_tensors(initialisation: Initialisation, file_format: ExportFormat) ->
     return both
 
 
-def _serialised(state: StateDict, file_format: ExportFormat, key: str) -> bytes:
+def _serialised(state: StateDict, file_format: WeightsFormat, key: str) -> bytes:
     if file_format == "safetensors":
         return save(state, metadata={"format": "pt", "sg_bench_initialisation": key})
     buffer = io.BytesIO()
@@ -145,4 +145,4 @@ def _named(record: dict[str, Any]) -> tuple[str, str]:
     return str(record["recipe"]["method"]), str(record["recipe"]["seed"])
 
 
-EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+EXPORT_FORMATS: tuple[WeightsFormat, ...] = get_args(WeightsFormat)

@@ -16,14 +16,20 @@ from sg_bench.errors import UsageError
 from sg_bench.methods.configs import ModelsGenesisConfig, ScratchConfig
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig
 from sg_bench.networks.published.checkpoints import read_checkpoint
-from sg_bench.networks.published.export import EXPORT_FORMATS, ExportFormat, Initialisation, export, find_initialisation
+from sg_bench.networks.published.export import (
+    EXPORT_FORMATS,
+    Initialisation,
+    WeightsFormat,
+    export,
+    find_initialisation,
+)
 from sg_bench.networks.published.fitting import build_network, examine
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
 from sg_bench.workspace import Workspace, write_json
 
-ENDINGS: dict[ExportFormat, str] = {"safetensors": "safetensors", "official": "pt", "monai": "pt"}
+ENDINGS: dict[WeightsFormat, str] = {"safetensors": "safetensors", "official": "pt", "monai": "pt"}
 STORE = {"source": "luna16", "manifest": {"cases": 623, "sha256": "ab" * 32}, "config": {}}
 forms = pytest.mark.parametrize("form", EXPORT_FORMATS)
 
@@ -77,7 +83,7 @@ def loaded(card: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 class TestForms:
     @forms
     def test_the_cards_lines_load_a_3d_network_whole(
-        self, volumes: Initialisation, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
+        self, volumes: Initialisation, tmp_path: Path, form: WeightsFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         card = export(volumes, form, tmp_path / f"a.{ENDINGS[form]}")
         state = loaded(card, monkeypatch).state_dict()
@@ -87,7 +93,7 @@ class TestForms:
 
     @forms
     def test_what_is_written_is_recognised_by_check(
-        self, volumes: Initialisation, tmp_path: Path, form: ExportFormat
+        self, volumes: Initialisation, tmp_path: Path, form: WeightsFormat
     ) -> None:
         path = tmp_path / f"a.{ENDINGS[form]}"
         export(volumes, form, path)
@@ -96,7 +102,7 @@ class TestForms:
 
     @pytest.mark.parametrize("form", ["safetensors", "official"])
     def test_the_cards_lines_load_a_2d_network_whole(
-        self, films: Initialisation, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
+        self, films: Initialisation, tmp_path: Path, form: WeightsFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / f"a.{ENDINGS[form]}"
         state = loaded(export(films, form, path), monkeypatch).state_dict()
@@ -124,7 +130,7 @@ class TestForms:
 
     @forms
     def test_published_weights_without_a_decoder_go_out_as_they_came(
-        self, workspace: Workspace, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
+        self, workspace: Workspace, tmp_path: Path, form: WeightsFormat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found = made(workspace, build_network("medicalnet10"), "medicalnet", MedicalNetConfig(depth=10))
         path = tmp_path / f"a.{ENDINGS[form]}"
@@ -223,7 +229,7 @@ class TestChoosing:
             find_initialisation(workspace, "scratch/0")
 
     @forms
-    def test_another_ending_is_refused(self, volumes: Initialisation, tmp_path: Path, form: ExportFormat) -> None:
+    def test_another_ending_is_refused(self, volumes: Initialisation, tmp_path: Path, form: WeightsFormat) -> None:
         with pytest.raises(UsageError, match=rf"--to {form} writes \."):
             export(volumes, form, tmp_path / "a.bin")
 
