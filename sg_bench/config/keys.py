@@ -17,7 +17,7 @@ def canonical_json(value: Any) -> str:
         ValueError: `value` holds NaN or infinity, which JSON does not have.
         TypeError: `value` holds something that is not JSON.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return _ENCODER.encode(value)
 
 
 def key_of(recipe: Any) -> str:
@@ -55,3 +55,6 @@ def _plain(value: Any) -> Any:
 def _short(value: Any) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)

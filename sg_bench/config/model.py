@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -84,23 +83,21 @@ class Model(BaseModel):
     @cached_property
     def key_json(self) -> str:
         """The canonical JSON of `key_content()`, computed once for each object, nested ones included."""
-        parts = (
-            (name, value.key_json if isinstance(value, Model) and not nested else canonical_json(_plain(value, nested)))
-            for name, value, nested in self._in_key()
-        )
-        return "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in sorted(parts)) + "}"
+        texts = []
+        for name, value, without in self._in_key():
+            complete = isinstance(value, Model) and not without
+            texts.append(f'"{name}":{value.key_json if complete else canonical_json(_plain(value, without))}')
+        return "{" + ",".join(texts) + "}"
 
-    def _in_key(self, without: Collection[str] = ()) -> Iterator[tuple[str, Any, frozenset[str]]]:
-        """Yield name and value of each field that is in the key, and what to leave out of the value."""
+    def _in_key(self, without: Collection[str] = ()) -> Iterator[tuple[str, Any, Collection[str]]]:
+        """Yield name and value of each field that is in the key, sorted, and what to leave out of the value."""
         left_out = {*self.without_effect(), *without}
-        for name, field in type(self).model_fields.items():
+        for name, default in _key_fields(type(self)):
             value = getattr(self, name)
-            if name in left_out or any(isinstance(each, NotInKey) for each in field.metadata):
+            if name in left_out or (default is not _ALWAYS and value == default):
                 continue
-            later = any(isinstance(each, AddedLater) for each in field.metadata)
-            if later and value == field.get_default(call_default_factory=True):
-                continue
-            yield name, value, frozenset(each.partition(".")[2] for each in left_out if each.startswith(f"{name}."))
+            nested = {each.partition(".")[2] for each in left_out if each.startswith(f"{name}.")} if left_out else ()
+            yield name, value, nested
 
     def __copy__(self) -> Self:
         """Return a copy without what was cached, as `model_copy(update=...)` changes fields of it."""
@@ -108,6 +105,21 @@ class Model(BaseModel):
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
+
+
+_ALWAYS = object()
+
+
+@cache
+def _key_fields(cls: type[Model]) -> list[tuple[str, Any]]:
+    """Return the sorted names of the fields that can be in a key, with the default at which they are not."""
+    fields = []
+    for name, field in sorted(cls.model_fields.items()):
+        if any(isinstance(each, NotInKey) for each in field.metadata):
+            continue
+        later = any(isinstance(each, AddedLater) for each in field.metadata)
+        fields.append((name, field.get_default(call_default_factory=True) if later else _ALWAYS))
+    return fields
 
 
 def _plain(value: Any, without: Collection[str] = ()) -> Any:
