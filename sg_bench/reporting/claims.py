@@ -13,6 +13,7 @@ from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, did_you_mean
 from sg_bench.evaluation.metrics import METRICS
 from sg_bench.ledger import Record
+from sg_bench.reporting.documents import one_line
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.tables import Cell
 from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
@@ -95,8 +96,8 @@ def claims_markdown(suite: Suite, rows: Sequence[ClaimRow], warnings: Sequence[s
     """Return the table of verdicts, the warnings, and what was fixed beforehand, as Markdown."""
     head = [f"# Claims of {suite.title or suite.name}", f"Digest of the suite: `{suite_digest(suite)}`"]
     table = [_grid(COLUMNS), _grid(["---"] * len(COLUMNS)), *(_grid(_texts(row)) for row in rows)]
-    fixed = [f"- {_one_line(row.claim.name)}: {_fixed(row.claim)}" for row in rows]
-    emphasised = [f"**{_one_line(text)}**" for text in (*warnings, *(text for row in rows for text in row.warnings))]
+    fixed = [f"- {one_line(row.claim.name)}: {_fixed(row.claim)}" for row in rows]
+    emphasised = [f"**{one_line(text)}**" for text in (*warnings, *(text for row in rows for text in row.warnings))]
     blocks = [*head, "\n".join(table), *emphasised, "Fixed beforehand:\n\n" + "\n".join(fixed), LEGEND]
     return "\n\n".join(blocks) + "\n"
 
@@ -281,7 +282,7 @@ def _fixed(claim: Claim) -> str:
     least = "" if claim.least_difference is None else f", least difference {100 * claim.least_difference:.2f} points"
     return (
         f"pretraining seeds {_ranges(claim.pretraining_seeds)}, fine-tuning seeds {_ranges(claim.fine_tuning_seeds)}, "
-        f"alpha {claim.alpha:g} of family '{_one_line(claim.family)}'{least}"
+        f"alpha {claim.alpha:g} of family '{one_line(claim.family)}'{least}"
     )
 
 
@@ -311,8 +312,4 @@ def _n(n: tuple[int, int | None]) -> str:
 
 
 def _grid(texts: Iterable[str]) -> str:
-    return f"| {' | '.join(_one_line(text).replace('|', chr(92) + '|') for text in texts)} |"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return f"| {' | '.join(one_line(text).replace('|', chr(92) + '|') for text in texts)} |"

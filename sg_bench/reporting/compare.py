@@ -121,8 +121,8 @@ def _with_published(
         reasons += ["n of the publication is unknown"] if theirs.n is None else []
     remarks = [CHECKPOINT] if units.kind == "fine-tuning" else []
     remarks += [f"published n = {theirs.n} is assumed"] if theirs.assumed else []
-    remarks += [f"published value read from a figure, ± {published.reading_error:g}"] if _read(entry) else []
-    slack = published.reading_error / 100 if _read(entry) else 0.0
+    remarks += [f"published value read from a figure, ± {published.reading_error:g}"] if theirs.read_from_figure else []
+    slack = published.reading_error / 100 if theirs.read_from_figure else 0.0
     remarks = [] if reasons else remarks  # cautions are for comparable scores only
     return _judged(method, task, entry.metric or entry.printed, ours, theirs, reasons, remarks, slack)
 
@@ -204,11 +204,7 @@ def _printed(entry: PublishedScore, published: Publication) -> ScoreEstimate:
     spread = None if entry.spread is None else entry.spread / 100
     assumed = entry.n is None and published.n_assumed is not None
     n = published.n_assumed if assumed else entry.n
-    return ScoreEstimate(value, spread, n, assumed=assumed, read_from_figure=_read(entry))
-
-
-def _read(entry: PublishedScore) -> bool:
-    return entry.status == "digitised"
+    return ScoreEstimate(value, spread, n, assumed=assumed, read_from_figure=entry.status == "digitised")
 
 
 def _other_recipe(runs: Sequence[Run], entry: PublishedScore, published: Publication) -> Iterator[str]:
@@ -217,7 +213,11 @@ def _other_recipe(runs: Sequence[Run], entry: PublishedScore, published: Publica
     data = {recipe["store"]["source"] for recipe in recipes} - set(entry.sources)
     if data:
         yield f"other data: {_list(data)}, not {entry.data}"
-    corpora = {recipe["initialisation"]["corpus"]["store"]["source"] for recipe in recipes if _has_corpus(recipe)}
+    corpora = {
+        recipe["initialisation"]["corpus"]["store"]["source"]
+        for recipe in recipes
+        if recipe["initialisation"].get("corpus")
+    }
     if published.corpus and corpora - set(published.corpus.sources):
         yield f"other corpus: {_list(corpora)}, not {published.corpus.name}"
     for path, wanted in published.requires.items():
@@ -288,10 +288,6 @@ def _at(recipe: Mapping[str, Any], path: str) -> Any:
             return _ABSENT
         found = found[part]
     return found
-
-
-def _has_corpus(recipe: Mapping[str, Any]) -> bool:
-    return bool(recipe["initialisation"].get("corpus"))
 
 
 def _list(values: set[Any]) -> str:

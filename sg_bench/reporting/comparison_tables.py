@@ -318,11 +318,5 @@ def _numbers(found: MeasuredComparison, row: MethodRow, index: int) -> list[obje
     summary, tied = row.summaries[index], found.ties[index]
     spreads = [summary.std, pstdev(summary.values) if summary.n else None]
     counts = [summary.n, summary.planned, sum(count for _, count in summary.failed)]
-    return [
-        summary.mean,
-        *spreads,
-        *counts,
-        *interval_bounds(summary, found.table.columns[index].metric),
-        tied.word(row.method),
-        "; ".join(summary.leaks) or None,
-    ]
+    ends = interval_bounds(summary, found.table.columns[index].metric)
+    return [summary.mean, *spreads, *counts, *ends, tied.word(row.method), "; ".join(summary.leaks) or None]

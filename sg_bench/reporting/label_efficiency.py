@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
 from sg_bench.reporting.render import PARITY, footnotes, interval_bounds, legend, table_cell
-from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import MethodRow, MetricRole, Table
+from sg_bench.reporting.separation import ties
+from sg_bench.reporting.tables import MetricRole, Table
 from sg_bench.tasks import parse_reference
 
 NOTHING = "The suite has no task with a fraction of its labels, such as ncc[fraction=0.1]."
 SUBSETS = "Fractions of the training patients, nested within a fine-tuning seed and the same for all methods."
+CSV_HEADER = "task,fraction,training_cases,metric,role,method,mean,std,n,planned,low,high,mark"
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,8 @@ def label_efficiency_document(table: Table) -> Document:
     kept = [(name, share, part) for name, share, part in narrowed if part.columns]
     sheets = tuple(_sheet(name, share, part) for name, share, part in kept)
     lines = [line for name, share, part in kept for line in _csv_lines(name, share, part)]
-    header = [
-        "task",
-        "fraction",
-        "training_cases",
-        "metric",
-        "role",
-        "method",
-        "mean",
-        "std",
-        "n",
-        "planned",
-        "low",
-        "high",
-        "mark",
-    ]
     notes = (SUBSETS,) if sheets else (NOTHING,)
-    return Document("label-efficiency", "Label efficiency", sheets, csv_text([header, *lines]), notes)
+    return Document("label-efficiency", "Label efficiency", sheets, csv_text([CSV_HEADER.split(","), *lines]), notes)
 
 
 def _narrowed(table: Table, found: list[LabelShare]) -> Iterator[Table]:
@@ -106,14 +92,15 @@ def _sheet(name: str, found: list[LabelShare], table: Table) -> PrintedTable:
             Heading("method"),
             *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns),
         ),
-        rows=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
+        rows=tuple(
+            PrintedRow(
+                (PrintedCell(row.method), *(table_cell(table, row, index, each) for index, each in enumerate(tied)))
+            )
+            for row in table.rows
+        ),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, tied)),
     )
-
-
-def _entries(table: Table, row: MethodRow, tied: list[Ties]) -> Iterator[PrintedCell]:
-    return (table_cell(table, row, index, tied[index]) for index in range(len(table.columns)))
 
 
 def _head(fraction: float, cases: int | None) -> Heading:

@@ -17,18 +17,7 @@ from sg_bench.reporting.documents import Document, Footnotes, Heading, PrintedCe
 from sg_bench.workspace import Workspace
 
 CLEAN, UNKNOWN = "-", "?"
-HEADER = (
-    "corpus",
-    "task",
-    "tested",
-    "leaking",
-    "ids",
-    "patients",
-    "content",
-    "names_compared",
-    "images_compared",
-    "why",
-)
+CSV_HEADER = "corpus,task,tested,leaking,ids,patients,content,names_compared,images_compared,why"
 LEGEND = (
     f"{CLEAN}: the corpus has no test case of the task; {UNKNOWN}: they could not be compared; otherwise the number of "
     "test cases in the corpus by id, by patient, or by image content.",
@@ -116,7 +105,7 @@ def audit_document(found: LeakageAudit, title: str) -> Document:
     heads = tuple(Heading(text) for text in ("corpus", *found.tasks))
     notes = tuple(f"{pair.task}: {_line(pair.found)}" for pair in found.pairs if pair.found and pair.leaks)
     sheet = PrintedTable(title, heads, tuple(lines), notes=notes, footnotes=footnotes.lines(), legend=LEGEND)
-    return Document("leakage", title, (sheet,), csv_text([HEADER, *map(_numbers, found.pairs)]))
+    return Document("leakage", title, (sheet,), csv_text([CSV_HEADER.split(","), *map(_numbers, found.pairs)]))
 
 
 class _Auditor:
@@ -212,12 +201,5 @@ def _numbers(pair: CorpusTaskPair) -> list[object]:
     if found is None:
         return [pair.corpus, pair.task, *[None] * 7, "; ".join(pair.why)]
     counts = [len(cases) for cases in (found.cases, found.ids, found.patients, found.content)]
-    return [
-        pair.corpus,
-        pair.task,
-        found.total,
-        *counts,
-        int(found.same_names),
-        found.fingerprinted,
-        "; ".join(pair.why),
-    ]
+    compared = [int(found.same_names), found.fingerprinted]
+    return [pair.corpus, pair.task, found.total, *counts, *compared, "; ".join(pair.why)]

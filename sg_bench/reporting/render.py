@@ -77,7 +77,12 @@ def main_sheet(title: str, table: Table) -> PrintedTable:
     return PrintedTable(
         title=title,
         headings=(Heading("method"), *(column_heading(table.columns[index]) for index in table.printed)),
-        rows=tuple(PrintedRow((PrintedCell(row.method), *_entries(table, row, tied))) for row in table.rows),
+        rows=tuple(
+            PrintedRow(
+                (PrintedCell(row.method), *(table_cell(table, row, index, each) for index, each in tied.items()))
+            )
+            for row in table.rows
+        ),
         footnotes=tuple(footnotes(table)),
         legend=tuple(legend(table, list(tied.values()))),
     )
@@ -192,10 +197,6 @@ def unit_sentences(table: Table) -> Iterator[str]:
         only = ", ".join(row.method for row in table.rows if row.method in kinds["fine-tuning"])
         subject = f"One pretraining in some cells of {only}" if "pretraining" in kinds else "One pretraining per method"
         yield f"{subject}: these results hold for this checkpoint only."
-
-
-def _entries(table: Table, row: MethodRow, tied: dict[int, Ties]) -> Iterator[PrintedCell]:
-    return (table_cell(table, row, index, tied[index]) for index in table.printed)
 
 
 def _remarks(summary: ScoreSummary, table: Table) -> Iterable[str]:

@@ -280,7 +280,7 @@ def _scratch_texts(standing: Standing, each: Family, footnotes: Footnotes) -> It
         if value is None:
             yield DASH + footnotes.mark(_why_not_against_scratch(standing, each, name))
         else:
-            yield effect_text(value) if name == "hedges_g" else p_text(value)
+            yield signed(value, plus=True) if name == "hedges_g" else p_text(value)
 
 
 def _why_not_against_scratch(standing: Standing, each: Family, name: str) -> str:
@@ -294,11 +294,6 @@ def _why_not_against_scratch(standing: Standing, each: Family, name: str) -> str
 def p_text(p: float) -> str:
     """Return a p-value with three decimals, or "<0.001"."""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
-
-
-def effect_text(effect: float) -> str:
-    """Return a signed number with two decimals."""
-    return signed(effect, plus=True)
 
 
 def _notes(each: Family) -> Iterator[str]:

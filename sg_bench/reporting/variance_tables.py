@@ -24,7 +24,7 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.environments import environment_notes
-from sg_bench.reporting.render import column_heading
+from sg_bench.reporting.render import column_heading, std_text
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
 from sg_bench.statistics.two_sample import MIN_UNITS
@@ -60,17 +60,7 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
     drawn = drawn or CaseResamples(table)
     found = [(row.method, index, each) for index in _headlines(table) for row, each in _sources(table, index, drawn)]
     sheets = tuple(_sheet(table, index, found) for index in dict.fromkeys(index for _, index, _ in found))
-    header = [
-        "task",
-        "metric",
-        "method",
-        "runs",
-        "pretrainings",
-        "std_pretraining",
-        "std_fine_tuning",
-        "std_test_cases",
-        "notes",
-    ]
+    header = ["task", "metric", "method", "runs", "pretrainings", *(f"std_{source}" for source in SOURCES), "notes"]
     lines = [
         [table.columns[index].task, table.columns[index].metric, method, found_.runs, found_.pretrainings]
         + [stable(getattr(found_, source)) for source in SOURCES]
@@ -115,7 +105,7 @@ def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceCom
         if place == index:
             marks = "".join(footnotes.mark(note) for note in sources.notes)
             counts = [PrintedCell(str(sources.pretrainings)), PrintedCell(str(sources.runs) + marks)]
-            spreads = [_spread(getattr(sources, source)) for source in SOURCES]
+            spreads = [std_text(getattr(sources, source)) for source in SOURCES]
             first = PrintedCell(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
             lines.append(
                 PrintedRow((PrintedCell(method), *counts, first, *(PrintedCell(text) for text in spreads[1:])))
@@ -123,10 +113,6 @@ def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceCom
     heads = [Heading(text) for text in ("method", "pretrainings", "runs")]
     heads += [Heading(source.replace("_", " "), "standard deviation") for source in SOURCES]
     return PrintedTable(f"Variance: {column_heading(column).joined}", tuple(heads), tuple(lines), (), footnotes.lines())
-
-
-def _spread(std: float | None) -> str:
-    return DASH if std is None else f"{100 * std:.2f}"
 
 
 # ---- across tasks ------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class TestByNames:
     def test_the_demo_is_clean(self, ask: Ask) -> None:
         code, out, _ = ask("--suite", "demo")
         assert code == 0
-        assert "so names alone are compared" in out
+        assert "so only ids and patients are compared" in out
         assert "holds" not in out.split("Of each corpus")[0]
 
     def test_the_training_part_of_a_task_holds_none_of_its_test_cases(self, ask: Ask) -> None:
