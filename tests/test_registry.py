@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sg_bench.errors import UsageError
 from sg_bench.methods.configs import MethodConfig, ScratchConfig
 from sg_bench.registry import METHODS, SOURCES, Entry, Registry
+from sg_bench.registry.plugins import plugin_code
 
 SCRATCH = Entry("sg_bench.methods.configs:ScratchConfig", "builtins:object", "nothing")
 PLUGIN = """
@@ -97,7 +99,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)
+    for module in ("tiny_plugin", "learner_plugin"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     return Site(tmp_path)
 
 
@@ -301,3 +304,48 @@ class TestAddOns:
     def test_sources_have_none(self) -> None:
         with pytest.raises(UsageError, match=r"unknown source 'phantom\+semantics'\. Known: "):
             SOURCES.entry("phantom+semantics")
+
+
+class TestPluginCode:
+    def test_built_in_classes_have_none(self) -> None:
+        assert {METHODS.plugin(name) for name in METHODS.names()} == {None}
+        assert METHODS.plugin("inpainting+semantics") is None
+        assert {SOURCES.plugin(name) for name in SOURCES.names()} == {None}
+
+    def test_it_names_the_package_and_changes_with_any_of_its_source_files(self, site: Site) -> None:
+        site.install("learner-package", "mine = learner_plugin:METHOD", LEARNER, "learner_plugin")
+        registry = methods()
+        before = registry.plugin("mine+semantics")
+        assert before is not None
+        assert (before.package, before.version, len(before.sha256)) == ("learner-package", "1.0", 64)
+        assert registry.plugin("mine") == before
+        (site.folder / "learner_plugin.py").write_text(f"{LEARNER}# an edited loss\n")
+        after = registry.plugin("mine")
+        assert after is not None
+        assert after.sha256 != before.sha256
+
+    def test_all_modules_of_a_package_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(tmp_path))
+        (tmp_path / "mine" / "losses").mkdir(parents=True)
+        for name in ("__init__.py", "losses/__init__.py", "losses/dice.py"):
+            (tmp_path / "mine" / name).write_text("")
+        importlib.invalidate_caches()
+        distribution = SimpleNamespace(name="mine", version="2")
+        digests = set()
+        for text in ("a = 1", "a = 2", "a = 2"):
+            (tmp_path / "mine" / "losses" / "dice.py").write_text(text)
+            digests.add(plugin_code(["mine.methods:Mine"], distribution).sha256)  # type: ignore[arg-type]
+        assert len(digests) == 2
+
+    def test_a_class_that_a_script_registers_is_known_by_its_file(self) -> None:
+        registry = methods()
+        registry.register("mine", Entry(f"{__name__}:TestPluginCode", f"{__name__}:TestPluginCode", ""))
+        code = registry.plugin("mine")
+        assert code is not None
+        assert (code.package, code.version) == ("", "")
+
+    def test_a_class_without_a_source_file_has_no_key(self) -> None:
+        registry = methods()
+        registry.register("mine", Entry("no_such_module:Config", "no_such_module:Mine", ""))
+        with pytest.raises(UsageError, match="source file of module 'no_such_module' cannot be found"):
+            registry.plugin("mine")
