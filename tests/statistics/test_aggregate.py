@@ -63,7 +63,7 @@ class TestInterval:
         found = iqm_interval({"a": constant})["a"]
         assert found.low == found.high == pytest.approx(found.value)
 
-    def test_relative_to_scratch_nought_is_scratch_and_one_is_perfect(self) -> None:
+    def test_relative_to_scratch_zero_is_scratch_and_one_is_perfect(self) -> None:
         scores = {"scratch": [[0.6, 0.6], [0.2, 0.2]], "half": [[0.8, 0.8], [0.6, 0.6]], "perfect": [[1.0], [1.0]]}
         found = iqm_interval(scores, relative_to="scratch")
         assert [found[name].value for name in scores] == pytest.approx([0.0, 0.5, 1.0])

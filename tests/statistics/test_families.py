@@ -103,7 +103,7 @@ def test_groups_that_do_not_vary_cannot_be_separated():
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_dunnett_does_not_depend_on_the_seed_of_scipys_integral_by_more_than_it_states(groups, seed):
+def test_dunnett_is_that_of_scipy_within_the_stated_accuracy(groups, seed):
     others = [groups[name] for name in ("rotation", "genesis", "ours")]
     expected = stats.dunnett(*others, control=groups["scratch"], rng=np.random.default_rng(seed)).pvalue
     found = dunnett(groups, "scratch")
@@ -135,7 +135,7 @@ def test_an_unknown_control_is_refused_with_the_names_that_are_known(against, gr
         against(groups, "none")
 
 
-def test_the_papers_test_compares_the_best_with_each_other_and_says_that_it_corrects_nothing(groups):
+def test_the_papers_test_compares_the_best_with_each_other_and_is_named_unadjusted(groups):
     found = papers_test(groups)
     assert list(found) == ["scratch", "rotation", "genesis"]
     assert {test.name for test in found.values()} == {PAPERS}

@@ -73,7 +73,7 @@ def test_mann_whitney_counts_every_division_of_tied_values(alternative):
     assert mann_whitney(a, b, alternative).p == pytest.approx(expected)
 
 
-def test_mann_whitney_of_many_values_says_that_it_approximates():
+def test_mann_whitney_of_many_values_names_its_approximation():
     a, b = drawn(60, 50)
     found = mann_whitney(a, b)
     assert found.name == "Mann-Whitney (normal approximation)"

@@ -57,7 +57,7 @@ class TestSeedSpread:
         assert found.pretraining == pytest.approx(math.sqrt(0.0096))
         assert found.notes == ()
 
-    def test_unbalanced_runs_are_weighed_as_the_model_says(self) -> None:
+    def test_unbalanced_runs_are_weighted_as_in_the_model(self) -> None:
         scores = {(0, 0): 0.1, (0, 1): 0.3, (0, 2): 0.2, (1, 0): 0.5}
         # within: 0.02 / 2 = 0.01; means 0.2 and 0.5, grand 0.275: (3 x 0.075**2 + 0.225**2) / 1 = 0.0675; n0 = 4 - 10/4
         found = seed_spread(scores)
@@ -73,7 +73,7 @@ class TestSeedSpread:
         assert np.mean([known(each.pretraining) ** 2 for each in found]) == pytest.approx(0.03**2, rel=0.1)
         assert np.mean([known(each.fine_tuning) ** 2 for each in found]) == pytest.approx(0.01**2, rel=0.1)
 
-    def test_with_one_pretraining_its_variance_is_unknown_and_said_to_be(self) -> None:
+    def test_with_one_pretraining_its_variance_is_unknown_and_noted_to_be(self) -> None:
         found = seed_spread({(3, 0): 0.5, (3, 1): 0.6, (3, 2): 0.7})
         assert found.pretraining is None
         assert found.fine_tuning == pytest.approx(0.1)
@@ -88,13 +88,13 @@ class TestSeedSpread:
         assert (found.pretraining, found.fine_tuning) == (None, None)
         assert "confounded" in found.notes[0]
 
-    def test_an_estimate_below_nought_is_nought_and_said_to_be(self) -> None:
+    def test_a_negative_estimate_is_set_to_zero_and_noted(self) -> None:
         found = seed_spread({(0, 0): 0.4, (0, 1): 0.6, (1, 0): 0.4, (1, 1): 0.6})
         assert found.pretraining == 0
         assert "negative" in found.notes[0]
 
     @given(st.dictionaries(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.floats(0, 1), min_size=1))
-    def test_it_is_a_number_of_at_least_nought_or_none_with_a_reason(self, scores) -> None:
+    def test_it_is_a_number_of_at_least_zero_or_none_with_a_reason(self, scores) -> None:
         found = seed_spread(scores)
         for deviation in (found.pretraining, found.fine_tuning):
             assert found.notes if deviation is None else deviation >= 0
@@ -221,7 +221,7 @@ class TestSeveralOutputs:
 
 
 class TestCaseInterval:
-    def test_of_a_mean_of_numbers_it_holds_the_truth_as_often_as_it_says(self) -> None:
+    def test_of_a_mean_of_numbers_it_contains_the_truth_as_often_as_its_level(self) -> None:
         rng, held = np.random.default_rng(5), 0
         for trial in range(200):
             rows = [{"case": f"p{i}", "iou_case": float(value)} for i, value in enumerate(rng.uniform(size=60))]

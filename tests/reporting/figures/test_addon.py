@@ -23,7 +23,7 @@ def test_a_renamed_method_is_found_by_its_registered_name(evidence):
     assert SemanticsPair("IP", "IP+semantics") in pairs(Evidence(renamed, evidence.records))
 
 
-def test_below_five_units_there_is_no_bracket_and_the_caption_says_so(evidence):
+def test_below_five_units_there_is_no_bracket_and_the_caption_states_it(evidence):
     (plot,) = plots(evidence)
     assert plot.name == "addon"
     assert "No test was made: fewer than 5 units." in plot.caption

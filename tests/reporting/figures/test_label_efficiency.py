@@ -6,7 +6,7 @@ from sg_bench.reporting.figures.label_efficiency import crossing_fraction, cross
 from sg_bench.reporting.figures.summaries import base_of
 
 
-def test_a_task_is_told_from_its_fraction():
+def test_a_task_is_separated_from_its_fraction():
     assert base_of("ncc") == ("ncc", 1.0)
     assert base_of("ncc[fraction=0.1]") == ("ncc", 0.1)
     assert base_of("ncc[steps=80,fraction=0.1]") == ("ncc[steps=80]", 0.1)

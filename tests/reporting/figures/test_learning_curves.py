@@ -45,5 +45,5 @@ def test_scratch_reaches_its_own_best_and_faster_methods_sooner(evidence):
     assert f"lcs: scratch {steps['scratch']}, " in plots(evidence)[0].caption
 
 
-def test_fractions_of_the_labels_are_left_out_and_the_caption_says_so(evidence):
+def test_fractions_of_the_labels_are_left_out_and_the_caption_states_it(evidence):
     assert "Runs on a fraction of the labels are not drawn." in plots(evidence)[0].caption

@@ -60,7 +60,7 @@ def test_where_the_store_does_not_agree_with_the_truth_no_image_is_shown(picture
     assert found.image is None
 
 
-def test_without_images_the_probability_is_shown_and_the_caption_says_so(pictured, tmp_path):
+def test_without_images_the_probability_is_shown_and_the_caption_states_it(pictured, tmp_path):
     evidence, workspace = pictured
     (tmp_path / "predictions").symlink_to(workspace.path("predictions"))
     found = {plot.name: plot for plot in plots(evidence, Workspace(tmp_path))}

@@ -21,7 +21,7 @@ def test_with_one_pretraining_the_caption_speaks_of_checkpoints_only(small):
     assert "vertical line" not in plots(small)[0].caption
 
 
-def test_an_interval_that_would_dwarf_the_scores_is_cut_and_said_to_be():
+def test_an_interval_much_longer_than_the_range_of_the_scores_is_cut_and_reported():
     axis, cut = axis_range([0.50, 0.52], [(0.1, 0.9)])
     assert axis == pytest.approx((0.4728, 0.5472))
     assert cut

@@ -85,7 +85,7 @@ def test_enter_opens_a_cell_escape_closes_it_and_the_focus_returns(shown: Any, t
     page.wait("location.hash === ''")
 
 
-def test_an_opened_run_tells_where_it_came_from(shown: Any, three: Evidence) -> None:
+def test_an_opened_run_shows_its_provenance(shown: Any, three: Evidence) -> None:
     page = shown(three)
     page.run("document.querySelector('#cell-0-0').click()")
     page.run("document.querySelector('#detail .run summary').click()")

@@ -51,7 +51,7 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends_and_the_chosen_weights() -> 
     assert curve["validation"][0] == 0.1235
 
 
-def test_a_short_curve_is_kept_whole_and_an_absent_loss_stays_absent() -> None:
+def test_a_short_curve_is_kept_completely_and_an_absent_loss_stays_absent() -> None:
     for count in (1, 2, MAX_POINTS):
         branches = SharedBranches()
         curve = curve_of([{"step": step, "train": {"loss": 1.0}} for step in range(count)], branches)
