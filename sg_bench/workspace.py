@@ -5,6 +5,7 @@ Everything appears under its final name at once or not at all: files by `write_a
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -22,6 +23,10 @@ Namespace = Literal[
     "stores", "lists", "splits", "patterns", "weights", "initialisations", "predictions", "cells", "progress", "ray"
 ]
 """Folders of the workspace, one a kind of result."""
+OLD = ".old"
+"""Ending of a folder that is being replaced, or is about to replace another."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of renameat2 in linux/fcntl.h and linux/fs.h."""
 PARTIAL = ".partial"
 """Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
 
@@ -59,18 +64,75 @@ class Workspace:
 
     @contextmanager
     def building(self, namespace: Namespace, key: str) -> Iterator[Path]:
-        """Yield a folder to fill; on success it becomes `namespace/key` in one step, on failure it stays to be resumed.
+        """Yield a folder to fill; on success it becomes `namespace/key`, on failure it stays, to be resumed.
 
-        The same partial folder is handed out again after a crash, so what an earlier try finished is still there.
-        Hold `lock(key)` around it when several processes may build one key.
+        The same partial folder is yielded again after a crash, so finished parts of an earlier try are kept. An earlier
+        result of that name is complete until the new one replaces it. Hold `lock(key)` around it when several processes
+        may build one key.
         """
-        partial = self.partial(namespace, key)
+        final, partial = self.path(namespace, key), self.partial(namespace, key)
+        restore_folder(final)
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
-        final = self.path(namespace, key)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
+        replace_folder(partial, final)
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Rename the complete folder `new` to `final`, once it is on the disk; an earlier `final` is removed after that.
+
+    The two are exchanged in one step, so at any time `final` is either folder, complete. Where the file system cannot
+    exchange names, the earlier one is renamed first; `restore_folder` undoes that if a crash comes between.
+    """
+    sync_tree(new)
+    old = final.with_name(final.name + OLD)
+    if not final.exists():
+        new.rename(final)
+    else:
+        new.rename(old)
+        if not _exchange(old, final):
+            old.rename(new)
+            final.rename(old)
+            new.rename(final)
+    sync_folder(final.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; return whether the system can (Linux, most file systems)."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
+
+
+def restore_folder(final: Path) -> None:
+    """Undo or finish the replacement of `final` that a crash has interrupted."""
+    old = final.with_name(final.name + OLD)
+    if old.exists() and final.exists():
+        shutil.rmtree(old)
+    elif old.exists():
+        old.rename(final)
+        sync_folder(final.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all files and folders under `folder` are on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -85,6 +147,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+        sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

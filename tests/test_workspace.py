@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sg_bench.workspace import Workspace, file_digest, read_json, write_atomic, write_json
+from sg_bench.workspace import Workspace, file_digest, read_json, restore_folder, write_atomic, write_json
 
 KEY = "ab" * 32
 
@@ -151,6 +151,59 @@ with Workspace(sys.argv[1]).building("stores", sys.argv[2]) as folder:
             with workspace.building("stores", KEY) as folder:
                 (folder / name).touch()
         assert [path.name for path in workspace.path("stores", KEY).iterdir()] == ["new"]
+
+
+REPLACE = """
+import os, signal
+import sg_bench.workspace as module
+root, key, steps, exchange = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "exchange"
+count = 0
+
+def dying(function):
+    def call(*arguments, **settings):
+        global count
+        if count == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+        return function(*arguments, **settings)
+    return call
+
+swap = module._exchange if exchange else lambda *_: False
+module._exchange = dying(swap)
+module.shutil.rmtree = dying(module.shutil.rmtree)
+module.sync_tree, module.sync_folder = dying(module.sync_tree), dying(module.sync_folder)
+Path.rename = dying(Path.rename)
+with Workspace(root).building("stores", key) as folder:
+    for part in ("first", "second"):
+        (folder / part).write_text("new")
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "rename"])
+def test_killed_at_any_step_of_a_replacement_a_complete_folder_stands(tmp_path: Path, way: str) -> None:
+    for steps in range(20):
+        root = tmp_path / str(steps)
+        workspace = Workspace(root)
+        with workspace.building("stores", KEY) as folder:
+            for part in ("first", "second"):
+                (folder / part).write_text("old")
+        process = start(REPLACE, root, KEY, steps, way)
+        ended = said(process) == "ended"
+        process.wait(30)
+        if way == "rename":
+            restore_folder(workspace.path("stores", KEY))
+        contents = [(workspace.path("stores", KEY) / part).read_text() for part in ("first", "second")]
+        assert contents in (["old", "old"], ["new", "new"])
+        with workspace.building("stores", KEY) as folder:
+            for part in ("first", "second"):
+                (folder / part).write_text("newest")
+        assert [path.name for path in workspace.path("stores").iterdir()] == [KEY]
+        assert (workspace.path("stores", KEY) / "first").read_text() == "newest"
+        if ended:
+            assert contents == ["new", "new"]
+            return
+    raise AssertionError("the replacement never ended")
 
 
 HOLD = """

@@ -191,7 +191,7 @@ def die_at_the_second_write(work: Workspace) -> None:
     def fsync(fd: Any) -> None:
         sync(fd)
         count[0] += 1
-        if count[0] == 2:
+        if count[0] == 3:  # the first record's file and its folder, then the second record's file
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.fsync = fsync
