@@ -1,6 +1,6 @@
-"""Finds suites, task cards, templates and published numbers, in a checkout and in a wheel. Nothing else knows where.
+"""Paths of suites, task cards, templates and published numbers, in a checkout and in a wheel.
 
-In a checkout `tasks/` and `results/published/` stand beside the package; a wheel carries them inside it, in `_shared/`.
+In a checkout `tasks/` and `results/published/` are next to the package; a wheel has them inside it, in `_shared/`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from sg_bench.errors import UsageError, did_you_mean
 TaskKind = Literal["classification", "segmentation"]
 M = TypeVar("M", bound=Model)
 DERIVED = frozenset({"folder", "variant"})
-"""Fields that reading fills in; no file may say them."""
+"""Fields that reading fills in and no file may contain."""
 WHOLE = frozenset({"data", "preparation", "split"})
 """Fields that a variant replaces as a whole: other data, another split."""
 
@@ -41,7 +41,7 @@ class DataChoice(Model):
     """Which data set a task reads, and how."""
 
     name: str
-    """What `--data NAME=PATH` calls it; stores are shared between tasks that read the same data alike."""
+    """Its name in `--data NAME=PATH`; tasks with the same data and preparation share a store."""
     source: str
     config: dict[str, Any] = {}
     """Settings of the source, checked against its own config."""
@@ -53,11 +53,11 @@ class Slices(Model):
     size: Positive = 224
     """Side in pixels that each slice is resized to."""
     scored: Positive = 8
-    """classification: the middle slices of a crop, whose mean logit is its score; training draws one of them."""
+    """classification: number of middle slices that are scored by their mean logit; training draws one of them."""
 
 
 class Augmentation(Model):
-    """How a training film is varied (training/augmentation.py); nothing unless told."""
+    """Random variation of training films (training/augmentation.py); by default none."""
 
     area: tuple[Fraction, Fraction] | None = None
     """Share of the film that a random crop keeps, at an aspect of 3/4 to 4/3, before it is resized to the patch."""
@@ -91,7 +91,7 @@ class Sampling(Model):
     crops_per_case: Positive = 16
     """foreground: crops of each image in one epoch."""
     centred: Fraction = 0.5
-    """foreground: share of crops whose centre lies in the target; the rest lie anywhere."""
+    """foreground: share of crops with their centre in the target; the others are anywhere."""
     target_fraction: tuple[Fraction, Fraction] = (0.0, 1.0)
     """foreground: a crop with less or more target is drawn again (at most 20 times)."""
     shift: Annotated[int, Field(ge=0)] = 0
@@ -134,7 +134,7 @@ class Sampling(Model):
 
 
 class Inference(Model):
-    """How a whole image is predicted."""
+    """Prediction of complete images."""
 
     mode: Literal["crops", "sliding_window", "ten_crop", "image"] = "crops"
     """crops: candidates' crops, or for foreground tasks a fixed, seeded set; sliding_window: the whole volume;
@@ -158,13 +158,13 @@ class Task(Model):
     """Not in the key: the recipe of the store is."""
     preparation: Preparation = Preparation()
     split: Split = Field(default_factory=lambda: Split(train=0.7, validation=0.1, test=0.2))
-    """As a whole: a card that says a part of it says all of it."""
+    """A card that sets a part of it replaces all of it."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training cases that is used, nested from small to large under one seed."""
     target: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     """segmentation: label-map values that count as foreground, taken together."""
     findings: tuple[str, ...] = ()
-    """classification of whole images: the findings of the source that are told, one output each."""
+    """classification of whole images: the findings of the source to predict, one output each."""
     sampling: Sampling
     inference: Inference = Inference()
     frozen: bool = False
@@ -218,7 +218,7 @@ class Task(Model):
         if segmentation != (self.loss == "dice"):
             raise ValueError(f"a {self.kind} task cannot be trained with the {self.loss} loss")
         if (self.sampling.places == "image" and not segmentation) != bool(self.findings):
-            raise ValueError("`findings` are what a classification of whole images tells: it needs them, no other has")
+            raise ValueError("`findings` are for a classification of whole images, which needs them")
         if not segmentation and self.sampling.places == "foreground":
             raise ValueError("a classification task samples candidates or whole images: set sampling.places")
         flat = self.sampling.places == "image" or self.sampling.slices is not None
@@ -231,13 +231,13 @@ class Task(Model):
 
 
 class Offer(Model):
-    """What a card lets be chosen, by axis and value; the choices are laid over the card, in the order of their axes."""
+    """Variants of a card by axis and value; those chosen override the card in the order of their axes."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     default: dict[str, str] = {}
-    """Chosen unless the task's reference says otherwise."""
+    """Chosen unless the task's reference chooses another."""
 
 
 def read_task(reference: str, folder: Path | None = None) -> Task:
@@ -248,7 +248,7 @@ def read_task(reference: str, folder: Path | None = None) -> Task:
         folder: where relative paths start; None means the current folder.
 
     Raises:
-        UsageError: no such card or variant, or the card says something that it may not.
+        UsageError: no such card or variant, or a setting of the card is unknown or invalid.
     """
     name, choices = parse_reference(reference)
     path = _card_path(name, folder)
@@ -335,13 +335,13 @@ def _first_problem(model: type[Model], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_settings(model, first["loc"][:-1])
         return f"unknown setting '{name}'{more}. {did_you_mean(str(first['loc'][-1]), known)}"
-    told = first["type"] == "missing" or isinstance(first["input"], (dict, Model))
-    setting = f"'{name}'" if told else f"'{name}' = {first['input']!r:.80}"
+    obvious = first["type"] == "missing" or isinstance(first["input"], (dict, Model))
+    setting = f"'{name}'" if obvious else f"'{name}' = {first['input']!r:.80}"
     return f"{setting + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list[str]:
-    """Return the settings that stand beside an unknown one, following `location` down into `model`."""
+    """Return the known settings at the place of an unknown one, following `location` into `model`."""
     inner: Any = model
     for part in location:
         found = _setting_in(inner)
@@ -355,7 +355,7 @@ def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list
 
 
 def _setting_in(annotation: Any) -> type[Model] | None:
-    """Return the `Model` that an annotation such as `Crops | None` stands for, if any."""
+    """Return the `Model` in an annotation such as `Crops | None`, if any."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation
     if get_origin(annotation) in (list, tuple, dict):

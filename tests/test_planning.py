@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -584,3 +585,23 @@ class TestRefusals:
     def test_a_folder_for_a_source_that_reads_none_is_refused(self) -> None:
         with pytest.raises(UsageError, match="'phantom' reads no folder"):
             plan(Suite.model_validate(BASE), {"phantom": Path()})
+
+
+class TestSize:
+    def test_more_cells_than_anybody_computes_are_refused_at_once(self) -> None:
+        with pytest.raises(UsageError, match=r"asks for 200,000 cells, which is more than 100,000"):
+            planned(methods=["scratch", "models_genesis"], tasks=[NCS], fine_tuning_seeds=list(range(100_000)))
+
+    def test_a_thousand_cells_take_well_under_a_second_of_the_processor(self) -> None:
+        planned(methods=["scratch"], tasks=[NCS])  # what is imported once
+        started = time.process_time()
+        found = planned(methods=["scratch", "models_genesis"], tasks=[NCS], fine_tuning_seeds=list(range(500)))
+        assert len(set(keys(found, "cell"))) == 1000
+        assert time.process_time() - started < 1
+
+    def test_the_precision_of_a_suite_is_that_of_all_its_trainings(self) -> None:
+        found = planned(methods=["semantic_genesis"], tasks=[NCS], precision="bfloat16")
+        chosen = {job.recipe.config.training.precision for job in found.of_kind("initialisation")}
+        chosen |= {job.recipe.task.training.precision for job in found.of_kind("cell")}
+        assert chosen == {"bfloat16"}
+        assert methods_changed(planned(methods=["scratch"]), planned(methods=["scratch"], precision="float32")) == set()

@@ -144,7 +144,7 @@ class TestUnion:
         assert (suite.name, suite.title, suite.width) == ("mine", "mine", 8)
 
     def test_parts_that_differ_in_more_than_titles_are_refused(self, united: Callable[..., Suite]) -> None:
-        with pytest.raises(UsageError, match=r"'b.yaml' says other `width` than 'a.yaml'"):
+        with pytest.raises(UsageError, match=r"'b.yaml' has another `width` than 'a.yaml'"):
             united(b=self.PARTS["b.yaml"] + "width: 8\n")
         with pytest.raises(UsageError, match="two methods are called 'wide'"):
             united(b="methods: [{name: scratch, label: wide, config: {version: 2}}]\ntasks: [ncs]\n")
@@ -278,7 +278,7 @@ class TestRefusals:
             ("corpora: {3d: {name: a}}", ["either a `source` or a `task`"]),
             ("corpora: {3d: {name: a, source: b, task: c}}", ["either a `source` or a `task`"]),
             ("corpora: {3d: {source: b}}", ["needs a `name`"]),
-            ("corpora: {3d: {name: a, source: b, split: {folds: 3, train: 1}}}", ["once and for all"]),
+            ("corpora: {3d: {name: a, source: b, split: {folds: 3, train: 1}}}", ["one split for all seeds"]),
             ("width: abc", ["'width' = 'abc'"]),
             ("width: 0", ["'width' = 0", "greater than or equal to 1"]),
             ("width: .nan", ["'width' = nan"]),

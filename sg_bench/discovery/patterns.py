@@ -1,4 +1,4 @@
-"""Latents and volumes in, patterns out: the same place in the patients nearest to a reference, cut and labelled.
+"""Patterns from latents and volumes: the same place in the patients nearest to a reference, cut and labelled.
 
 Source: Haghighi et al. 2020, section 2.1; constants in protocol C.2, in the behaviour that page requires.
 """
@@ -17,8 +17,8 @@ from sg_bench.data.sampling import CropPlaces, CropStart, cut
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
 
-Volume = NDArray[np.floating[Any]]
-Volumes = Callable[[str], Volume]
+VolumeArray = NDArray[np.floating[Any]]
+ReadVolume = Callable[[str], VolumeArray]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Reference:
-    """What defines one pattern: a coordinate in one patient."""
+    """The definition of one pattern: a coordinate in one patient."""
 
     label: int
     id: str
@@ -60,7 +60,7 @@ def draw_references(
     settings: DiscoverySettings,
     parts: tuple[list[str], list[str]],
     shapes: Mapping[str, tuple[int, int, int]],
-    volumes: Volumes,
+    volumes: ReadVolume,
     rng: np.random.Generator,
 ) -> list[Reference]:
     """Return C references, each in an unused random patient, no two closer than `min_distance` voxels.
@@ -108,7 +108,7 @@ def draw_windows(
         settings: how many neighbours, which sides and offsets.
         references: one a pattern.
         ranked: the training (False) or validation (True) ids from nearest to farthest.
-        shapes: the voxels of every volume; one that does not hold a pattern's whole window is passed over.
+        shapes: the voxels of every volume; one that does not contain a pattern's window is left out.
         rng: draws sides and offsets.
 
     Raises:
@@ -122,7 +122,7 @@ def draw_windows(
             fitting = [id_ for id_ in candidates if _holds(shapes[id_], reference.start, settings)][:count]
             if candidates and not fitting:
                 raise MethodError(
-                    f"pattern {reference.label} at {reference.start} lies in none of {len(candidates)} volumes",
+                    f"pattern {reference.label} at {reference.start} is inside none of {len(candidates)} volumes",
                     hint="Volumes differ too much in size: set a spacing in the corpus's preparation",
                 )
             for id_ in fitting:
@@ -130,7 +130,7 @@ def draw_windows(
     return windows
 
 
-def cut_window(volume: Volume, window: Window) -> Volume:
+def cut_window(volume: VolumeArray, window: Window) -> VolumeArray:
     """Return the window's cube at its own size, before it is resized to the settings' cube."""
     return cut(volume, window.start, window.size)
 

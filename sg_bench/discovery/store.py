@@ -1,4 +1,4 @@
-"""The patterns on disk: one memory-mapped array of cubes, and an index that says where each came from."""
+"""The patterns on disk: one memory-mapped array of cubes, and an index of where each was cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from sg_bench.config import Shape
 from sg_bench.data.cubes import resized
-from sg_bench.discovery.patterns import Reference, Volume, Window, cut_window
+from sg_bench.discovery.patterns import Reference, VolumeArray, Window, cut_window
 from sg_bench.workspace import write_json
 
 
@@ -18,7 +18,7 @@ def write_patterns(
     folder: Path,
     references: Sequence[Reference],
     windows: Sequence[Window],
-    volumes: Callable[[str], Volume],
+    volumes: Callable[[str], VolumeArray],
     cube: Shape,
 ) -> None:
     """Cut all windows into `folder`/cubes.npy, (n, *cube) float16 in [0, 1], and describe them in index.json.

@@ -16,7 +16,7 @@ from sg_bench.digests import OF_FILE
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
 from sg_bench.running.local import work
-from sg_bench.suite import Check
+from sg_bench.suite import CheckName
 from sg_bench.workspace import Namespace, Workspace, read_json
 
 INPUTS: tuple[Namespace, ...] = ("stores", "lists", "initialisations")
@@ -37,7 +37,7 @@ class SuiteCheck:
         return f"check {self.name}: {'holds' if self.holds else 'DOES NOT HOLD'} ({self.detail})"
 
 
-def check(name: Check, plan: Plan, workspace: Workspace) -> SuiteCheck:
+def check(name: CheckName, plan: Plan, workspace: Workspace) -> SuiteCheck:
     """Return whether one check holds for a plan whose cells are all done."""
     checks = {
         "losses_fall": _losses_fall,

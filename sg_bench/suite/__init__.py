@@ -1,14 +1,14 @@
-"""What a suite says: its settings, its tasks and data, and how its file is read."""
+"""A suite: its settings, tasks and data, and the reading of its file."""
 
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.reading import load_suite, parse_setting
 from sg_bench.suite.seeds import MAX_SEED, parse_seeds
-from sg_bench.suite.settings import Check, Corpus, CorpusKey, MethodChoice, Suite
+from sg_bench.suite.settings import CheckName, Corpus, CorpusKey, MethodChoice, Suite
 from sg_bench.suite.targets import claims_digest, corpus_task, data_sources, suite_digest, suite_tasks
 
 __all__ = [
     "MAX_SEED",
-    "Check",
+    "CheckName",
     "Claim",
     "Corpus",
     "CorpusKey",

@@ -13,7 +13,7 @@ from sg_bench.suite.seeds import Seeds
 class Claim(Model):
     """What a suite argues: on a task, one method scores higher than another, or than a number.
 
-    All of it is fixed before the runs are looked at; statistics/claims.py says what becomes of it.
+    It is fixed before the results are seen; statistics/claims.py tests it.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -30,9 +30,9 @@ class Claim(Model):
     alternative: Literal["two-sided", "greater"] = "two-sided"
     """two-sided: a difference that goes the other way would be found too; greater: only the claimed one counts."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Level of the whole family."""
+    """Level of the family."""
     family: str = "claims"
-    """Claims of one family share their alpha by Holm's correction; unless told otherwise, all claims are one."""
+    """Claims of one family share their alpha by Holm's correction; by default all claims are one family."""
     least_difference: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The smallest difference of scores worth a claim: where no difference is found, the power that it would have
     been decides whether the claim is not supported or cannot be decided."""

@@ -19,7 +19,7 @@ from sg_bench.tasks import DERIVED, is_path, read_task, read_yaml, validated
 
 ENDINGS = (".yaml", ".yml")
 OWN = frozenset({"name", "title", "notes", "methods", "tasks", "claims", "checks"})
-"""What suites that are united may say each for itself."""
+"""Fields in which the suites of a union may differ."""
 
 
 def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
@@ -30,14 +30,14 @@ def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
         settings: "key=value" texts as --set takes them; keys are dotted paths, values YAML.
 
     Raises:
-        UsageError: no such suite, or it says something that it may not.
+        UsageError: no such suite, or a setting is unknown or invalid.
     """
     path = _suite_path(reference)
     content = _extended(path, ())
-    told: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for setting in settings or []:
-        told = merged(told, parse_setting(setting))
-    content = merged(_within_budget({**content, **{k: told.pop(k) for k in ("budget",) if k in told}}, path), told)
+        given = merged(given, parse_setting(setting))
+    content = merged(_within_budget({**content, **{k: given.pop(k) for k in ("budget",) if k in given}}, path), given)
     content.setdefault("name", path.stem)
     where = f"{path} with --set {' '.join(settings)}" if settings else str(path)
     return _with_task_labels(validated(Suite, {**content, "folder": str(path.parent)}, where), where)
@@ -64,7 +64,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
 
 
 def _with_task_labels(suite: Suite, where: str) -> Suite:
-    """Return `suite` with each claim's task by its label, however the claim calls it.
+    """Return `suite` with the task of each claim named by its label.
 
     Raises:
         UsageError: a claim names a task that the suite lacks.
@@ -93,9 +93,9 @@ def _suite_path(reference: str) -> Path:
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Return a suite file's settings laid over those of the suite that it extends, or of those that it unites.
+    """Return a suite file's settings, completed by those of the suite that it extends or of the suites that it unites.
 
-    `methods_of` names a suite whose methods it takes in place of those.
+    `methods_of` names a suite to take the methods from instead.
     """
     if path.resolve() in seen:
         raise UsageError(f"{path}: extends itself", hint="Remove one `extends` or `union`")
@@ -131,7 +131,7 @@ def _united(path: Path, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return one suite of all methods and tasks of several, which pairs only what one of them pairs.
 
     Raises:
-        UsageError: they differ in anything else than titles, notes and claims, or call two methods alike.
+        UsageError: they differ in other fields than OWN, or have two methods of one name.
     """
     methods: dict[str, Any] = {}
     tasks: dict[str, None] = {}
@@ -141,7 +141,7 @@ def _united(path: Path, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         differing = sorted(key for key in {*rest, *common} if common and rest.get(key) != common.get(key))
         if differing:
             raise UsageError(
-                f"{path}: union: '{name}' says other `{differing[0]}` than '{next(iter(parts))}'",
+                f"{path}: union: '{name}' has another `{differing[0]}` than '{next(iter(parts))}'",
                 hint="Let all of them extend one suite",
             )
         common = common or rest
@@ -170,7 +170,7 @@ def _at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _within_budget(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return a suite's settings with those of the budget that it chooses laid over them.
+    """Return a suite's settings overridden by those of the budget that it chooses.
 
     `budgets` names sets of settings, such as {tiny: {width: 2}}, and `budget` chooses one; neither is a result's part.
     """

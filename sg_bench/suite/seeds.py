@@ -11,7 +11,7 @@ MAX_SEED = 100_000
 
 
 def parse_seeds(value: Any) -> Any:
-    """Return the list of seeds that "0-4", "0,2,7" or "3" says; anything but text is handed on."""
+    """Return the seeds of "0-4", "0,2,7" or "3" as a list, and anything but text unchanged."""
     if isinstance(value, int) and not isinstance(value, bool):
         return [value]
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What a suite may say: methods x tasks x seeds, on which corpus, with which budgets, and what it argues."""
+"""Settings of a suite: methods x tasks x seeds, corpora, budgets, and claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sg_bench.errors import did_you_mean
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.seeds import Seeds
 
-Check = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
+CheckName = Literal["losses_fall", "pseudo_labels_above_chance", "deterministic"]
 CorpusKey = Literal["3d", "2d"]
 
 
@@ -20,7 +20,7 @@ class Corpus(Model):
     """Unlabelled images that methods pretrain on: a source of their own, or a task's training patients."""
 
     name: str = ""
-    """What `--data NAME=PATH` calls it."""
+    """Its name in `--data NAME=PATH`."""
     source: str = ""
     config: dict[str, Any] = {}
     preparation: Preparation = Preparation()
@@ -32,7 +32,7 @@ class Corpus(Model):
     split: Split | None = None
     """Instead of `validation` and `seed`: which cases train and validate the pretraining; test cases are left out."""
     pretraining: dict[str, Any] = {}
-    """Settings of pretraining on this corpus, laid over the suite's."""
+    """Settings of pretraining on this corpus; they override the suite's."""
     autoencoder: dict[str, Any] = {}
     """Likewise, of the auto-encoder of self-discovery."""
     discovery: dict[str, Any] = {}
@@ -45,7 +45,7 @@ class Corpus(Model):
         if self.source and not self.name:
             raise ValueError("a corpus with a `source` needs a `name`, which --data uses")
         if self.split and (self.split.folds or self.split.outside):
-            raise ValueError("a corpus is split once and for all: folds and `outside` are for tasks")
+            raise ValueError("a corpus has one split for all seeds: folds and `outside` are for tasks")
         return self
 
 
@@ -57,7 +57,7 @@ class MethodChoice(Model):
     """What tables print; the name by default."""
     config: dict[str, Any] = {}
     discovery: dict[str, Any] = {}
-    """Settings of self-discovery for this method alone, laid over the suite's and the corpus's."""
+    """Settings of self-discovery for this method alone; they override the suite's and the corpus's."""
 
     @property
     def title(self) -> str:
@@ -96,25 +96,25 @@ class Suite(Model):
     methods: list[Annotated[MethodChoice, BeforeValidator(_named)]] = Field(min_length=1)
     tasks: list[str] = Field(min_length=1)
     blocks: list[Block] = []
-    """Where several suites are united: a method and a task that are in blocks are paired only if one block has both."""
+    """Of a union of suites: a method and a task that are in blocks are paired only if one block has both."""
     pretraining_seeds: Seeds = [0]
     fine_tuning_seeds: Seeds = [0]
     pretraining: dict[str, Any] = {}
-    """Settings laid over the config of every method that has them."""
+    """Settings that override the config of every method that has them."""
     autoencoder: dict[str, Any] = {}
     """Settings of the auto-encoder that self-discovery trains, after `pretraining`."""
     discovery: dict[str, Any] = {}
     """Settings of self-discovery (discovery/settings.py)."""
     fine_tuning: dict[str, Any] = {}
-    """Settings laid over the `training` of every task card."""
+    """Settings that override the `training` of every task card."""
     splits: dict[str, dict[str, Any]] = {}
     """By the name of a task: settings that replace its card's `split`, as {bms: {lists: {test: fold3.csv}, ...}}."""
-    checks: list[Check] = []
+    checks: list[CheckName] = []
     """What must hold when all cells are done; printed after the table."""
     claims: list[Claim] = []
     """What the suite argues; the report prints each one's verdict."""
     folder: str = Field(default="", exclude=True)
-    """Where the file stands, so that cards beside it are found; never part of a key."""
+    """Folder of the file, to which paths of cards are relative; never part of a key."""
 
     def pairs(self, method: str, task: str) -> bool:
         """Return whether a method, by its label, is fine-tuned on a task, as the suite writes it."""
@@ -160,5 +160,5 @@ class Suite(Model):
 def _check_seeds(claim: Claim, kind: str, fixed: list[int], run: list[int]) -> None:
     absent = sorted(set(fixed) - set(run))
     if absent:
-        told = f"claim '{claim.name}': {kind}_seeds {', '.join(map(str, absent))} are not among the suite's"
-        raise ValueError(f"{told}; add them to the suite, or remove the claim (claims: [])")
+        problem = f"claim '{claim.name}': {kind}_seeds {', '.join(map(str, absent))} are not among the suite's"
+        raise ValueError(f"{problem}; add them to the suite, or remove the claim (claims: [])")

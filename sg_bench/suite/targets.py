@@ -1,4 +1,4 @@
-"""The tasks of a suite with all that it says of them, and the data that they read."""
+"""The tasks of a suite with its own settings for them, and the data that they read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sg_bench.tasks import Task, is_path, parse_reference, read_task, validated
 
 
 def suite_tasks(suite: Suite) -> list[Task]:
-    """Return the suite's tasks, with what it says of fine-tuning and of splits.
+    """Return the suite's tasks with its settings of fine-tuning and splits.
 
     Raises:
-        UsageError: a task does not exist, or may not be told that.
+        UsageError: a task or one of its settings does not exist.
     """
     folder = Path(suite.folder) if suite.folder else None
     everywhere = {"precision": suite.precision} if suite.precision else {}
@@ -30,7 +30,7 @@ def suite_tasks(suite: Suite) -> list[Task]:
 
 
 def corpus_task(suite: Suite, corpus: Corpus) -> Task:
-    """Return the task whose training patients a corpus is: the suite's of that label or name, else the built-in card.
+    """Return the task that a corpus takes its patients from: the suite's of that label or name, else the built-in card.
 
     Raises:
         UsageError: there is no such task.
@@ -58,7 +58,7 @@ def data_sources(suite: Suite) -> dict[str, str]:
 
 
 def suite_digest(suite: Suite) -> str:
-    """Return the SHA-256 (64 hex digits) of all that a suite says, its claims included, wherever its files lie.
+    """Return the SHA-256 (64 hex digits) of all settings of a suite, with its claims, wherever its files are.
 
     A card of the suite's own counts by its content, a built-in task by its name.
     """
@@ -73,14 +73,14 @@ def claims_digest(suite: Suite) -> str:
 
 
 def _tuned(reference: str, folder: Path | None, fine_tuning: Mapping[str, Any]) -> Task:
-    """Return a task with the suite's settings laid over its card's training, and its own `steps` over those."""
+    """Return a task with its card's training overridden by the suite's settings, and those by its own `steps`."""
     task = read_task(reference, folder)
     chosen = {key: value for key, value in parse_reference(reference)[1].items() if key == "steps"}
     training = merged(task.training.model_dump(), dict(fine_tuning), chosen)
     return validated(Task, task.model_dump() | {"training": training}, f"fine_tuning of the suite, task '{task.label}'")
 
 
-def _split(task: Task, told: dict[str, Any] | None) -> Task:
-    if told is None:
+def _split(task: Task, given: dict[str, Any] | None) -> Task:
+    if given is None:
         return task
-    return task.model_copy(update={"split": validated(Split, told, f"splits of the suite, task '{task.label}'")})
+    return task.model_copy(update={"split": validated(Split, given, f"splits of the suite, task '{task.label}'")})

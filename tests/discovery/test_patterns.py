@@ -158,7 +158,7 @@ class TestNeighbours:
         assert len(self.windows({"p000": (300, 300, 110), "p001": (300, 300, 110)})) == 2 * 3
 
     def test_a_pattern_that_no_validation_volume_holds_is_an_error(self) -> None:
-        with pytest.raises(MethodError, match=r"pattern 0 at \(100, 100, 30\) lies in none of 2 volumes"):
+        with pytest.raises(MethodError, match=r"pattern 0 at \(100, 100, 30\) is inside none of 2 volumes"):
             self.windows({"p000": (300, 300, 110), "v0": (90, 90, 90), "v1": (90, 90, 90)})
 
     def test_a_corpus_without_validation_gives_training_cubes_alone(self) -> None:

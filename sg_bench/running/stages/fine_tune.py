@@ -77,7 +77,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
 
 
 def _check_testable(task: Task, store: Store, test: list[str]) -> None:
-    """Refuse test cases of one class before anything is trained: they have no AUC.
+    """Check before training that the test cases have two classes, without which there is no AUC.
 
     Raises:
         DataError: names the findings that all or none of the test cases show.
@@ -88,5 +88,5 @@ def _check_testable(task: Task, store: Store, test: list[str]) -> None:
 
 
 def _patient(store: Store, name: str) -> str:
-    """Return whose image a test case, or one of its crops ("case#3"), is."""
+    """Return the patient of a test case or of one of its crops ("case#3")."""
     return store[name if name in store else name.rpartition("#")[0]].patient

@@ -16,8 +16,8 @@ from sg_bench.workspace import Workspace, read_json, write_json
 
 def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> tuple[SplitParts, Path]:
     """Return the ids of each part for one fold, and the file of the workspace in which they are written out."""
-    whole = _divided(_members(store), split, workspace, fold)
-    parts: SplitParts = {part: [id_ for id_ in ids if id_ in store] for part, ids in whole.items()}
+    divided = _divided(_members(store), split, workspace, fold)
+    parts: SplitParts = {part: [id_ for id_ in ids if id_ in store] for part, ids in divided.items()}
     name = key_of({"store": store.recipe, "split": split, "fold": fold % split.folds if split.folds else 0})
     path = workspace.path("splits", f"{name}.csv")
     if not path.is_file():
