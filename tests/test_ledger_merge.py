@@ -177,7 +177,7 @@ class TestDamage:
         path = source.path("predictions", f"{KEY}.npz")
         np.savez(path, content=np.zeros(5))
         merged = merge([tmp_path / "a"], into)
-        assert merged.damaged == [f"{path} is damaged: its content is not what the record says"]
+        assert merged.damaged == [f"{path} is damaged: its content has another digest than in the record"]
         path.write_bytes(b"other")
         (message,) = merge([tmp_path / "a"], into).damaged
         assert message.startswith(f"{path} is damaged: ")
@@ -187,7 +187,7 @@ class TestDamage:
         folder = initialised(workspace(tmp_path / "a"))
         save_file({"weight": np.zeros(5)}, folder / "encoder.safetensors")
         assert merge([tmp_path / "a"], into).damaged == [
-            f"{folder} is damaged: its content is not what its record says"
+            f"{folder} is damaged: its content has another digest than in its record"
         ]
         assert not into.path("initialisations", folder.name).exists()
 

@@ -48,7 +48,7 @@ class Rescored:
     """Why there is no comparison."""
     changes: tuple[Change, ...] = ()
     rows: int = 0
-    """Test cases whose own rows differ."""
+    """Number of test cases with different rows."""
     metrics: dict[str, float | None] = field(default_factory=dict, repr=False)
     cases: list[dict[str, Any]] = field(default_factory=list, repr=False)
     streamed: float | None = None

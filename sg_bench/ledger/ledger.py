@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -140,7 +141,7 @@ class Ledger:
             return new
 
     def take(self, record: Record, cells: Path) -> Outcome:
-        """Store a record of another ledger, whose tables are in `cells`, and return what became of it.
+        """Store a record of another ledger, whose tables are in `cells`, and return the outcome.
 
         A failure replaces nothing.
 
@@ -192,7 +193,7 @@ class Ledger:
         _log.warning("Set aside as %s%s: %s. The cell is computed again", path.name, DAMAGED, error.problem)
 
 
-def copy_tables(record: Record, source: Path, target: Path) -> None:
+def copy_tables(record: Record, source: Path, target: Path, *, sync: bool = True) -> None:
     """Copy the tables that a record names from one folder of records to another.
 
     Tables that the source holds as rows of an older schema are written as files.
@@ -207,7 +208,12 @@ def copy_tables(record: Record, source: Path, target: Path) -> None:
             table.write(target, record["key"])
     for path in lacking:
         if path.is_file():
-            write_atomic(target / path.name, path.read_bytes())
+            if sync:
+                write_atomic(target / path.name, path.read_bytes())
+            else:
+                partial = target / f".{path.name}{PARTIAL}"
+                shutil.copyfile(path, partial)
+                partial.replace(target / path.name)
         elif not (target / path.name).is_file():
             raise damaged_table(path, "it is not there")
 
@@ -224,7 +230,7 @@ def copy_record(record: Record, target: Path, source: Path | None = None) -> set
     for table in tables:
         table.write(target, record["key"])
     if source is not None:
-        copy_tables(light, source, target)
+        copy_tables(light, source, target, sync=False)
     path = target / f"{record['key']}.json"
     if not _holds(path, light):
         partial = path.with_name(f".{path.name}{PARTIAL}")

@@ -103,7 +103,7 @@ def _checked(record: Record, path: Path) -> Record:
 
 
 def _check_tables(record: Record, cells: Path) -> None:
-    """Check that the table files of a record hold what the record says.
+    """Check the content of a record's table files against the digests in the record.
 
     Raises:
         SgBenchError: one does not.
@@ -111,7 +111,7 @@ def _check_tables(record: Record, cells: Path) -> None:
     for name, description in every_table(record):
         path = table_path(cells, record["key"], name, description)
         if path.is_file() and table_digest(read_table(path, description)) != description["sha256"]:
-            raise damaged(path, "its content is not what the record says")
+            raise damaged(path, "its content has another digest than in the record")
 
 
 def _is_finished(record: Record) -> bool:
@@ -151,7 +151,7 @@ def _merge_predictions(source: Path, ledger: Ledger, record: Record, merged: Mer
         return
     digest = record["outputs"].get("predictions")
     if digest and npz_digest(theirs, like=digest) != digest:
-        raise damaged(theirs, "its content is not what the record says")
+        raise damaged(theirs, "its content has another digest than in the record")
     with _appearing(ours) as unfinished:
         shutil.copyfile(theirs, unfinished)
     merged.predictions += 1
@@ -177,7 +177,7 @@ def _weights(folder: Path) -> str:
     """Return the content digest of an initialisation.
 
     Raises:
-        SgBenchError: its record or its weights are not what they were.
+        SgBenchError: its record or its weights are damaged.
     """
     paths = [folder / name for name in WEIGHT_FILES]
     try:
@@ -187,7 +187,7 @@ def _weights(folder: Path) -> str:
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder / "record.json", str(error)) from error
     if key != folder.name or recorded not in (digest, _digest_of_files(paths)):
-        raise damaged(folder, "its content is not what its record says")
+        raise damaged(folder, "its content has another digest than in its record")
     return digest
 
 

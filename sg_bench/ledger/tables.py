@@ -166,7 +166,7 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _texts(values: list[Any]) -> list[Any]:
-    """Return values with any text that is not valid Unicode (a file name, say) escaped, as Parquet holds UTF-8."""
+    """Return values with texts that are not valid Unicode, such as some file names, escaped: Parquet holds UTF-8."""
     if not any(isinstance(value, str) and not value.isascii() for value in values):
         return values
     return [value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value for value in values]

@@ -71,7 +71,7 @@ class _Part(NamedTuple):
     name: str
     digest: str
     dimension: int
-    """A method is pretrained anew for 2D tasks; the task tells which, so that is no second recipe of its name."""
+    """A method is pretrained once more for 2D tasks, which does not count as a second recipe of its name."""
 
 
 def _distinct(parts: Iterable[_Part]) -> dict[str, str]:
