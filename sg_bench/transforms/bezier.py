@@ -30,15 +30,17 @@ class BezierIntensity(Transform):
 
     def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
         """Map the intensities of each image."""
-        for row in rows:
-            kernels.map_intensities(images[row], *self._curve(params["points"][row], bool(params["inverted"][row])))
+        kernels.map_intensities(images, rows, *self._curves(params["points"][rows], params["inverted"][rows]))
 
-    def _curve(self, points: NDArray[np.float64], inverted: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return x (increasing from 0 to 1) and y of points along the curve, (nodes,) float64.
+    def _curves(
+        self, points: NDArray[np.float64], inverted: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return x (increasing from 0 to 1) and y of points along the curves, (rows, nodes) float64.
 
         Steep curves have many points that are equal in float32.
         """
         t = np.linspace(0, 1, self.config.nodes)
         weights = np.stack([3 * t * (1 - t) * (1 - t), 3 * t * t * (1 - t)])
-        x, y = points.T @ weights + t * t * t
-        return np.maximum.accumulate(x), y[::-1].copy() if inverted else y
+        curves = points.transpose(0, 2, 1) @ weights + t * t * t
+        x, y = np.maximum.accumulate(curves[:, 0], axis=1), curves[:, 1]
+        return x, np.where(inverted[:, None], y[:, ::-1], y)

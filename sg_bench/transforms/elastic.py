@@ -11,9 +11,11 @@ from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.transforms import kernels, settings
-from sg_bench.transforms.base import Images, Params, Transform
+from sg_bench.transforms.base import Images, Params, Transform, spatial_shape
 from sg_bench.transforms.streams import RandomStreams
 
+AT_ONCE = 8
+"""Images whose displacements are held in memory together."""
 NEGLIGIBLE = 1e-4
 """Share of an axis's variance that may be left out."""
 UNIFORM_DEVIATION = 3**-0.5
@@ -45,28 +47,29 @@ class ElasticDeformation(Transform):
 
     def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
         """Deform each image."""
-        x, y, z = images.shape[2:]
-        for row in rows:
-            kernels.deform(images[row], self._field(params["seed"][row], (x, y, z)))
+        shape = spatial_shape(images)
+        for first in range(0, len(rows), AT_ONCE):
+            chunk = rows[first : first + AT_ONCE]
+            kernels.deform(images, chunk, self._fields(params["seed"][chunk], shape))
 
     def displacement(self, seeds: Tensor, shape: Shape) -> Tensor:
         """Return the displacements along x and y, in voxels, at which each voxel takes its value.
 
         `seeds` is (B,) int64; the result is (B, 2, X, Y, Z) float32.
         """
-        return torch.from_numpy(np.stack([self._field(seed, shape) for seed in seeds.numpy()]))
+        return torch.from_numpy(self._fields(seeds.numpy(), shape))
 
-    def _field(self, seed: np.int64, shape: Shape) -> NDArray[np.float32]:
-        """Return the displacements of one image, (2, X, Y, Z) in voxels."""
+    def _fields(self, seeds: NDArray[np.int64], shape: Shape) -> NDArray[np.float32]:
+        """Return the displacements of some images, (n, 2, X, Y, Z) in voxels."""
         scale = min(shape[:2]) / self.config.reference_side if self.config.reference_side else 1.0
         factors = _factors(shape, self.config.sigma * scale, self.config.truncate)
-        normal = RandomStreams(seed).normal(2, *(factor.shape[1] for factor in factors))[0]
+        normal = RandomStreams(seeds).normal(2, *(factor.shape[1] for factor in factors))
         normal *= self.config.alpha * scale**2.5 * UNIFORM_DEVIATION
         along_x, along_y, along_z = factors
         field = normal.astype(np.float32) @ along_z.T
         field = along_y @ field
         x, y, z = shape
-        out: NDArray[np.float32] = (along_x @ field.reshape(2, -1, y * z)).reshape(2, x, y, z)
+        out: NDArray[np.float32] = (along_x @ field.reshape(-1, 2, along_x.shape[1], y * z)).reshape(-1, 2, x, y, z)
         return out
 
 

@@ -1,6 +1,7 @@
-"""Loops over voxels, compiled by Numba: they work in place, on one image of a batch, and release the GIL.
+"""Loops over the voxels of a batch, compiled by Numba: they work in place and release the GIL.
 
-Images are (C, X, Y, Z) float32 in [0, 1]. Compiled code is cached on disk, so only the first run on a machine compiles.
+Images are (B, C, X, Y, Z) float32 in [0, 1]; the loops go over the images of `rows`, and further arguments belong to
+those rows, one after the other. Compiled code is cached on disk, so only the first run on a machine compiles.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+"""(C, X, Y, Z)."""
+Images = NDArray[np.float32]
+"""(B, C, X, Y, Z)."""
+Rows = NDArray[np.int64]
 Function = TypeVar("Function")
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -87,18 +92,31 @@ def shuffle_sources(
 
 
 @_compiled
-def take_voxels(image: Image, sources: NDArray[np.int32]) -> None:
-    """Give each voxel the value of its source, the same in every channel."""
-    flat = image.reshape(image.shape[0], -1)
-    original = flat.copy()
-    for channel in range(flat.shape[0]):
-        for voxel in range(flat.shape[1]):
-            flat[channel, voxel] = original[channel, sources[voxel]]
+def shuffle(images: Images, rows: Rows, seeds: NDArray[np.uint64], longest: NDArray[np.int64], count: int) -> None:
+    """Permute the voxels inside `count` random blocks of each image, the same in every channel."""
+    shape = np.array(images.shape[2:])
+    blocks = np.empty((count, 6), np.int64)
+    sources = np.empty(shape.prod(), np.int32)
+    for number in range(len(rows)):
+        draw_blocks(seeds[number], longest, shape, blocks)
+        shuffle_sources(seeds[number], blocks, shape, sources)
+        flat = images[rows[number]].reshape(images.shape[1], -1)
+        original = flat.copy()
+        for channel in range(flat.shape[0]):
+            for voxel in range(flat.shape[1]):
+                flat[channel, voxel] = original[channel, sources[voxel]]
 
 
 @_compiled
-def map_intensities(image: Image, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Replace each value by y(x), linear between the nodes; x increases from 0 to 1.
+def map_intensities(images: Images, rows: Rows, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Replace each value by y(x), linear between the nodes (rows, nodes); x increases from 0 to 1."""
+    for number in range(len(rows)):
+        _map_image(images[rows[number]], x[number], y[number])
+
+
+@_compiled
+def _map_image(image: Image, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Replace each value of one image by y(x).
 
     A table of evenly spaced intensities leads to the first node to look at, so that no search is needed.
     """
@@ -123,6 +141,23 @@ def map_intensities(image: Image, x: NDArray[np.float64], y: NDArray[np.float64]
 
 @_compiled
 def paint(
+    images: Images,
+    rows: Rows,
+    starts: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    inside: bool,
+    noise: bool,
+    seeds: NDArray[np.uint64],
+    values: NDArray[np.float64],
+) -> None:
+    """Fill the inside or the outside of the boxes (rows, boxes, 3) with noise in [0, 1) or one value per image."""
+    for number in range(len(rows)):
+        image = images[rows[number]]
+        _paint_image(image, starts[number], sides[number], inside, noise, seeds[number], values[number])
+
+
+@_compiled
+def _paint_image(
     image: Image,
     starts: NDArray[np.int64],
     sides: NDArray[np.int64],
@@ -151,11 +186,18 @@ def paint(
 
 
 @_compiled
-def deform(image: Image, moved: NDArray[np.float32]) -> None:
-    """Read each voxel from the place to which `moved` (2, X, Y, Z), in voxels along x and y, leads.
+def deform(images: Images, rows: Rows, moved: NDArray[np.float32]) -> None:
+    """Read each voxel from the place to which `moved` (rows, 2, X, Y, Z), in voxels along x and y, leads.
 
     Interpolation is linear, and edges are mirrored: an image continues as d c b a | a b c d | d c b a.
     """
+    for number in range(len(rows)):
+        _deform_image(images[rows[number]], moved[number])
+
+
+@_compiled
+def _deform_image(image: Image, moved: NDArray[np.float32]) -> None:
+    """Deform one image by displacements (2, X, Y, Z)."""
     channels, nx, ny, nz = image.shape
     original = image.copy()
     for x in range(nx):

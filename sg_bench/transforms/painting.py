@@ -44,10 +44,10 @@ class _Painting(Transform):
     def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
         """Fill the inside or the outside of the boxes of each image, the same in every channel."""
         noise = self.config.fill == "noise"
-        for row in rows:
-            seed = np.uint64(params["seed"][row]) if noise else np.uint64(0)
-            value = 0.0 if noise else float(params["value"][row])
-            kernels.paint(images[row], params["starts"][row], params["sides"][row], self.inside, noise, seed, value)
+        seeds = params["seed"][rows].astype(np.uint64) if noise else np.zeros(len(rows), np.uint64)
+        values = np.zeros(len(rows)) if noise else params["value"][rows].astype(np.float64)
+        starts, sides = params["starts"][rows], params["sides"][rows]
+        kernels.paint(images, rows, starts, sides, self.inside, noise, seeds, values)
 
 
 class InPainting(_Painting):

@@ -31,8 +31,8 @@ class LocalShuffle(Transform):
 
     def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
         """Shuffle each image, the same in every channel."""
-        for row in rows:
-            kernels.take_voxels(images[row], self.sources(params["seed"][row], spatial_shape(images)))
+        seeds = params["seed"][rows].astype(np.uint64)
+        kernels.shuffle(images, rows, seeds, self._longest(spatial_shape(images)), self.config.blocks)
 
     def sources(self, seed: int, shape: Shape) -> NDArray[np.int32]:
         """Return for each voxel of an image the flat index of the voxel whose value it takes, (X * Y * Z,)."""
@@ -42,8 +42,11 @@ class LocalShuffle(Transform):
 
     def blocks(self, seed: int, shape: Shape) -> NDArray[np.int64]:
         """Return starts along x, y, z and sides along x, y, z of all blocks, (blocks, 6)."""
-        divisor, floor = self.config.side_divisor, self.config.side_floor
-        longest = np.array([min(side, max(side // divisor, floor)) for side in shape])
         blocks = np.empty((self.config.blocks, 6), np.int64)
-        kernels.draw_blocks(np.uint64(seed), longest, np.array(shape), blocks)
+        kernels.draw_blocks(np.uint64(seed), self._longest(shape), np.array(shape), blocks)
         return blocks
+
+    def _longest(self, shape: Shape) -> NDArray[np.int64]:
+        """Return the longest sides of blocks along x, y, z."""
+        divisor, floor = self.config.side_divisor, self.config.side_floor
+        return np.array([min(side, max(side // divisor, floor)) for side in shape])
