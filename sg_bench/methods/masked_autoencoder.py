@@ -124,7 +124,7 @@ def normalised(values: Tensor) -> Tensor:
 
 
 def on_grid(visible: Tensor, found: Tensor) -> Tensor:
-    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: is any of it visible?"""
+    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: true if any of it is."""
     grid = found.shape[2:]
     if len(grid) == 2:
         return adaptive_max_pool2d(visible[..., 0].float()[:, None], grid).bool()
