@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, seed_strips
-from sg_bench.reporting.figures.layout import Plot, save
+from sg_bench.reporting.figures.layout import Plot
+from sg_bench.reporting.figures.reuse import save_changed
 from sg_bench.workspace import Workspace
 
 FIGURE_FILES = r"(addon|methods|label-efficiency|learning-curves|seed-spread|restoration|segmentation-.+)\.(svg|pdf)"
@@ -18,7 +19,8 @@ __all__ = ["Plot", "plots", "write_figures"]
 def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> list[Path]:
     """Write all figures for which `evidence` has data to out/figures, and remove earlier figures without data.
 
-    Each is written as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide.
+    Each is written as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide. One of
+    which the folder has current files is not drawn again.
 
     Args:
         out: the report's folder.
@@ -26,10 +28,10 @@ def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None 
         workspace: contains predictions, stores and initialisations; without it there are no montages.
 
     Returns:
-        The written paths, in the order of `plots`.
+        The paths of the figures' files, in the order of `plots`.
     """
     folder = out / "figures"
-    written = [path for plot in plots(evidence, workspace=workspace) for path in save(plot, folder)]
+    written = save_changed(plots(evidence, workspace=workspace), folder)
     for path in folder.glob("*"):
         if re.fullmatch(FIGURE_FILES, path.name.replace("-column.", ".")) and path not in written:
             path.unlink()

@@ -178,17 +178,20 @@ def cut_mark(axes: Axes, axis: Literal["x", "y"]) -> None:
     )  # fmt: skip
 
 
+def files_of(plot: Plot, folder: Path) -> list[Path]:
+    """Return the paths of a figure's files: SVG and PDF for a page, then for a column."""
+    return [folder / f"{plot.name}{ending}.{kind}" for ending in ("", "-column") for kind in ("svg", "pdf")]
+
+
 def save(plot: Plot, folder: Path) -> list[Path]:
     """Draw `plot` for a page and a column, each as SVG and PDF, into `folder`; return their paths."""
-    written = []
+    paths = files_of(plot, folder)
     with figure_settings():
-        for width, ending in ((PAGE, ""), (COLUMN, "-column")):
+        for width, pair in ((PAGE, paths[:2]), (COLUMN, paths[2:])):
             layout = drawn(plot, width)
-            for kind in ("svg", "pdf"):
-                path = folder / f"{plot.name}{ending}.{kind}"
-                write_atomic(path, _bytes(layout.figure, plot, "svg" if kind == "svg" else "pdf"))
-                written.append(path)
-    return written
+            for path in pair:
+                write_atomic(path, _bytes(layout.figure, plot, "svg" if path.suffix == ".svg" else "pdf"))
+    return paths
 
 
 def drawn(plot: Plot, width: float) -> FigureLayout:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle, islice
 from typing import Any
 
@@ -91,6 +92,7 @@ def method_styles(methods: Sequence[str], scratch: Sequence[str] = ()) -> dict[s
     return {method: (first | found)[method] for method in methods}
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: float) -> float:
     """Return the width in inches of one line of text of `size` points."""
     from matplotlib.font_manager import FontProperties
