@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sg_bench.cli.options import select
+from sg_bench.cli.selection import select
 from sg_bench.evaluation.metrics import METRICS
 from sg_bench.ledger import Ledger
 from sg_bench.ledger.tables import ScoreTable, table_digest, table_of

@@ -23,12 +23,13 @@ def audit(
     Computes and prepares nothing: images are compared where `sg-bench data prepare` or a run has prepared both sides,
     elsewhere only names are. Exit code 4 if a corpus holds test cases, else 3 if something could not be compared.
     """
+    from sg_bench.cli.selection import select
     from sg_bench.reporting import markdown
     from sg_bench.reporting.leakage import audit as compare
     from sg_bench.reporting.leakage import audit_document
     from sg_bench.workspace import write_atomic
 
-    selection = options.select(
+    selection = select(
         suite,
         work=work,
         out=out,

@@ -11,6 +11,7 @@ from sg_bench.cli import options
 from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from sg_bench.cli.selection import Selection
     from sg_bench.reporting.compare import RunComparison
 
 PLAIN_WIDTH = 180
@@ -30,7 +31,7 @@ def compare(
     out: options.Out = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
@@ -42,7 +43,9 @@ def compare(
     Exit code 1 if anything is higher or lower than its tolerance.
     """
     if published and not runs:
-        selection = options.select(
+        from sg_bench.cli.selection import select
+
+        selection = select(
             suite,
             work=work,
             out=out,
@@ -67,8 +70,8 @@ def compare(
         raise UsageError("compare takes two folders, or --published NAME and at most one folder", hint=known)
 
 
-def _with_published(selection: options.Selection, published: str) -> RunComparison:
-    from sg_bench.cli.report import records
+def _with_published(selection: Selection, published: str) -> RunComparison:
+    from sg_bench.cli.printing import records
     from sg_bench.reporting.compare import compare_with_published
     from sg_bench.reporting.evidence import Evidence
     from sg_bench.reporting.published import load_published

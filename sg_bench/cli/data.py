@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sg_bench.data.sources.base import Case, Source
     from sg_bench.reporting.figures.cases import CasePicture
 
-DataSetName = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
+Name = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
 Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the source; repeatable.")
@@ -59,7 +59,7 @@ def list_data(name: Annotated[str, typer.Argument(help="One data set: print ever
 
 @app.command("check")
 def check(
-    name: DataSetName,
+    name: Name,
     path: Root = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged files.")] = False,
@@ -92,7 +92,7 @@ def check(
 
 @app.command("prepare")
 def prepare(
-    name: DataSetName,
+    name: Name,
     path: Root = None,
     suite: Annotated[str, typer.Option("--suite", help="Prepare for this suite; else for all built-in tasks.")] = "",
     work: options.Work = None,
@@ -126,7 +126,7 @@ def prepare(
 
 @app.command("show")
 def show(
-    name: DataSetName,
+    name: Name,
     path: Root = None,
     out: Annotated[Path | None, typer.Option("--out", help="The picture, .png; else NAME.png here.")] = None,
     cases: Annotated[str, typer.Option("--cases", help="How many, or ids separated by commas.")] = str(SHOWN),
@@ -214,6 +214,7 @@ def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
 
 def _selected(cases: list[Case], wanted: str) -> list[Case]:
     """Return `wanted` cases at even distances if it is a number, else those that it names."""
+    from sg_bench.cli.selection import split_list
     from sg_bench.reporting.figures.slices import evenly_spaced
 
     by_id = {case.id: case for case in cases}
@@ -221,7 +222,7 @@ def _selected(cases: list[Case], wanted: str) -> list[Case]:
         if int(wanted) == 0:
             raise UsageError("--cases 0 draws nothing", hint="Name how many, or ids")
         return [by_id[id_] for id_ in evenly_spaced(list(by_id), int(wanted))]
-    ids = options.split_list(wanted)
+    ids = split_list(wanted)
     unknown = [id_ for id_ in ids if id_ not in by_id]
     if unknown or not ids:
         from sg_bench.errors import did_you_mean

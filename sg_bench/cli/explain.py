@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sg_bench.cli import options
-from sg_bench.workspace import Workspace
+From = Annotated[
+    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
+]
 
 
 def explain(
     cell: Annotated[str, typer.Argument(help="Six or more digits of a key, method/task, or method/task/0/3.")],
-    work: options.RecordsFolder = None,
+    work: From = None,
 ) -> None:
     """Print all that a number stands on: seeds, settings, digests of outputs, code, machine, time and memory.
 
     Examples: sg-bench explain 0d695f; sg-bench explain semantic_genesis/ncs --work results/demo
     """
     from sg_bench.reporting.explain import as_text, read_and_explain
+    from sg_bench.workspace import Workspace
 
     typer.echo(as_text(read_and_explain(work or Workspace.default().root, cell)), nl=False)

@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-from sg_bench.ledger import merge as merge_ledgers
-from sg_bench.workspace import Workspace
-
 
 def merge(
     sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Workspaces or results folders.")],
@@ -21,6 +18,9 @@ def merge(
     What two of them have counts once; two outcomes under one key are named, the first stays. Exit code 1 if a file
     was damaged and so left out.
     """
+    from sg_bench.ledger import merge as merge_ledgers
+    from sg_bench.workspace import Workspace
+
     merged = merge_ledgers(sources, Workspace(into))
     typer.echo(f"{merged.added} cells added, {merged.known} known already, {len(merged.conflicts)} conflicts")
     typer.echo(f"{merged.predictions} predictions and {merged.initialisations} initialisations copied")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import typer
 
 from sg_bench.cli import options
-from sg_bench.recipes import RecipeKind
+
+if TYPE_CHECKING:
+    from sg_bench.recipes import RecipeKind
 
 KINDS: dict[RecipeKind, str] = {
     "store": "data stores",
@@ -22,14 +25,16 @@ def plan(
     work: options.Work = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
     """Print how many stores, pretrainings and cells a suite takes, and what is done, missing or still to compute."""
-    selection = options.select(
+    from sg_bench.cli.selection import select
+
+    selection = select(
         suite,
         work=work,
         methods=methods,

@@ -36,7 +36,7 @@ def power(
     against: Annotated[
         str, typer.Option("--against", help="The method that the others are compared with.")
     ] = "scratch",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     settings: options.Set = [],  # noqa: B006 - likewise
@@ -62,7 +62,11 @@ def power(
     if n is not None:
         typer.echo(_of_number(n, comparisons or 1, alpha, probability))
         return
-    selection = options.select(
+    from sg_bench.cli.printing import records
+    from sg_bench.cli.selection import select
+    from sg_bench.reporting.evidence import Evidence
+
+    selection = select(
         suite,
         work=work,
         tasks=task,
@@ -71,9 +75,6 @@ def power(
         data=data,
         settings=settings,
     )
-    from sg_bench.cli.report import records
-    from sg_bench.reporting.evidence import Evidence
-
     evidence = Evidence(selection.plan.cells, records(selection))
     if against not in evidence.methods:
         raise UsageError(f"--against {against}: no such method", hint=did_you_mean(against, evidence.methods))

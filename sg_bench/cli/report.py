@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import typer
 
-from sg_bench.cli import options, scope
-from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record, mixed
-from sg_bench.planning import Plan
-from sg_bench.suite import Suite
-from sg_bench.workspace import Workspace
-
-if TYPE_CHECKING:
-    from sg_bench.reporting import Cell
-
-PLAIN_WIDTH = 160
-"""Characters per line of a table that is printed to a file or a pipe."""
+from sg_bench.cli import options
 
 
 def report(
@@ -28,7 +13,7 @@ def report(
     out: options.Out = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
@@ -38,7 +23,10 @@ def report(
 
     The report in --out covers the whole suite; the options that select a part add a report of that part in its views/.
     """
-    selection = options.select(
+    from sg_bench.cli.printing import print_report
+    from sg_bench.cli.selection import select
+
+    selection = select(
         suite,
         work=work,
         out=out,
@@ -51,113 +39,3 @@ def report(
         settings=settings,
     )
     raise typer.Exit(print_report(selection))
-
-
-def print_report(selection: options.Selection) -> int:
-    """Write the report's files and print its table, its claims, where the files are, and what is missing or failed.
-
-    Returns:
-        The exit code of `exit_code`.
-    """
-    from rich.console import Console
-
-    from sg_bench.reporting import console_table, main_table
-
-    found = records(selection)
-    cells, shown, lines = _written(selection, found)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
-    console.print(console_table(main_table(cells, shown), selection.suite.title or selection.suite.name))
-    for line in lines:
-        typer.echo(line)
-    for reason in sorted({cell.missing for cell in selection.plan.cells if cell.missing}):
-        typer.echo(f"Missing: {selection.plan.with_paths(reason)}", err=True)
-    errors = {r["error"]["message"]: r["error"]["kind"] for r in found.values() if r["status"] == "failed"}
-    for message, kind in errors.items():
-        again = " To try once more, add --retry-failed" if kind == "method" else ""
-        typer.echo(f"Failed ({kind}): {message.rstrip('.')}.{again}", err=True)
-    return exit_code(selection, found)
-
-
-def _written(
-    selection: options.Selection, found: dict[str, Record]
-) -> tuple[Sequence[Cell], dict[str, Record], list[str]]:
-    """Write the reports of the suite and of the selection; return what to print: cells, records, lines."""
-    scope.check_folder(selection)
-    kept, covered, lines = _suite_report(selection)
-    if not selection.view and not kept:
-        return covered.cells, covered.records, lines
-    cells = selection.plan.cells
-    lines = notes(selection.plan, cells, found, selection.workspace)
-    if selection.view and found:
-        lines = _write(selection.folder, selection.plan.suite, selection.plan, cells, found, selection.workspace)
-    if kept:
-        typer.echo(f"Kept as it was: the report in {selection.out}. {kept}", err=True)
-    else:
-        done = f"{len(covered.records)} of {len(covered.cells)} cells"
-        own = f"its report is in {selection.folder}" if found else "nothing of it is done"
-        typer.echo(f"Selection {selection.view}: {own}; that of the suite ({done}) is in {selection.out}", err=True)
-    return cells, found, lines
-
-
-def _suite_report(selection: options.Selection) -> tuple[str, scope.Scope, list[str]]:
-    """Write the suite's report where it loses nothing; return why it was kept as it was, its scope, and its lines."""
-    out, workspace = selection.out, selection.workspace
-    planned, nothing = selection.plan, dict[str, Record]()
-    try:
-        covered = scope.report_scope(selection)
-    except UsageError as error:  # a part of the suite that was not selected cannot be planned
-        return str(error), scope.Scope(planned.suite, planned, list(planned.cells), nothing, 0), []
-    if not covered.records and any((out / "cells").glob("*.json")):
-        hint = "name the workspace with --work, or another folder with --out"
-        return f"{workspace.root} has none of its cells; {hint}", covered, []
-    if covered.lost:
-        hint = f"sg-bench merge {out} --into {workspace.root} adds them; or name another folder with --out"
-        return f"{workspace.root} lacks {covered.lost} of its finished cells; {hint}", covered, []
-    lines = _write(out, covered.suite, covered.plan, covered.cells, covered.records, workspace)
-    scope.remember(selection, covered.suite)
-    return "", covered, lines
-
-
-def _write(
-    out: Path,
-    suite: Suite,
-    planned: Plan,
-    cells: Sequence[Cell],
-    found: dict[str, Record],
-    workspace: Workspace,
-) -> list[str]:
-    """Write one report and return the lines to print below its table."""
-    from sg_bench.reporting import report as write
-
-    cautions = notes(planned, cells, found, workspace)
-    finished = Ledger(workspace).finished()
-    claims = write(out, suite, cells, found, notes=cautions, workspace=workspace, others=finished)
-    return [*cautions, *claims, f"Results: {out / 'tables' / 'main.md'}, and {out / 'report.html'} for a browser"]
-
-
-def records(selection: options.Selection) -> dict[str, Record]:
-    """Return the ledger's records of the plan's cells, by key."""
-    ledger = Ledger(selection.workspace)
-    found = {cell.key: ledger.get(cell.key) for cell in selection.plan.cells if cell.key}
-    return {key: record for key, record in found.items() if record}
-
-
-def notes(planned: Plan, cells: Iterable[Cell], found: dict[str, Record], workspace: Workspace) -> list[str]:
-    """Return the cautions of the suite and its tasks, and the conflicts among the records of its cells."""
-    named = Ledger(workspace).conflicts()
-    conflicts = [name for cell in cells for name in named.get(cell.key, [])]
-    lines = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
-    lines += [f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(found)]
-    return list(dict.fromkeys([*planned.suite.notes, *(t.note for t in planned.tasks if t.note), *lines]))
-
-
-def exit_code(selection: options.Selection, found: dict[str, Record]) -> int:
-    """Return 0 if all cells are done, 1 if some failed or are not yet run, 3 if data are missing or damaged."""
-    kinds = {record["error"]["kind"] for record in found.values() if record["status"] == "failed"}
-    absent = any(cell.missing for cell in selection.plan.cells)
-    unfinished = any(cell.key not in found for cell in selection.plan.cells if not cell.missing)
-    if kinds - {"data"} or (unfinished and not kinds):
-        return 1
-    return 3 if absent or kinds else 0

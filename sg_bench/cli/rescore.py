@@ -11,18 +11,20 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record, ScoreTables
-from sg_bench.workspace import Workspace
 
 if TYPE_CHECKING:
     from sg_bench.evaluation.rescoring import PredictionState, Rescored
+    from sg_bench.ledger import Ledger, Record
     from sg_bench.reporting.tables import Cell
 
 Cells = Annotated[
     list[str] | None,
     typer.Argument(metavar="[CELL]...", help="Six or more digits of a key, method/task, or method/task/0/3; else all."),
 ]
-CellsOfSuite = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
+SuiteName = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
+From = Annotated[
+    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
+]
 Stream = Annotated[
     int | None,
     typer.Option("--stream", metavar="BATCH", min=1, help="Print mean_iou_keras batch by batch too; theirs were 16."),
@@ -32,8 +34,8 @@ Write = Annotated[bool, typer.Option("--write", help="Put what differs into the 
 
 def rescore(
     cells: Cells = None,
-    suite: CellsOfSuite = "",
-    work: options.RecordsFolder = None,
+    suite: SuiteName = "",
+    work: From = None,
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     settings: options.Set = [],  # noqa: B006 - likewise
     stream: Stream = None,
@@ -44,12 +46,15 @@ def rescore(
     Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
     Exit codes: 0 all the same or written, 1 something differs, 2 wrong usage, 3 predictions are missing or damaged.
     """
+    from sg_bench.cli.selection import select
     from sg_bench.evaluation import rescoring
+    from sg_bench.ledger import Ledger
+    from sg_bench.workspace import Workspace
 
     workspace = Workspace(work) if work else Workspace.default()
     if suite and cells:
         raise UsageError("rescore takes cells or --suite, not both", hint="Leave one out")
-    chosen = options.select(suite, work=work, data=data, settings=settings).plan.cells if suite else None
+    chosen = select(suite, work=work, data=data, settings=settings).plan.cells if suite else None
     ledger, results = Ledger(workspace), []
     for cell, record in _finished(ledger, chosen if chosen is not None else _named(workspace.root, cells or [])):
         found = rescoring.rescore(record, workspace, stream=stream)
@@ -84,6 +89,8 @@ def _finished(ledger: Ledger, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Rec
 
 
 def _lines(found: Rescored, record: Record, stream: int | None) -> Iterator[str]:
+    from sg_bench.ledger import ScoreTables
+
     if found.reason:
         yield f"{found.state}: {found.reason}"
     elif found.state == "same":

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sg_bench.cli import options
-from sg_bench.cli.report import print_report
-from sg_bench.cli.scope import check_folder
-from sg_bench.config import key_of
 from sg_bench.errors import DataError
-from sg_bench.workspace import read_json, write_json
+
+if TYPE_CHECKING:
+    from sg_bench.cli.selection import Selection
 
 CHECKS = "checks.json"
 """In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
@@ -25,7 +24,7 @@ def run(
     out: options.Out = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
@@ -41,11 +40,15 @@ def run(
 
     Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
     """
+    from sg_bench.cli.printing import print_report
+    from sg_bench.cli.scope import check_folder
+    from sg_bench.cli.selection import select
+
     if ray_address:
         backend = "ray"
     if backend:
         settings = [*settings, f"backend={backend}"]
-    selection = options.select(
+    selection = select(
         suite,
         work=work,
         out=out,
@@ -78,7 +81,7 @@ def run(
     raise typer.Exit(code)
 
 
-def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *, retry_failed: bool) -> None:
+def _compute(selection: Selection, jobs: int | None, ray_address: str, *, retry_failed: bool) -> None:
     from sg_bench.running import run as compute
 
     compute(
@@ -92,7 +95,7 @@ def _compute(selection: options.Selection, jobs: int | None, ray_address: str, *
     )
 
 
-def _left_out(selection: options.Selection) -> bool:
+def _left_out(selection: Selection) -> bool:
     """Print how many cases each store left out; return whether any did."""
     from sg_bench.data.store import skipped_cases
 
@@ -107,9 +110,10 @@ def _left_out(selection: options.Selection) -> bool:
     return found
 
 
-def _check(selection: options.Selection, *, anew: bool) -> int:
+def _check(selection: Selection, *, anew: bool) -> int:
     """Check the suite, or repeat the results of the last run where these cells have passed; print and keep them."""
     from sg_bench.running.checks import SuiteCheck, check
+    from sg_bench.workspace import write_json
 
     names = list(selection.plan.suite.checks)
     kept = [] if anew else [SuiteCheck(**each) for each in _kept_checks(selection)]
@@ -124,8 +128,10 @@ def _check(selection: options.Selection, *, anew: bool) -> int:
     return 0 if all(result.holds for result in results) else 1
 
 
-def _kept_checks(selection: options.Selection) -> list[dict[str, Any]]:
+def _kept_checks(selection: Selection) -> list[dict[str, Any]]:
     """Return the results of the last run's checks, none if they were of other cells or cannot be read."""
+    from sg_bench.workspace import read_json
+
     try:
         kept = read_json(selection.folder / CHECKS)
         return list(kept["checks"]) if kept["cells"] == _digest(selection) else []
@@ -133,7 +139,9 @@ def _kept_checks(selection: options.Selection) -> list[dict[str, Any]]:
         return []
 
 
-def _digest(selection: options.Selection) -> str:
+def _digest(selection: Selection) -> str:
+    from sg_bench.config import key_of
+
     return key_of(sorted(cell.key for cell in selection.plan.cells))
 
 

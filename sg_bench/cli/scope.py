@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg_bench.cli import options
+from sg_bench.cli.selection import Selection, chosen_methods, chosen_tasks
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger, Record
@@ -44,7 +44,7 @@ class Scope:
     """Finished cells of the report in the folder that the ledger lacks."""
 
 
-def check_folder(selection: options.Selection) -> None:
+def check_folder(selection: Selection) -> None:
     """Refuse a folder that holds the report of another suite.
 
     Raises:
@@ -56,7 +56,7 @@ def check_folder(selection: options.Selection) -> None:
         raise UsageError(f"--out {selection.out} holds the report of the suite '{other}'", hint=hint)
 
 
-def report_scope(selection: options.Selection) -> Scope:
+def report_scope(selection: Selection) -> Scope:
     """Return what the report in `--out` covers.
 
     Cells beyond the suite file are covered where the ledger has them. A cell whose data are not given now is taken from
@@ -79,7 +79,7 @@ def report_scope(selection: options.Selection) -> Scope:
     return Scope(suite, planned, cells, records, _lost(cells, records, selection.out))
 
 
-def remember(selection: options.Selection, suite: Suite) -> None:
+def remember(selection: Selection, suite: Suite) -> None:
     """Write which suite the report in the folder is of, and what was added to it."""
     own = selection.suite
     added = {axis: _beyond(getattr(own, axis), getattr(suite, axis)) for axis in AXES}
@@ -96,15 +96,15 @@ def _remembered(out: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _widened(selection: options.Selection, before: dict[str, Any]) -> Suite:
+def _widened(selection: Selection, before: dict[str, Any]) -> Suite:
     """Return the suite with what this selection adds to it, and what earlier ones added."""
     suite, chosen, added = selection.suite, selection.plan.suite, before.get("added", {})
     changes = {axis: [*getattr(suite, axis), *_beyond(getattr(suite, axis), getattr(chosen, axis))] for axis in AXES}
     for name in added.get("methods", []):
-        changes["methods"] += _beyond(changes["methods"], _known(options.chosen_methods, suite, name))
+        changes["methods"] += _beyond(changes["methods"], _known(chosen_methods, suite, name))
     for name in added.get("tasks", []):
         path = str(selection.out / name) if is_path(parse_reference(name)[0]) else name
-        changes["tasks"] += _beyond(changes["tasks"], _known(options.chosen_tasks, suite, path))
+        changes["tasks"] += _beyond(changes["tasks"], _known(chosen_tasks, suite, path))
     for axis in ("fine_tuning_seeds", "pretraining_seeds"):
         changes[axis] += _beyond(changes[axis], added.get(axis, []))
     return suite.model_copy(update=changes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sg_bench.cli import options
-from sg_bench.cli.report import exit_code, records
-from sg_bench.ledger import Ledger, Record
-from sg_bench.planning import Job, PlannedCell, why_missing
+
+if TYPE_CHECKING:
+    from sg_bench.ledger import Record
+    from sg_bench.planning import Job, PlannedCell
 
 
 def status(
@@ -18,7 +19,7 @@ def status(
     work: options.Work = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.FineTuningSeeds = "",
+    seeds: options.Seeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
@@ -26,7 +27,11 @@ def status(
     why: Annotated[bool, typer.Option("--why", help="For each cell to compute, which settings differ.")] = False,
 ) -> None:
     """Print how many cells of each method and task are done."""
-    selection = options.select(
+    from sg_bench.cli.printing import exit_code, records
+    from sg_bench.cli.selection import select
+    from sg_bench.ledger import Ledger
+
+    selection = select(
         suite,
         work=work,
         methods=methods,
@@ -61,6 +66,8 @@ def _explain(cell: PlannedCell, reason: str) -> None:
 
 
 def _difference(job: Job, finished: list[Record]) -> str:
+    from sg_bench.planning import why_missing
+
     lines = why_missing(job, finished)
     if not finished:
         return f"not computed; {lines[0]}"

@@ -15,7 +15,6 @@ from sg_bench.config import differences
 from sg_bench.digests import OF_FILE
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
-from sg_bench.running.local import work
 from sg_bench.suite import CheckName
 from sg_bench.workspace import Namespace, Workspace, read_json
 
@@ -105,6 +104,8 @@ def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 
 def _computed_again(job: Job, workspace: Workspace, folder: Path) -> Ledger:
     """Return the ledger of a workspace in which a cell is computed, with the inputs of this one."""
+    from sg_bench.running.local import work
+
     for namespace in INPUTS:
         workspace.path(namespace).mkdir(parents=True, exist_ok=True)
         (folder / namespace).symlink_to(workspace.path(namespace))

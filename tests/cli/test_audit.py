@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sg_bench.cli import options
+from sg_bench.cli.selection import select
 from sg_bench.running.stages.dispatch import execute
 from sg_bench.workspace import Workspace
 from tests.cli.conftest import Ask
@@ -57,7 +57,7 @@ def suite(**changes: Any) -> None:
 
 def prepare(where: list[str] = WHERE) -> None:
     """Make every store that the suite plans."""
-    planned = options.select("mine.yaml", data=where[3::2]).plan
+    planned = select("mine.yaml", data=where[3::2]).plan
     for job in planned.of_kind("store"):
         execute(job, Workspace.default(), lambda *_: None)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sg_bench.cli import options
+from sg_bench.cli.selection import select, split_list
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Plan
 from sg_bench.workspace import Workspace
@@ -51,7 +51,7 @@ def with_scans() -> str:
 
 
 def planned(name: str) -> Plan:
-    return options.select(name).plan
+    return select(name).plan
 
 
 def everything(folder: Path) -> set[Path]:
@@ -144,26 +144,26 @@ class TestSelection:
         labelled = [{"name": "scratch", "label": "wide", "config": {"width": 64}}]
         name = suite(methods=labelled)
         for chosen in ("wide", "scratch", "wide,scratch"):
-            (method,) = options.select(name, methods=chosen).plan.suite.methods
+            (method,) = select(name, methods=chosen).plan.suite.methods
             assert (method.title, method.config) == ("wide", {"width": 64})
 
     def test_a_method_that_the_suite_lacks_can_be_added(self, ask: Ask) -> None:
-        assert {c.method for c in options.select(suite(), methods="models_genesis").plan.cells} == {"models_genesis"}
+        assert {c.method for c in select(suite(), methods="models_genesis").plan.cells} == {"models_genesis"}
 
     def test_the_demo_can_be_narrowed_to_any_one_method(self, ask: Ask) -> None:
         whole = {cell.key for cell in planned("demo").cells}
         for method in ("scratch", "models_genesis", "semantic_genesis"):
-            assert {cell.key for cell in options.select("demo", methods=method).plan.cells} < whole
+            assert {cell.key for cell in select("demo", methods=method).plan.cells} < whole
 
     @pytest.mark.parametrize("chosen", ["scans", "card.yaml", "scans,card.yaml"])
     def test_a_task_is_chosen_by_its_name_or_card(self, ask: Ask, chosen: str) -> None:
-        assert [task.name for task in options.select(with_scans(), tasks=chosen).plan.tasks] == ["scans"]
+        assert [task.name for task in select(with_scans(), tasks=chosen).plan.tasks] == ["scans"]
 
     def test_variants_are_chosen_by_name_or_one_by_one(self, ask: Ask) -> None:
         name = suite(tasks=["ncs[data=phantom]", "ncs[steps=8,data=phantom]", "lcs[data=phantom]"])
-        assert len(options.select(name, tasks="ncs").plan.tasks) == 2
-        assert len(options.select(name, tasks="ncs[data=phantom,steps=8]").plan.tasks) == 1
-        assert [t.label for t in options.select(name, tasks="ncs[data=phantom,steps=9],lcs").plan.tasks] == [
+        assert len(select(name, tasks="ncs").plan.tasks) == 2
+        assert len(select(name, tasks="ncs[data=phantom,steps=8]").plan.tasks) == 1
+        assert [t.label for t in select(name, tasks="ncs[data=phantom,steps=9],lcs").plan.tasks] == [
             "ncs[data=phantom,steps=9]",
             "lcs[data=phantom]",
         ]
@@ -180,7 +180,7 @@ class TestSelection:
 
     def test_a_card_given_by_path_is_found_from_here(self, ask: Ask, tmp_path: Path) -> None:
         write(CARD, "card.yaml")
-        assert [task.name for task in options.select("demo", tasks="./card.yaml").plan.tasks] == ["scans"]
+        assert [task.name for task in select("demo", tasks="./card.yaml").plan.tasks] == ["scans"]
 
     def test_leaving_out_the_task_of_the_corpus_leaves_the_keys(self, ask: Ask, tmp_path: Path) -> None:
         for folder in ("images", "labels"):
@@ -190,16 +190,16 @@ class TestSelection:
         name = suite(
             tasks=["card.yaml", "ncs[data=phantom]"], corpora={"3d": {"task": "scans"}}, methods=["models_genesis"]
         )
-        whole = options.select(name, data=["scans=scans"]).plan
-        part = options.select(name, data=["scans=scans"], tasks="ncs").plan
+        whole = select(name, data=["scans=scans"]).plan
+        part = select(name, data=["scans=scans"], tasks="ncs").plan
         assert {c.key for c in part.cells} == {c.key for c in whole.cells if c.task == "ncs[data=phantom]"}
         assert len(part.cells) == 2
 
     def test_a_seed_named_twice_counts_once(self, ask: Ask) -> None:
-        assert options.select(suite(), seeds="0-2,1").plan.suite.fine_tuning_seeds == [0, 1, 2]
+        assert select(suite(), seeds="0-2,1").plan.suite.fine_tuning_seeds == [0, 1, 2]
 
     def test_commas_in_brackets_do_not_separate(self) -> None:
-        assert options.split_list("a, b[c=1,d=2] ,,e") == ["a", "b[c=1,d=2]", "e"]
+        assert split_list("a, b[c=1,d=2] ,,e") == ["a", "b[c=1,d=2]", "e"]
 
 
 class TestStatus:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sg_bench import cli
-from sg_bench.cli import options
+from sg_bench.cli.selection import select
 from sg_bench.config import key_of
 from sg_bench.ledger import Ledger
 from sg_bench.workspace import Workspace
@@ -37,7 +37,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def finished(work: str, shift: float = 0.0, seeds: str = "0-5", *settings: str) -> list[str]:
     """Put a record of every cell of the demo suite into a workspace; return the keys."""
-    plan = options.select("demo", seeds=seeds, settings=list(settings)).plan
+    plan = select("demo", seeds=seeds, settings=list(settings)).plan
     for place, job in enumerate(plan.of_kind("cell")):
         task = job.recipe.key_content()["task"]
         score = 0.5 + shift + 0.01 * (place % 6)

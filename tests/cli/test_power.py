@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from sg_bench.cli import options
+from sg_bench.cli.selection import select
 from sg_bench.ledger import Ledger
 from sg_bench.workspace import Workspace
 from tests.cli.conftest import Ask, write
@@ -28,7 +28,7 @@ def ask(ask: Ask) -> Ask:
 
 def finish(scores: dict[str, float], *settings: str) -> None:
     """Put a record of each cell on ncs into the ledger: a method's level, and 0.01 more with each seed."""
-    plan = options.select("mine.yaml", settings=list(settings)).plan
+    plan = select("mine.yaml", settings=list(settings)).plan
     for cell in plan.cells:
         if cell.task == "ncs[data=phantom]" and cell.method in scores:
             value = scores[cell.method] + 0.01 * (cell.fine_tuning_seed + cell.pretraining_seed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sg_bench import cli
-from sg_bench.cli import options
+from sg_bench.cli.selection import select
 from sg_bench.ledger import Ledger
 from sg_bench.workspace import Workspace
 from tests.evaluation.scored_cells import got, put
@@ -118,7 +118,7 @@ def test_a_suite_names_its_own_cells_only(ask: Ask, work: Workspace) -> None:
     put(work)
     code, _, err = ask("--suite", "demo", "--work", "work")
     assert (code, "none of these cells is finished. sg-bench run computes them" in err) == (2, True)
-    cell = options.select("demo", work=work.root).plan.of_kind("cell")[0]
+    cell = select("demo", work=work.root).plan.of_kind("cell")[0]
     Ledger(work).put(
         {
             "key": cell.key,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sg_bench.cli import options
+from sg_bench.cli.selection import _view_name, select
 from sg_bench.workspace import Workspace
 from tests.cli.conftest import Ask, finish, write
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("tables_only")
 def reported(ask: Ask) -> Callable[..., Rows]:
     """Return a function that reports the finished suite with some options, and returns the report's rows."""
     write(SUITE)
-    finish(options.select("mine.yaml").plan)
+    finish(select("mine.yaml").plan)
     assert ask("report", "--suite", "mine.yaml").code == 0
 
     def report(*arguments: str, verb: str = "report") -> Rows:
@@ -96,8 +96,8 @@ def test_a_folder_of_ones_own_is_the_suites_too(ask: Ask, reported: Callable[...
 
 
 def test_more_seeds_methods_and_variants_are_added_and_stay(reported: Callable[..., Rows]) -> None:
-    finish(options.select("mine.yaml", seeds="2", methods="scratch").plan)
-    finish(options.select("mine.yaml", tasks="ncs[data=phantom,steps=8]", methods="scratch").plan)
+    finish(select("mine.yaml", seeds="2", methods="scratch").plan)
+    finish(select("mine.yaml", tasks="ncs[data=phantom,steps=8]", methods="scratch").plan)
     assert len(reported("--methods", "scratch", "--seeds", "2")) == ALL + 2
     assert len(reported("--methods", "scratch", "--tasks", "ncs[data=phantom,steps=8]")) == ALL + 4
     assert len(reported()) == ALL + 4
@@ -116,7 +116,7 @@ def test_a_method_taken_out_of_the_suites_file_leaves_the_report(reported: Calla
 
 
 def test_a_method_added_to_the_suites_file_keeps_what_options_added(reported: Callable[..., Rows]) -> None:
-    finish(options.select("mine.yaml", seeds="2").plan)
+    finish(select("mine.yaml", seeds="2").plan)
     assert len(reported("--seeds", "2")) == 12
     write({**SUITE, "methods": [*SUITE["methods"], "models_genesis"]})
     assert len(reported()) == 12
@@ -153,7 +153,7 @@ def test_data_that_are_not_given_take_no_finished_cell_out(ask: Ask, tmp_path: P
     write(CARD, "card.yaml")
     write({**SUITE, "tasks": ["card.yaml", "ncs[data=phantom]"]})
     given = ("--data", "scans=scans")
-    finish(options.select("mine.yaml", data=["scans=scans"]).plan)
+    finish(select("mine.yaml", data=["scans=scans"]).plan)
     assert ask("report", "--suite", "mine.yaml", *given).code == 0
     assert len(rows()) == ALL
     for arguments in (["--tasks", "ncs"], []):
@@ -170,8 +170,8 @@ def test_data_that_are_not_given_take_no_finished_cell_out(ask: Ask, tmp_path: P
 def test_the_file_that_remembers_names_no_folder_of_this_machine(ask: Ask, tmp_path: Path) -> None:
     write(SUITE)
     write({**CARD, "data": {"name": "phantom", "source": "phantom"}}, "card.yaml")
-    finish(options.select("mine.yaml").plan)
-    finish(options.select("mine.yaml", tasks="./card.yaml").plan)
+    finish(select("mine.yaml").plan)
+    finish(select("mine.yaml", tasks="./card.yaml").plan)
     ask("report", "--suite", "mine.yaml", "--tasks", "./card.yaml")
     assert len(rows()) == ALL + 4
     ask("report", "--suite", "mine.yaml")
@@ -181,6 +181,6 @@ def test_the_file_that_remembers_names_no_folder_of_this_machine(ask: Ask, tmp_p
 
 @pytest.mark.parametrize(("chosen", "name"), [("scratch," * 40, 73), ("...", 9), ("../../etc", 3)])
 def test_a_selections_name_is_one_short_folder(chosen: str, name: int) -> None:
-    found = options._view_name(methods=chosen)
+    found = _view_name(methods=chosen)
     assert len(found) == name
     assert Path(found).parts == (found,)

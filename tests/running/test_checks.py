@@ -142,14 +142,15 @@ class TestDeterministic:
         self, planned: Plan, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (job,) = planned.of_kind("cell")
-        monkeypatch.setattr(checks, "work", read_a_list)
+        monkeypatch.setattr("sg_bench.running.local.work", read_a_list)
         (tmp_path / "again").mkdir()
         ledger = checks._computed_again(job, workspace, tmp_path / "again")
         assert (ledger.get(job.key) or {})["counts"] == {"test": 1}
 
 
 def computed(job: Job) -> dict[str, Any]:
-    record = {"key": job.key, "status": "done", "recipe": job.recipe, "metrics": {"iou_bin": 0.5}, "error": None}
+    recipe = job.recipe.key_content()
+    record = {"key": job.key, "status": "done", "recipe": recipe, "metrics": {"iou_bin": 0.5}, "error": None}
     more = {"cases": [{"case": "a", "dice_case": 0.5}], "curves": curve(2.0, 1.0), "outputs": {"predictions": "11"}}
     return {**record, **more, "ran": {"processor_seconds": 1.0}}
 
