@@ -7,6 +7,8 @@ A task's name may choose variants: `ncs[data=phantom-clean]`, `lcs[steps=240]`, 
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -283,7 +285,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is absent, not YAML, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader that refuses doubled keys
+        content = deepcopy(_parsed(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})", hint="Check the path") from error
     except (yaml.YAMLError, ValueError) as error:
@@ -295,6 +297,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if derived:
         raise UsageError(f"{path}: unknown setting '{derived[0]}'", hint="Remove it")
     return content
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: bytes) -> Any:
+    """Return the content of a YAML text; do not change it, as it is shared. A card is read several times a command."""
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses doubled keys
 
 
 class _Loader(yaml.SafeLoader):

@@ -153,6 +153,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         raise
 
 
+def write_changed(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` as `write_atomic` does, unless the file already has this content."""
+    raw = data.encode() if isinstance(data, str) else data
+    if not path.is_file() or path.read_bytes() != raw:
+        write_atomic(path, raw)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as sorted, indented JSON, atomically."""
     write_atomic(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -11,7 +11,15 @@ from threading import Event, Thread
 
 import pytest
 
-from sg_bench.workspace import Workspace, file_digest, read_json, restore_folder, write_atomic, write_json
+from sg_bench.workspace import (
+    Workspace,
+    file_digest,
+    read_json,
+    restore_folder,
+    write_atomic,
+    write_changed,
+    write_json,
+)
 
 KEY = "ab" * 32
 
@@ -281,3 +289,13 @@ class TestPlace:
     def test_naming_a_place_makes_nothing(self, tmp_path: Path) -> None:
         Workspace(tmp_path / "new").path("cells", "x")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_written_again_only_with_other_content(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    found = []
+    for text in ("é", "é", "e", b"e"):
+        write_changed(path, text)
+        found.append((path.read_text(encoding="utf-8"), path.stat().st_mtime_ns))
+    assert [text for text, _ in found] == ["é", "é", "e", "e"]
+    assert len(set(found)) == 2

@@ -21,7 +21,7 @@ from sg_bench.reporting.significance import significance_document
 from sg_bench.reporting.tables import Cell, Records, Table, main_table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
-from sg_bench.workspace import Workspace, write_atomic
+from sg_bench.workspace import Workspace, write_changed
 
 FORMATS = {"md": markdown.document, "tex": latex.document, "html": html.document}
 """Text formats of each document, by the suffix of their files; CSV is written as well."""
@@ -89,11 +89,11 @@ def write_report(
     scores = ScoreTables(records, workspace.path("cells") if workspace else None)
     _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, scores)
     tables = out / "tables"
-    write_atomic(tables / "scores.csv", scores_csv(table))
+    write_changed(tables / "scores.csv", scores_csv(table))
     for document in documents(title, table, notes, workspace=workspace, suite=suite, scores=scores):
-        write_atomic(tables / f"{document.stem}.csv", document.csv)
+        write_changed(tables / f"{document.stem}.csv", document.csv)
         for suffix, format_document in FORMATS.items():
-            write_atomic(tables / f"{document.stem}.{suffix}", format_document(document))
+            write_changed(tables / f"{document.stem}.{suffix}", format_document(document))
     return tables / "main.md"
 
 

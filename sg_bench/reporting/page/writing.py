@@ -17,7 +17,7 @@ from sg_bench.reporting.page.content import content_of
 from sg_bench.reporting.page.limits import limits_of
 from sg_bench.reporting.page.runs import data_of
 from sg_bench.statistics.ties import TIE_TEST
-from sg_bench.workspace import write_atomic
+from sg_bench.workspace import write_changed
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -48,7 +48,7 @@ def write_page(
         The path of the page.
     """
     path = out / "report.html"
-    write_atomic(path, page(title, evidence, notes=notes, claims=claims, files=_linked_files(out)))
+    write_changed(path, page(title, evidence, notes=notes, claims=claims, files=_linked_files(out)))
     return path
 
 
