@@ -1,9 +1,15 @@
-# Two commands: `make demo` and `make test`. Both set up .venv first, from the pinned versions in constraints.txt.
+# Two commands: `make demo` and `make test`. Both set up .venv first, from the pinned versions for the interpreter.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+
+# The newest NumPy and SciPy need Python 3.12, so each interpreter has the constraints file that was tested with it.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+CONSTRAINTS_3.11 := constraints.txt
+CONSTRAINTS_3.13 := constraints-3.13.txt
+CONSTRAINTS := $(CONSTRAINTS_$(VERSION))
 
 # One thread a process: the machine is shared out between processes, and sums come out in one order.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -41,16 +47,16 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is older than what it was made from, or absent: install (again).
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "There is no $(PYTHON). Install Python 3.11 (apt-get install python3 python3-venv)," \
 	       "or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); sg-bench needs 3.11 or newer." \
+	@test -n "$(CONSTRAINTS)" || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); there are pinned versions for Python 3.11 and 3.13 only." \
 	       "Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make an environment. Install its venv module: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Setting up $(VENV) from constraints.txt; PyTorch and Ray are large, so this takes a minute or more."
+	@echo "Setting up $(VENV) from $(CONSTRAINTS); PyTorch and Ray are large, so this takes a minute or more."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test]'
 	@touch $@
