@@ -100,6 +100,7 @@ class TestCompare:
 
 
 class TestExplain:
+    @pytest.mark.usefixtures("tables_only")
     def test_a_cell_is_explained_by_key_or_name_from_workspace_or_results(self, ask: Ask) -> None:
         key = finished("w", 0.0, "0-1")[0]
         ask("report", "--suite", "demo", "--work", "w", "--out", "out")
@@ -145,6 +146,7 @@ class TestMerge:
         assert not Path("all").exists()
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_what_a_report_wrote_is_what_was_merged(ask: Ask) -> None:
     keys = finished("w", 0.0, "0")
     ask("report", "--suite", "demo", "--work", "w", "--out", "out")

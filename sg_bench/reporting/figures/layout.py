@@ -200,8 +200,10 @@ def drawn(plot: Plot, width: float) -> FigureLayout:
     plot.draw(layout)
     layout.caption(plot.caption)
     layout.figure.set_size_inches(width, layout.height)
+    engine = layout.figure.get_layout_engine()
+    assert engine is not None
     for _ in range(2):  # constrained layout needs a second pass after the first has moved things
-        layout.figure.draw_without_rendering()
+        engine.execute(layout.figure)
     layout.figure.set_layout_engine("none")
     return layout
 
