@@ -228,7 +228,7 @@ class TestSkipped:
 
 
 KILLED_AT_A_WRITE = """
-import json, os, signal, sys
+import json, os, signal, stat, sys
 from pathlib import Path
 from tests.data.test_store import NAMES, RECIPE, Case, finish, has_case, prepared, write_case
 
@@ -240,7 +240,8 @@ def prepare(folder, deadly):
         real, calls = os.fsync, iter(range(1000))
 
         def fsync(handle):
-            if next(calls) == deadly:
+            is_file = stat.S_ISREG(os.fstat(handle).st_mode)  # folders are synced after the files in them
+            if is_file and next(calls) == deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(handle)
 

@@ -49,6 +49,7 @@ def test_running_again_computes_nothing_says_so_and_changes_no_byte(finished: Pa
     assert (fingerprint(finished / "out"), fingerprint(finished / "work" / "cells")) == before
 
 
+@pytest.mark.slow
 def test_one_process_gives_the_same_cells_as_two(finished: Path, sg_bench: Run, tmp_path: Path) -> None:
     done = sg_bench(
         *("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out"),
