@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from sg_bench.config.model import Fraction, Model, Positive
+from sg_bench.config.model import AddedLater, Fraction, Model, Positive
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -86,6 +86,10 @@ class Training(Model):
     precision: Precision = "float32"
     """Arithmetic of convolutions and products, on every device. float32: IEEE single precision; tf32: inputs of matrix
     products and convolutions rounded to TensorFloat-32 where the device has it; bfloat16: autocast."""
+
+    deterministic: Annotated[bool, AddedLater()] = True
+    """Use algorithms that give the same bits every time where the device has them; False: the fastest ones of a GPU,
+    chosen by measuring (cuDNN's benchmark). On a CPU both compute the same."""
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sampling import CropPlaces, CropStart, cut
+from sg_bench.data.sampling import CropPlaces, CropStart, VolumeArray, cut
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
 
-VolumeArray = NDArray[np.floating[Any]]
 ReadVolume = Callable[[str], VolumeArray]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from sg_bench.config import Shape
 from sg_bench.data.cubes import resized
-from sg_bench.discovery.patterns import Reference, VolumeArray, Window, cut_window
+from sg_bench.data.sampling import VolumeArray
+from sg_bench.discovery.patterns import Reference, Window, cut_window
 from sg_bench.workspace import write_json
 
 

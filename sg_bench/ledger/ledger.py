@@ -26,7 +26,7 @@ from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic, writ
 if TYPE_CHECKING:
     import pandas as pd
 
-Outcome = Literal["added", "known", "conflict"]
+TakeOutcome = Literal["added", "known", "conflict"]
 DAMAGED = ".damaged"
 """Ending of a damaged record that was set aside; its cell counts as not computed."""
 _log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Ledger:
             self._write(f"{key}.json", new, [*load_old_tables(self.cells, key), *tables])
             return new
 
-    def take(self, record: Record, cells: Path) -> Outcome:
+    def take(self, record: Record, cells: Path) -> TakeOutcome:
         """Store a record of another ledger, whose tables are in `cells`, and return the outcome.
 
         A failure replaces nothing.

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from sg_bench.config import CropRule, Shape, Stage
@@ -20,6 +19,7 @@ from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import unet
 from sg_bench.networks.weights import StateDict, split_state
 from sg_bench.transforms.base import Params
+from sg_bench.transforms.streams import RandomStreams
 
 ReadWeights = Callable[[str, str], StateDict]
 """Returns the tensors of published weights, given their name in the catalogue and the SHA-256 of their file."""
@@ -112,8 +112,8 @@ class Method(ABC):
         """Return the stages of training, in order."""
         return [Stage(name="pretrain", training=self.config.training, weights={"restoration": 1.0})]
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return one sample's random parameters, drawn from `rng`; the shapes of the arrays must not vary."""
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the random parameters of a batch, (B, ...), each sample's drawn from its own stream."""
         return {}
 
     @abstractmethod

@@ -6,7 +6,6 @@ boxes of Models Genesis and a loss over the complete cube; the papers' own setti
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from sg_bench.config import Shape
@@ -14,6 +13,7 @@ from sg_bench.methods.base import Batch, Crops, PretrainingSampling, Restoration
 from sg_bench.methods.configs import InpaintingConfig
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.painting import InPainting
+from sg_bench.transforms.streams import RandomStreams
 
 
 class Inpainting(Restoration):
@@ -29,9 +29,9 @@ class Inpainting(Restoration):
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
         """Return the boxes of one cube."""
-        return self.painting.sample(rng, shape)
+        return self.painting.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the in-painted cubes and their clean originals."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, adaptive_max_pool3d
@@ -32,6 +31,7 @@ from sg_bench.networks.backbone import UNet
 from sg_bench.networks.build import unet
 from sg_bench.transforms.base import Params, spatial_shape
 from sg_bench.transforms.masking import PatchMask
+from sg_bench.transforms.streams import RandomStreams
 
 EPSILON = 1e-6
 """Added to a patch's variance before the division by it."""
@@ -87,9 +87,9 @@ class MaskedAutoencoder(Method):
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the visible patches of one cube."""
-        return self.masking.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the visible patches of each cube."""
+        return self.masking.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the masked cubes, their originals and the answer `visible`."""
@@ -124,7 +124,7 @@ def normalised(values: Tensor) -> Tensor:
 
 
 def on_grid(visible: Tensor, found: Tensor) -> Tensor:
-    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: is any of it visible?"""
+    """Return `visible` (B, patches along x, y, z) on the grid of a map, (B, 1, ...) bool: true if any of it is."""
     grid = found.shape[2:]
     if len(grid) == 2:
         return adaptive_max_pool2d(visible[..., 0].float()[:, None], grid).bool()

@@ -5,7 +5,6 @@ Source: Zhou et al., "Models Genesis", MICCAI 2019; settings in protocol C.4 and
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from sg_bench.config import Shape
@@ -13,6 +12,7 @@ from sg_bench.methods.base import Batch, Crops, PretrainingSampling, Restoration
 from sg_bench.methods.configs import ModelsGenesisConfig
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.presets import preset
+from sg_bench.transforms.streams import RandomStreams
 
 
 class ModelsGenesis(Restoration):
@@ -28,9 +28,9 @@ class ModelsGenesis(Restoration):
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the parameters of one cube's corruption."""
-        return self.corruption.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the parameters of each cube's corruption."""
+        return self.corruption.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the corrupted cubes and their clean originals, with the same flips."""

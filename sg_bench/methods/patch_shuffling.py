@@ -6,13 +6,13 @@ Image Analysis 2019), sections 3.1 and 3.2; number and size of the patches are o
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.methods.base import Batch, Crops, PretrainingSampling, Restoration
 from sg_bench.methods.configs import PatchShufflingConfig
 from sg_bench.transforms.base import Params
+from sg_bench.transforms.streams import RandomStreams
 from sg_bench.transforms.swap import PatchSwap
 
 
@@ -29,9 +29,9 @@ class PatchShuffling(Restoration):
         """Return random cubes of every volume."""
         return Crops(self.config.crops, self.config.per_volume)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the patches of one cube to swap."""
-        return self.swap.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the patches of each cube to swap."""
+        return self.swap.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the shuffled cubes and their clean originals."""

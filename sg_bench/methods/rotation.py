@@ -6,7 +6,6 @@ by default in the plane, which keeps the shape of the cube (protocol C.8).
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from sg_bench.methods.configs import RotationConfig
 from sg_bench.networks.build import encoder
 from sg_bench.networks.heads import Classifier
 from sg_bench.transforms.base import Params
+from sg_bench.transforms.streams import RandomStreams
 from sg_bench.transforms.turns import QuarterTurns
 
 
@@ -40,9 +40,9 @@ class Rotation(Method):
         """Return one stage, which trains the classification of rotations."""
         return [Stage(name="pretrain", training=self.config.training, weights={"rotation": 1.0})]
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the rotation of one cube."""
-        return self.turns.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the rotation of each cube."""
+        return self.turns.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the rotated cubes; the answer `turn` (B,) is the index of the rotation."""

@@ -9,7 +9,6 @@ section 2.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from sg_bench.networks.backbone import Backbone, global_average
 from sg_bench.networks.build import encoder
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.rubik import PIECES, RubiksCube, taken_apart
+from sg_bench.transforms.streams import RandomStreams
 
 
 class RubiksNetwork(nn.Module):
@@ -70,9 +70,9 @@ class RubiksCubeMethod(Method):
         weights = {"order": self.config.weight_order, "turned": self.config.weight_turned}
         return [Stage(name="pretrain", training=self.config.training, weights=weights)]
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the order and the rotations of one cube."""
-        return self.cube.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the order and the rotations of each cube."""
+        return self.cube.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the rearranged cubes, smaller than `images`; the answers are `order` (B,) and `turned` (B, 8, 2)."""

@@ -6,7 +6,6 @@ Self-restoration", MICCAI 2020, arXiv:2007.06959; settings in protocol C.2 to C.
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage
@@ -16,6 +15,7 @@ from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.build import ynet
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.presets import preset
+from sg_bench.transforms.streams import RandomStreams
 
 
 class SemanticGenesis(Method):
@@ -39,9 +39,9 @@ class SemanticGenesis(Method):
         """Return the classification's warm-up and the joint training."""
         return semantic_stages(self.config.training, self.config.semantics)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the parameters of one cube's corruption."""
-        return self.corruption.sample(rng, shape)
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the parameters of each cube's corruption."""
+        return self.corruption.sample(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the corrupted cubes, their clean originals and their pseudo-labels."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
 from sg_bench.networks.weights import StateDict
 from sg_bench.transforms.base import Params
+from sg_bench.transforms.streams import RandomStreams
 
 WARM_UP = "warm-up"
 
@@ -96,9 +96,9 @@ class WithSemantics(Method):
         """Return the classification's warm-up, then the method's own stages with the classification added."""
         return with_warm_up(self.base.stages(), self.config.semantics)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
         """Return the method's own parameters."""
-        return self.base.sample_params(rng, shape)
+        return self.base.sample_params(random, shape)
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the method's own batch, with the cubes' pseudo-labels as the answer "patterns"."""

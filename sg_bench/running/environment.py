@@ -26,6 +26,8 @@ def configure_torch() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # Filling new tensors with NaN is a guard for debugging, and takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def single_threaded() -> dict[str, str]:

@@ -58,7 +58,7 @@ class Backend(Protocol):
 
 
 @dataclass
-class Outcome:
+class ScheduleOutcome:
     """Keys of the jobs that were done, and the failures of the others."""
 
     done: set[str] = field(default_factory=set)
@@ -87,7 +87,7 @@ class Scheduler:
     ) -> None:
         self.jobs = {job.key: job for job in jobs}
         self.backend, self.workspace, self.progress = backend, workspace, progress
-        self.outcome = Outcome()
+        self.outcome = ScheduleOutcome()
         self.waiting: dict[Unit, frozenset[str]] = {}
         self.running: dict[Future[Failure | None], Unit] = {}
         self.attempts: dict[Unit, int] = {}
@@ -100,7 +100,7 @@ class Scheduler:
         ended = {*self.outcome.done, *self.outcome.failures}
         return [job for job in self.jobs.values() if job.kind == "cell" and job.key not in ended]
 
-    def run(self) -> Outcome:
+    def run(self) -> ScheduleOutcome:
         """Run all jobs to their end."""
         for job in self.jobs.values():
             if job.key not in self.outcome.failures:

@@ -18,9 +18,10 @@ from sg_bench.methods.base import Batch, Method
 from sg_bench.registry import METHODS
 from sg_bench.tasks import validated
 from sg_bench.testing.phantoms import CLASSES, SHAPES, phantom_cubes
-from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.draws import Draw, Purpose
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -90,8 +91,8 @@ class Subject:
 
     def params(self, method: Method, seed: int = 0) -> dict[str, Tensor]:
         """Return the random parameters of one batch."""
-        rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(BATCH))
-        return stack_params([method.sample_params(rng, SHAPES[self.dimension]) for rng in rngs])
+        streams = RandomStreams([draw.key for draw in train_draws(seed)])
+        return as_tensors(method.sample_params(streams, SHAPES[self.dimension]))
 
     def batch(self, method: Method, seed: int = 0) -> Batch:
         """Return one batch."""
@@ -117,7 +118,7 @@ def one_thread() -> Iterator[None]:
 
 def train_draws(seed: int = 0) -> list[Draw]:
     """Return the draws of one batch, which consists of the first images."""
-    return [Draw(place, generator(seed, Purpose.TRAIN, 0, 0, place)) for place in range(BATCH)]
+    return [Draw(place, (seed, Purpose.TRAIN, 0, 0, place)) for place in range(BATCH)]
 
 
 def fitting(model: type[Model], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -34,8 +35,13 @@ class Draw:
 
     index: int
     """Index into the training or validation samples."""
-    rng: np.random.Generator
-    """Generator of everything random about the sample."""
+    key: tuple[int, ...]
+    """Seed, purpose and place: what everything random about the sample is a function of."""
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Generator of the sample's random numbers."""
+        return np.random.default_rng(self.key)
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
@@ -54,7 +60,7 @@ def epoch_batches(
     order = _shuffled_indices(seed, Purpose.ORDER, (stage, epoch), samples)
     for step in range(steps):
         positions = range(step * batch_size, (step + 1) * batch_size)
-        yield [Draw(next(order), generator(seed, Purpose.TRAIN, stage, epoch, position)) for position in positions]
+        yield [Draw(next(order), (seed, Purpose.TRAIN, stage, epoch, position)) for position in positions]
 
 
 def calibration_batches(seed: int, *, samples: int, batch_size: int, at_most: int) -> Iterator[list[Draw]]:
@@ -66,14 +72,14 @@ def calibration_batches(seed: int, *, samples: int, batch_size: int, at_most: in
     order = _shuffled_indices(seed, Purpose.CALIBRATION, (0,), samples)
     for step in range(min(at_most, max(1, samples // batch_size))):
         positions = range(step * batch_size, (step + 1) * batch_size)
-        yield [Draw(next(order), generator(seed, Purpose.CALIBRATION, 1, position)) for position in positions]
+        yield [Draw(next(order), (seed, Purpose.CALIBRATION, 1, position)) for position in positions]
 
 
 def validation_batches(seed: int, *, samples: int, batch_size: int) -> Iterator[list[Draw]]:
     """Yield all samples once, in order, with the same generators every time."""
     for start in range(0, samples, batch_size):
         indices = range(start, min(start + batch_size, samples))
-        yield [Draw(index, generator(seed, Purpose.VALIDATION, index)) for index in indices]
+        yield [Draw(index, (seed, Purpose.VALIDATION, index)) for index in indices]
 
 
 def _shuffled_indices(seed: int, purpose: Purpose, where: tuple[int, ...], samples: int) -> Iterator[int]:

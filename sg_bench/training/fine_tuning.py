@@ -35,12 +35,12 @@ from sg_bench.tasks import Task
 from sg_bench.training.augmentation import apply_augmentation, sample_augmentation
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import TrainingPart
-from sg_bench.training.pretraining import build_initialised, on_device
+from sg_bench.training.pretraining import build_initialised
 
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """A batch of fine-tuning, on the device."""
+    """A batch of fine-tuning."""
 
     inputs: Tensor
     """(B, 1, X, Y, Z) in [0, 1]."""
@@ -129,11 +129,9 @@ class FineTuning:
     def batch(self, part: TrainingPart, draws: list[Draw]) -> TaskBatch:
         """Return the crops and truths of `draws`, augmented in training."""
         samples = [self._sample(part, draw) for draw in draws]
-        images = on_device(np.stack([image for image, _ in samples]).astype(np.float32), self.device)
-        truths = np.stack([truth for _, truth in samples]).astype(np.float32)
-        if self.task.kind == "segmentation":
-            return TaskBatch(images, on_device(truths, self.device))
-        return TaskBatch(images, torch.from_numpy(truths).to(self.device))
+        images = torch.from_numpy(np.stack([image for image, _ in samples]).astype(np.float32))[:, None]
+        truths = torch.from_numpy(np.stack([truth for _, truth in samples]).astype(np.float32))
+        return TaskBatch(images, truths[:, None] if self.task.kind == "segmentation" else truths)
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Return the binary cross-entropy of the logits, or the soft Dice loss of the probabilities."""

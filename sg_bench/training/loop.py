@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,7 +20,8 @@ from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.training.checkpoints import CheckpointState, load_state, save_state
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
-from sg_bench.training.precision import apply_precision, autocast
+from sg_bench.training.loader import Loader
+from sg_bench.training.precision import autocast, configure_arithmetic
 from sg_bench.training.ranks import World
 
 TrainingPart = Literal["train", "validation"]
@@ -53,7 +55,10 @@ class Learner(Protocol):
         """Select the training samples of an epoch, as a function of (stage, epoch) alone."""
 
     def batch(self, part: TrainingPart, draws: list[Draw]) -> Any:
-        """Return the samples of `draws` as one batch on the device. Its `inputs` are what the network is applied to."""
+        """Return the samples of `draws` as one batch on the CPU: a dataclass whose `inputs` go into the network.
+
+        Several threads call it at the same time.
+        """
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Apply the network to a batch and return at least the terms that `stage` gives a weight."""
@@ -88,9 +93,12 @@ def train(
         UsageError: a batch cannot be divided equally among the processes.
     """
     run = _TrainingRun(learner, seed, folder, world or World(), progress or _no_progress, checkpoint_seconds)
-    run.resume()
-    while run.stage_index < len(learner.stages):
-        run.train_stage()
+    try:
+        run.resume()
+        while run.stage_index < len(learner.stages):
+            run.train_stage()
+    finally:
+        run.loader.close()
     return run.history
 
 
@@ -108,6 +116,7 @@ class _TrainingRun:
     ) -> None:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
         self.progress, self.checkpoint_seconds = progress, checkpoint_seconds
+        self.loader = Loader(learner.device)
         self.saved_at = time.monotonic()
         self.stage_index = self.epoch = self.stale_epochs = self.steps = 0
         self.history: list[dict[str, Any]] = []
@@ -145,7 +154,7 @@ class _TrainingRun:
         """Create the optimiser and the schedule of the current stage, if any stage is left."""
         if self.stage_index < len(self.learner.stages):
             training = self.stage.training
-            apply_precision(training.precision)
+            configure_arithmetic(training)
             if _is_by_step(training):
                 self.learner.start_epoch(self.stage_index, 0)  # an epoch's samples can be fewer than all
             self.optimiser = _optimiser(self.learner.network, training)
@@ -170,8 +179,9 @@ class _TrainingRun:
         )
         network.train()
         means = _RunningMeans(self.learner.device)
-        for draws in batches:
-            batch = self.learner.batch("train", list(self.world.slice(draws)))
+        planned = total_steps(self.learner)
+        shares = (list(self.world.slice(draws)) for draws in batches)
+        for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
             self.optimiser.zero_grad(set_to_none=True)
             with autocast(self.learner.device, training.precision):
                 losses = self.learner.losses(batch, self.stage)
@@ -181,9 +191,9 @@ class _TrainingRun:
             self.optimiser.step()
             if _is_by_step(training):
                 self.schedule.step()
-            means.add(loss, losses, len(draws))
+            means.add(loss, losses, training.batch_size)
             self.steps += 1
-            self.progress(self.steps, total_steps(self.learner))
+            self.progress(self.steps, planned)
         row = {"stage": self.stage.name, "epoch": self.epoch, "step": self.steps, "lr": self.lr}
         self.history.append(row | {"train": self._checked(means.compute(self.world))})
         self.epoch += 1
@@ -196,11 +206,13 @@ class _TrainingRun:
         size = max(self.world.size, training.batch_size)
         means = _RunningMeans(self.learner.device)
         with evaluating(self.learner, training, self.seed, self.world), torch.no_grad():
-            for draws in validation_batches(self.seed, samples=samples, batch_size=size):
-                share = draws[self.world.rank :: self.world.size]
-                # In the last batch a rank may be left without samples. It still takes part in what ranks compute
-                # together, with one padding sample of weight 0.
-                batch = self.learner.batch("validation", share or draws[:1])
+            batches = list(validation_batches(self.seed, samples=samples, batch_size=size))
+            shares = [draws[self.world.rank :: self.world.size] for draws in batches]
+            # In the last batch a rank may be left without samples. It still takes part in what ranks compute
+            # together, with one padding sample of weight 0.
+            padded = [share or draws[:1] for share, draws in zip(shares, batches, strict=True)]
+            made = self.loader.batches(partial(self.learner.batch, "validation"), padded)
+            for share, batch in zip(shares, made, strict=True):
                 with autocast(self.learner.device, training.precision):
                     losses = self.learner.losses(batch, self.stage)
                 means.add(weighted_loss(losses, self.stage), losses, len(share))
@@ -313,7 +325,7 @@ def weighted_loss(losses: Losses, stage: Stage) -> Tensor:
 def evaluating(learner: Learner, training: Training, seed: int, world: World | None = None) -> Iterator[None]:
     """Put the network into evaluation mode, with batch norm as in `training.norm_eval`, and afterwards back."""
     network = learner.network
-    apply_precision(training.precision)
+    configure_arithmetic(training)
     if training.norm_eval == "reestimated":
         calibrate(learner, training, seed, world)
     network.eval()
@@ -375,8 +387,14 @@ def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
+    fused = all(parameter.is_cuda for parameter in parameters)
     return torch.optim.Adam(
-        parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
+        parameters,
+        lr=settings.lr,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=fused or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic of a training: IEEE float32, TensorFloat-32, or bfloat16 autocast. A training's setting decides alone."""
+"""Arithmetic of a training: its precision, and whether it is deterministic. A training's settings decide alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 
 import torch
 
-from sg_bench.config import Precision
+from sg_bench.config import Precision, Training
 
 
-def apply_precision(precision: Precision) -> None:
-    """Let float32 products and convolutions of this process use TensorFloat-32 where `precision` is tf32, else not.
+def configure_arithmetic(training: Training) -> None:
+    """Let this process compute in the precision of `training`, and deterministically if it asks for that.
 
-    PyTorch uses TensorFloat-32 in convolutions on a GPU unless it is switched off. The setting also holds for the
+    PyTorch uses TensorFloat-32 in convolutions on a GPU unless it is switched off. The settings also hold for the
     backward pass and for inference, where autocast does not.
     """
-    tf32 = precision == "tf32"
+    tf32 = training.precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = not training.deterministic
+    torch.use_deterministic_algorithms(training.deterministic, warn_only=True)
+    # Filling new tensors with NaN is a guard for debugging, and takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

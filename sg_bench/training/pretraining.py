@@ -16,8 +16,10 @@ from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert_sync_batchnorm
 from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.loader import to_device
 from sg_bench.training.loop import TrainingPart
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -70,13 +72,13 @@ class Pretraining:
         """Do nothing: all cubes are used in every epoch."""
 
     def batch(self, part: TrainingPart, draws: list[Draw]) -> Batch:
-        """Return the batch that the method makes of the cubes and generators of `draws`."""
+        """Return the batch that the method makes of the cubes and the random streams of `draws`."""
         indices = [draw.index for draw in draws]
-        images = on_device(self.cubes[part].images(indices), self.device)
-        labels = torch.from_numpy(self.cubes[part].labels(indices)).to(self.device)
+        images = torch.from_numpy(self.cubes[part].images(indices))[:, None]
+        labels = torch.from_numpy(self.cubes[part].labels(indices))
         x, y, z = images.shape[2:]
-        params = [self.method.sample_params(draw.rng, (x, y, z)) for draw in draws]
-        return self.method.make_batch(images, labels, stack_params(params))
+        params = self.method.sample_params(RandomStreams([draw.key for draw in draws]), (x, y, z))
+        return self.method.make_batch(images, labels, as_tensors(params))
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Return the method's losses of a batch."""
@@ -90,8 +92,8 @@ def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarra
     """
     part: TrainingPart = "validation" if learner.samples("validation") else "train"
     indices = np.linspace(0, learner.samples(part) - 1, min(EXAMPLES, learner.samples(part))).round().astype(int)
-    draws = [Draw(int(index), generator(seed, Purpose.VALIDATION, int(index))) for index in indices]
-    batch = learner.batch(part, draws)
+    draws = [Draw(int(index), (seed, Purpose.VALIDATION, int(index))) for index in indices]
+    batch = to_device(learner.batch(part, draws), learner.device)
     learner.network.eval()
     with torch.no_grad():
         restored = learner.method.restored(learner.network, batch.inputs)

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sg_bench.config import Shape
-from sg_bench.transforms.base import Params, Transform, add_prefix, remove_prefix
+from sg_bench.transforms.base import Images, Params, Transform, add_prefix, as_arrays, copied, remove_prefix
+from sg_bench.transforms.streams import RandomStreams
 
 
 class Chain(Transform):
@@ -18,15 +21,14 @@ class Chain(Transform):
     def __init__(self, parts: Mapping[str, Transform]) -> None:
         self.parts = dict(parts)
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
         """Return the parameters of all parts, with the parts' names as prefixes."""
-        return _sample_parts(self.parts, rng, shape)
+        return _sample_parts(self.parts, random, shape)
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images after all parts."""
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Apply all parts to each image."""
         for name, part in self.parts.items():
-            images = part.apply(images, remove_prefix(params, name))
-        return images
+            part.apply_in_place(images, remove_prefix(params, name), rows)
 
 
 class Sometimes(Transform):
@@ -36,14 +38,13 @@ class Sometimes(Transform):
         self.part = part
         self.probability = probability
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `on`, a bool, and the part's parameters under their own keys, drawn in either case."""
-        return {"on": np.asarray(rng.random() < self.probability), **self.part.sample(rng, shape)}
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `on`, (B,) bool, and the part's parameters under their own keys, drawn in either case."""
+        return {"on": random.random() < self.probability, **self.part.sample(random, shape)}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images, with those transformed where `on` (B,) is true."""
-        inner = {key: value for key, value in params.items() if key != "on"}
-        return _apply_where(params["on"], self.part, images, inner)
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Apply the part to the images where `on` is true."""
+        self.part.apply_in_place(images, params, rows[params["on"][rows]])
 
 
 class OneOf(Transform):
@@ -54,16 +55,15 @@ class OneOf(Transform):
         shares = np.array([weights[name] if weights else 1.0 for name in self.parts])
         self.probabilities = shares / shares.sum()
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `choice`, the index of a part, and the parameters of all parts, with the parts' names as prefixes."""
-        choice = np.asarray(rng.choice(len(self.parts), p=self.probabilities))
-        return {"choice": choice, **_sample_parts(self.parts, rng, shape)}
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `choice`, (B,), the index of a part, and all parts' parameters, with the parts' names as prefixes."""
+        choice = np.searchsorted(self.probabilities.cumsum()[:-1], random.random(), side="right")
+        return {"choice": choice, **_sample_parts(self.parts, random, shape)}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images, each transformed by the part with the index `choice` (B,)."""
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Apply to each image the part with the index `choice`."""
         for number, (name, part) in enumerate(self.parts.items()):
-            images = _apply_where(params["choice"] == number, part, images, remove_prefix(params, name))
-        return images
+            part.apply_in_place(images, remove_prefix(params, name), rows[params["choice"][rows] == number])
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class Corruption:
     corruption: Transform
     """Applied to the input alone."""
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return random parameters for one image of `shape` (x, y, z), drawn from `rng` alone."""
-        return _sample_parts({"pose": self.pose, "corruption": self.corruption}, rng, shape)
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return random parameters for images of `shape` (x, y, z): one image for each stream, from it alone."""
+        return _sample_parts({"pose": self.pose, "corruption": self.corruption}, random, shape)
 
     def corrupt(self, images: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets, each like `images`. `images` is not changed, and can itself be the targets.
+        """Return inputs and targets, each like `images`, which is not changed.
 
         Args:
             images: (B, C, X, Y, Z), floating point, in [0, 1], on any device.
-            params: from `sample_batch` of this corruption and as many generators as images.
+            params: from `sample_batch` of this corruption and as many keys as images.
 
         Raises:
             ValueError: `images` has not five axes, or `params` belongs to a batch of another size.
@@ -96,22 +96,15 @@ class Corruption:
                 f"images must be (B, C, X, Y, Z), with parameters for each, but they are {tuple(images.shape)} "
                 f"and there are parameters for {sorted(sizes)}"
             )
-        targets = self.pose.apply(images, remove_prefix(params, "pose"))
-        return self.corruption.apply(targets, remove_prefix(params, "corruption")), targets
+        arrays, rows, targets = as_arrays(params), np.arange(len(images)), copied(images)
+        self.pose.apply_in_place(targets, remove_prefix(arrays, "pose"), rows)
+        inputs = targets.copy()
+        self.corruption.apply_in_place(inputs, remove_prefix(arrays, "corruption"), rows)
+        return torch.from_numpy(inputs).to(images), torch.from_numpy(targets).to(images)
 
 
-def _sample_parts(parts: Mapping[str, Transform], rng: np.random.Generator, shape: Shape) -> Params:
+def _sample_parts(parts: Mapping[str, Transform], random: RandomStreams, shape: Shape) -> Params:
     params: Params = {}
     for name, part in parts.items():
-        params |= add_prefix(name, part.sample(rng, shape))
+        params |= add_prefix(name, part.sample(random, shape))
     return params
-
-
-def _apply_where(chosen: Tensor, part: Transform, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    """Return a copy of the images with `part` applied where `chosen` (B,) is true; `images` itself if it is nowhere."""
-    rows = chosen.nonzero()[:, 0]
-    if not len(rows):
-        return images
-    place = rows.to(images.device)
-    transformed = part.apply(images[place], {key: value[rows.to(value.device)] for key, value in params.items()})
-    return images.index_copy(0, place, transformed)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from sg_bench.config import Shape
-from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform, spatial_shape
-from sg_bench.transforms.noise import draw_seed, random_words
+from sg_bench.transforms import kernels, settings
+from sg_bench.transforms.base import Images, Params, Transform, spatial_shape
+from sg_bench.transforms.streams import RandomStreams
 
-_NOISE_BITS, _WEIGHT_BITS, _VALUE_BITS = 16, 20, 32
+AT_ONCE = 8
+"""Images whose displacements are held in memory together."""
+NEGLIGIBLE = 1e-4
+"""Share of an axis's variance that may be left out."""
+UNIFORM_DEVIATION = 3**-0.5
+"""Standard deviation of U[-1, 1]."""
 
 
 class ElasticDeformation(Transform):
@@ -28,79 +32,72 @@ class ElasticDeformation(Transform):
     side. A 2D image (Z = 1) is displaced as far as a slice of a cube that is half as deep as its side, as the papers'
     cubes are.
 
+    The field is drawn as a normal one with the covariance of smoothed noise, from as few numbers as that takes: the
+    Karhunen-Loeve expansion of each axis, without the terms that hold less than `NEGLIGIBLE` of the variance.
+
     Source: Simard et al. 2003; in three dimensions in Semantic Genesis' official code, though not in its papers.
     """
 
     def __init__(self, config: settings.ElasticSettings) -> None:
         self.config = config
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `seed`, the seed of the noise."""
-        return {"seed": draw_seed(rng)}
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `seed`, (B,), of the displacement."""
+        return {"seed": random.seeds()}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the deformed images, computed in float32; `seed` is (B,)."""
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Deform each image."""
         shape = spatial_shape(images)
-        moved = self.displacement(params["seed"].to(images.device), shape)
-        slices = images.permute(0, 4, 1, 2, 3).flatten(0, 1).to(torch.float32)
-        grid = _grid(moved.permute(0, 4, 2, 3, 1).flatten(0, 1), shape)
-        deformed = grid_sample(slices, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
-        stacked = deformed.reshape(len(images), shape[2], images.shape[1], *shape[:2])
-        return stacked.permute(0, 2, 3, 4, 1).to(images.dtype).contiguous()
+        for first in range(0, len(rows), AT_ONCE):
+            chunk = rows[first : first + AT_ONCE]
+            kernels.deform(images, chunk, self._fields(params["seed"][chunk], shape))
 
     def displacement(self, seeds: Tensor, shape: Shape) -> Tensor:
         """Return the displacements along x and y, in voxels, at which each voxel takes its value.
 
-        `seeds` is (B,) int64; the result is (B, 2, X, Y, Z) float32 on the same device.
+        `seeds` is (B,) int64; the result is (B, 2, X, Y, Z) float32.
         """
-        random = random_words(seeds, math.prod(shape))
-        pair = torch.stack([random >> _NOISE_BITS, random % 2**_NOISE_BITS], 1)
-        noise = (2 * pair + 1).to(torch.float64) * 2.0**-_NOISE_BITS - 1
+        return torch.from_numpy(self._fields(seeds.numpy(), shape))
+
+    def _fields(self, seeds: NDArray[np.int64], shape: Shape) -> NDArray[np.float32]:
+        """Return the displacements of some images, (n, 2, X, Y, Z) in voxels."""
         scale = min(shape[:2]) / self.config.reference_side if self.config.reference_side else 1.0
-        alpha: float = self.config.alpha * scale**2.5
-        smooth = _smoothed(noise.view(-1, 2, *shape), self.config.sigma * scale, self.config.truncate)
-        return (smooth * alpha).to(torch.float32)
+        factors = _factors(shape, self.config.sigma * scale, self.config.truncate)
+        normal = RandomStreams(seeds).normal(2, *(factor.shape[1] for factor in factors))
+        normal *= self.config.alpha * scale**2.5 * UNIFORM_DEVIATION
+        along_x, along_y, along_z = factors
+        field = normal.astype(np.float32) @ along_z.T
+        field = along_y @ field
+        x, y, z = shape
+        out: NDArray[np.float32] = (along_x @ field.reshape(-1, 2, along_x.shape[1], y * z)).reshape(-1, 2, x, y, z)
+        return out
 
 
-def _smoothed(field: Tensor, sigma: float, truncate: float) -> Tensor:
-    """Return (B, C, X, Y, Z) float64 in [-1, 1] smoothed by a Gaussian with zero padding.
-
-    Weights are rounded to 20 binary digits and values to 32, so that every sum of products fits into a double. The
-    matrix products are exact then, and do not depend on the order of summation (batch size, threads, device).
-    """
-    along_x, along_y, along_z = (_weights(size, sigma, truncate).to(field.device) for size in field.shape[2:])
-    if len(along_z) == 1:
-        along_z = _damping(min(field.shape[2:4]) // 2, sigma, truncate).to(field.device)
-    field = _rounded(field @ along_z, _VALUE_BITS)
-    field = _rounded(along_y @ field, _VALUE_BITS)
-    return (along_x @ field.flatten(3)).view(field.shape)
+@cache
+def _factors(shape: Shape, sigma: float, truncate: float) -> tuple[NDArray[np.float32], ...]:
+    """Return for each axis a matrix (side, terms) that turns normal numbers into smoothed noise along the axis."""
+    factors = [_expansion(side, sigma, truncate) for side in shape]
+    if shape[2] == 1:  # as deep as the papers' cubes: half their side
+        depth = max(min(shape[:2]) // 2, 1)
+        factors[2] = np.sqrt(np.square(_filter(depth, sigma, truncate)).sum(0).mean()).reshape(1, 1)
+    return tuple(factor.astype(np.float32) for factor in factors)
 
 
-def _weights(size: int, sigma: float, truncate: float) -> Tensor:
-    """Return a Gaussian filter along one axis as a symmetric (size, size) matrix of multiples of 2**-20."""
+def _expansion(size: int, sigma: float, truncate: float) -> NDArray[np.float64]:
+    """Return the leading terms of the expansion of smoothed white noise of `size` voxels, (size, terms)."""
+    vectors, deviations, _ = np.linalg.svd(_filter(size, sigma, truncate))
+    left_out = 1 - np.cumsum(deviations**2) / (deviations**2).sum()
+    terms = int((left_out > NEGLIGIBLE).sum()) + 1
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.sign(vectors[largest, np.arange(size)])  # libraries of linear algebra differ in them
+    expansion: NDArray[np.float64] = (vectors * signs * deviations)[:, :terms]
+    return expansion
+
+
+def _filter(size: int, sigma: float, truncate: float) -> NDArray[np.float64]:
+    """Return a Gaussian filter with zero padding along one axis as a symmetric (size, size) matrix."""
     radius = int(truncate * sigma + 0.5)
-    gaussian = torch.exp(-0.5 * (torch.arange(radius + 1, dtype=torch.float64) / sigma) ** 2)
-    gaussian = gaussian / (2 * gaussian.sum() - gaussian[0])
-    place = torch.arange(size)
-    distance = (place[:, None] - place).abs()
-    weights = torch.where(distance <= radius, gaussian[distance.clamp(max=radius)], 0.0)
-    return _rounded(weights, _WEIGHT_BITS)
-
-
-def _damping(depth: int, sigma: float, truncate: float) -> Tensor:
-    """Return the mean factor by which smoothing along an axis of `depth` voxels reduces noise, as a (1, 1) matrix."""
-    weights = _weights(max(depth, 1), sigma, truncate)
-    return _rounded(weights.square().sum(0).mean().sqrt().view(1, 1), _WEIGHT_BITS)
-
-
-def _rounded(values: Tensor, bits: int) -> Tensor:
-    """Return values rounded to multiples of 2**-bits."""
-    return torch.round(values * 2.0**bits) * 2.0**-bits
-
-
-def _grid(moved: Tensor, shape: Shape) -> Tensor:
-    """Return `grid_sample`'s grid of displacements (N, X, Y, 2) in voxels: (y, x), with the edges at -1 and 1."""
-    x, y = (torch.arange(side, device=moved.device) for side in shape[:2])
-    place_x = (2 * (x[:, None] + moved[..., 0]) + 1) / shape[0] - 1
-    place_y = (2 * (y + moved[..., 1]) + 1) / shape[1] - 1
-    return torch.stack([place_y, place_x], -1)
+    gaussian = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
+    gaussian /= 2 * gaussian.sum() - gaussian[0]
+    distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    return np.where(distance <= radius, gaussian[distance.clip(max=radius)], 0.0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform
+from sg_bench.transforms.base import Images, Params, Transform
+from sg_bench.transforms.streams import RandomStreams
 
 
 class Flip(Transform):
@@ -25,19 +23,16 @@ class Flip(Transform):
     def __init__(self, config: settings.FlipSettings) -> None:
         self.config = config
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `flipped`, (2,) bool, for x and y."""
-        flipped = np.zeros(3, bool)
-        for _ in range(self.config.draws):
-            if rng.random() >= self.config.probability:
-                break
-            flipped[rng.integers(3)] ^= True
-        return {"flipped": flipped[1:]}
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `flipped`, (B, 2) bool, for x and y."""
+        goes_on = np.cumprod(random.random(self.config.draws) < self.config.probability, axis=1).astype(bool)
+        axes = random.integers(0, 2, self.config.draws)
+        times = [(goes_on & (axes == axis)).sum(axis=1) for axis in (1, 2)]  # 0 is the channel axis
+        return {"flipped": np.stack(times, axis=1) % 2 == 1}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images, mirrored along the axes where `flipped` (B, 2) is true."""
-        flipped = params["flipped"].to(images.device)
-        for axis in range(2):
-            chosen = flipped[:, axis].view(-1, 1, 1, 1, 1)
-            images = torch.where(chosen, images.flip(2 + axis), images)
-        return images
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Mirror each image along the axes where `flipped` is true."""
+        for row in rows:
+            axes = tuple(1 + axis for axis in np.flatnonzero(params["flipped"][row]).tolist())
+            if axes:
+                images[row] = np.flip(images[row], axes).copy()

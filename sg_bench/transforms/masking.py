@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform, spatial_shape
+from sg_bench.transforms.base import Images, Params, Transform, spatial_shape
+from sg_bench.transforms.streams import RandomStreams
 
 
 class PatchMask(Transform):
@@ -31,18 +32,17 @@ class PatchMask(Transform):
         x, y, z = (min(side, whole) for whole in shape)
         return x, y, z
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `visible`, bool on the grid of patches. Patches at the far faces can be incomplete."""
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `visible`, (B, x, y, z) bool on the grid of patches. Patches at the far faces can be incomplete."""
         x, y, z = (-(-whole // side) for whole, side in zip(shape, self.patch(shape), strict=True))
         patches = x * y * z
         masked = min(max(round(self.config.ratio * patches), 1), patches - 1)
-        visible = np.ones(patches, bool)
-        visible[rng.permutation(patches)[:masked]] = False
-        return {"visible": visible.reshape(x, y, z)}
+        return {"visible": (random.permutation(patches) >= masked).reshape(-1, x, y, z)}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images with 0 in all patches that are not visible; `visible` is (B, patches along x, y, z)."""
-        return torch.where(self.voxels(params["visible"].to(images.device), spatial_shape(images)), images, 0)
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Set all patches to 0 that are not visible."""
+        visible = self.voxels(torch.from_numpy(params["visible"][rows]), spatial_shape(images)).numpy()
+        images[rows] = np.where(visible, images[rows], 0)
 
     def voxels(self, visible: Tensor, shape: Shape) -> Tensor:
         """Return (B, 1, X, Y, Z) bool: whether a voxel is in a visible patch."""

@@ -15,6 +15,7 @@ from sg_bench.config import Shape
 from sg_bench.errors import MethodError
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Params
+from sg_bench.transforms.streams import RandomStreams
 
 PIECES = 8
 """2x2x2, numbered along z first, then y, then x."""
@@ -51,20 +52,20 @@ class RubiksCube:
         x, y, z = (max(DIVISOR, side // DIVISOR * DIVISOR) for side in free)
         return x, y, z
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return the parameters of one image.
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return the parameters of a batch.
 
-        `order` is the index of a permutation, `starts` (8, 3) int64 where each sub-cube starts in its eighth, and
-        `turned` (8, 2) bool whether the sub-cube at each place is rotated about x and about z.
+        `order` (B,) is the index of a permutation, `starts` (B, 8, 3) where each sub-cube starts in its eighth, and
+        `turned` (B, 8, 2) bool whether the sub-cube at each place is rotated about x and about z.
 
         Raises:
             MethodError: as `piece`.
         """
         free = [side // 2 - piece for side, piece in zip(shape, self.piece(shape), strict=True)]
         return {
-            "order": np.asarray(rng.integers(self.config.permutations)),
-            "starts": rng.integers(0, free, size=(PIECES, 3), endpoint=True),
-            "turned": rng.random((PIECES, 2)) < self.config.turned,
+            "order": random.integers(0, self.config.permutations - 1),
+            "starts": random.integers(0, free, PIECES, 3),
+            "turned": random.random(PIECES, 2) < self.config.turned,
         }
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:

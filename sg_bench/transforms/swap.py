@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sg_bench.config import Shape
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform, spatial_shape
+from sg_bench.transforms.base import Images, Params, Transform, spatial_shape
+from sg_bench.transforms.streams import RandomStreams
 
-_DRAWS = 64
+_DRAWS = 16
 """Pairs drawn at once, of which the first without overlap is used."""
 
 
@@ -33,30 +31,29 @@ class PatchSwap(Transform):
         x, y, z = (min(side, max(1, whole // 2)) for side, whole in zip(self.config.patch, shape, strict=True))
         return x, y, z
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `starts`, (swaps, 2, 3) int64, of both patches of each pair."""
-        return {"starts": np.stack([self._pair(rng, shape) for _ in range(self.config.swaps)])}
-
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the images after all swaps, the same in every channel; `starts` is (B, swaps, 2, 3)."""
-        swapped, patch = images.clone(), self.patch(spatial_shape(images))
-        for image, pairs in zip(swapped, params["starts"].tolist(), strict=True):
-            for pair in pairs:
-                one, other = (image[:, *(slice(s, s + n) for s, n in zip(start, patch, strict=True))] for start in pair)
-                kept = one.clone()
-                one.copy_(other)
-                other.copy_(kept)
-        return swapped
-
-    def _pair(self, rng: np.random.Generator, shape: Shape) -> NDArray[np.int64]:
-        """Return the starts (2, 3) of two patches that do not overlap."""
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `starts`, (B, swaps, 2, 3), of both patches of each pair."""
         patch = np.array(self.patch(shape))
-        places = np.array(shape) - patch + 1
-        if not (places > patch).any():
-            return np.zeros((2, 3), np.int64)  # an image of one voxel has no two places
-        while True:
-            drawn = rng.integers(0, places, size=(_DRAWS, 2, 3))
-            apart = (np.abs(drawn[:, 0] - drawn[:, 1]) >= patch).any(axis=1)
-            if apart.any():
-                pair: NDArray[np.int64] = drawn[apart.argmax()]
-                return pair
+        last = np.array(shape) - patch
+        starts = np.zeros((len(random), self.config.swaps, 2, 3), np.int64)
+        left = np.full(starts.shape[:2], bool((last >= patch).any()))  # an image of one voxel has no two places
+        while left.any():
+            drawn = random.integers(0, last, self.config.swaps, _DRAWS, 2, 3)
+            apart = (np.abs(drawn[..., 0, :] - drawn[..., 1, :]) >= patch).any(axis=-1)
+            first = np.take_along_axis(drawn, apart.argmax(axis=-1)[..., None, None, None], axis=2)[:, :, 0]
+            found = left & apart.any(axis=-1)
+            starts[found] = first[found]
+            left &= ~found
+        return {"starts": starts}
+
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Swap all pairs of patches in each image, the same in every channel."""
+        patch = self.patch(spatial_shape(images))
+        for row in rows:
+            for pair in params["starts"][row]:
+                one, other = (
+                    images[row][:, *(slice(s, s + n) for s, n in zip(start, patch, strict=True))] for start in pair
+                )
+                kept = one.copy()
+                one[...] = other
+                other[...] = kept

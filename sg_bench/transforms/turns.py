@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from sg_bench.config import Shape
 from sg_bench.errors import MethodError
 from sg_bench.transforms import settings
-from sg_bench.transforms.base import Params, Transform
+from sg_bench.transforms.base import Images, Params, Transform
+from sg_bench.transforms.streams import RandomStreams
 
 PLANES: dict[str, tuple[tuple[int, int], ...]] = {"z": ((0, 1),), "all": ((0, 1), (1, 2), (0, 2))}
 """Planes of rotation: (x, y) is about z, (y, z) about x, (x, z) about y."""
@@ -34,8 +32,8 @@ class QuarterTurns(Transform):
         """Return the number of rotations, the identity included."""
         return 1 + 3 * len(self.planes)
 
-    def sample(self, rng: np.random.Generator, shape: Shape) -> Params:
-        """Return `turn`, the index of a rotation.
+    def sample(self, random: RandomStreams, shape: Shape) -> Params:
+        """Return `turn`, (B,), the index of a rotation.
 
         Raises:
             MethodError: a rotation would change the image's shape.
@@ -44,14 +42,11 @@ class QuarterTurns(Transform):
             if shape[one] != shape[other]:
                 wanted = "a square plane (X = Y)" if len(self.planes) == 1 else "cubic images (X = Y = Z)"
                 raise MethodError(f"these rotations take {wanted}, not {shape}", hint="Set the crops' `cube` so")
-        return {"turn": np.asarray(rng.integers(self.ways))}
+        return {"turn": random.integers(0, self.ways - 1)}
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        """Return the rotated images; `turn` is (B,)."""
-        return torch.stack([self._rotate(image, int(turn)) for image, turn in zip(images, params["turn"], strict=True)])
-
-    def _rotate(self, image: Tensor, turn: int) -> Tensor:
-        if turn == 0:
-            return image
-        one, other = self.planes[(turn - 1) // 3]
-        return image.rot90((turn - 1) % 3 + 1, (1 + one, 1 + other))
+    def apply_in_place(self, images: Images, params: Params, rows: NDArray[np.int64]) -> None:
+        """Rotate each image."""
+        for row in rows[params["turn"][rows] > 0]:
+            plane, quarters = divmod(int(params["turn"][row]) - 1, 3)
+            one, other = self.planes[plane]
+            images[row] = np.rot90(images[row], quarters + 1, (1 + one, 1 + other)).copy()

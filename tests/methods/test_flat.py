@@ -21,10 +21,10 @@ from sg_bench.networks.resnet import Encoder2D, UNet2D, YNet2D
 from sg_bench.networks.unet import Encoder3D
 from sg_bench.networks.weights import load_into
 from sg_bench.registry import METHODS
-from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network, restoration_examples
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 BUILT_IN = ["autoencoder", "models_genesis", "scratch", "semantic_genesis"]
 SHAPE: Shape = (64, 64, 1)
@@ -137,8 +137,8 @@ class TestTraining:
     @trained
     def test_its_loss_is_finite_and_falls_on_one_batch(self, name: str) -> None:
         method = small(name)
-        rngs = (generator(0, Purpose.TRAIN, 0, 0, place) for place in range(6))
-        params = stack_params([method.sample_params(rng, SHAPE) for rng in rngs])
+        keys = [(0, place) for place in range(6)]
+        params = as_tensors(method.sample_params(RandomStreams(keys), SHAPE))
         batch = method.make_batch(films(), torch.arange(6) % CLASSES, params)
         network, stage = fresh_network(method, 0).train(), method.stages()[-1]
         optimiser = torch.optim.Adam(network.parameters(), lr=0.01)

@@ -21,10 +21,10 @@ from sg_bench.methods.configs import MethodConfig, ModelsGenesisConfig, Semantic
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
 from sg_bench.networks.unet import UNet3D, YNet3D
 from sg_bench.registry import METHODS
-from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 BUILT_IN = ["autoencoder", "models_genesis", "scratch", "semantic_genesis"]
 TRAINED = [name for name in BUILT_IN if name != "scratch"]
@@ -61,8 +61,8 @@ def labels(count: int = 6) -> Tensor:
 
 
 def made(method: Method, seed: int = 0) -> Batch:
-    rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(len(scans())))
-    return method.make_batch(scans(), labels(), stack_params([method.sample_params(rng, SHAPE) for rng in rngs]))
+    keys = [(seed, place) for place in range(len(scans()))]
+    return method.make_batch(scans(), labels(), as_tensors(method.sample_params(RandomStreams(keys), SHAPE)))
 
 
 def learner(name: str, **settings: Any) -> Pretraining:
@@ -201,7 +201,7 @@ class TestSampling:
 class TestPublishedSettings:
     def test_models_genesis_is_trained_by_sgd_with_lr_1_and_halved_every_40_epochs(self) -> None:
         training = ModelsGenesisConfig().training
-        assert training.optimiser.model_dump() == {"name": "sgd", "lr": 1.0, "momentum": 0.9, "weight_decay": 0.0}
+        assert training.optimiser.key_content() == {"name": "sgd", "lr": 1.0, "momentum": 0.9, "weight_decay": 0.0}
         assert (training.schedule.name, training.schedule.every, training.schedule.factor) == ("step", 40, 0.5)
         assert (training.batch_size, training.patience) == (6, 50)
 

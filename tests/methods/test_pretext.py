@@ -16,10 +16,10 @@ from sg_bench.methods.base import Batch, Crops, Method, Patterns
 from sg_bench.networks.build import encoder, unet
 from sg_bench.networks.weights import load_into
 from sg_bench.registry import METHODS
-from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import weighted_loss
 from sg_bench.training.pretraining import fresh_network
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 ALONE = ["inpainting", "masked_autoencoder", "patch_shuffling", "rotation", "rubiks_cube"]
 ABLATIONS = ["self_classification", "self_restoration"]
@@ -66,8 +66,8 @@ def labels(count: int = 6) -> Tensor:
 
 def made(method: Method, seed: int = 0) -> Batch:
     dimension = method.config.dimension
-    rngs = (generator(seed, Purpose.TRAIN, 0, 0, place) for place in range(6))
-    params = stack_params([method.sample_params(rng, SHAPES[dimension]) for rng in rngs] or [{}])
+    keys = [(seed, place) for place in range(6)]
+    params = as_tensors(method.sample_params(RandomStreams(keys), SHAPES[dimension]))
     return method.make_batch(images(dimension), labels(), params)
 
 
@@ -93,8 +93,8 @@ class TestBatches:
     @every
     def test_parameters_replay_a_batch_in_another_order(self, name: str, dimension: int) -> None:
         method, order = small(name, dimension), torch.tensor([4, 1, 0])
-        rngs = [generator(0, Purpose.TRAIN, 0, 0, place) for place in range(6)]
-        params = stack_params([method.sample_params(rng, SHAPES[dimension]) for rng in rngs])
+        keys = [(0, place) for place in range(6)]
+        params = as_tensors(method.sample_params(RandomStreams(keys), SHAPES[dimension]))
         whole = method.make_batch(images(dimension), labels(), params)
         some = {key: value[order] for key, value in params.items()}
         chosen = method.make_batch(images(dimension)[order], labels()[order], some)

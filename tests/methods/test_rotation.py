@@ -11,6 +11,7 @@ from sg_bench.errors import MethodError
 from sg_bench.methods.configs import RotationConfig
 from sg_bench.methods.rotation import Rotation
 from sg_bench.training.pretraining import fresh_network
+from sg_bench.transforms.streams import RandomStreams
 
 STAGE = Stage(name="pretrain", training=Training(), weights={"rotation": 1.0})
 
@@ -38,7 +39,7 @@ def test_there_are_four_turns_or_ten() -> None:
 def test_ten_turns_want_cubic_crops_and_films_have_four() -> None:
     ten = RotationConfig.model_validate({"turns": {"axes": "all"}})
     with pytest.raises(MethodError, match="cubic images"):
-        Rotation(ten).sample_params(np.random.default_rng(0), (64, 64, 32))
+        Rotation(ten).sample_params(RandomStreams([0]), (64, 64, 32))
     with pytest.raises(ValueError, match="a film turns in its plane only"):
         RotationConfig.model_validate({"dimension": 2, "turns": {"axes": "all"}})
 

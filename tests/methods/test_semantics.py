@@ -19,10 +19,10 @@ from sg_bench.methods.semantics import WithPatternHead, coarsest_maps
 from sg_bench.methods.semantics import with_semantics as method_with_semantics
 from sg_bench.networks.build import unet
 from sg_bench.registry import METHODS
-from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
-from sg_bench.transforms.base import stack_params
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 
 NAMES = [
     "autoencoder",
@@ -54,8 +54,8 @@ def cubes(dimension: int = 3, count: int = 6) -> Tensor:
 
 def made(method: Method) -> Batch:
     dimension = method.config.dimension
-    rngs = [generator(0, Purpose.TRAIN, 0, 0, place) for place in range(6)]
-    params = stack_params([method.sample_params(rng, SHAPES[dimension]) for rng in rngs])
+    keys = [(0, place) for place in range(6)]
+    params = as_tensors(method.sample_params(RandomStreams(keys), SHAPES[dimension]))
     return method.make_batch(cubes(dimension), torch.arange(6) % CLASSES, params)
 
 
@@ -158,9 +158,9 @@ class TestStages:
         method = composed("models_genesis")
         whole = METHODS.load("semantic_genesis")(METHODS.config("semantic_genesis")(), CLASSES)
         assert method.stages()[-1].training.optimiser != whole.stages()[-1].training.optimiser
-        own = ModelsGenesis(method.config).sample_params(np.random.default_rng(0), (16, 16, 16))
-        assert method.sample_params(np.random.default_rng(0), (16, 16, 16)).keys() == own.keys()
-        assert own.keys() != whole.sample_params(np.random.default_rng(0), (16, 16, 16)).keys()
+        own = ModelsGenesis(method.config).sample_params(RandomStreams([0]), (16, 16, 16))
+        assert method.sample_params(RandomStreams([0]), (16, 16, 16)).keys() == own.keys()
+        assert own.keys() != whole.sample_params(RandomStreams([0]), (16, 16, 16)).keys()
 
 
 class TestConfigs:

@@ -15,7 +15,7 @@ from sg_bench.planning import Job
 from sg_bench.running.failures import Failure
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.progress import Progress
-from sg_bench.running.schedule import ATTEMPTS, Outcome, Scheduler, Unit
+from sg_bench.running.schedule import ATTEMPTS, ScheduleOutcome, Scheduler, Unit
 from sg_bench.workspace import Workspace
 from tests.recipes import fake_job
 
@@ -48,7 +48,7 @@ class FakeBackend:
         return WorkerProcesses.failure(self, error)  # type: ignore[arg-type]
 
 
-def outcome(jobs: list[Job], backend: FakeBackend, tmp_path: Path, lines: list[str] | None = None) -> Outcome:
+def outcome(jobs: list[Job], backend: FakeBackend, tmp_path: Path, lines: list[str] | None = None) -> ScheduleOutcome:
     workspace, lines = Workspace(tmp_path), [] if lines is None else lines
     return Scheduler(jobs, backend, workspace, Progress(jobs, workspace, lines.append, terminal=False)).run()
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sg_bench.config import CropRule
+from sg_bench.config import CropRule, Training
 from sg_bench.data.cubes import CropCubes
 from sg_bench.data.store import Store
 from sg_bench.methods.base import Crops
 from sg_bench.running.stages import dispatch, pretrain
 from sg_bench.running.stages.dispatch import attempt
-from sg_bench.training.precision import apply_precision, autocast
+from sg_bench.training.precision import autocast, configure_arithmetic
 from sg_bench.workspace import Workspace
 from tests.recipes import corpus_recipe, fake_job, pretraining_recipe
 
@@ -73,10 +73,10 @@ def test_a_case_that_becomes_readable_leaves_the_crops_of_all_others_as_they_wer
 
 def test_the_precision_of_a_training_is_that_of_its_settings_on_every_device() -> None:
     for precision, matmul, convolutions in (("tf32", "high", True), ("float32", "highest", False)):
-        apply_precision(precision)  # type: ignore[arg-type]
+        configure_arithmetic(Training(precision=precision))
         assert torch.get_float32_matmul_precision() == matmul
         assert torch.backends.cudnn.allow_tf32 is convolutions
-    apply_precision("float32")
+    configure_arithmetic(Training())
     layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
     with autocast(torch.device("cpu"), "bfloat16"):
         assert layer(x).dtype == torch.bfloat16

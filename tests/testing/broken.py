@@ -10,8 +10,8 @@ from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.methods import Batch, Crops, Losses, Params, PretrainingSampling, Restoration
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.networks.weights import StateDict
-from sg_bench.transforms.base import spatial_shape
-from sg_bench.transforms.noise import draw_seed, uniform
+from sg_bench.transforms.base import spatial_shape, uniform_noise
+from sg_bench.transforms.streams import RandomStreams
 
 
 class Sound(Restoration):
@@ -20,11 +20,11 @@ class Sound(Restoration):
     def sampling(self) -> PretrainingSampling:
         return Crops(self.config.crops, self.config.per_volume)
 
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        return {"seed": draw_seed(rng)}
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        return {"seed": random.seeds()}
 
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        noise = 0.4 * uniform(params["seed"].to(images.device), spatial_shape(images)) - 0.2
+        noise = 0.4 * uniform_noise(params["seed"], spatial_shape(images)).to(images.device) - 0.2
         return Batch((images + noise).clamp(0, 1), images, labels)
 
 
@@ -90,8 +90,8 @@ class MixesItsSamples(Sound):
 
 
 class IgnoresItsSeed(Sound):
-    def sample_params(self, rng: np.random.Generator, shape: Shape) -> Params:
-        return {"seed": np.asarray(1)}
+    def sample_params(self, random: RandomStreams, shape: Shape) -> Params:
+        return {"seed": np.ones(len(random), np.int64)}
 
 
 class RemembersItsSteps(Sound):

@@ -12,7 +12,7 @@ from sg_bench.networks.heads import Classifier
 from sg_bench.networks.initialise import glorot_bound
 from sg_bench.registry import METHODS
 from sg_bench.tasks import Slices, read_task
-from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.draws import Draw, Purpose
 from sg_bench.training.fine_tuning import FineTuning, random_flip, soft_dice_loss, task_network
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import fresh_network
@@ -27,7 +27,7 @@ def initial(seed: int, width: int = 1) -> tuple[dict[str, torch.Tensor], dict[st
 
 
 def draws(count: int, seed: int = 0) -> list[Draw]:
-    return [Draw(index, generator(seed, Purpose.TRAIN, 0, 0, index)) for index in range(count)]
+    return [Draw(index, (seed, Purpose.TRAIN, 0, 0, index)) for index in range(count)]
 
 
 class TestSoftDice:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,16 +10,15 @@ from torch import nn
 
 from sg_bench.networks.norm import CrossRankBatchNorm3d
 from sg_bench.registry import METHODS
-from sg_bench.training.draws import Draw, Purpose, generator
+from sg_bench.training.draws import Draw, Purpose
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
-from sg_bench.transforms.base import stack_params
 
 Make = Callable[..., Pretraining]
 
 
 def draws(indices: list[int], seed: int = 0) -> list[Draw]:
-    return [Draw(index, generator(seed, Purpose.TRAIN, 0, 0, place)) for place, index in enumerate(indices)]
+    return [Draw(index, (seed, Purpose.TRAIN, 0, 0, place)) for place, index in enumerate(indices)]
 
 
 def test_weights_are_drawn_from_the_seed_alone() -> None:
@@ -67,13 +65,6 @@ def test_images_get_one_channel_last_in_memory() -> None:
     tensor = on_device(np.zeros((2, 3, 4, 5), np.float32), torch.device("cpu"))
     assert tensor.shape == (2, 1, 3, 4, 5)
     assert tensor.is_contiguous(memory_format=torch.channels_last_3d)
-
-
-def test_parameters_are_stacked_along_the_batch() -> None:
-    params: list[dict[str, Any]] = [{"a": np.array([n, 2 * n]), "b": np.asarray(n > 1)} for n in range(3)]
-    found = stack_params(params)
-    assert (found["a"].tolist(), found["b"].tolist()) == ([[0, 0], [1, 2], [2, 4]], [False, False, True])
-    assert stack_params([{}, {}]) == {}
 
 
 @pytest.mark.parametrize("maker", ["semantic", "autoencoder"])

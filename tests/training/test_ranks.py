@@ -48,7 +48,7 @@ def test_both_ranks_end_with_the_same_weights_statistics_and_curves(results: Res
 def test_two_ranks_end_where_one_process_with_the_same_batches_does(results: Results, job: str) -> None:
     alone, shared = results[0, 1][job]["weights"], results[0, 2][job]["weights"]
     for name, tensor in alone.items():
-        torch.testing.assert_close(shared[name], tensor, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(shared[name], tensor, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("job", JOBS)

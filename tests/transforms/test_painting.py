@@ -15,6 +15,7 @@ from sg_bench.config import Shape
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import Transform, sample_batch
 from sg_bench.transforms.painting import InPainting, OutPainting
+from sg_bench.transforms.streams import RandomStreams
 
 PAPER = (64, 64, 32)
 MODELS, KERAS, PYTORCH = (
@@ -30,7 +31,7 @@ def with_constants(config: settings.PaintingSettings) -> settings.PaintingSettin
 
 
 def drawn(transform: Transform, count: int, shape: Shape = PAPER) -> dict[str, Tensor]:
-    return sample_batch(transform, np.random.default_rng(0).spawn(count), shape)
+    return sample_batch(transform, range(count), shape)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,9 @@ def test_boxes_have_the_official_sizes_and_positions(transform: Transform, low: 
 def test_official_sizes_paint_the_measured_share_of_a_cube(transform: Transform, changed: float) -> None:
     images = torch.full((20, 1, *PAPER), 2.0)
     shares = [
-        (transform.apply(images, sample_batch(transform, np.random.default_rng(seed).spawn(20), PAPER)) != 2).double()
+        (
+            transform.apply(images, sample_batch(transform, [(seed, number) for number in range(20)], PAPER)) != 2
+        ).double()
         for seed in range(8)
     ]
     assert float(torch.stack(shares).mean()) == pytest.approx(changed, rel=0.07 if changed < 0.5 else 0.012)
@@ -117,8 +120,8 @@ def test_noise_differs_from_voxel_to_voxel_and_a_constant_only_from_image_to_ima
 def test_boxes_fit_every_image_with_as_much_border_as_fits(
     shape: Shape, config: settings.PaintingSettings, keep: bool, seed: int
 ) -> None:
-    params = (OutPainting if keep else InPainting)(config).sample(np.random.default_rng(seed), shape)
-    for start, side in zip(params["starts"], params["sides"], strict=True):
+    params = (OutPainting if keep else InPainting)(config).sample(RandomStreams([seed]), shape)
+    for start, side in zip(params["starts"][0], params["sides"][0], strict=True):
         border = np.minimum(3, (np.array(shape) - side) // 2) * (side > 0)
         assert (start >= border).all()
         assert (start + side <= np.array(shape) - border).all()

@@ -10,6 +10,7 @@ from sg_bench.config import Shape
 from sg_bench.errors import MethodError
 from sg_bench.transforms import settings
 from sg_bench.transforms.base import sample_batch
+from sg_bench.transforms.streams import RandomStreams
 from sg_bench.transforms.turns import QuarterTurns
 
 IN_PLANE = QuarterTurns(settings.QuarterTurnsSettings())
@@ -33,8 +34,7 @@ def test_the_ten_turns_of_a_cube_differ_and_each_keeps_its_own_axis() -> None:
 
 @pytest.mark.parametrize("turns", [IN_PLANE, ALL], ids=["in_plane", "all"])
 def test_every_turn_is_drawn_equally_often(turns: QuarterTurns) -> None:
-    drawn = [int(turns.sample(np.random.default_rng((0, seed)), (8, 8, 8))["turn"]) for seed in range(2000)]
-    counts = np.bincount(drawn)
+    counts = np.bincount(turns.sample(RandomStreams(range(2000)), (8, 8, 8))["turn"])
     assert len(counts) == turns.ways
     np.testing.assert_allclose(counts, 2000 / turns.ways, rtol=0.3)
 
@@ -42,7 +42,7 @@ def test_every_turn_is_drawn_equally_often(turns: QuarterTurns) -> None:
 def test_turning_leaves_the_images_alone_and_replays_bit_for_bit() -> None:
     images = torch.from_numpy(np.random.default_rng(0).random((6, 1, 8, 8, 4), np.float32))
     before = images.clone()
-    params = sample_batch(IN_PLANE, [np.random.default_rng((0, number)) for number in range(6)], (8, 8, 4))
+    params = sample_batch(IN_PLANE, range(6), (8, 8, 4))
     turned = IN_PLANE.apply(images, params)
     assert turned.shape == images.shape
     assert torch.equal(IN_PLANE.apply(images, params), turned)
@@ -56,5 +56,5 @@ def test_turning_leaves_the_images_alone_and_replays_bit_for_bit() -> None:
 )
 def test_a_turn_that_would_change_the_shape_is_refused(axes: Literal["z", "all"], shape: Shape, wanted: str) -> None:
     with pytest.raises(MethodError, match=wanted) as caught:
-        QuarterTurns(settings.QuarterTurnsSettings(axes=axes)).sample(np.random.default_rng(0), shape)
+        QuarterTurns(settings.QuarterTurnsSettings(axes=axes)).sample(RandomStreams([0]), shape)
     assert "cube" in caught.value.hint

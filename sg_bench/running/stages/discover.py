@@ -19,7 +19,7 @@ from sg_bench.running.environment import compute_device
 from sg_bench.running.stages.parts import corpus_ids
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import ProgressCallback
-from sg_bench.training.precision import apply_precision
+from sg_bench.training.precision import configure_arithmetic
 from sg_bench.training.pretraining import on_device
 from sg_bench.workspace import Workspace
 
@@ -59,6 +59,6 @@ def _latents(
     network = latent_encoder(config)
     load_into(network, encoder, decoder, need_decoder=False)
     device = compute_device()
-    apply_precision(config.training.precision)
+    configure_arithmetic(config.training)
     network.to(device).eval()
     return {id_: latent(network, on_device(resized(store.image(id_), config.shape)[None], device)) for id_ in ids}
