@@ -31,7 +31,7 @@ def compare(
     out: options.Out = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.Seeds = "",
+    seeds: options.FineTuningSeeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,

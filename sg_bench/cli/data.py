@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sg_bench.data.sources.base import Case, Source
     from sg_bench.reporting.figures.cases import CasePicture
 
-Name = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
+DataSetName = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
 Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the source; repeatable.")
@@ -59,7 +59,7 @@ def list_data(name: Annotated[str, typer.Argument(help="One data set: print ever
 
 @app.command("check")
 def check(
-    name: Name,
+    name: DataSetName,
     path: Root = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged files.")] = False,
@@ -92,7 +92,7 @@ def check(
 
 @app.command("prepare")
 def prepare(
-    name: Name,
+    name: DataSetName,
     path: Root = None,
     suite: Annotated[str, typer.Option("--suite", help="Prepare for this suite; else for all built-in tasks.")] = "",
     work: options.Work = None,
@@ -126,7 +126,7 @@ def prepare(
 
 @app.command("show")
 def show(
-    name: Name,
+    name: DataSetName,
     path: Root = None,
     out: Annotated[Path | None, typer.Option("--out", help="The picture, .png; else NAME.png here.")] = None,
     cases: Annotated[str, typer.Option("--cases", help="How many, or ids separated by commas.")] = str(SHOWN),

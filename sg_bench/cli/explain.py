@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-From = Annotated[
-    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
-]
+from sg_bench.cli import options
 
 
 def explain(
     cell: Annotated[str, typer.Argument(help="Six or more digits of a key, method/task, or method/task/0/3.")],
-    work: From = None,
+    work: options.RecordsFolder = None,
 ) -> None:
     """Print all that a number stands on: seeds, settings, digests of outputs, code, machine, time and memory.
 

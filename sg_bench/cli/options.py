@@ -9,13 +9,16 @@ import typer
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
 Work = Annotated[Path | None, typer.Option("--work", help="Workspace; else $SG_BENCH_HOME, else ./.sg-bench.")]
+RecordsFolder = Annotated[
+    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="The suite's report; else results/<suite>. A part's is in its views/."),
 ]
 Methods = Annotated[str, typer.Option("--methods", help="Only these methods, comma-separated.")]
 Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.")]
-Seeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
+FineTuningSeeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
 Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Folder of a data set; repeatable.")]
 DataRoot = Annotated[

@@ -25,7 +25,7 @@ def plan(
     work: options.Work = None,
     methods: options.Methods = "",
     tasks: options.Tasks = "",
-    seeds: options.Seeds = "",
+    seeds: options.FineTuningSeeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,

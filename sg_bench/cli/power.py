@@ -36,7 +36,7 @@ def power(
     against: Annotated[
         str, typer.Option("--against", help="The method that the others are compared with.")
     ] = "scratch",
-    seeds: options.Seeds = "",
+    seeds: options.FineTuningSeeds = "",
     pretraining_seeds: options.PretrainingSeeds = "",
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     settings: options.Set = [],  # noqa: B006 - likewise

@@ -21,10 +21,7 @@ Cells = Annotated[
     list[str] | None,
     typer.Argument(metavar="[CELL]...", help="Six or more digits of a key, method/task, or method/task/0/3; else all."),
 ]
-SuiteName = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
-From = Annotated[
-    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
-]
+CellsOfSuite = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
 Stream = Annotated[
     int | None,
     typer.Option("--stream", metavar="BATCH", min=1, help="Print mean_iou_keras batch by batch too; theirs were 16."),
@@ -34,8 +31,8 @@ Write = Annotated[bool, typer.Option("--write", help="Put what differs into the 
 
 def rescore(
     cells: Cells = None,
-    suite: SuiteName = "",
-    work: From = None,
+    suite: CellsOfSuite = "",
+    work: options.RecordsFolder = None,
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     settings: options.Set = [],  # noqa: B006 - likewise
     stream: Stream = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sg_bench.networks.published.files import LicenceAcceptance, StoredWeights
     from sg_bench.workspace import Workspace
 
-Name = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
+WeightsName = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Accept the licence, which is printed.")]
 
 app = typer.Typer(
@@ -57,7 +57,7 @@ def list_weights(work: options.Work = None) -> None:
 
 
 @app.command("fetch")
-def fetch(name: Name, work: options.Work = None, yes: Yes = False) -> None:
+def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> None:
     """Download published weights into the workspace, once; the first download pins their SHA-256.
 
     Example: sg-bench weights fetch imagenet --yes
@@ -74,7 +74,7 @@ def fetch(name: Name, work: options.Work = None, yes: Yes = False) -> None:
 
 @app.command("add")
 def add(
-    name: Name,
+    name: WeightsName,
     path: Annotated[Path, typer.Argument(help="The file, downloaded by other means.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Its expected SHA-256.")] = "",
     work: options.Work = None,
