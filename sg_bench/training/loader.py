@@ -1,7 +1,7 @@
 """Batches made ahead of time: threads prepare the next ones while the network trains on the present one.
 
 What is in a batch depends on its draws alone, so neither the number of threads nor their speed changes a result. The
-loops over voxels and NumPy's and torch's arithmetic release the GIL; on a GPU, copies run beside the computation.
+loops over voxels and NumPy's and torch's arithmetic release the GIL; on a GPU, copies overlap with the computation.
 """
 
 from __future__ import annotations

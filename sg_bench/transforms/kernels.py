@@ -12,10 +12,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.transforms.base import Images
+
 Image = NDArray[np.float32]
 """(C, X, Y, Z)."""
-Images = NDArray[np.float32]
-"""(B, C, X, Y, Z)."""
 Rows = NDArray[np.int64]
 Function = TypeVar("Function")
 
