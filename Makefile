@@ -18,9 +18,9 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 help:
 	@echo "make demo       pretrain, fine-tune and print the table, on the embedded phantom"
-	@echo "make test       style, types, floors, then the tests"
+	@echo "make test       style, types, layers of imports, then the tests"
 	@echo "make test-all   the same with the slow tests and those that start Ray"
-	@echo "make lint       style, types and floors alone"
+	@echo "make lint       style, types and layers of imports alone"
 	@echo "make bench      measure the hot paths"
 	@echo "make clean      remove .venv, builds and caches; results and the workspace stay"
 

@@ -306,7 +306,7 @@ def _parsed(text: bytes) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which one key given twice is an error, not the last one's victory."""
+    """YAML loader that refuses duplicate keys."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)

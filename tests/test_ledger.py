@@ -180,5 +180,5 @@ def test_cells_that_knew_one_store_with_two_contents_are_told(ledger: Ledger) ->
     same = {KEY: cell(KEY, "1"), OTHER: cell(OTHER, "1")}
     assert mixed(same) == []
     assert mixed({**same, OTHER: cell(OTHER, "2", store="other scans")}) == []
-    (told,) = mixed({**same, OTHER: cell(OTHER, "2"), "ef": failed("ef")})
-    assert told.startswith("store ")
+    (reason,) = mixed({**same, OTHER: cell(OTHER, "2"), "ef": failed("ef")})
+    assert reason.startswith("store ")

@@ -161,9 +161,9 @@ class TestDamage:
         path = tmp_path / "a" / "cells" / f"{KEY}.json"
         path.write_text(content)
         merged = merge([tmp_path / "a"], into)
-        (told,) = merged.damaged
-        assert str(path) in told
-        assert what in told
+        (reason,) = merged.damaged
+        assert str(path) in reason
+        assert what in reason
         assert [record["key"] for record in Ledger(into).records()] == [key_of(recipe(1))]
 
     def test_files_that_are_no_records_are_passed_over(self, tmp_path: Path, into: Workspace) -> None:

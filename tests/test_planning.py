@@ -89,7 +89,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def with_card(tmp_path: Path) -> MakePlan:
-    """Return a function that plans a suite beside a card for scans, of which the folder may be absent."""
+    """Return a function that plans a suite in the folder of a card for scans, whose folder may be absent."""
 
     def make(card: dict[str, Any] | None = None, roots: dict[str, Path] | None = None, **changes: Any) -> Plan:
         (tmp_path / "card.yaml").write_text(yaml.safe_dump(merged(CARD, card or {})))
@@ -154,10 +154,10 @@ class TestKeys:
         assert keys(before, "store") == keys(after, "store")
         assert not keys(before, "patterns") & keys(after, "patterns")
 
-    @pytest.mark.parametrize("room", ["autoencoder", "discovery"])
-    def test_a_setting_of_discovery_renames_what_stands_on_its_patterns(self, room: str) -> None:
-        change = {"autoencoder": {"shape": [32, 32, 32]}, "discovery": {"classes": 5}}[room]
-        before, after = planned(), planned(**{room: change})
+    @pytest.mark.parametrize("name", ["autoencoder", "discovery"])
+    def test_a_setting_of_discovery_renames_what_depends_on_its_patterns(self, name: str) -> None:
+        change = {"autoencoder": {"shape": [32, 32, 32]}, "discovery": {"classes": 5}}[name]
+        before, after = planned(), planned(**{name: change})
         assert methods_changed(before, after) == {"semantic_genesis"}
         assert not keys(before, "patterns") & keys(after, "patterns")
 
@@ -175,8 +175,8 @@ class TestKeys:
 
     def test_a_label_a_title_a_note_and_checks_rename_nothing(self) -> None:
         labelled = [{"name": name, "label": f"my {name}"} for name in BASE["methods"]]
-        told = planned(methods=labelled, title="T", notes=["n"], checks=["losses_fall"], name="other", backend="ray")
-        assert list(planned().jobs) == list(told.jobs)
+        reason = planned(methods=labelled, title="T", notes=["n"], checks=["losses_fall"], name="other", backend="ray")
+        assert list(planned().jobs) == list(reason.jobs)
 
     @pytest.mark.parametrize("change", [{"title": "T"}, {"note": "n"}, {"follows": "f"}, {"data": {"name": "renamed"}}])
     def test_what_a_card_only_prints_renames_nothing(
@@ -335,13 +335,13 @@ class TestDimensions:
         assert [job.recipe.settings.dimension for job in found.of_kind("patterns")] == [3, 2]
 
     def test_what_a_corpus_says_of_pretraining_holds_for_its_dimension_alone(self) -> None:
-        told = {
+        reason = {
             **self.FLAT,
             "pretraining": {"per_volume": 3},
             "discovery": {"classes": 7},
             "autoencoder": {"skips": False},
         }
-        before, after = self.both(), planned(corpora={"2d": told}, tasks=[NCS, "pxs[data=phantom]"])
+        before, after = self.both(), planned(corpora={"2d": reason}, tasks=[NCS, "pxs[data=phantom]"])
         changed = {name[:2] for name, key in cells(after).items() if cells(before)[name] != key}
         assert changed == {(method, "pxs[data=phantom]") for method in ("models_genesis", "semantic_genesis")}
 
@@ -541,10 +541,10 @@ class TestRefusals:
     def test_a_mistake_is_one_line_with_the_next_step(self, changes: dict[str, Any], parts: list[str]) -> None:
         with pytest.raises(UsageError) as caught:
             planned(**changes)
-        told = str(caught.value)
-        assert "\n" not in told
+        reason = str(caught.value)
+        assert "\n" not in reason
         assert caught.value.hint
-        assert [part for part in parts if part not in told] == [], told
+        assert [part for part in parts if part not in reason] == [], reason
 
     def test_a_typo_in_semantic_genesis_own_transforms_is_one_line_too(self) -> None:
         with pytest.raises(UsageError, match=r"'transforms.shufle'. Did you mean 'shuffle'"):

@@ -150,8 +150,8 @@ def test_an_installed_packages_method_is_found_by_its_entry_point(site: Site) ->
 def test_a_package_that_takes_a_built_in_name_is_named_and_does_not_get_it(site: Site) -> None:
     site.install("tiny-package", "scratch = tiny_plugin:METHOD")
     registry = methods()
-    told = str(registry.broken()["scratch"])
-    assert "'scratch' of tiny-package (tiny_plugin:METHOD) is already registered by sg-bench" in told
+    reason = str(registry.broken()["scratch"])
+    assert "'scratch' of tiny-package (tiny_plugin:METHOD) is already registered by sg-bench" in reason
     assert registry.entry("scratch") is SCRATCH
 
 
@@ -283,7 +283,7 @@ class TestAddOns:
         message(caught)
 
     @pytest.mark.parametrize(
-        ("name", "told"),
+        ("name", "reason"),
         [
             ("rotatoin+semantics", "unknown method 'rotatoin' in 'rotatoin+semantics'. Did you mean 'rotation'?"),
             (
@@ -295,11 +295,11 @@ class TestAddOns:
             ("+semantics", "unknown method '' in '+semantics'"),
         ],
     )
-    def test_the_part_of_a_name_that_is_wrong_is_told(self, name: str, told: str) -> None:
+    def test_the_wrong_part_of_a_name_is_in_the_message(self, name: str, reason: str) -> None:
         assert name not in METHODS
         with pytest.raises(UsageError) as caught:
             METHODS.config(name)
-        assert told in message(caught)
+        assert reason in message(caught)
 
     def test_sources_have_none(self) -> None:
         with pytest.raises(UsageError, match=r"unknown source 'phantom\+semantics'\. Known: "):

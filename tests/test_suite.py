@@ -43,10 +43,10 @@ def write(tmp_path: Path) -> Write:
 def refused(reference: str, *parts: str, settings: list[str] | None = None) -> None:
     with pytest.raises(UsageError) as caught:
         load_suite(reference, settings=settings)
-    told = str(caught.value)
-    assert "\n" not in told
+    reason = str(caught.value)
+    assert "\n" not in reason
     assert caught.value.hint
-    assert [part for part in parts if part not in told] == [], told
+    assert [part for part in parts if part not in reason] == [], reason
 
 
 class TestLoading:
@@ -200,8 +200,8 @@ class TestBudgets:
     def test_a_budgets_settings_lie_over_the_suite_and_under_those_of_the_command(self, write: Write) -> None:
         tiny = load_suite(write(self.TEXT), settings=["budget=tiny"])
         assert (tiny.width, tiny.fine_tuning, tiny.title) == (2, {"steps": 3}, "t")
-        told = load_suite(write(self.TEXT), settings=["fine_tuning.steps=9", "budget=tiny"])
-        assert (told.width, told.fine_tuning) == (2, {"steps": 9})
+        reason = load_suite(write(self.TEXT), settings=["fine_tuning.steps=9", "budget=tiny"])
+        assert (reason.width, reason.fine_tuning) == (2, {"steps": 9})
 
     def test_a_file_may_choose_one_and_inherits_what_it_extends(self, write: Write) -> None:
         write(self.TEXT, "base.yaml")
@@ -214,16 +214,16 @@ class TestBudgets:
 
 class TestSplits:
     def test_a_suite_replaces_the_split_of_a_card(self, write: Write) -> None:
-        told = "splits: {ncs: {folds: 3, stratify: true, train: 0.8, validation: 0.2}}\n"
-        (task,) = suite_tasks(load_suite(write(PLAIN + told)))
+        reason = "splits: {ncs: {folds: 3, stratify: true, train: 0.8, validation: 0.2}}\n"
+        (task,) = suite_tasks(load_suite(write(PLAIN + reason)))
         assert (task.split.folds, task.split.train, task.split.unit) == (3, 0.8, "patients")
 
     def test_a_split_of_a_task_that_is_not_there_and_one_that_adds_up_to_nothing_are_refused(
         self, write: Write
     ) -> None:
-        for told, part in (("{nccs: {train: 1}}", "no task 'nccs'. Did you mean 'ncs'"), ("{ncs: {}}", "sum to 1")):
+        for reason, part in (("{nccs: {train: 1}}", "no task 'nccs'. Did you mean 'ncs'"), ("{ncs: {}}", "sum to 1")):
             with pytest.raises(UsageError, match=part):
-                suite_tasks(load_suite(write(f"{PLAIN}splits: {told}\n")))
+                suite_tasks(load_suite(write(f"{PLAIN}splits: {reason}\n")))
 
 
 class TestDataSources:
@@ -395,9 +395,9 @@ class TestClaims:
     ) -> None:
         with pytest.raises(UsageError) as caught:
             argued(change)
-        told = str(caught.value)
-        assert "\n" not in told
-        assert [part for part in ["mine.yaml", *parts] if part not in told] == [], told
+        reason = str(caught.value)
+        assert "\n" not in reason
+        assert [part for part in ["mine.yaml", *parts] if part not in reason] == [], reason
 
     def test_seeds_must_be_fixed(self, write: Write) -> None:
         claim = "{name: wider, better: wide, than: scratch, task: ncc}"

@@ -45,10 +45,10 @@ def write(tmp_path: Path) -> Write:
 def refused(reference: str, *parts: str, folder: Path | None = None) -> None:
     with pytest.raises(UsageError) as caught:
         read_task(reference, folder)
-    told = str(caught.value)
-    assert "\n" not in told
+    reason = str(caught.value)
+    assert "\n" not in reason
     assert caught.value.hint
-    assert [part for part in parts if part not in told] == [], told
+    assert [part for part in parts if part not in reason] == [], reason
 
 
 def built_in() -> list[str]:

@@ -1,4 +1,4 @@
-"""`sg-bench explain`: where a number came from."""
+"""`sg-bench explain`: the origin of a score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def explain(
     cell: Annotated[str, typer.Argument(help="Six or more digits of a key, method/task, or method/task/0/3.")],
     work: options.RecordsFolder = None,
 ) -> None:
-    """Print all that a number stands on: seeds, settings, digests of outputs, code, machine, time and memory.
+    """Print the origin of a score: seeds, settings, digests of outputs, code, machine, time and memory.
 
     Examples: sg-bench explain 0d695f; sg-bench explain semantic_genesis/ncs --work results/demo
     """

@@ -120,7 +120,7 @@ def _known(choose: Any, suite: Suite, name: str) -> list[Any]:
 
 
 def _beyond(own: Iterable[Any], more: Iterable[Any]) -> list[Any]:
-    """Return what is only in `more`; methods are compared by their labels."""
+    """Return the entries that are only in `more`; methods are compared by their labels."""
     known = {getattr(each, "title", each) for each in own}
     return [each for each in more if getattr(each, "title", each) not in known]
 

@@ -49,7 +49,7 @@ def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: lis
 
 
 def at_random(reference: str, ids: list[str], rng: np.random.Generator) -> list[str]:
-    """Return `ids` in an order that `rng` draws, the reference, where it is among them, before all others."""
+    """Return `ids` in a random order; the reference comes first if it is among them."""
     shuffled = [ids[number] for number in rng.permutation(len(ids))]
     return sorted(shuffled, key=lambda id_: id_ != reference)
 
@@ -154,7 +154,7 @@ def _coordinate(
 def _shared(
     settings: DiscoverySettings, parts: list[list[tuple[int, int, int]]], own: tuple[int, int, int], start: CropStart
 ) -> bool:
-    """Return whether the reference itself and enough volumes of either part hold the window at `start`."""
+    """Return whether the reference and enough volumes of each part contain the window at `start`."""
     wanted = (settings.neighbours, settings.validation_neighbours)
     holding = [sum(_holds(shape, start, settings) for shape in shapes) for shapes in parts]
     enough = [n >= min(k, (len(shapes) + 1) // 2) for n, k, shapes in zip(holding, wanted, parts, strict=True)]
@@ -176,7 +176,7 @@ def _holds(shape: tuple[int, ...], start: CropStart, settings: DiscoverySettings
 def _windows_of(
     settings: DiscoverySettings, reference: Reference, id_: str, validation: bool, rng: np.random.Generator
 ) -> list[Window]:
-    """Return one patient's windows: the cube itself and, for training, the same place at other in-plane sides."""
+    """Return one patient's windows: the cube itself and, for training, the same place in other in-plane sizes."""
     x, y, z = reference.start
     out = [Window(reference.label, id_, reference.start, settings.crops.cube, validation)]
     for _ in range(0 if validation else settings.resolutions - 1):

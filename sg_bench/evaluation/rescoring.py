@@ -1,4 +1,4 @@
-"""Computes every metric again from the stored predictions alone and compares it with the ledger; needs no network.
+"""Recomputation of all metrics from the stored predictions, for comparison with the ledger; needs no network.
 
 Predictions count only if the digest of their content is the one in the cell's record. Numbers that differ by less than
 the rounding of another machine's library are the same.
@@ -34,7 +34,7 @@ class Change:
     old: str
     """In the ledger: a fraction at full precision, "undefined" or "absent"."""
     new: str
-    """From the predictions, likewise."""
+    """The metrics computed from the predictions."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is done: the records of cells, their tables and schema, and the merging of several ledgers."""
+"""The ledger: the records of cells, their tables and schema, and the merging of several ledgers."""
 
 from sg_bench.ledger.ledger import Ledger, copy_record, mixed
 from sg_bench.ledger.merge import Merged, merge

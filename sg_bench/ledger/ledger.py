@@ -1,4 +1,4 @@
-"""What is done: one record a cell, written completely or not at all, never lost, never counted twice.
+"""The ledger: one record for each cell, written completely or not at all, never lost, never counted twice.
 
 A record is a small JSON file named by its cell's key; its per-case scores and curves are Parquet files next to it
 (tables.py). Computing a cell again replaces a record by the same one; if the two differ, the first stays and the second

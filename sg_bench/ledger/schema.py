@@ -1,4 +1,4 @@
-"""The schemas that a record has had, and the way from each to the next."""
+"""Schemas of records, and the migration from each to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a suite to its plan.
+"""Planning: from a suite to its jobs and cells.
 
 Planning reads names and sizes, never an image, and imports nothing heavy: a plan of thousands of cells takes seconds.
 """

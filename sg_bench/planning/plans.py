@@ -136,7 +136,7 @@ def is_built(workspace: Workspace, result: Job | Recipe) -> bool:
 
 
 def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
-    """Return how `job`'s recipe differs from the most similar finished cell's: "field: theirs -> ours" lines."""
+    """Return how `job` differs from the most similar finished cell: "field: old -> new" lines."""
     best: list[str] | None = None
     wanted = job.recipe.key_content()
     for record in finished:

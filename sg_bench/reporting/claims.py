@@ -27,7 +27,7 @@ LEGEND = (
     "Differences in percentage points. p is adjusted by Holm's correction inside the claim's family. n counts "
     "pretraining seeds, or with one pretraining its fine-tuning seeds: then the verdict is about this checkpoint only. "
     "power: the probability, at this n and in this family, of finding the least difference worth a claim if the suite "
-    "states one, else the observed difference, which says no more than p does; of a rank or sign-flip test, as the "
+    "states one, else the observed difference, which adds nothing to p; of a rank or sign-flip test, as the "
     "t-test's. Hedges g: of pairs, and against a number, of the differences. Not supported means that no difference "
     "was found, not that there is none."
 )

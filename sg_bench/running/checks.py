@@ -26,7 +26,7 @@ CHANCE = 0.01
 
 @dataclass(frozen=True)
 class SuiteCheck:
-    """One check's outcome."""
+    """The result of one check."""
 
     name: str
     holds: bool

@@ -20,7 +20,7 @@ MEGABYTE = 1 << 20
 
 
 def configure_torch() -> None:
-    """Let this process compute on one thread, deterministically where the device can."""
+    """Configure torch: one thread, and deterministic algorithms where the device has them."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Failures of jobs: what went wrong, whose fault it is, and whether another attempt may succeed."""
+"""Failures of jobs: what went wrong, what caused it, and whether another attempt may succeed."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class InProcess:
 
 
 class WorkerProcesses:
-    """Runs units in processes that live as long as the run and end with it, however it ends.
+    """Runs units in processes that end with the run, also if the run is killed.
 
     Args:
         workspace: of the results.

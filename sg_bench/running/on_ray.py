@@ -43,7 +43,7 @@ from sg_bench.workspace import Workspace
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to HOST:PORT."""
 RESTARTS = ATTEMPTS - 1
-"""How often Ray starts a training or a trial again whose worker or node was lost, or whose memory did not suffice."""
+"""Restarts by Ray of a training or trial that lost a worker or node, or ran out of memory."""
 
 
 class RayBackend:
@@ -165,7 +165,7 @@ def on_train(job: Job) -> bool:
 
 
 def pretrain_worker(config: dict[str, Any]) -> Failure | None:
-    """Do one rank's part of a pretraining; what a restart may mend is raised, so that Ray restarts all ranks.
+    """Run one rank of a pretraining; an error that a restart may fix is raised, so that Ray restarts all ranks.
 
     What no restart can mend is returned. Where there are other ranks, an unexpected error must be raised nevertheless:
     they would wait for this one for ever.
@@ -184,7 +184,7 @@ def pretrain_worker(config: dict[str, Any]) -> Failure | None:
 
 
 class TransientError(Exception):
-    """A cell failed by its infrastructure; raised so that Tune starts its trial again."""
+    """A failure of the infrastructure during a cell, raised so that Tune restarts the trial."""
 
 
 def fine_tune_trial(config: dict[str, Any], jobs: dict[str, Job], root: str) -> None:
@@ -211,7 +211,7 @@ def failure_kind(error: BaseException) -> FailureKind:
 
 
 def training_failure(error: Exception, job: Job) -> Failure:
-    """Describe why Ray Train gave a training up: by the rank that failed first of itself, if any did."""
+    """Return why a training on Ray failed: the error of the first rank that failed on its own, if there is one."""
     kind = failure_kind(error)
     cause = next((each for each in _rank_errors(error) if failure_kind(each) == kind), error)
     if kind != "infrastructure":
@@ -228,7 +228,7 @@ def _rank_errors(error: Exception) -> list[Exception]:
 
 
 class _ProgressCallback(tune.Callback):
-    """Passes the starts and ends of trials to the progress of the run; lives in the driver."""
+    """Passes the starts and ends of trials to the progress of the run, in the driver."""
 
     def __init__(self, jobs: dict[str, Job], progress: Progress, workspace: Workspace) -> None:
         self.jobs, self.progress, self.ledger = jobs, progress, Ledger(workspace)

@@ -109,7 +109,7 @@ class Progress:
         self._break_silence(running)
 
     def _break_silence(self, running: Iterable[Job]) -> None:
-        """Print how far the running jobs are after a long silence, where no live view is drawn."""
+        """Print the progress of the running jobs if nothing was printed for long and there is no live view."""
         if not self.live and time.monotonic() - self.printed_at >= LINE_SECONDS:
             for job in running:
                 if job.key in self.parts:

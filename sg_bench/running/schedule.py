@@ -43,7 +43,7 @@ class Unit:
 
 
 class Backend(Protocol):
-    """The place where units run."""
+    """Executes units: on this machine or on Ray."""
 
     slots: int
     """Processes that may compute at once."""
@@ -155,7 +155,7 @@ class Scheduler:
         return 1 if needed_first else PRIORITY[unit.job.kind]
 
     def _runs_alone(self, unit: Unit) -> bool:
-        """Return whether this is a unit's last attempt: alone it has all memory, and no other unit can end it."""
+        """Return whether this is a unit's last attempt, which has the machine's memory to itself."""
         return self.backend.one_machine and self.attempts.get(unit) == ATTEMPTS
 
     def _finish(self, unit: Unit, future: Future[Failure | None]) -> None:

@@ -47,7 +47,7 @@ def holm(p: Mapping[Comparison, float]) -> dict[Comparison, float]:
         p: unadjusted p-values in [0, 1] by comparison.
 
     Raises:
-        ValueError: a p-value lies outside [0, 1].
+        ValueError: a p-value is outside [0, 1].
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """

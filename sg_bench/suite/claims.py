@@ -1,4 +1,4 @@
-"""What a suite argues, fixed before the runs are looked at."""
+"""The claims of a suite, fixed before any result is seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sg_bench.suite.seeds import Seeds
 
 
 class Claim(Model):
-    """What a suite argues: on a task, one method scores higher than another, or than a number.
+    """A claim: on a task, one method scores higher than another, or than a number.
 
     It is fixed before the results are seen; statistics/claims.py tests it.
     """

@@ -23,7 +23,7 @@ OWN = frozenset({"name", "title", "notes", "methods", "tasks", "claims", "checks
 
 
 def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
-    """Return the suite that `reference`, a built-in name or a file, names.
+    """Return the suite of a reference: a built-in name or a file.
 
     Args:
         reference: "demo", or a path ending in .yaml.
@@ -116,7 +116,7 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _base(path: Path, base: Any, how: str, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the settings of another suite that `path` names, all but its name."""
+    """Return the settings of another suite to which the file `path` refers, without its name."""
     if not isinstance(base, str):
         raise UsageError(f"{path}: '{how}' = {base!r} is not one suite's name or file", hint=f"Write `{how}: demo`")
     try:
@@ -128,7 +128,7 @@ def _base(path: Path, base: Any, how: str, seen: tuple[Path, ...]) -> dict[str, 
 
 
 def _united(path: Path, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return one suite of all methods and tasks of several, which pairs only what one of them pairs.
+    """Return the union of several suites; it has only pairs of method and task that one of them has.
 
     Raises:
         UsageError: they differ in other fields than OWN, or have two methods of one name.
@@ -160,7 +160,7 @@ def _title(method: Any) -> str:
 
 
 def _at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a suite's settings with its cards' paths complete, so that they hold in a suite elsewhere."""
+    """Return a suite's settings with absolute paths of its cards, so that a suite in another folder can use them."""
     tasks = content.get("tasks")
     if not isinstance(tasks, list):
         return content

@@ -1,4 +1,4 @@
-"""Seeds as people write them: 0-4, 0,2,7 or 3."""
+"""Parsing of seeds: 0-4, 0,2,7 or 3."""
 
 from __future__ import annotations
 

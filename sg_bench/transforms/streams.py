@@ -1,7 +1,7 @@
 """Random numbers of a batch: one stream for each image, as a function of the image's seed and a position.
 
 A number does not depend on the other images of the batch, nor on how many there are. All images of a batch are drawn at
-once. The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), which `kernels.py` computes likewise.
+once. The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), which `kernels.py` computes too.
 """
 
 from __future__ import annotations

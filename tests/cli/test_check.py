@@ -87,8 +87,8 @@ def test_a_broken_package_is_told_by_every_verb_that_names_it_and_hides_no_other
         cli.main()
     assert not caught.value.code
     lines = capsys.readouterr().out.splitlines()
-    told = "BROKEN: method 'lame' of lame-package is lame. Mend it"
-    assert any(line.startswith("lame ") and line.endswith(told) for line in lines)
+    reason = "BROKEN: method 'lame' of lame-package is lame. Mend it"
+    assert any(line.startswith("lame ") and line.endswith(reason) for line in lines)
     assert any(line.startswith("scratch ") for line in lines)
 
 

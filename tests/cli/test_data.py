@@ -134,8 +134,8 @@ class TestCheck:
     def test_errors_come_before_warnings_and_the_published_counts_after_both(self, ask, real_data) -> None:
         answer = ask("check", "luna16", str(real_data / "luna16"), "--set", "candidates=annotations")
         kinds = [line.partition(":")[0] for line in answer.out.splitlines()]
-        told = [kind for kind in kinds if kind in ("error", "warning", "Published")]
-        assert told == sorted(told, key=["error", "warning", "Published"].index)
+        order = [kind for kind in kinds if kind in ("error", "warning", "Published")]
+        assert order == sorted(order, key=["error", "warning", "Published"].index)
         assert "it holds 2 CT scans, published are 888 (verified)" in answer.out
         assert "2 cases of 2 patients; groups: subset0 2" in answer.out
         assert answer.code == 3

@@ -84,7 +84,7 @@ class TestCompare:
         assert (code, "not comparable" in out) == (0, True)
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "reason"),
         [
             ([], "Known: models_genesis_2019_2d"),
             (["a"], "compare takes two folders"),
@@ -93,10 +93,10 @@ class TestCompare:
             (["a", "b"], "a: no cells here"),
         ],
     )
-    def test_what_cannot_be_compared_is_refused_in_one_line(self, ask: Ask, arguments: list[str], told: str) -> None:
+    def test_what_cannot_be_compared_is_refused_in_one_line(self, ask: Ask, arguments: list[str], reason: str) -> None:
         code, out, err = ask("compare", *arguments)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
-        assert told in err
+        assert reason in err
 
 
 class TestExplain:

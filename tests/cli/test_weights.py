@@ -48,8 +48,8 @@ def here(ask: Ask) -> dict[str, str]:
     """Return what `weights list` says is here, by name."""
     lines = ask("list").out.splitlines()
     names = [line for line in lines if not line.startswith(" ")]
-    told = [line.removeprefix("  here: ") for line in lines if line.startswith("  here: ")]
-    return dict(zip(names, told, strict=True))
+    copies = [line.removeprefix("  here: ") for line in lines if line.startswith("  here: ")]
+    return dict(zip(names, copies, strict=True))
 
 
 class TestList:

@@ -167,7 +167,7 @@ class TestSplit:
         assert Split(numbers=numbers).train == 0
 
     @pytest.mark.parametrize(
-        ("settings", "told"),
+        ("settings", "reason"),
         [
             ({"groups": {"test": ("a",)}, "lists": {"test": "b"}, "train": 1}, "by only one of groups"),
             ({"groups": {"test": ("a",)}, "folds": 3, "train": 1}, "choose one"),
@@ -179,6 +179,6 @@ class TestSplit:
             ({"unit": "slices", "train": 1}, "unit"),
         ],
     )
-    def test_what_contradicts_itself_is_refused(self, settings: dict[str, Any], told: str) -> None:
-        with pytest.raises(ValidationError, match=told):
+    def test_what_contradicts_itself_is_refused(self, settings: dict[str, Any], reason: str) -> None:
+        with pytest.raises(ValidationError, match=reason):
             Split.model_validate(settings)

@@ -65,10 +65,10 @@ def test_one_process_gives_the_same_cells_as_two(finished: Path, sg_bench: Run, 
 
 
 def test_status_counts_what_is_done_and_explains_what_is_not(finished: Path, sg_bench: Run) -> None:
-    told = sg_bench("status", "--suite", TINY, "--work", finished / "work", "--seeds", "0-2", "--why")
-    assert told.returncode == 1
-    assert "2 done, 1 to compute" in told.stdout
-    assert "fine_tuning_seed: " in told.stdout
+    status = sg_bench("status", "--suite", TINY, "--work", finished / "work", "--seeds", "0-2", "--why")
+    assert status.returncode == 1
+    assert "2 done, 1 to compute" in status.stdout
+    assert "fine_tuning_seed: " in status.stdout
 
 
 def test_a_damaged_initialisation_fails_its_cells_with_a_reason_and_the_others_go_on(

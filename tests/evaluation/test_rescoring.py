@@ -36,9 +36,9 @@ class TestComparing:
 
     def test_a_metric_that_differs_is_told_with_both_values(self, work: Workspace) -> None:
         found = rescore(got(work, put(work, iou_bin=0.25, dice_bin=None, retired=0.5)), work)
-        told = {change.name: (change.old, change.new) for change in found.changes}
+        changes = {change.name: (change.old, change.new) for change in found.changes}
         assert found.state == "differs"
-        assert told == {
+        assert changes == {
             "iou_bin": ("0.25", repr(found.metrics["iou_bin"])),
             "dice_bin": ("undefined", repr(found.metrics["dice_bin"])),
             "retired": ("0.5", "absent"),

@@ -93,8 +93,10 @@ class TestDefaults:
             flat = {"transforms": {"shuffle": {"blocks": 9}}}
 
         assert Plugin(dimension=2).transforms.shuffle.blocks == 9
-        told = Plugin.model_validate({"dimension": 2, "transforms": {"shuffle": {"side_floor": 3}}}).transforms.shuffle
-        assert (told.blocks, told.side_floor) == (9, 3)
+        shuffle = Plugin.model_validate(
+            {"dimension": 2, "transforms": {"shuffle": {"side_floor": 3}}}
+        ).transforms.shuffle
+        assert (shuffle.blocks, shuffle.side_floor) == (9, 3)
         assert Plugin().transforms.shuffle.blocks == 5
 
     def test_a_method_without_a_2d_version_refuses(self) -> None:

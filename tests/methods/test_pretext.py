@@ -42,8 +42,8 @@ every = pytest.mark.parametrize(("name", "dimension"), EVERY)
 
 
 def small(name: str, dimension: int, **settings: Any) -> Method:
-    told = {"dimension": dimension, "width": 2 if dimension == 3 else 1, **SMALL.get(name.partition("+")[0], {})}
-    config: Any = METHODS.config(name).model_validate({**told, **settings})
+    given = {"dimension": dimension, "width": 2 if dimension == 3 else 1, **SMALL.get(name.partition("+")[0], {})}
+    config: Any = METHODS.config(name).model_validate({**given, **settings})
     method: Method = METHODS.load(name)(config, CLASSES if "patterns" in config.needs else 0)
     return method
 

@@ -40,8 +40,8 @@ every = pytest.mark.parametrize(("name", "dimension"), EVERY)
 
 
 def composed(name: str, dimension: int = 3, **settings: Any) -> Method:
-    told = {"dimension": dimension, "width": 1, "semantics": {"warm_up_epochs": 1}, **settings}
-    config = METHODS.config(f"{name}+semantics").model_validate(told)
+    given = {"dimension": dimension, "width": 1, "semantics": {"warm_up_epochs": 1}, **settings}
+    config = METHODS.config(f"{name}+semantics").model_validate(given)
     method: Method = METHODS.load(f"{name}+semantics")(config, CLASSES)
     return method
 

@@ -95,7 +95,7 @@ class TestVerdicts:
         assert (row.outcome, row.sentence) == ("supported", "semantic_genesis > 55 % on ncc, auc")
 
     @pytest.mark.parametrize(
-        ("break_", "told"),
+        ("break_", "reason"),
         [
             (lambda cells, records: records.pop("scratch 3 1"), "scratch has 9 of 10 runs: 1 not run"),
             (
@@ -114,14 +114,14 @@ class TestVerdicts:
         ],
     )
     def test_a_run_that_lacks_leaves_the_claim_undecided_and_says_why(
-        self, break_: Callable[[Any, Any], Any], told: str
+        self, break_: Callable[[Any, Any], Any], reason: str
     ) -> None:
         evidence = evidence_of()
         cells, records = list(evidence.cells), dict(evidence.records)
         break_(cells, records)
         row = row_of(Evidence(cells, records))
         assert (row.outcome, row.verdict.p) == ("cannot be decided", None)
-        assert row.verdict.reason == told
+        assert row.verdict.reason == reason
 
     def test_before_anything_is_done_nothing_is_decided(self) -> None:
         row = row_of(Evidence(evidence_of().cells, {}))

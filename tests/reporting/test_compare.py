@@ -38,7 +38,7 @@ RECIPE: dict[str, Any] = {
 
 
 def evidence(values: Any, pretrainings: int = 1, metric: str = "mean_iou_keras", **changes: Any) -> Evidence:
-    """Return runs of one method on one task with these scores, dealt out over the pretrainings."""
+    """Return runs of one method on one task with these scores, divided over the pretrainings."""
     cells, records = [], {}
     for number, value in enumerate(values):
         seeds = number % pretrainings, number // pretrainings

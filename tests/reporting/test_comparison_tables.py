@@ -139,9 +139,9 @@ def test_pairs_are_adjusted_by_holm_task_by_task(study: Any) -> None:
 def test_pairs_say_what_they_count_and_that_one_pretraining_is_one_checkpoint(study: Any) -> None:
     assert "hold for these checkpoints only" in text(main_table(study.cells, study.records), "addons", 1)
     several = main_table([replace(cell, pretraining_seed=cell.fine_tuning_seed) for cell in study.cells], study.records)
-    told = text(several, "addons", 1)
-    assert "n counts pretraining seeds" in told
-    assert "checkpoints" not in told
+    printed = text(several, "addons", 1)
+    assert "n counts pretraining seeds" in printed
+    assert "checkpoints" not in printed
 
 
 def test_a_pair_of_one_pretraining_and_several_is_not_tested(study: Any) -> None:

@@ -57,8 +57,8 @@ class TestCell:
     def test_a_secondary_metric_is_marked_wherever_scores_are_listed(self, tmp_path: Path) -> None:
         for seed in (0, 1):
             Ledger(Workspace(tmp_path)).put({**record(fine_tuning=seed), "secondary": ["dice_positive"]})
-        told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
-        assert told["dice_positive"].endswith("secondary")
+        shown = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
+        assert shown["dice_positive"].endswith("secondary")
         group = read_and_explain(tmp_path, "semantic_genesis/ncs")
         assert "mean 19.75 % of 2 runs" in lines(group, "semantic_genesis on ncs")["dice_positive"]
         assert "iou_bin 12.10 %  dice_positive 19.75 %  mean_iou_keras" in lines(group, "Runs")["0/0"]
@@ -67,9 +67,9 @@ class TestCell:
         ledger, first = Ledger(Workspace(tmp_path)), record()
         ledger.put(first)
         ledger.rescore(first["key"], {**first["metrics"], "iou_bin": 0.5}, first["cases"], "9.9")
-        told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
-        assert told["iou_bin"].startswith("50.00 %")
-        assert told["scored again by 9.9"] == "iou_bin was 12.10 % before"
+        shown = lines(read_and_explain(tmp_path, "semantic_genesis/ncs/0/0"), "Scores")
+        assert shown["iou_bin"].startswith("50.00 %")
+        assert shown["scored again by 9.9"] == "iou_bin was 12.10 % before"
 
     def test_every_setting_of_the_chain_is_there_once(self, work: Path) -> None:
         sections = read_and_explain(work, "semantic_genesis/ncs/0/0")
@@ -143,13 +143,13 @@ class TestOutputs:
         epoch = {"stage": "joint", "step": 100, "train": {"loss": 0.25}, "validation": {"loss": 0.5}}
         own = {"curves": [epoch], "ran": {"wall_seconds": 9.7}, "schema": 1, "outputs": {"initialisation": digest}}
         write_json(folder / "record.json", {"recipe": initialisation, **own})
-        told = lines(read_and_explain(work, "semantic_genesis/ncs/0/0"), "Initialisation's own record")
-        assert told["weights"].startswith(f"file:{digest} {said}")
-        assert (told["last loss.validation.loss"], told["ran.wall_seconds"]) == ("0.5", "9.7")
+        shown = lines(read_and_explain(work, "semantic_genesis/ncs/0/0"), "Initialisation's own record")
+        assert shown["weights"].startswith(f"file:{digest} {said}")
+        assert (shown["last loss.validation.loss"], shown["ran.wall_seconds"]) == ("0.5", "9.7")
 
     def test_a_results_folder_has_no_such_record_and_says_so(self, work: Path) -> None:
-        told = lines(read_and_explain(work, "semantic_genesis/ncs/0/0"), "Initialisation's own record")
-        assert told["record.json"].startswith("not here")
+        shown = lines(read_and_explain(work, "semantic_genesis/ncs/0/0"), "Initialisation's own record")
+        assert shown["record.json"].startswith("not here")
 
 
 class TestGroup:
@@ -167,8 +167,8 @@ class TestGroup:
     def test_one_pretraining_speaks_of_its_checkpoint_alone(self, tmp_path: Path) -> None:
         for seed in (0, 1):
             Ledger(Workspace(tmp_path)).put(record(fine_tuning=seed))
-        told = lines(read_and_explain(tmp_path, "semantic_genesis/ncs"), "semantic_genesis on")
-        assert "about this checkpoint only" in told["iou_bin"]
+        shown = lines(read_and_explain(tmp_path, "semantic_genesis/ncs"), "semantic_genesis on")
+        assert "about this checkpoint only" in shown["iou_bin"]
 
 
 class TestNames:
@@ -193,7 +193,7 @@ class TestNames:
             find_cells(doubled, record()["key"][:8])
 
     @pytest.mark.parametrize(
-        ("name", "told"),
+        ("name", "shown"),
         [
             ("semantic_genesi/ncs", "Did you mean 'semantic_genesis/ncs'"),
             ("semantic_genesis/ncs/0/9", "Did you mean 'semantic_genesis/ncs/0/"),
@@ -201,8 +201,8 @@ class TestNames:
             ("nothing/like/it", "Known: scratch/ncs, semantic_genesis/ncs"),
         ],
     )
-    def test_an_unknown_name_is_refused_with_what_there_is(self, work: Path, name: str, told: str) -> None:
-        with pytest.raises(UsageError, match=told):
+    def test_an_unknown_name_is_refused_with_what_there_is(self, work: Path, name: str, shown: str) -> None:
+        with pytest.raises(UsageError, match=shown):
             find_cells(read_evidence(work), name)
 
     def test_a_folder_without_cells_is_refused(self, tmp_path: Path) -> None:

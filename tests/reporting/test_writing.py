@@ -118,9 +118,9 @@ def test_the_terminal_shows_the_same_numbers(ledger: Any) -> None:
 
 def test_a_legend_says_what_tests_count_and_which_methods_have_one_pretraining(study: Any) -> None:
     several = [replace(cell, pretraining_seed=cell.fine_tuning_seed) for cell in study.cells]
-    told = markdown(TITLE, main_table(several, study.records), NOTES)
-    assert "Units of tests and intervals are pretrainings" in told
-    assert "checkpoint" not in told
+    printed = markdown(TITLE, main_table(several, study.records), NOTES)
+    assert "Units of tests and intervals are pretrainings" in printed
+    assert "checkpoint" not in printed
     mixed = [cell if cell.method == "mine" else other for cell, other in zip(study.cells, several, strict=True)]
-    told = markdown(TITLE, main_table(mixed, study.records), NOTES)
-    assert "One pretraining in some cells of mine: these results hold for this checkpoint only" in told
+    printed = markdown(TITLE, main_table(mixed, study.records), NOTES)
+    assert "One pretraining in some cells of mine: these results hold for this checkpoint only" in printed

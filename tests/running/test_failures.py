@@ -70,8 +70,8 @@ def test_a_traceback_names_this_packages_code_from_its_root() -> None:
         is_built(None, STORE)  # type: ignore[arg-type]
     except AttributeError as error:
         failure = Failure.of(error)
-    told = failed_record(STORE, failure)["error"]["traceback"]
-    assert 'File "sg_bench/planning/plans.py"' in told
+    reason = failed_record(STORE, failure)["error"]["traceback"]
+    assert 'File "sg_bench/planning/plans.py"' in reason
 
 
 @pytest.mark.parametrize("error", [DataError("no images"), DataError("no images", hint="Add some")])

@@ -98,9 +98,9 @@ class TestCorpus:
         store = make(workspace, store_recipe("folder"))
         other = make(workspace, store_recipe("folder", "1"), seed=1)
         made = pretraining_recipe("rotation", self.corpus(Split(train=0.5, validation=0.5)))
-        told = seen_before(made, store, WHOLE, ["c01", "c02"], workspace)
-        assert "holds 2 of 2 test cases" in told
-        assert seen_before(made, store, WHOLE, ["c01", "c02"], workspace) == told
+        reason = seen_before(made, store, WHOLE, ["c01", "c02"], workspace)
+        assert "holds 2 of 2 test cases" in reason
+        assert seen_before(made, store, WHOLE, ["c01", "c02"], workspace) == reason
         assert seen_before(made, other, WHOLE, ["c01", "c02"], workspace) == ""
         assert seen_before(pretraining_recipe("scratch"), store, WHOLE, ["c01"], workspace) == ""
 

@@ -8,7 +8,7 @@ from sg_bench.registry import Entry
 
 
 class BrokenConfig(MethodConfig):
-    """What all of them can be told."""
+    """Settings of all of them."""
 
     crops: CropRule = CropRule()
     per_volume: Positive = 32

@@ -94,7 +94,7 @@ def _medicalnet(depth: Literal[10, 18, 34, 50], parameters: int) -> PublishedWei
         parameters,
         file,
         f"https://huggingface.co/TencentMedicalNet/MedicalNet-Resnet{depth}/resolve/main/{file}",
-        "MIT, as its page at Hugging Face says",
+        "MIT, according to its page at Hugging Face",
         "S. Chen, K. Ma, Y. Zheng. Med3D: Transfer Learning for 3D Medical Image Analysis. arXiv:1904.00625",
         "3DSeg-8",
         "3DSeg-8: CT and MRI of public segmentation challenges, with labels. The images are not listed: liver CT and "

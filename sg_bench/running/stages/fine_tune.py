@@ -1,4 +1,4 @@
-"""Cells: an initialisation that is fine-tuned on a task, tested and scored."""
+"""Fine-tuning of an initialisation on a task, and its test: one cell."""
 
 from __future__ import annotations
 

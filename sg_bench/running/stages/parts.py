@@ -54,7 +54,7 @@ def seen_before(
 
 
 def _published_overlap(seen: PretrainingData, store: Store, split: Split, test: list[str]) -> str:
-    """Return what the declared pretraining data of published weights imply; the images cannot be compared."""
+    """Return the overlap implied by the declared pretraining data of published weights; images cannot be compared."""
     own = store.recipe["source"]
     namespaces = {SOURCES.load(source).namespace for source in seen.sources} - {""}
     outside, groups = split.outside, set(seen.groups)

@@ -1,4 +1,4 @@
-"""Stores: every image of a data set, prepared once."""
+"""Preparation of a data set's images as a store."""
 
 from __future__ import annotations
 

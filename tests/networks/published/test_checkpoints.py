@@ -112,8 +112,8 @@ class TestHostileFiles:
             "open": Hostile(open, str(proof), "w"),
         }[how]
         torch.save({"state_dict": STATE, "extra": call}, path, _use_new_zipfile_serialization=zipped)
-        told = refused(path, "no code was executed", "compare its SHA-256")
-        assert how in told
+        reason = refused(path, "no code was executed", "compare its SHA-256")
+        assert how in reason
         assert not proof.exists()
 
     def test_the_file_used_above_does_run_code_where_it_is_trusted(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The add-on chart: which methods stand beside which, and what may be said of them."""
+"""The add-on chart: which methods are paired, and which conclusions the chart allows."""
 
 from sg_bench.reporting.figures.addon import SemanticsPair, adjusted_p, pairs, panels, plots
 from sg_bench.reporting.figures.summaries import p_label

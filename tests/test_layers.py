@@ -37,9 +37,9 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("room", TORCH_FREE)
-def test_a_torch_free_room_imports_where_torch_and_ray_cannot_be_imported(room: str) -> None:
-    run_python(f"{REFUSE}\nimport sg_bench.{room}")
+@pytest.mark.parametrize("package", TORCH_FREE)
+def test_a_torch_free_package_imports_where_torch_and_ray_cannot_be_imported(package: str) -> None:
+    run_python(f"{REFUSE}\nimport sg_bench.{package}")
 
 
 @pytest.mark.parametrize("registry", ["METHODS", "SOURCES"])
