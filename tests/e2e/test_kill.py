@@ -57,6 +57,7 @@ def test_a_run_killed_four_times_and_interrupted_ends_with_the_same_table_and_no
     assert not list((tmp_path / "work").rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_job_done_again(finished: Path, start: Any, tmp_path: Path) -> None:
     command = ("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2)
     with start(*command) as process:
