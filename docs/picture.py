@@ -21,6 +21,8 @@ from sg_bench.methods.base import Method
 from sg_bench.networks.unet import YNet3D
 from sg_bench.networks.weights import load_initialisation, load_into
 from sg_bench.registry import METHODS
+from sg_bench.transforms.base import as_tensors
+from sg_bench.transforms.streams import RandomStreams
 from sg_bench.workspace import Workspace, read_json
 
 PATIENTS = 8
@@ -75,8 +77,7 @@ def restoration(workspace: Workspace, folder: Path) -> tuple[NDArray[Any], NDArr
     network.eval()
     cubes = np.stack([pattern(folder, label)[0] for label in range(PATIENTS)]).astype(np.float32)
     x, y, z = cubes.shape[1:]
-    drawn = [method.sample_params(np.random.default_rng(seed), (x, y, z)) for seed in range(PATIENTS)]
-    params = {name: torch.from_numpy(np.stack([one[name] for one in drawn])) for name in drawn[0]}
+    params = as_tensors(method.sample_params(RandomStreams(range(PATIENTS)), (x, y, z)))
     batch = method.make_batch(torch.from_numpy(cubes)[:, None], torch.zeros(PATIENTS, dtype=torch.int64), params)
     with torch.no_grad():
         restored = torch.sigmoid(network.decode(network.features(batch.inputs)))
