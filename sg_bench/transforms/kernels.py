@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.transforms.base import Images
+from sg_bench.transforms.streams import FIRST, GOLDEN, SECOND
 
 Image = NDArray[np.float32]
 """(C, X, Y, Z)."""
 Rows = NDArray[np.int64]
 Function = TypeVar("Function")
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S32, _S40 = (np.uint64(bits) for bits in (30, 27, 31, 32, 40))
 _LOW = np.uint64(0xFFFFFFFF)
 
@@ -34,8 +33,8 @@ def _compiled(function: Function) -> Function:
 def _word(seed: np.uint64, position: np.uint64) -> np.uint64:
     """Return the 64-bit word of SplitMix64 at a position, as `streams.mix` does."""
     word = seed + (position + np.uint64(1)) * GOLDEN
-    word = (word ^ (word >> _S30)) * _FIRST
-    word = (word ^ (word >> _S27)) * _SECOND
+    word = (word ^ (word >> _S30)) * FIRST
+    word = (word ^ (word >> _S27)) * SECOND
     return word ^ (word >> _S31)
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = (np.uint64(bits) for bits in (30, 27, 31, 11))
 
 
 def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return a hash of 64-bit words, one to one."""
-    words = (words ^ (words >> _S30)) * _FIRST
-    words = (words ^ (words >> _S27)) * _SECOND
+    words = (words ^ (words >> _S30)) * FIRST
+    words = (words ^ (words >> _S27)) * SECOND
     return words ^ (words >> _S31)
 
 
