@@ -19,8 +19,7 @@ def test_its_noise_has_the_documented_variance(signal):
     params = {
         "deviation": torch.tensor([0.04]),
         "gain": torch.tensor([0.01]),
-        "radius": torch.tensor([1]),
-        "angle": torch.tensor([2]),
+        "seed": torch.tensor([3]),
     }
     batch = Denoising(DenoisingConfig()).make_batch(images, torch.zeros(1).long(), params)
     assert batch.inputs.mean().item() == pytest.approx(signal, abs=0.002)
