@@ -204,7 +204,7 @@ def drawn(plot: Plot, width: float) -> FigureLayout:
     assert engine is not None
     for _ in range(2):  # constrained layout needs a second pass after the first has moved things
         engine.execute(layout.figure)
-    layout.figure.set_layout_engine("none")
+    layout.figure.set_layout_engine(None)  # with "none", a placeholder, saving draws everything twice
     return layout
 
 

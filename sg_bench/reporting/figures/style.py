@@ -71,6 +71,8 @@ SETTINGS: dict[Any, Any] = {
     "figure.dpi": 72,
     "text.hinting": "none",
 }
+OUTLINE_TABLES = frozenset({"glyf", "head", "hhea", "hmtx", "loca", "maxp", "cvt ", "fpgm", "prep"})
+"""Tables of a TrueType font that a PDF needs if it selects glyphs by index (ISO 32000-1, section 9.9)."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,28 @@ def figure_settings() -> Iterator[None]:
     """Apply matplotlib's defaults and `SETTINGS` within a context, ignoring the user's matplotlibrc."""
     import matplotlib as mpl
 
-    with mpl.rc_context():
+    with mpl.rc_context(), _outlines_only():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
         yield
+
+
+@contextmanager
+def _outlines_only() -> Iterator[None]:
+    """Embed in a PDF the outlines of its glyphs alone; reducing a font's other tables takes longer than all else."""
+    from fontTools import subset
+
+    load = subset.load_font
+
+    def load_outlines(file: Any, options: Any) -> Any:
+        font = load(file, options)
+        for table in set(font.keys()) - OUTLINE_TABLES - {"GlyphOrder"}:
+            del font[table]
+        font.setGlyphOrder([f"glyph{index}" for index in range(font["maxp"].numGlyphs)])
+        return font
+
+    subset.load_font = load_outlines
+    try:
+        yield
+    finally:
+        subset.load_font = load

@@ -2,17 +2,22 @@
 
 import io
 import re
+import zlib
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pytest
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib.text import Text
 
 from sg_bench.reporting.figures import plots, write_figures
 from sg_bench.reporting.figures.layout import FigureLayout, Plot, drawn, save
 from sg_bench.reporting.figures.style import (
     COLUMN,
+    OUTLINE_TABLES,
     PAGE,
     SMALL,
     figure_settings,
@@ -114,6 +119,26 @@ def test_the_title_and_the_caption_travel_in_the_file(tmp_path):
     svg = save(PLAIN, tmp_path)[0].read_text()
     assert "<dc:title>A title</dc:title>" in svg
     assert "<dc:description>A caption.</dc:description>" in svg
+
+
+def test_a_pdf_embeds_the_outlines_of_its_glyphs_and_no_other_tables_of_the_font(tmp_path):
+    load = subset.load_font
+    pdf = save(PLAIN, tmp_path)[1].read_bytes()
+    assert subset.load_font is load
+    streams = [zlib.decompress(part) for part in re.findall(rb"/Length1 .*?stream\r?\n(.*?)\r?\nendstream", pdf, re.S)]
+    assert len(streams) == 1
+    embedded = TTFont(io.BytesIO(streams[0]))
+    assert set(embedded.keys()) - {"GlyphOrder"} == OUTLINE_TABLES
+    whole = TTFont(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
+    sizes = {
+        (glyph.numberOfContours, glyph.xMin, glyph.xMax, glyph.yMin, glyph.yMax, width)
+        for name, (width, _) in whole["hmtx"].metrics.items()
+        if (glyph := whole["glyf"][name]).numberOfContours
+    }
+    found = {(glyph.numberOfContours, glyph.xMin, glyph.xMax, glyph.yMin, glyph.yMax, embedded["hmtx"][name][0])
+             for name in embedded.getGlyphOrder() if (glyph := embedded["glyf"][name]).numberOfContours}  # fmt: skip
+    assert len(found) > 10
+    assert found <= sizes
 
 
 def test_methods_differ_in_colour_marker_line_and_hatch():
