@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sg_bench.config.model import AddedLater, Fraction, Model, Positive
 
@@ -90,11 +90,30 @@ class Training(Model):
     deterministic: Annotated[bool, AddedLater()] = True
     """Use algorithms that give the same bits every time where the device has them; False: the fastest ones of a GPU,
     chosen by measuring (cuDNN's benchmark). On a CPU both compute the same."""
+    micro_batch: Annotated[Positive | None, AddedLater()] = None
+    """Samples whose gradient is computed at once, over all workers together; it divides `batch_size`. The gradients of
+    a batch are added, so the optimiser sees `batch_size` samples; but batch norm normalises each micro-batch with its
+    own statistics, as do validation and its batches, which computes other numbers. None: the complete batch; if a GPU
+    lacks the memory for it, a way is taken that computes the same (`training/gradients.py`)."""
+    compile: Annotated[bool, AddedLater()] = False
+    """Compile the network with `torch.compile` for training steps: faster on a GPU after a minute of compiling, with
+    other rounding. Evaluation is not compiled."""
 
     @field_validator("precision", mode="before")
     @classmethod
     def _explicit(cls, given: Any) -> Any:
         return explicit_precision(given)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch {self.micro_batch} must divide batch_size {self.batch_size}")
+        return self
+
+    @property
+    def at_once(self) -> int:
+        """Return the most samples that go through the network at once, over all workers together."""
+        return self.micro_batch or self.batch_size
 
 
 class Stage(Model):

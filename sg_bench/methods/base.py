@@ -84,6 +84,15 @@ class Method(ABC):
         classes: number of pseudo-labels for a method that uses patterns, else 0.
     """
 
+    mean_over_samples: bool = False
+    """Whether each term of the losses is the mean of terms of single samples, if batch norm is left aside. A batch can
+    then be computed in parts. False for a contrastive loss, which compares the samples of a batch."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "losses" in cls.__dict__ and "mean_over_samples" not in cls.__dict__:
+            cls.mean_over_samples = False  # what a base class declares is about its own losses
+
     def __init__(self, config: Any, classes: int = 0) -> None:
         self.config: Any = config
         self.classes = classes
@@ -158,6 +167,8 @@ class Method(ABC):
 
 class Restoration(Method):
     """A method that corrupts images and learns to restore them; mean squared error."""
+
+    mean_over_samples = True
 
     def network(self) -> nn.Module:
         """Return the papers' U-Net in two or three dimensions."""

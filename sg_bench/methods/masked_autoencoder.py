@@ -74,6 +74,7 @@ class MaskedAutoencoder(Method):
     """Mean squared error to the masked patches, each normalised to mean 0 and standard deviation 1."""
 
     config: MaskedAutoencoderConfig
+    mean_over_samples = True
 
     def __init__(self, config: MaskedAutoencoderConfig, classes: int = 0) -> None:
         super().__init__(config, classes)

@@ -23,6 +23,7 @@ class Rotation(Method):
     """Encoder, global average pooling, one linear layer; cross-entropy. The initialisation has no decoder."""
 
     config: RotationConfig
+    mean_over_samples = True
 
     def __init__(self, config: RotationConfig, classes: int = 0) -> None:
         super().__init__(config, classes)

@@ -52,6 +52,7 @@ class RubiksCubeMethod(Method):
     """Cross-entropy of the order and binary cross-entropy of the rotations; the initialisation has no decoder."""
 
     config: RubiksCubeConfig
+    mean_over_samples = True
 
     def __init__(self, config: RubiksCubeConfig, classes: int = 0) -> None:
         super().__init__(config, classes)

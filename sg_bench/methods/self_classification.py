@@ -19,6 +19,7 @@ class SelfClassification(SemanticGenesis):
     """The encoder and a pattern head; the initialisation has no decoder."""
 
     config: SelfClassificationConfig
+    mean_over_samples = True
 
     def network(self) -> nn.Module:
         """Return the encoder with a pattern head."""

@@ -18,6 +18,7 @@ class SelfRestoration(SemanticGenesis, Restoration):
     """The U-Net and its restoration loss; no head, no warm-up."""
 
     config: SelfRestorationConfig
+    mean_over_samples = True
 
     def network(self) -> nn.Module:
         """Return the U-Net without a head."""

@@ -22,6 +22,7 @@ class SemanticGenesis(Method):
     """Self-classification and self-restoration of the self-discovered patterns."""
 
     config: SemanticGenesisConfig
+    mean_over_samples = True
 
     def __init__(self, config: SemanticGenesisConfig, classes: int) -> None:
         super().__init__(config, classes)

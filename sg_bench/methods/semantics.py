@@ -75,6 +75,7 @@ class WithSemantics(Method):
     def __init__(self, config: Any, classes: int) -> None:
         super().__init__(config, classes)
         self.base = self.base_class(config, 0)
+        self.mean_over_samples = self.base.mean_over_samples
 
     def network(self) -> nn.Module:
         """Return the method's network with a pattern head."""

@@ -48,7 +48,7 @@ class _CrossRank(_BatchNorm):
 
     def _update_running(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of the global batch, with unbiased variance."""
-        if self.running_mean is None or self.running_var is None:
+        if self.running_mean is None or self.running_var is None or not self.track_running_stats:
             return
         factor = self.momentum
         if self.num_batches_tracked is not None:
@@ -132,6 +132,27 @@ def use_batch_statistics(network: nn.Module) -> Iterator[None]:
         finally:
             for norm, (mean, variance) in zip(norms, kept, strict=True):
                 norm.running_mean, norm.running_var = mean, variance
+
+
+def uses_batch_statistics(network: nn.Module) -> bool:
+    """Return whether some batch norm normalises with the statistics of the batch, as all do in training."""
+    norms = (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+@contextmanager
+def running_statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of every batch norm as they are in the block; the outputs are the same."""
+    norms = _norms(network)
+    tracking = [norm.track_running_stats for norm in norms]
+    training = [norm for norm in norms if norm.training]
+    try:
+        for norm in training:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm, track in zip(norms, tracking, strict=True):
+            norm.track_running_stats = track
 
 
 class _SumOverRanks(torch.autograd.Function):

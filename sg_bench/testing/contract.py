@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sg_bench.networks.weights import load_initialisation, load_into, save_initi
 from sg_bench.registry import METHODS
 from sg_bench.testing.checks import require
 from sg_bench.testing.subject import BATCH, Subject
+from sg_bench.training.loader import map_tensors
 from sg_bench.training.pretraining import fresh_network
 
 HEAVY = ("monai", "ray", "torch", "torchio")
@@ -153,6 +155,26 @@ def check_a_sample_does_not_depend_on_its_neighbours(subject: Subject) -> None:
         alone = torch.cat([single[name] for single in singles])
         same = _same({name: tensor}, {name: alone})
         require(same, f"`{name}` of a batch differs from its samples made one by one: let each have its own parameters")
+
+
+def check_its_loss_is_the_mean_that_it_declares(subject: Subject) -> None:
+    """With `mean_over_samples`, each term of a batch is the mean of the same term of its halves."""
+    method = subject.method()
+    if not method.mean_over_samples:
+        return
+    network, batch = fresh_network(method, 1).double().eval(), map_tensors(_doubled, subject.batch(method))
+    halves = [map_tensors(itemgetter(own), batch) for own in (slice(BATCH // 2), slice(BATCH // 2, None))]
+    for stage in method.stages():
+        with torch.no_grad():
+            whole, *parts = (method.losses(network, each, stage).terms for each in (batch, *halves))
+        for name, term in whole.items():
+            mean = sum(float(part[name]) for part in parts) / len(parts)
+            same = abs(float(term) - mean) <= 1e-5 * abs(float(term))
+            require(same, f"'{name}' is {float(term):.6g}, its halves' mean {mean:.6g}: set mean_over_samples = False")
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def check_it_exports_every_tensor(subject: Subject) -> None:

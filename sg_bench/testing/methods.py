@@ -23,6 +23,7 @@ def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[
     yield ContractCheck(contract.check_its_batches_are_well_formed)
     yield ContractCheck(contract.check_it_leaves_its_images_alone)
     yield ContractCheck(contract.check_a_sample_does_not_depend_on_its_neighbours, after=(SEEDED,))
+    yield ContractCheck(contract.check_its_loss_is_the_mean_that_it_declares, after=(SEEDED,))
     yield ContractCheck(contract.check_it_exports_every_tensor)
     yield ContractCheck(contract.check_what_it_restores_is_an_image)
     if subject.method().stages():

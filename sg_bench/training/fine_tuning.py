@@ -91,6 +91,7 @@ class FineTuning:
     ) -> None:
         self.task, self.network, self.store, self.seed, self.device = task, network, store, seed, device
         self.stages = [Stage(name="fine-tune", training=task.training, weights={task.loss: 1.0})]
+        self.mean_over_samples = task.loss == "bce"  # Dice is a ratio of sums over the batch
         self.ids: dict[TrainingPart, list[str]] = {"train": train, "validation": validation}
         self.crops: dict[TrainingPart, list[Crop]] = {
             part: candidate_or_image_crops(task, store, ids) for part, ids in self.ids.items()
@@ -135,10 +136,18 @@ class FineTuning:
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
         """Return the binary cross-entropy of the logits, or the soft Dice loss of the probabilities."""
-        logits = self.network(batch.inputs).float()
+        return self.losses_of(self.outputs(batch), batch)
+
+    def outputs(self, batch: TaskBatch) -> Tensor:
+        """Return the logits of a batch, (B, outputs) or (B, 1, X, Y, Z)."""
+        logits: Tensor = self.network(batch.inputs)
+        return logits.float()
+
+    def losses_of(self, outputs: Tensor, batch: TaskBatch) -> Losses:
+        """Return the losses of a batch from its logits."""
         if self.task.loss == "bce":
-            return Losses({"bce": functional.binary_cross_entropy_with_logits(logits, batch.truths)})
-        return Losses({"dice": soft_dice_loss(torch.sigmoid(logits), batch.truths)})
+            return Losses({"bce": functional.binary_cross_entropy_with_logits(outputs, batch.truths)})
+        return Losses({"dice": soft_dice_loss(torch.sigmoid(outputs), batch.truths)})
 
     def _sample(self, part: TrainingPart, draw: Draw) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return image and truth of one sample."""

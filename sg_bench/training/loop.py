@@ -19,7 +19,9 @@ from sg_bench.methods.base import Losses
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
 from sg_bench.training.checkpoints import CheckpointState, load_state, save_state
+from sg_bench.training.compilation import configure_compilation, without_compilation
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
+from sg_bench.training.gradients import Gradients, StepMemory
 from sg_bench.training.loader import Loader
 from sg_bench.training.precision import autocast, configure_arithmetic
 from sg_bench.training.ranks import World
@@ -44,6 +46,8 @@ class Learner(Protocol):
     stages: list[Stage]
     """The optimisations, in order; each starts from the best weights of the one before."""
     device: torch.device
+    mean_over_samples: bool
+    """Whether each term of the losses is the mean of terms of single samples (`Method.mean_over_samples`)."""
 
     def samples(self, part: TrainingPart) -> int:
         """Return the number of samples of a part, for "train" in the epoch that was started last.
@@ -72,6 +76,7 @@ def train(
     world: World | None = None,
     progress: ProgressCallback | None = None,
     checkpoint_seconds: float = 60.0,
+    memory: StepMemory | None = None,
 ) -> list[dict[str, Any]]:
     """Train through all stages and leave the best weights in the learner's network.
 
@@ -82,6 +87,7 @@ def train(
         world: rank of this process, and the number of processes that share the training.
         progress: called after each step.
         checkpoint_seconds: least time between two checkpoints, which are written at the end of an epoch.
+        memory: changed in place where a step runs out of memory, to be recorded.
 
     Returns:
         The curves: one row per epoch with stage, epoch, step, lr (after the epoch's last step), training losses,
@@ -92,7 +98,7 @@ def train(
         DataError: there are no training samples.
         UsageError: a batch cannot be divided equally among the processes.
     """
-    run = _TrainingRun(learner, seed, folder, world or World(), progress or _no_progress, checkpoint_seconds)
+    run = _TrainingRun(learner, seed, folder, world or World(), progress or _no_progress, checkpoint_seconds, memory)
     try:
         run.resume()
         while run.stage_index < len(learner.stages):
@@ -113,10 +119,12 @@ class _TrainingRun:
         world: World,
         progress: ProgressCallback,
         checkpoint_seconds: float,
+        memory: StepMemory | None = None,
     ) -> None:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
         self.progress, self.checkpoint_seconds = progress, checkpoint_seconds
         self.loader = Loader(learner.device)
+        self.gradients = Gradients(learner, weighted_loss, memory or StepMemory(), world.size)
         self.saved_at = time.monotonic()
         self.stage_index = self.epoch = self.stale_epochs = self.steps = 0
         self.history: list[dict[str, Any]] = []
@@ -155,6 +163,7 @@ class _TrainingRun:
         if self.stage_index < len(self.learner.stages):
             training = self.stage.training
             configure_arithmetic(training)
+            configure_compilation(self.learner.network, training)
             if _is_by_step(training):
                 self.learner.start_epoch(self.stage_index, 0)  # an epoch's samples can be fewer than all
             self.optimiser = _optimiser(self.learner.network, training)
@@ -180,13 +189,9 @@ class _TrainingRun:
         network.train()
         means = _RunningMeans(self.learner.device)
         planned = total_steps(self.learner)
-        shares = (list(self.world.slice(draws)) for draws in batches)
+        shares = (self.world.share(draws, training.at_once) for draws in batches)
         for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
-            self.optimiser.zero_grad(set_to_none=True)
-            with autocast(self.learner.device, training.precision):
-                losses = self.learner.losses(batch, self.stage)
-                loss = weighted_loss(losses, self.stage)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss, losses = self.gradients.compute(batch, self.stage)
             self.world.average_gradients(network)
             self.optimiser.step()
             if _is_by_step(training):
@@ -203,7 +208,7 @@ class _TrainingRun:
         samples, training, row = self.learner.samples("validation"), self.stage.training, self.history[-1]
         if not samples:
             return float(row["train"]["loss"])
-        size = max(self.world.size, training.batch_size)
+        size = max(self.world.size, training.at_once)
         means = _RunningMeans(self.learner.device)
         with evaluating(self.learner, training, self.seed, self.world), torch.no_grad():
             batches = list(validation_batches(self.seed, samples=samples, batch_size=size))
@@ -329,7 +334,8 @@ def evaluating(learner: Learner, training: Training, seed: int, world: World | N
     if training.norm_eval == "reestimated":
         calibrate(learner, training, seed, world)
     network.eval()
-    with use_batch_statistics(network) if training.norm_eval == "batch" else contextlib.nullcontext():
+    batch_statistics = use_batch_statistics(network) if training.norm_eval == "batch" else contextlib.nullcontext()
+    with batch_statistics, without_compilation(network):
         yield
     network.train()
 
@@ -343,7 +349,7 @@ def _calibration_inputs(learner: Learner, training: Training, seed: int, world: 
     """Yield this rank's inputs. They are samples of the first epoch, so that a resumed training sees the same."""
     learner.start_epoch(0, 0)
     batches = calibration_batches(
-        seed, samples=learner.samples("train"), batch_size=training.batch_size, at_most=CALIBRATION_BATCHES
+        seed, samples=learner.samples("train"), batch_size=training.at_once, at_most=CALIBRATION_BATCHES
     )
     for draws in batches:
         yield learner.batch("train", list(world.slice(draws))).inputs
@@ -373,10 +379,11 @@ def total_steps(learner: Learner) -> int | None:
 def _check_batch_sizes(learner: Learner, world: World) -> None:
     """Raise a UsageError if the ranks cannot divide a stage's batches equally."""
     for stage in learner.stages:
-        if stage.training.batch_size % world.size:
+        if stage.training.at_once % world.size:
+            setting = "micro_batch" if stage.training.micro_batch else "batch_size"
             raise UsageError(
-                f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.batch_size}",
-                hint=f"Set training.batch_size to a multiple of {world.size}, or change `workers`",
+                f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.at_once}",
+                hint=f"Set training.{setting} to a multiple of {world.size}, or change `workers`",
             )
 
 

@@ -15,6 +15,7 @@ from sg_bench.methods.base import Batch, Losses, Method
 from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import convert_sync_batchnorm
+from sg_bench.training.compilation import without_compilation
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loader import to_device
 from sg_bench.training.loop import TrainingPart
@@ -62,6 +63,7 @@ class Pretraining:
         self.method, self.device = method, device
         self.network = convert_sync_batchnorm(network)
         self.stages = method.stages()
+        self.mean_over_samples = method.mean_over_samples
         self.cubes: dict[TrainingPart, Cubes] = {"train": train, "validation": validation}
 
     def samples(self, part: TrainingPart) -> int:
@@ -95,7 +97,7 @@ def restoration_examples(learner: Pretraining, seed: int) -> dict[str, np.ndarra
     draws = [Draw(int(index), (seed, Purpose.VALIDATION, int(index))) for index in indices]
     batch = to_device(learner.batch(part, draws), learner.device)
     learner.network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), without_compilation(learner.network):
         restored = learner.method.restored(learner.network, batch.inputs)
     if restored is None:
         return {}

@@ -24,6 +24,13 @@ class World:
         share = len(batch) // self.size
         return batch[self.rank * share : (self.rank + 1) * share]
 
+    def share(self, batch: Sequence[T], at_once: int) -> list[T]:
+        """Return this rank's slices of a global batch's parts of `at_once` samples, one after the other.
+
+        So the samples that all ranks have in the network at once are the same at any `size`.
+        """
+        return [each for start in range(0, len(batch), at_once) for each in self.slice(batch[start : start + at_once])]
+
     def average_gradients(self, network: nn.Module) -> None:
         """Replace each gradient by its mean over ranks, in a single all-reduce."""
         if self.size == 1:

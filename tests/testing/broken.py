@@ -72,6 +72,14 @@ class LearnsNothing(Sound):
         return Losses({name: 1 + 0 * term for name, term in terms.items()})
 
 
+class ComparesItsSamples(Sound):
+    mean_over_samples = True
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        terms, spread = super().losses(network, batch, stage).terms, network(batch.inputs).std(0, correction=0).mean()
+        return Losses({name: term + spread for name, term in terms.items()})
+
+
 class LeavesTheRange(Sound):
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         batch = super().make_batch(images, labels, params)

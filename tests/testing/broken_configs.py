@@ -38,6 +38,7 @@ FINDINGS = {
     "ExportsWhatItDidNotTrain": "it_exports_every_tensor",
     "LosesItself": "its_loss_falls",
     "LearnsNothing": "its_loss_falls",
+    "ComparesItsSamples": "its_loss_is_the_mean_that_it_declares",
     "LeavesTheRange": "its_batches_are_well_formed",
     "RestoresLogits": "what_it_restores_is_an_image",
     "MixesItsSamples": "a_sample_does_not_depend_on_its_neighbours",

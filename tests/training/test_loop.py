@@ -56,7 +56,7 @@ class Scripted:
         self.device = torch.device("cpu")
         self.stages = [Stage(name="only", training=training, weights={"loss": 1.0})]
         self.script, self.loss = iter(validation), loss
-        self.has_validation = bool(validation)
+        self.has_validation, self.mean_over_samples = bool(validation), False
         self.weights: list[float] = []
 
     def samples(self, part: TrainingPart) -> int:

@@ -18,6 +18,7 @@ from sg_bench.running.stages.parts import seen_before, task_parts
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.fine_tuning import FineTuning, task_network
+from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, calibrate, evaluating, train
 from sg_bench.workspace import Workspace, file_digest, read_json
 
@@ -44,7 +45,8 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     if task.frozen:
         calibrate(learner, task.training, seed)  # random weights have no running statistics
     progress_folder = workspace.path("progress", recipe.key)
-    curves = train(learner, seed=seed, folder=progress_folder, progress=progress)
+    memory = StepMemory()
+    curves = train(learner, seed=seed, folder=progress_folder, progress=progress, memory=memory)
     with evaluating(learner, task.training, seed):
         predictions = predict(task, network, store, parts["test"], device)
     path = workspace.path("predictions", f"{recipe.key}.npz")
@@ -66,7 +68,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
         "leak": seen_before(initialisation, store, task.split, parts["test"], workspace),
-        "ran": {**describe_environment(), **watch.read(), "world_size": 1},
+        "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": 1},
         "outputs": {
             "predictions": digest,
             "split": file_digest(split_file),

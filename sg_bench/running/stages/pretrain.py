@@ -18,6 +18,7 @@ from sg_bench.running.environment import Stopwatch, compute_device, describe_env
 from sg_bench.running.stages.parts import corpus_ids
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
+from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, train
 from sg_bench.training.pretraining import Pretraining, fresh_network, restoration_examples
 from sg_bench.training.ranks import World
@@ -32,11 +33,11 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
     method: Method = METHODS.load(recipe.method)(recipe.config, recipe.classes)
     network = fresh_network(method, recipe.seed)
     loaded = method.prepare_network(network, partial(read_weights, workspace))
-    curves, examples = [], {}
+    curves, examples, memory = [], {}, StepMemory()
     if method.stages():
         learner = Pretraining(method, network, *_cubes(method, recipe, workspace), compute_device())
         folder = workspace.partial("initialisations", recipe.key)
-        curves = train(learner, seed=recipe.seed, folder=folder, world=world, progress=progress)
+        curves = train(learner, seed=recipe.seed, folder=folder, world=world, progress=progress, memory=memory)
         examples = restoration_examples(learner, recipe.seed) if world.rank == 0 else {}
     world.barrier()
     if world.rank > 0:
@@ -51,7 +52,7 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
             "key": recipe.key,
             "recipe": recipe.key_content(),
             "curves": curves,
-            "ran": {**describe_environment(), **watch.read(), "world_size": world.size},
+            "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": world.size},
             "outputs": {"initialisation": digest},
         }
         write_json(folder / "record.json", record | ({"loaded": loaded} if loaded else {}))
