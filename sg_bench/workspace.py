@@ -20,7 +20,17 @@ from typing import Any, Literal, NoReturn
 WEIGHT_FILES = ("encoder.safetensors", "decoder.safetensors")
 """Files of an initialisation; one without a trained decoder lacks the second."""
 Namespace = Literal[
-    "stores", "lists", "splits", "patterns", "weights", "initialisations", "predictions", "cells", "progress", "ray"
+    "stores",
+    "lists",
+    "splits",
+    "patterns",
+    "weights",
+    "initialisations",
+    "predictions",
+    "cells",
+    "progress",
+    "ray",
+    "memory",
 ]
 """Folders of the workspace, one a kind of result."""
 OLD = ".old"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
 from sg_bench.running.local import InProcess, WorkerProcesses
+from sg_bench.running.packing import list_cards
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
 from sg_bench.workspace import Workspace, write_atomic
@@ -73,7 +74,7 @@ def available_cores() -> int:
 def _run_locally(
     pending: list[Job], workspace: Workspace, progress: Progress, jobs: int
 ) -> tuple[tuple[str, ...], int]:
-    backend = InProcess(workspace) if jobs == 1 else WorkerProcesses(workspace, jobs)
+    backend = InProcess(workspace) if jobs == 1 else WorkerProcesses(workspace, jobs, list_cards())
     try:
         outcome = Scheduler(pending, backend, workspace, progress).run()
     finally:

@@ -64,6 +64,7 @@ class Stopwatch:
         peak = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
         if torch.cuda.is_available():
             peak["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / MEGABYTE, 1)
+            peak["reserved_device_memory_mib"] = round(torch.cuda.max_memory_reserved() / MEGABYTE, 1)
         return {
             "wall_seconds": round(time.perf_counter() - self._wall, 3),
             "processor_seconds": round(time.process_time() - self._processor, 3),

@@ -1,10 +1,11 @@
-"""The local backend: single-threaded worker processes on this machine, or this process itself."""
+"""The local backend: single-threaded worker processes on this machine and its GPUs, or this process itself."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -15,6 +16,8 @@ from sg_bench.data.sources.base import Case
 from sg_bench.planning import Job
 from sg_bench.running.environment import free_memory, single_threaded
 from sg_bench.running.failures import Failure
+from sg_bench.running.memory import measured_mib, needs_card
+from sg_bench.running.packing import Card, CardLoad, choose_card
 from sg_bench.running.progress import reporter
 from sg_bench.running.schedule import Unit
 from sg_bench.running.stages.dispatch import attempt
@@ -39,6 +42,10 @@ class InProcess:
         future.set_result(work(unit.job, self.workspace.root, unit.cases))
         return future
 
+    def fits(self, unit: Unit) -> bool:
+        """Return True: nothing else runs."""
+        return True
+
     def failure(self, error: Exception) -> Failure:
         """Describe an error."""
         return Failure.of(error)
@@ -50,24 +57,35 @@ class InProcess:
 class WorkerProcesses:
     """Runs units in processes that end with the run, also if the run is killed.
 
+    A process that trains sees one GPU only, and every other one none. Where there is no GPU, or none that is known, all
+    processes are alike.
+
     Args:
         workspace: of the results.
-        jobs: how many processes.
+        jobs: how many processes may compute at once.
+        cards: the GPUs to use.
     """
 
     one_machine = True
 
-    def __init__(self, workspace: Workspace, jobs: int) -> None:
-        self.workspace, self.slots = workspace, jobs
-        self.pool = self._started()
+    def __init__(self, workspace: Workspace, jobs: int, cards: Sequence[Card] = ()) -> None:
+        self.workspace, self.slots, self.cards = workspace, jobs, cards
+        self.on_cpu = _Processes(jobs, "" if cards else None)
+        self.on_cards = [_Processes(jobs, card.id) for card in cards]
+        self.placed: dict[Future[Failure | None], tuple[int, Unit]] = {}
+
+    def fits(self, unit: Unit) -> bool:
+        """Return whether a unit needs no GPU, or one has the memory for it."""
+        return not self._on_card(unit) or self._card(unit) is not None
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
-        """Start a unit in a free process; after one of them was killed, all are replaced first."""
-        try:
-            return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
-        except BrokenProcessPool:
-            self.pool = self._started()
-            return self.pool.submit(work, unit.job, self.workspace.root, unit.cases)
+        """Start a unit that fits in a free process, on the GPU with most memory left if it needs one."""
+        number = self._card(unit) if self._on_card(unit) else None
+        processes = self.on_cpu if number is None else self.on_cards[number]
+        future = processes.submit(unit, self.workspace.root)
+        if number is not None:
+            self.placed[future] = (number, unit)
+        return future
 
     def failure(self, error: Exception) -> Failure:
         """Describe an error; that of a killed process is raised for all units that ran, whichever it was."""
@@ -78,6 +96,57 @@ class WorkerProcesses:
 
     def close(self) -> None:
         """End the processes, also in the middle of a unit."""
+        for processes in (self.on_cpu, *self.on_cards):
+            processes.close()
+
+    def loads(self) -> list[CardLoad]:
+        """Return what runs on each GPU; memory that was measured meanwhile counts."""
+        self.placed = {future: place for future, place in self.placed.items() if not future.done()}
+        running: list[list[float | None]] = [[] for _ in self.cards]
+        for number, unit in self.placed.values():
+            running[number].append(measured_mib(self.workspace, self.cards[number].name, unit.job.recipe))
+        return [
+            CardLoad(card.free_mib, tuple(peaks), processes.count)
+            for card, peaks, processes in zip(self.cards, running, self.on_cards, strict=True)
+        ]
+
+    def _on_card(self, unit: Unit) -> bool:
+        return bool(self.cards) and not unit.cases and needs_card(unit.job.recipe)
+
+    def _card(self, unit: Unit) -> int | None:
+        """Return the GPU for a unit, by the largest of its measurements where the cards are of several kinds."""
+        names = {card.name for card in self.cards}
+        peaks = [measured_mib(self.workspace, name, unit.job.recipe) for name in names]
+        return choose_card(max((peak for peak in peaks if peak is not None), default=None), self.loads())
+
+
+class _Processes:
+    """Worker processes that see the same devices; they start when they are needed.
+
+    Args:
+        most: how many there are at once.
+        visible: their CUDA_VISIBLE_DEVICES; None leaves it as it is.
+    """
+
+    def __init__(self, most: int, visible: str | None) -> None:
+        self.most, self.visible = most, visible
+        self.pool = self._started()
+
+    @property
+    def count(self) -> int:
+        """Return the number of processes that were started."""
+        return len(self.pool._processes or {})
+
+    def submit(self, unit: Unit, root: Path) -> Future[Failure | None]:
+        """Start a unit in a free process; after one of them was killed, all are replaced first."""
+        try:
+            return self.pool.submit(work, unit.job, root, unit.cases)
+        except BrokenProcessPool:
+            self.pool = self._started()
+            return self.pool.submit(work, unit.job, root, unit.cases)
+
+    def close(self) -> None:
+        """End the processes."""
         processes = list((self.pool._processes or {}).values())
         self.pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -88,8 +157,15 @@ class WorkerProcesses:
     def _started(self) -> ProcessPoolExecutor:
         os.environ.update(single_threaded())
         return ProcessPoolExecutor(
-            self.slots, mp_context=get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)
+            self.most, mp_context=get_context("spawn"), initializer=_prepare, initargs=(os.getpid(), self.visible)
         )
+
+
+def _prepare(parent: int, visible: str | None) -> None:
+    """Let this worker process end with its parent, and see only the GPUs that it is given."""
+    end_with_parent(parent)
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 def work(job: Job, root: Path, cases: tuple[Case, ...] = ()) -> Failure | None:

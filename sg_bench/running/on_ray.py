@@ -25,15 +25,19 @@ import ray
 from ray import train, tune
 from ray.exceptions import RayError, RayTaskError
 from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sg_bench.config import key_of
 from sg_bench.errors import FailureKind, SgBenchError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
-from sg_bench.recipes import PretrainingRecipe
+from sg_bench.recipes import CellRecipe, PretrainingRecipe
 from sg_bench.running import failures
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import work
+from sg_bench.running.memory import measured_mib, memory_settings
+from sg_bench.running.packing import Card, card_share, list_cards, measuring_first
 from sg_bench.running.progress import Progress, reporter
 from sg_bench.running.schedule import ATTEMPTS, Unit
 from sg_bench.running.stages.dispatch import execute
@@ -42,6 +46,8 @@ from sg_bench.workspace import Workspace
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to HOST:PORT."""
+CARDS_TIMEOUT = 120.0
+"""Seconds for the nodes of a cluster to list their GPUs."""
 RESTARTS = ATTEMPTS - 1
 """Restarts by Ray of a training or trial that lost a worker or node, or ran out of memory."""
 
@@ -67,18 +73,23 @@ class RayBackend:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.slots = max(1, int(resources.get("CPU", 1)))
         self.gpu = min(1, int(resources.get("GPU", 0)))
+        self.cards = _cluster_cards() if self.gpu else []
+        self.cores_a_card = max(1, int(self.slots / max(1.0, resources.get("GPU", 0))))
         self.threads = ThreadPoolExecutor(self.slots)
-        environment = {"env_vars": single_threaded()}
+        # Only trainings use a GPU; a task that asks Ray for none would see them all.
+        environment = {"env_vars": {**single_threaded(), "CUDA_VISIBLE_DEVICES": ""}}
         # The scheduler retries, so Ray does not: max_retries=0.
         self.task: Any = ray.remote(num_cpus=1, max_retries=0, runtime_env=environment)(work)
-        self.device_task: Any = ray.remote(num_cpus=1, num_gpus=self.gpu, max_retries=0, runtime_env=environment)(work)
+
+    def fits(self, unit: Unit) -> bool:
+        """Return True: Ray itself waits for free devices."""
+        return True
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
         if on_train(unit.job):
             return self.threads.submit(self._pretrain, unit.job)
-        task = self.task if unit.job.kind == "store" else self.device_task
-        future: Future[Failure | None] = task.remote(unit.job, self.workspace.root, unit.cases).future()
+        future: Future[Failure | None] = self.task.remote(unit.job, self.workspace.root, unit.cases).future()
         return future
 
     def failure(self, error: Exception) -> Failure:
@@ -120,15 +131,22 @@ class RayBackend:
         return failure
 
     def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> None:
-        """Run cells as the trials of one Tune experiment; workers are reused from trial to trial.
+        """Run cells as trials of Tune that share the GPUs; one of each kind whose memory is unknown runs first.
 
         Raises:
             SgBenchError: Ray itself stopped, as when the cluster is lost.
         """
+        for part in measuring_first(jobs, self._unmeasured):
+            if part:
+                self._run_trials(part, progress)
+        self._record_lost(jobs)
+
+    def _run_trials(self, jobs: Sequence[Job], progress: Progress) -> None:
+        """Run cells as the trials of one Tune experiment; workers are reused from trial to trial."""
         by_key = {job.key: job for job in jobs}
         trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=str(self.workspace.root))
         tuner = tune.Tuner(
-            tune.with_resources(trial, self._resources(1.0)),
+            tune.with_resources(trial, lambda config: self._trial_resources(by_key[config["key"]])),
             param_space={"key": tune.grid_search(list(by_key))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.slots),
             run_config=tune.RunConfig(
@@ -145,7 +163,6 @@ class RayBackend:
             cause = str(error).strip().partition("\n")[0]
             hint = "What is finished is kept: run the same command again"
             raise SgBenchError(f"Ray stopped: {cause}", hint=hint) from error
-        self._record_lost(jobs)
 
     def _record_lost(self, jobs: Sequence[Job]) -> None:
         """Record the cells whose trial ended without a result: Tune counts a stopped trial as finished."""
@@ -154,6 +171,25 @@ class RayBackend:
             if ledger.get(job.key) is None:
                 message = f"{job.title}: its worker was lost and did not come back"
                 ledger.put(failed_record(job, Failure("infrastructure", "WorkerDied", message, "")))
+
+    def _peak(self, job: Job) -> float | None:
+        """Return a job's peak memory in MiB, the largest of its measurements on the cards of this cluster."""
+        peaks = [measured_mib(self.workspace, name, job.recipe) for name in {card.name for card in self.cards}]
+        return max((peak for peak in peaks if peak is not None), default=None)
+
+    def _unmeasured(self, job: Job) -> str | None:
+        """Return a name for what decides a cell's memory if it must be measured, else None."""
+        if not self.cards or not isinstance(job.recipe, CellRecipe) or self._peak(job) is not None:
+            return None
+        return key_of(memory_settings(job.recipe))
+
+    def _trial_resources(self, job: Job) -> tune.PlacementGroupFactory:
+        """Return a processor and, by the cell's measured memory, a share of the smallest card of the cluster."""
+        resources = self._resources(1.0)
+        if self.gpu and self.cards:
+            smallest = min(card.free_mib for card in self.cards)
+            resources["GPU"] = card_share(self._peak(job), smallest, self.cores_a_card)
+        return tune.PlacementGroupFactory([resources])
 
     def _resources(self, processors: float) -> dict[str, float]:
         return {"CPU": processors, "GPU": float(self.gpu)} if self.gpu else {"CPU": processors}
@@ -251,6 +287,18 @@ class _ProgressCallback(tune.Callback):
     def _recorded(self, job: Job) -> Failure | None:
         record = self.ledger.get(job.key)
         return Failure(**record["error"]) if record and record["status"] == "failed" else None
+
+
+def _cluster_cards() -> list[Card]:
+    """Return the GPUs of all nodes, or [] if a node does not answer: jobs then have a GPU each."""
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]  # type: ignore[no-untyped-call]
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(list_cards)
+    places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    asked = [task.options(scheduling_strategy=place).remote() for place in places]
+    try:
+        return [card for cards in ray.get(asked, timeout=CARDS_TIMEOUT) for card in cards]
+    except RayError:
+        return []
 
 
 def _check_reachable(address: str) -> None:

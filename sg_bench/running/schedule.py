@@ -50,8 +50,11 @@ class Backend(Protocol):
     one_machine: bool
     """Whether all units share this machine's memory: the last attempt of a unit then runs alone."""
 
+    def fits(self, unit: Unit) -> bool:
+        """Return whether the devices have the memory for one more unit."""
+
     def submit(self, unit: Unit) -> Future[Failure | None]:
-        """Start a unit."""
+        """Start a unit that fits."""
 
     def failure(self, error: Exception) -> Failure:
         """Describe and classify what a unit's future raised."""
@@ -140,11 +143,18 @@ class Scheduler:
         return [Unit(job, tuple(cases[first : first + size])) for first in range(0, len(cases), size)]
 
     def _start_ready(self) -> None:
+        """Start what can run; what waits for a device lets others of its kind go first, but nothing less urgent."""
+        waits_for_device: int | None = None
         for unit in sorted((unit for unit, needs in self.waiting.items() if not needs), key=self._priority):
             taken = sum(other.job.workers for other in self.running.values())
             alone = any(self._runs_alone(other) for other in (unit, *self.running.values()))
             if taken and (alone or taken + unit.job.workers > self.backend.slots):
                 return
+            if waits_for_device is not None and self._priority(unit) > waits_for_device:
+                return
+            if not self.backend.fits(unit):
+                waits_for_device = self._priority(unit)
+                continue
             del self.waiting[unit]
             self.progress.started(unit.job)
             self.running[self.backend.submit(unit)] = unit

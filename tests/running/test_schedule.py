@@ -35,6 +35,9 @@ class FakeBackend:
         self.answer, self.slots, self.one_machine = answer, slots, one_machine
         self.started: list[str] = []
 
+    def fits(self, unit: Unit) -> bool:
+        return True
+
     def submit(self, unit: Unit) -> Future[Failure | None]:
         self.started.append(unit.name)
         future: Future[Failure | None] = Future()

@@ -12,6 +12,7 @@ from sg_bench.planning import Job, TypedJob
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
 from sg_bench.running.environment import configure_torch
 from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.memory import peak_noted
 from sg_bench.running.stages.discover import discover
 from sg_bench.running.stages.fine_tune import fine_tune
 from sg_bench.running.stages.prepare import build_store, prepare_cases
@@ -27,15 +28,20 @@ def execute(job: Job, workspace: Workspace, progress: ProgressCallback, world: W
     world = world or World()
     with workspace.lock(job.key) if world.rank == 0 else nullcontext():
         world.barrier()  # every rank must see the same: done by another run meanwhile, or not
-        match job.recipe:
-            case StoreRecipe():
-                build_store(cast(TypedJob[StoreRecipe], job), workspace, progress)
-            case PretrainingRecipe() as recipe:
-                pretrain(recipe, workspace, progress, world)
-            case DiscoveryRecipe() as recipe:
-                discover(recipe, workspace, progress)
-            case CellRecipe() as recipe:
-                fine_tune(recipe, workspace, progress)
+        with peak_noted(job.recipe, workspace, progress) as noted:
+            _run_stage(job, workspace, noted, world)
+
+
+def _run_stage(job: Job, workspace: Workspace, progress: ProgressCallback, world: World) -> None:
+    match job.recipe:
+        case StoreRecipe():
+            build_store(cast(TypedJob[StoreRecipe], job), workspace, progress)
+        case PretrainingRecipe() as recipe:
+            pretrain(recipe, workspace, progress, world)
+        case DiscoveryRecipe() as recipe:
+            discover(recipe, workspace, progress)
+        case CellRecipe() as recipe:
+            fine_tune(recipe, workspace, progress)
 
 
 def attempt(job: Job, workspace: Workspace, progress: ProgressCallback, cases: Sequence[Case] = ()) -> Failure | None:
