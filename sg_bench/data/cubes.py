@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.config import CropRule, Shape
+from sg_bench.data.area import area_means
 from sg_bench.data.sampling import CropStart, cut, draw_places
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
@@ -107,19 +108,20 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
     return ArrayCubes(out)
 
 
-def resized(volume: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float32]:
-    """Return `volume` resized over the same field of view: area means along axes that shrink, else linear."""
+def resized(volume: NDArray[Any], shape: Sequence[int], dtype: type = np.float32) -> NDArray[Any]:
+    """Return `volume` resized over the same field of view: area means along axes that shrink, else linear.
+
+    Computed in float32, and returned as `dtype`, float32 or float16; only a part of a large volume is in memory.
+    """
     import torch
     from torch.nn import functional
 
-    out: NDArray[np.float32] = np.array(volume, np.float32)
-    image = torch.from_numpy(out)[None, None]
     smaller = tuple(min(new, old) for new, old in zip(shape, volume.shape, strict=True))
-    if smaller != volume.shape:
-        image = functional.interpolate(image, size=smaller, mode="area")
+    image = torch.from_numpy(area_means(volume, smaller))
     if smaller != tuple(shape):
-        image = functional.interpolate(image, size=tuple(shape), mode="trilinear", align_corners=False)
-    out = image[0, 0].numpy()
+        grown = functional.interpolate(image[None, None], size=tuple(shape), mode="trilinear", align_corners=False)
+        image = grown[0, 0]
+    out: NDArray[Any] = (image.half() if dtype is np.float16 else image).numpy()
     return out
 
 

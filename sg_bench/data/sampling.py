@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.config import AirRule, CropRule
+from sg_bench.config import CropRule
+from sg_bench.data.area import in_single_precision
 
 CropStart = tuple[int, int, int]
 VolumeArray = NDArray[np.floating[Any]]
@@ -37,12 +38,12 @@ class CropPlaces:
     """The starts of cubes in one volume that a crop rule allows.
 
     Args:
-        volume: (x, y, z) in [0, 1]; read once, and only if the rule has an air criterion.
+        volume: (x, y, z) in [0, 1]; of a memory map only the cubes are read that are looked at for air.
         rule: cube, borders and air.
     """
 
     def __init__(self, volume: VolumeArray, rule: CropRule) -> None:
-        self.rule = rule
+        self.volume, self.rule = volume, rule
         ahead = rule.air.look_ahead if rule.air else 0
         spare = (0, 0, ahead)
         self.low = np.array(rule.border)
@@ -50,7 +51,6 @@ class CropPlaces:
         # The official rule excludes the last start; along an axis that the cube fills it is the only one.
         filled = (free == 0) & (self.low == 0)
         self.high = self.low + np.where(filled, 0, free - 1)
-        self._counts = _summed_counts(volume, rule.air) if rule.air and self.large_enough else None
 
     @property
     def large_enough(self) -> bool:
@@ -68,13 +68,18 @@ class CropPlaces:
 
     def tissue(self, start: CropStart) -> float:
         """Return the mean count of the cube at `start`: tissue 1, air just before tissue 1/2, other air 0."""
-        if self._counts is None or self.rule.air is None:
+        if self.rule.air is None:
             return 0.0
-        (x, y, z), (sx, sy, sz) = start, self.rule.cube
-        box = self._counts[x : x + sx + 1 : sx, y : y + sy + 1 : sy, z : z + sz + 1 : sz]
-        # In a huge volume the sums overflow and wrap; the differences wrap back.
-        total = int(np.diff(np.diff(np.diff(box, axis=0), axis=1), axis=2)[0, 0, 0])
-        return total / (self.rule.air.look_ahead - 1) / (sx * sy * sz)
+        deepest, size = self.rule.air.look_ahead - 1, self.rule.cube
+        x, y, z = (slice(first, first + side) for first, side in zip(start, size, strict=True))
+        # The threshold as it is in half precision; the comparison itself is many times faster in single precision.
+        threshold = self.volume.dtype.type(self.rule.air.threshold)
+        tissue = in_single_precision(self.volume[x, y, z.start : z.stop + deepest - 1]) >= np.float32(threshold)
+        counts = tissue[:, :, : size[2]] * np.int16(deepest)
+        for ahead in range(1, deepest):
+            further = tissue[:, :, ahead : ahead + size[2]] * np.int16(deepest - ahead)
+            np.maximum(counts[:, :, : further.shape[2]], further, out=counts[:, :, : further.shape[2]])
+        return int(counts.sum()) / deepest / int(np.prod(size))
 
 
 def draw_places(volume: VolumeArray, rule: CropRule, count: int, rng: np.random.Generator) -> list[CropStart]:
@@ -90,16 +95,3 @@ def draw_places(volume: VolumeArray, rule: CropRule, count: int, rng: np.random.
             if len(starts) == count:
                 break
     return starts
-
-
-def _summed_counts(volume: VolumeArray, rule: AirRule) -> NDArray[np.int32]:
-    """Return the summed-volume table, one larger than the volume along each axis, of (look_ahead - 1) x the counts."""
-    tissue = np.asarray(volume) >= rule.threshold
-    deepest = rule.look_ahead - 1
-    counts = tissue.astype(np.int32) * deepest
-    for ahead in range(1, deepest):
-        np.maximum(counts[:, :, :-ahead], tissue[:, :, ahead:] * (deepest - ahead), out=counts[:, :, :-ahead])
-    table = np.pad(counts, ((1, 0),) * 3)
-    for axis in range(3):
-        np.cumsum(table, axis=axis, out=table)
-    return table

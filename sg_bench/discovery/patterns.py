@@ -5,9 +5,10 @@ Source: Haghighi et al. 2020, section 2.1; constants in protocol C.2, in the beh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import MethodError
 
 ReadVolume = Callable[[str], VolumeArray]
+BLOCK = 256
+"""Latents that are compared with a reference at once: 512 kB of the papers' latents."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,39 @@ class Reference:
     start: CropStart
 
 
-def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: list[str]) -> list[str]:
-    """Return `ids` from nearest to farthest by L2 distance of their latents to the reference's.
+class Ranking:
+    """Orders some volumes by the L2 distance of their latents to that of a reference, exactly.
 
-    The reference itself comes before others at distance zero; further ties go by id.
+    Args:
+        latents: of all volumes, (d,) each.
+        ids: the volumes to be ordered.
     """
-    origin = latents[reference]
-    return sorted(ids, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_ != reference, id_))
+
+    def __init__(self, latents: Mapping[str, NDArray[np.float32]], ids: Sequence[str]) -> None:
+        self.ids = sorted(ids)
+        self.latents = np.array([latents[id_] for id_ in self.ids], np.float32).reshape(len(ids), -1)
+
+    def nearest(self, origin: NDArray[np.float32], reference: str) -> list[str]:
+        """Return the ids from nearest to farthest; `reference` before others at distance zero, further ties by id."""
+        others = np.array([id_ != reference for id_ in self.ids])
+        return [self.ids[i] for i in np.lexsort((others, self._distances(origin)))]
+
+    def _distances(self, origin: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the distances, (n,), to the same bits as np.linalg.norm of each difference.
+
+        A difference and its product with itself, block by block in the cache: one large matrix product would be faster,
+        but its rounding would exchange near neighbours.
+        """
+        squares = np.empty(len(self.latents), np.float32)
+        for first in range(0, len(self.latents), BLOCK):
+            difference = self.latents[first : first + BLOCK] - origin
+            squares[first : first + BLOCK] = (difference[:, None, :] @ difference[:, :, None])[:, 0, 0]
+        return np.sqrt(squares)
+
+
+def nearest(latents: Mapping[str, NDArray[np.float32]], reference: str, ids: Sequence[str]) -> list[str]:
+    """Return `ids` from nearest to farthest of the reference; a `Ranking` serves several references faster."""
+    return Ranking(latents, ids).nearest(latents[reference], reference)
 
 
 def at_random(reference: str, ids: list[str], rng: np.random.Generator) -> list[str]:
@@ -77,11 +106,12 @@ def draw_references(
     """
     found: list[Reference] = []
     train = parts[0]
+    sizes = [np.array([shapes[id_] for id_ in part]).reshape(-1, 3) for part in parts]
     for id_ in (train[i] for i in rng.permutation(len(train))):
         if len(found) == settings.classes:
             break
         places = CropPlaces(volumes(id_), settings.crops)
-        shared = partial(_shared, settings, [[shapes[other] for other in part] for part in parts], shapes[id_])
+        shared = partial(_shared, settings, sizes, shapes[id_])
         start = _coordinate(settings, places, shared, [reference.start for reference in found], rng)
         if start is not None:
             found.append(Reference(len(found), id_, start))
@@ -117,7 +147,8 @@ def draw_windows(
         count = settings.validation_neighbours if validation else settings.neighbours
         for reference in references:
             candidates = ranked(reference, validation)
-            fitting = [id_ for id_ in candidates if _holds(shapes[id_], reference.start, settings)][:count]
+            whole = (id_ for id_ in candidates if _holds(shapes[id_], reference.start, settings))
+            fitting = list(islice(whole, count))
             if candidates and not fitting:
                 raise MethodError(
                     f"pattern {reference.label} at {reference.start} is inside none of {len(candidates)} volumes",
@@ -152,25 +183,28 @@ def _coordinate(
 
 
 def _shared(
-    settings: DiscoverySettings, parts: list[list[tuple[int, int, int]]], own: tuple[int, int, int], start: CropStart
+    settings: DiscoverySettings, parts: list[NDArray[np.int64]], own: tuple[int, int, int], start: CropStart
 ) -> bool:
-    """Return whether the reference and enough volumes of each part contain the window at `start`."""
-    wanted = (settings.neighbours, settings.validation_neighbours)
-    holding = [sum(_holds(shape, start, settings) for shape in shapes) for shapes in parts]
-    enough = [n >= min(k, (len(shapes) + 1) // 2) for n, k, shapes in zip(holding, wanted, parts, strict=True)]
-    return _holds(own, start, settings) and all(enough)
+    """Return whether the reference and enough volumes of each part, shapes (n, 3), contain the window at `start`."""
+    if not _holds(own, start, settings):
+        return False
+    wanted, end = (settings.neighbours, settings.validation_neighbours), _end(settings, start)
+    holding = [int((shapes >= end).all(axis=1).sum()) for shapes in parts]
+    return all(n >= min(k, (len(shapes) + 1) // 2) for n, k, shapes in zip(holding, wanted, parts, strict=True))
 
 
-def _holds(shape: tuple[int, ...], start: CropStart, settings: DiscoverySettings) -> bool:
+def _holds(shape: tuple[int, int, int], start: CropStart, settings: DiscoverySettings) -> bool:
     """Return whether a volume contains the window with every side and offset that may be drawn."""
-    cube = settings.crops.cube
-    grown = settings.resolutions > 1
-    low, high = settings.jitter if grown else (0, 0)
-    side = settings.sides[1] if grown else 0
-    in_plane = all(
-        start[axis] + low >= 0 and start[axis] + max(cube[axis], high + side) <= shape[axis] for axis in (0, 1)
-    )
-    return in_plane and start[2] + cube[2] <= shape[2]
+    low = settings.jitter[0] if settings.resolutions > 1 else 0
+    inside = start[0] + low >= 0 and start[1] + low >= 0
+    return inside and all(last <= side for last, side in zip(_end(settings, start), shape, strict=True))
+
+
+def _end(settings: DiscoverySettings, start: CropStart) -> tuple[int, int, int]:
+    """Return the least shape that contains the window at `start` with every side and offset that may be drawn."""
+    (x, y, z), (sx, sy, sz) = start, settings.crops.cube
+    reach = settings.jitter[1] + settings.sides[1] if settings.resolutions > 1 else 0
+    return x + max(sx, reach), y + max(sy, reach), z + sz
 
 
 def _windows_of(

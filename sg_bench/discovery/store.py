@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from sg_bench.config import Shape
 from sg_bench.data.cubes import resized
 from sg_bench.data.sampling import VolumeArray
 from sg_bench.discovery.patterns import Reference, Window, cut_window
-from sg_bench.workspace import write_json
+from sg_bench.workspace import read_json, sync_tree, write_json
+
+CUBES, INDEX = "cubes.npy", "index.json"
 
 
 def write_patterns(
@@ -26,15 +30,61 @@ def write_patterns(
 
     Row i of the array is window i of the index; volumes are read once each.
     """
-    path = folder / "cubes.npy"
-    cubes = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(windows), *cube))
-    rows: dict[str, list[int]] = {}
-    for row, window in enumerate(windows):
-        rows.setdefault(window.id, []).append(row)
-    for id_, chosen in rows.items():
-        volume = volumes(id_)
-        for row in chosen:
-            cubes[row] = resized(cut_window(volume, windows[row]), cube)
-    cubes.flush()
+    create_patterns(folder, references, windows, cube)
+    writer = PatternWriter(folder)
+    writer.cut(writer.ids, volumes)
+
+
+def create_patterns(folder: Path, references: Sequence[Reference], windows: Sequence[Window], cube: Shape) -> None:
+    """Write the index of patterns, and an array without content for a `PatternWriter` to fill."""
+    shape = (len(windows), *cube)
+    np.lib.format.open_memmap(folder / CUBES, mode="w+", dtype=np.float16, shape=shape).flush()
+    sync_tree(folder)
     index = {"schema": 1, "references": [asdict(r) for r in references], "windows": [asdict(w) for w in windows]}
-    write_json(folder / "index.json", index)
+    write_json(folder / INDEX, index)
+
+
+class PatternWriter:
+    """Cuts the windows of some patients at a time; any number of processes may do so in one folder.
+
+    Args:
+        folder: of `create_patterns`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CUBES
+        cubes = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        self.cube, self.first = cubes.shape[1:], cubes.offset
+        windows = read_json(folder / INDEX)["windows"]
+        self.windows = [Window(**{**w, "start": tuple(w["start"]), "size": tuple(w["size"])}) for w in windows]
+        self.rows: dict[str, list[int]] = {}
+        for row, window in enumerate(self.windows):
+            self.rows.setdefault(window.id, []).append(row)
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of all volumes that hold a window."""
+        return list(self.rows)
+
+    def cut(self, ids: Iterable[str], volumes: Callable[[str], VolumeArray]) -> None:
+        """Cut the windows of `ids`, and return when they are on the disk; volumes are read once each."""
+        with self.path.open("r+b") as file:
+            for id_ in ids:
+                if rows := self.rows.get(id_):
+                    volume = volumes(id_)
+                    cubes = [resized(cut_window(volume, self.windows[row]), self.cube, np.float16) for row in rows]
+                    self._write(file.fileno(), rows, cubes)
+            os.fsync(file.fileno())
+
+    def _write(self, file: int, rows: Sequence[int], cubes: Sequence[VolumeArray]) -> None:
+        """Write rows where they belong, and not through a memory map, which a full disk ends with a signal.
+
+        On a shared file system the lock keeps two machines from writing rows that share a page at once.
+        """
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for row, cube in zip(rows, cubes, strict=True):
+            content = cube.tobytes()
+            while content:
+                written = os.pwrite(file, content, self.first + (row + 1) * cube.nbytes - len(content))
+                content = content[written:]
+        fcntl.flock(file, fcntl.LOCK_UN)

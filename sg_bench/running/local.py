@@ -20,6 +20,7 @@ from sg_bench.running.memory import measured_mib, needs_card
 from sg_bench.running.packing import Card, CardLoad, choose_card
 from sg_bench.running.progress import reporter
 from sg_bench.running.schedule import Unit
+from sg_bench.running.stages.discover import Share
 from sg_bench.running.stages.dispatch import attempt
 from sg_bench.workspace import Workspace
 
@@ -39,7 +40,7 @@ class InProcess:
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Run a unit to its end."""
         future: Future[Failure | None] = Future()
-        future.set_result(work(unit.job, self.workspace.root, unit.cases))
+        future.set_result(work(unit.job, self.workspace.root, unit.cases, unit.share))
         return future
 
     def fits(self, unit: Unit) -> bool:
@@ -140,10 +141,10 @@ class _Processes:
     def submit(self, unit: Unit, root: Path) -> Future[Failure | None]:
         """Start a unit in a free process; after one of them was killed, all are replaced first."""
         try:
-            return self.pool.submit(work, unit.job, root, unit.cases)
+            return self.pool.submit(work, unit.job, root, unit.cases, unit.share)
         except BrokenProcessPool:
             self.pool = self._started()
-            return self.pool.submit(work, unit.job, root, unit.cases)
+            return self.pool.submit(work, unit.job, root, unit.cases, unit.share)
 
     def close(self) -> None:
         """End the processes."""
@@ -168,10 +169,10 @@ def _prepare(parent: int, visible: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
-def work(job: Job, root: Path, cases: tuple[Case, ...] = ()) -> Failure | None:
+def work(job: Job, root: Path, cases: tuple[Case, ...] = (), share: Share | None = None) -> Failure | None:
     """Run one unit in this process."""
     workspace = Workspace(root)
-    failure = attempt(job, workspace, reporter(workspace, job.key), cases)
+    failure = attempt(job, workspace, reporter(workspace, job.key), cases, share)
     if failure and failure.transient:
         free_memory()
     return failure

@@ -89,7 +89,8 @@ class RayBackend:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
         if on_train(unit.job):
             return self.threads.submit(self._pretrain, unit.job)
-        future: Future[Failure | None] = self.task.remote(unit.job, self.workspace.root, unit.cases).future()
+        started = self.task.remote(unit.job, self.workspace.root, unit.cases, unit.share)
+        future: Future[Failure | None] = started.future()
         return future
 
     def failure(self, error: Exception) -> Failure:

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Protocol
 
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import skipped_cases
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, TypedJob, is_built, prepares_store
-from sg_bench.recipes import StoreRecipe
+from sg_bench.recipes import DiscoveryRecipe, StoreRecipe
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.progress import Progress
+from sg_bench.running.stages.discover import PORTION, Share, steps
 from sg_bench.running.stages.prepare import cases_of
 from sg_bench.workspace import Workspace
 
@@ -31,14 +33,17 @@ PRIORITY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
 
 @dataclass(frozen=True)
 class Unit:
-    """A job, or the preparation of some cases of a store."""
+    """A job, or the preparation of some cases of a store, or one share of a discovery."""
 
     job: Job
     cases: tuple[Case, ...] = ()
+    share: Share | None = None
 
     @property
     def name(self) -> str:
         """Return the name by which other units wait for this one."""
+        if self.share:
+            return f"{self.job.key}/{self.share.step} {self.share.index}"
         return f"{self.job.key}/{self.cases[0].id}" if self.cases else self.job.key
 
 
@@ -127,6 +132,10 @@ class Scheduler:
                 return
             self.waiting.update(dict.fromkeys(parts, frozenset()))
             needs |= {part.name for part in parts}
+        elif isinstance(job.recipe, DiscoveryRecipe) and self.backend.slots > 1:
+            for shares in self._shares(job, job.recipe):
+                self.waiting.update(dict.fromkeys(shares, frozenset(needs)))
+                needs = {share.name for share in shares}
         if not (job.kind == "cell" and self.hold_cells):
             self.waiting[Unit(job)] = frozenset(needs)
 
@@ -141,6 +150,12 @@ class Scheduler:
             cases = [case for case in cases if case.id in left_out]
         size = max(1, min(MAX_CASES, len(cases) // (4 * self.backend.slots)))
         return [Unit(job, tuple(cases[first : first + size])) for first in range(0, len(cases), size)]
+
+    def _shares(self, job: Job, recipe: DiscoveryRecipe) -> list[list[Unit]]:
+        """Return the shares of each step of a discovery, one for each process."""
+        cases, portion = recipe.corpus.store.manifest.cases, PORTION[recipe.settings.dimension]
+        count = min(self.backend.slots, ceil(cases / portion))
+        return [[Unit(job, share=Share(step, index, count)) for index in range(count)] for step in steps(recipe)]
 
     def _start_ready(self) -> None:
         """Start what can run; what waits for a device lets others of its kind go first, but nothing less urgent."""
@@ -182,7 +197,7 @@ class Scheduler:
         if unit.cases and prepares_store(unit.job):
             if unit.job.key not in self.outcome.failures:
                 self.progress.prepared(unit.job, len(unit.cases))
-        else:
+        elif not unit.share:
             self.outcome.done.add(unit.job.key)
             self.progress.finished(unit.job, None)
         self.waiting = {other: needs - {unit.name} for other, needs in self.waiting.items()}

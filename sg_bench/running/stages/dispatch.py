@@ -13,7 +13,7 @@ from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, Sto
 from sg_bench.running.environment import configure_torch
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.memory import peak_noted
-from sg_bench.running.stages.discover import discover
+from sg_bench.running.stages.discover import Share, discover, discover_share
 from sg_bench.running.stages.fine_tune import fine_tune
 from sg_bench.running.stages.prepare import build_store, prepare_cases
 from sg_bench.running.stages.pretrain import pretrain
@@ -44,10 +44,20 @@ def _run_stage(job: Job, workspace: Workspace, progress: ProgressCallback, world
             fine_tune(recipe, workspace, progress)
 
 
-def attempt(job: Job, workspace: Workspace, progress: ProgressCallback, cases: Sequence[Case] = ()) -> Failure | None:
-    """Execute `job`, or prepare only some of its cases; return what went wrong, recorded if it is a cell."""
+def attempt(
+    job: Job,
+    workspace: Workspace,
+    progress: ProgressCallback,
+    cases: Sequence[Case] = (),
+    share: Share | None = None,
+) -> Failure | None:
+    """Execute `job`, or only some of its cases or a share of them; return what went wrong, recorded if it is a cell."""
     try:
-        if cases:
+        if share:
+            configure_torch()
+            with workspace.lock(job.key, shared=True):  # the patterns must not be finished in the middle of a portion
+                discover_share(cast(TypedJob[DiscoveryRecipe], job).recipe, workspace, share, progress)
+        elif cases:
             with workspace.lock(job.key, shared=True):  # the store must not be finished in the middle of a case
                 prepare_cases(cast(TypedJob[StoreRecipe], job), workspace, cases)
         else:
