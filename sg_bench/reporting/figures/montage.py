@@ -25,13 +25,14 @@ from sg_bench.reporting.figures.slices import (
     read_arrays,
     slices_of,
 )
-from sg_bench.reporting.figures.style import LEADING, ORANGE, SKY, SMALL, TALL, fold_label
+from sg_bench.reporting.figures.style import LEADING, ORANGE, SKY, SMALL, TALL, fold_label, text_width
 from sg_bench.reporting.figures.summaries import absent_sentence, full_tasks, scratch_labels, sentences
 from sg_bench.workspace import Workspace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Box = tuple[float, float, float, float]
 WIDE, NARROW = 5, 3
 """Cases in a row."""
 TRIPLETS = 2
@@ -141,79 +142,109 @@ def _segmentation(rows: dict[str, list[AxialSlice]], layout: FigureLayout) -> No
     from matplotlib.lines import Line2D
 
     columns = min(NARROW if layout.narrow else WIDE, max(len(found) for found in rows.values()))
-    label_width = 0.75 if layout.narrow else 1.1
-    panels = _grid(layout, len(rows), columns, label_width, [found[0].truth.shape for found in rows.values()], 0.16)
-    ids = [
-        fold_label(part.id, (layout.width - label_width) / columns - 0.08)
-        for part in next(iter(rows.values()))[:columns]
-    ]
-    layout.height += max(id_.count("\n") for id_ in ids) * SMALL * LEADING / 72
-    for line, (method, found) in enumerate(rows.items()):
-        for axes, part in zip(panels[line], found, strict=False):
-            _outlined(axes, part)
-        _write_method(panels[line][0], method, label_width)
-    for axes, id_ in zip(panels[0], ids, strict=True):
-        axes.set_title(id_, fontsize=SMALL, fontweight="normal")
+    ids = [part.id for part in next(iter(rows.values()))[:columns]]
+    grid = ImageGrid(layout, list(rows), ids, max(_ratio(found[0].truth) for found in rows.values()), foot=0.16)
+    for line, found in enumerate(rows.values()):
+        for column, part in enumerate(found[:columns]):
+            _outlined(grid, line, column, part)
     truth = Line2D([], [], color=SKY, lw=1.4)
     predicted = Line2D([], [], color=ORANGE, lw=1.4, linestyle=DASHES)
     layout.legend([truth, predicted], ["truth", "prediction (probability above 0.5)"])
 
 
-def _outlined(axes: Axes, part: AxialSlice) -> None:
-    width, height = (side * pixels for side, pixels in zip(part.sides, part.truth.shape, strict=True))
-    image = part.probability if part.image is None else part.image
-    axes.imshow(image.T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="none",
-                extent=(0, width, 0, height))  # fmt: skip
-    _outline(axes, part.truth, part.sides, SKY, "solid")
-    _outline(axes, part.probability > 0.5, part.sides, ORANGE, DASHES)
-    axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(0, height))
-    if part.dice is not None:
-        axes.set_xlabel(f"Dice {100 * part.dice:.0f} %", fontsize=SMALL, labelpad=1.5)
-
-
-def _outline(axes: Axes, mask: PixelArray, sides: tuple[float, float], colour: str, line: Any) -> None:
-    """Draw a contour around `mask`, closed at the image's border, with a dark outline to be visible on any grey."""
-    from matplotlib.patheffects import withStroke
-
-    if not mask.any():
-        return
-    padded = np.pad(mask.astype(np.float32), 1)
-    x, y = (side * (np.arange(-1, pixels + 1) + 0.5) for side, pixels in zip(sides, mask.shape, strict=True))
-    contour = axes.contour(x, y, padded.T, levels=[0.5], colors=[colour], linestyles=[line], linewidths=1.1)
-    contour.set(path_effects=[withStroke(linewidth=1.9, foreground="#00000099")])
+def _outlined(grid: ImageGrid, line: int, column: int, part: AxialSlice) -> None:
+    sides = [side * pixels for side, pixels in zip(part.sides, part.truth.shape, strict=True)]
+    note = "" if part.dice is None else f"Dice {100 * part.dice:.0f} %"
+    box = grid.image(line, column, part.probability if part.image is None else part.image, sides[1] / sides[0], note)
+    grid.outline(box, part.truth, SKY, "solid")
+    grid.outline(box, part.probability > 0.5, ORANGE, DASHES)
 
 
 def _restoration(rows: dict[str, list[list[PixelArray]]], layout: FigureLayout) -> None:
-    examples = max(len(found) for found in rows.values())
-    across = 1 if layout.narrow else examples
-    label_width = 0.75 if layout.narrow else 1.1
-    lines = [(method, found[first : first + across])
+    across = 1 if layout.narrow else max(len(found) for found in rows.values())
+    lines = [(method if first == 0 else "", found[first : first + across])
              for method, found in rows.items() for first in range(0, len(found), across)]  # fmt: skip
-    panels = _grid(layout, len(lines), 3 * across, label_width, [chunk[0][0].shape for _, chunk in lines], 0.05)
-    for line, (method, chunk) in enumerate(lines):
-        pictures = [image for triplet in chunk for image in triplet]
-        for place, axes in enumerate(panels[line]):
-            if place < len(pictures):
-                axes.imshow(pictures[place].T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="none")
-            axes.set(xticks=[], yticks=[])
-            if line == 0:
-                axes.set_title(PART_TITLES[place % 3], fontsize=SMALL, fontweight="normal")
-        if line == 0 or lines[line - 1][0] != method:
-            _write_method(panels[line][0], method, label_width)
+    ratio = max(_ratio(chunk[0][0]) for _, chunk in lines)
+    grid = ImageGrid(layout, [method for method, _ in lines], [*PART_TITLES] * across, ratio, foot=0.05)
+    for line, (_, chunk) in enumerate(lines):
+        for column, image in enumerate(image for triplet in chunk for image in triplet):
+            grid.image(line, column, image, _ratio(image))
 
 
-def _grid(
-    layout: FigureLayout, down: int, across: int, label_width: float, shapes: Sequence[tuple[int, ...]], foot: float
-) -> list[list[Axes]]:
-    """Return `down` rows of `across` panels, high enough for their images and `foot` inches below."""
-    side = (layout.width - label_width) / across
-    height = side * max(shape[1] / shape[0] for shape in shapes)
-    found = layout.panels(down * across, across=across, height=min(min(height, 2 * side) + foot, TALL / down))
-    for axes in found:
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    return [found[line * across : (line + 1) * across] for line in range(down)]
+def _ratio(image: PixelArray) -> float:
+    """Return the height of an (x, y) image relative to its width."""
+    return float(image.shape[1] / image.shape[0])
 
 
-def _write_method(axes: Axes, method: str, label_width: float) -> None:
-    axes.set_ylabel(fold_label(method, label_width - 0.12), rotation=0, ha="right", va="center", fontsize=SMALL)
+class ImageGrid:
+    """Images in rows with names and columns with titles, on one pair of axes, whose unit is an inch.
+
+    A pair of axes for each image would take most of the time of a montage.
+    """
+
+    def __init__(
+        self, layout: FigureLayout, names: Sequence[str], titles: Sequence[str], ratio: float, *, foot: float
+    ) -> None:
+        """Write the names and titles.
+
+        Args:
+            layout: the layout to draw on.
+            names: names of the rows.
+            titles: titles of the columns.
+            ratio: height of the highest image relative to its width.
+            foot: height of the note below each image in inches.
+        """
+        width = layout.width - 0.09
+        labels = [fold_label(name, 0.63 if layout.narrow else 0.98) for name in names]
+        label_width = max(text_width(line, SMALL) for label in labels for line in label.split("\n"))
+        self.step = (width - label_width) / len(titles)
+        self.side = self.step - 0.1
+        self.high = min(min(self.side * ratio, 2 * self.side), TALL / len(names) - foot - 0.03)
+        self.row = self.high + foot + 0.03
+        folded = [fold_label(title, self.side) for title in titles]
+        head = (1 + max(title.count("\n") for title in folded)) * SMALL * LEADING / 72 + 0.04
+        self.left, self.top = label_width, len(names) * self.row
+        layout.height += self.top + head
+        self.axes: Axes = layout.figure.add_subplot(xlim=(0, width), ylim=(0, self.top + head), aspect="equal")
+        self.axes.set_axis_off()
+        for column, title in enumerate(folded):
+            x, y = self._centre(0, column)
+            self.axes.text(x, y + self.high / 2 + 0.05, title, ha="center", va="bottom", fontsize=SMALL)
+        for line, label in enumerate(labels):
+            y = self._centre(line, 0)[1]
+            self.axes.text(label_width, y, label, ha="right", va="center", ma="right", fontsize=SMALL)
+
+    def image(self, line: int, column: int, image: PixelArray, ratio: float, note: str = "") -> Box:
+        """Draw an (x, y) image of values in [0, 1] with a note below it.
+
+        Returns:
+            Its left, right, lower and upper end in inches.
+        """
+        x, y = self._centre(line, column)
+        width = min(self.side, self.high / ratio)
+        box = (x - width / 2, x + width / 2, y - width * ratio / 2, y + width * ratio / 2)
+        limits = self.axes.get_xlim(), self.axes.get_ylim()
+        self.axes.imshow(image.T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="none", extent=box)
+        self.axes.set(xlim=limits[0], ylim=limits[1])
+        self.axes.text(x, box[2] - 0.03, note, ha="center", va="top", fontsize=SMALL)
+        return box
+
+    def outline(self, box: Box, mask: PixelArray, colour: str, line: Any) -> None:
+        """Draw a contour around an (x, y) mask, closed at the image's border, with a dark outline."""
+        from contourpy import contour_generator
+        from matplotlib.collections import LineCollection
+        from matplotlib.patches import Rectangle
+        from matplotlib.patheffects import withStroke
+
+        left, right, low, high = box
+        x, y = (start + (end - start) / pixels * (np.arange(-1, pixels + 1) + 0.5)
+                for start, end, pixels in zip((left, low), (right, high), mask.shape, strict=True))  # fmt: skip
+        found = contour_generator(x, y, np.pad(mask.astype(np.float32), 1).T).lines(0.5)
+        shadow = [withStroke(linewidth=1.9, foreground="#00000099")]
+        lines = LineCollection(found, colors=[colour], linewidths=1.1, linestyles=[line], path_effects=shadow)
+        self.axes.add_collection(lines, autolim=False)
+        lines.set_clip_path(Rectangle((left, low), right - left, high - low, transform=self.axes.transData))
+
+    def _centre(self, line: int, column: int) -> tuple[float, float]:
+        """Return the centre of an image in inches."""
+        return self.left + (column + 0.5) * self.step, self.top - line * self.row - self.high / 2

@@ -63,6 +63,7 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.1,
     "lines.markersize": 4.0,
     "hatch.linewidth": 0.5,
+    "image.composite_image": False,
     "text.parse_math": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "sg-bench",
