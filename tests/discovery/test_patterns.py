@@ -68,6 +68,19 @@ class TestNearest:
     def test_validation_patients_are_ranked_without_the_reference(self) -> None:
         assert nearest(self.LATENTS, "b", ["d", "c"]) == ["c", "d"]
 
+    @pytest.mark.parametrize("size", [1, 24, 512, 100])
+    def test_the_order_is_that_of_comparing_one_by_one_with_near_and_equal_distances(self, size: int) -> None:
+        draw = np.random.default_rng(size)
+        rounded = draw.random((700, size)).round(1 if size < 10 else 4)
+        latents = dict(zip(draw.permutation(ids(700)).tolist(), rounded.astype(np.float32), strict=True))
+        latents["p001"] = latents["p000"] = latents["p002"]
+        for reference in ("p000", "p001", "p400"):
+            origin = latents[reference]
+            plain = sorted(
+                latents, key=lambda id_: (float(np.linalg.norm(latents[id_] - origin)), id_ != reference, id_)
+            )
+            assert nearest(latents, reference, list(latents)) == plain
+
 
 class TestAtRandom:
     def test_the_reference_comes_first_and_the_others_in_any_order(self) -> None:
