@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ class RayBackend:
         by_key = {job.key: job for job in jobs}
         trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=str(self.workspace.root))
         tuner = tune.Tuner(
-            tune.with_resources(trial, lambda config: self._trial_resources(by_key[config["key"]])),
+            tune.with_resources(trial, resources_of({job.key: self._trial_resources(job) for job in jobs})),
             param_space={"key": tune.grid_search(list(by_key))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.slots),
             run_config=tune.RunConfig(
@@ -184,13 +184,13 @@ class RayBackend:
             return None
         return key_of(memory_settings(job.recipe))
 
-    def _trial_resources(self, job: Job) -> tune.PlacementGroupFactory:
+    def _trial_resources(self, job: Job) -> dict[str, float]:
         """Return a processor and, by the cell's measured memory, a share of the smallest card of the cluster."""
         resources = self._resources(1.0)
         if self.gpu and self.cards:
             smallest = min(card.free_mib for card in self.cards)
             resources["GPU"] = card_share(self._peak(job), smallest, self.cores_a_card)
-        return tune.PlacementGroupFactory([resources])
+        return resources
 
     def _resources(self, processors: float) -> dict[str, float]:
         return {"CPU": processors, "GPU": float(self.gpu)} if self.gpu else {"CPU": processors}
@@ -231,6 +231,15 @@ def fine_tune_trial(config: dict[str, Any], jobs: dict[str, Job], root: str) -> 
     if failure and failure.transient:
         raise TransientError(failure.message)
     tune.report({"failed": failure is not None})
+
+
+def resources_of(table: dict[str, dict[str, float]]) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:
+    """Return a function from a trial's configuration to its resources, given them by key; Ray pickles it."""
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([table[config["key"]]])
+
+    return resources
 
 
 def failure_kind(error: BaseException) -> FailureKind:
