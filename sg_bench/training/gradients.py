@@ -73,7 +73,7 @@ def next_step_memory(now: StepMemory, samples: int, *, divisible: bool, movable:
 
     Args:
         now: how the step was computed.
-        samples: of the batch, in this process.
+        samples: of the batch, or of a micro-batch that is asked for, in this process.
         divisible: whether micro-batches compute the same as the complete batch.
         movable: whether activations can be kept in the host's memory.
     """
@@ -90,6 +90,12 @@ def next_step_memory(now: StepMemory, samples: int, *, divisible: bool, movable:
 def answers_memory_errors(device: torch.device) -> bool:
     """Return whether a step that runs out of memory is repeated with less: on GPUs, whose memory errors are clean."""
     return device.type == "cuda"
+
+
+def is_memory_error(error: RuntimeError) -> bool:
+    """Return whether an error is a GPU's lack of memory, as PyTorch or one of CUDA's libraries reports it."""
+    reported = ("out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in reported)
 
 
 class Gradients:
@@ -114,17 +120,16 @@ class Gradients:
             MethodError: micro-batches are asked for, and the loss is not one that can be computed in parts.
             OutOfMemoryError: nothing is left that needs less memory and computes the same.
         """
-        training = stage.training
-        samples = training.batch_size // self.ranks
-        if training.micro_batch and self.memory.micro_batch is None:
-            self.memory.micro_batch = max(1, training.micro_batch // self.ranks)
+        samples = stage.training.batch_size // self.ranks
         if not self.guarded:
             return self._step(batch, stage, samples)
         self._save_statistics()
         while True:
             try:
                 return self._step(batch, stage, samples)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_memory_error(error):
+                    raise
                 self._need_less(error, stage, samples)
             # Outside of the handler, as the error holds the tensors of the step.
             self.learner.network.zero_grad(set_to_none=True)
@@ -135,7 +140,8 @@ class Gradients:
     def _step(self, batch: Any, stage: Stage, samples: int) -> tuple[Tensor, Losses]:
         """Compute the gradients of a batch once."""
         self.learner.network.zero_grad(set_to_none=True)
-        size = self.memory.micro_batch or samples
+        at_once = stage.training.at_once // self.ranks
+        size = min(at_once, self.memory.micro_batch or at_once)
         with compiler_errors_explained(stage.training):
             if size < samples:
                 return self._in_parts(batch, stage, samples, size)
@@ -197,11 +203,13 @@ class Gradients:
     def _activations(self) -> AbstractContextManager[Any]:
         return activations_on_host() if self.memory.on_host else contextlib.nullcontext()
 
-    def _need_less(self, error: torch.OutOfMemoryError, stage: Stage, samples: int) -> None:
+    def _need_less(self, error: RuntimeError, stage: Stage, samples: int) -> None:
         """Change how steps are computed, or raise `error` with what a user can do."""
         alone = not uses_batch_statistics(self.learner.network)
         divisible = alone and (self.learner.mean_over_samples or isinstance(self.learner, OutputLearner))
-        found = next_step_memory(self.memory, samples, divisible=divisible, movable=not stage.training.compile)
+        found = next_step_memory(
+            self.memory, stage.training.at_once // self.ranks, divisible=divisible, movable=not stage.training.compile
+        )
         if found is None:
             raise torch.OutOfMemoryError(f"{error}. {_advice(stage, samples)}") from error
         self.memory.micro_batch, self.memory.on_host, self.memory.repeated = (

@@ -16,7 +16,7 @@ from sg_bench.networks.build import unet
 from sg_bench.training import gradients
 from sg_bench.training.draws import Draw
 from sg_bench.training.fine_tuning import FineTuning
-from sg_bench.training.gradients import Gradients, StepMemory, activations_on_host, next_step_memory
+from sg_bench.training.gradients import Gradients, StepMemory, activations_on_host, is_memory_error, next_step_memory
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining
 from sg_bench.training.ranks import World
@@ -221,6 +221,26 @@ class TestOutOfMemory:
 
     def test_one_of_several_workers_does_not_change_how_it_computes(self, semantic: Make) -> None:
         assert not Gradients(semantic(), weighted_loss, StepMemory(), ranks=2).guarded
+
+
+def test_libraries_report_a_lack_of_memory_in_words_of_their_own() -> None:
+    assert is_memory_error(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_memory_error(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_memory_error(RuntimeError("CUDA error: out of memory"))
+    assert not is_memory_error(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.usefixtures("answered")
+def test_any_other_error_of_a_step_is_raised_at_once(semantic: Make) -> None:
+    limited = Limited(semantic(), 99)
+    limited.outputs = limited.losses = raising  # type: ignore[assignment, method-assign]
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(limited, seed=0)
+    assert limited.sizes == []
+
+
+def raising(*arguments: Any) -> Losses:
+    raise RuntimeError("shapes cannot be multiplied")
 
 
 def test_a_cpu_does_not_answer_memory_errors(semantic: Make) -> None:
