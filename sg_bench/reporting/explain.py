@@ -291,7 +291,11 @@ def _percent(score: float | None) -> str:
 
 def _machine(record: Record) -> dict[str, Any]:
     ran = record.get("ran") or {}
-    return {name: ran[name] for name in ("git", "hardware", "software", "threads", "world_size") if name in ran}
+    return {
+        name: ran[name]
+        for name in ("git", "hardware", "software", "threads", "world_size", "step_memory")
+        if name in ran
+    }
 
 
 def _values(values: Iterable[str]) -> str:

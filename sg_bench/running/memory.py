@@ -6,13 +6,14 @@ A job measures itself: after its first steps, so that others of its kind can joi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.recipes import CellRecipe, PretrainingRecipe, Recipe
+from sg_bench.training.loop import ProgressCallback
 from sg_bench.workspace import Workspace, read_json, write_json
 
 PROBE_STEPS = 2
@@ -20,7 +21,6 @@ PROBE_STEPS = 2
 MEGABYTE = 1 << 20
 LENGTH = ("epochs", "steps", "steps_per_epoch", "patience")
 """Settings of a training that do not change the memory of a step."""
-Reported = Callable[[int, int | None], None]
 
 
 def needs_card(recipe: Recipe) -> bool:
@@ -75,7 +75,7 @@ def note_peak(
 
 
 @contextmanager
-def peak_noted(recipe: Recipe, workspace: Workspace, progress: Reported) -> Iterator[Reported]:
+def peak_noted(recipe: Recipe, workspace: Workspace, progress: ProgressCallback) -> Iterator[ProgressCallback]:
     """Note the peak memory of the job in the block; yield a progress callback that does so after its first steps."""
     card = gpu_name() if isinstance(recipe, (CellRecipe, PretrainingRecipe)) and needs_card(recipe) else None
     if card is None:

@@ -24,7 +24,13 @@ MIN_P = 0.001
 """Smaller p-values are printed as < 0.001."""
 COMPUTED_PARTS = ("store", "initialisation")
 """Parts of a cell's recipe that have keys of their own."""
-TIMES = ("wall_seconds", "processor_seconds", "peak_memory_mib", "peak_device_memory_mib")
+TIMES = (
+    "wall_seconds",
+    "processor_seconds",
+    "peak_memory_mib",
+    "peak_device_memory_mib",
+    "reserved_device_memory_mib",
+)
 
 
 class SharedBranches:
