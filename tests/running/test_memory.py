@@ -222,7 +222,7 @@ class TestLocalBackend:
         discovery = DiscoveryRecipe(settings=DiscoverySettings(), corpus=corpus_recipe())
         backend, scheduler = self.made(tmp_path, [discovery, pretraining_recipe("scratch"), cell()], H200)
         scheduler._start_ready()
-        assert [unit.job.kind for unit, _ in backend.on_cpu.running] == ["patterns", "initialisation"]
+        assert {unit.job.kind for unit, _ in backend.on_cpu.running} == {"patterns", "initialisation"}
         assert backend.on_cpu.visible == ""
         assert len(backend.on_cards[0].running) == 1
 
