@@ -39,7 +39,7 @@ def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
             raise TypeError(f"'{name}' holds objects; a digest is taken of numbers and strings")
         array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
         total.update(f"{name!r} {array.dtype.str} {array.shape}\n".encode("utf-8", "surrogateescape"))
-        total.update(array.tobytes())
+        total.update(array.reshape(-1).view(np.uint8).data if array.nbytes else b"")
     return total.hexdigest()
 
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
 WEIGHT_FILES = ("encoder.safetensors", "decoder.safetensors")
 """Files of an initialisation; one without a trained decoder lacks the second."""
@@ -145,22 +145,32 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old content or the new, never a part."""
+@contextmanager
+def atomic_file(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
+    """Yield a file to write, which becomes `path` at the end; a reader, or a crash, sees the old content or the new.
+
+    Without `sync_name` a crash may lose the new file, until another one in the same folder is written with it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-        sync_folder(path.parent)
+        if sync_name:
+            sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees the old content or the new, never a part."""
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_changed(path: Path, data: bytes | str) -> None:
