@@ -9,7 +9,6 @@ that cannot be used leaves `<n>.skipped` with the reason; the index lists it as 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,7 @@ from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.digests import content_digest
 from sg_bench.errors import DataError, UsageError
-from sg_bench.workspace import file_digest, read_json, write_atomic
+from sg_bench.workspace import atomic_file, file_digest, read_json, write_atomic
 
 ArrayKind = Literal["image", "label"]
 
@@ -161,7 +160,8 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
     for kind, array in arrays.items():
         if array.dtype != _DTYPES[kind] or array.shape != prepared.image.shape or array.ndim != 3:
             raise ValueError(f"{kind} of '{case.id}' is {array.dtype} {array.shape}, not {_DTYPES[kind]} (x, y, z)")
-        write_atomic(_path(folder, case.id, f"{kind}.npy"), _npy(array))
+        with atomic_file(_path(folder, case.id, f"{kind}.npy"), sync_name=False) as file:  # by the JSON below
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     write_atomic(_path(folder, case.id, "json"), canonical_json(_entry(case, prepared)))
     _path(folder, case.id, "skipped").unlink(missing_ok=True)
 
@@ -243,12 +243,6 @@ def files_digest(files: Iterable[Path]) -> str:
 def _path(folder: Path, case_id: str, ending: str) -> Path:
     name = hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return folder / f"{name}.{ending}"
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _entry(case: Case, prepared: PreparedCase) -> dict[str, Any]:
