@@ -45,7 +45,7 @@ _BLOCK = 2048
 MatchedPair = tuple[int, int]
 
 
-def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
+def fingerprint(image: NDArray[np.float16], affine: NDArray[np.float64]) -> str:
     """Return the fingerprint of a prepared image; "" if it is too small or too uniform.
 
     Args:
@@ -55,12 +55,11 @@ def fingerprint(image: NDArray[Any], affine: NDArray[np.float64]) -> str:
     Returns:
         The kind of image, this module's version, and the bits in base 64: 348 characters for a film.
     """
-    facing = _facing_ras(image, affine)
-    kind = "film" if facing.shape[2] == 1 else "volume"
-    seen = facing[..., 0] if kind == "film" else facing
-    if min(seen.shape) < SMALLEST[kind]:
+    shape = _facing_ras(image, affine).shape
+    kind = "film" if shape[2] == 1 else "volume"
+    if min(shape[: len(CELLS[kind])]) < SMALLEST[kind]:
         return ""
-    cells = _averaged(seen, tuple(count + 1 for count in CELLS[kind]))
+    cells = _facing_ras(_averaged(image, CELLS[kind][0] + 1), affine).squeeze()
     for axis in range(cells.ndim):
         cells = np.diff(cells, axis=axis)
     spread = float(np.sqrt(np.square(cells).mean()))
@@ -131,18 +130,18 @@ def _facing_ras(image: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any
     return image.transpose(order)[tuple(directions)]
 
 
-def _averaged(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return area means of `image` on a grid of `shape`, whose cells may end inside a voxel."""
-    weights = _weights(image.shape[0], shape[0])
-    slabs = []
-    for row in weights:  # slab by slab: a complete volume in float64 would take gigabytes
-        first, last = np.flatnonzero(row)[[0, -1]]
-        slab = image[first : last + 1].astype(np.float32)
-        slabs.append(np.tensordot(row[first : last + 1].astype(np.float32), slab, axes=1))
-    out = np.asarray(slabs, dtype=np.float64)
-    for axis in range(1, len(shape)):
-        out = np.moveaxis(np.tensordot(_weights(image.shape[axis], shape[axis]), out, axes=(1, axis)), 0, axis)
-    return out
+def _averaged(image: NDArray[np.float16], count: int) -> NDArray[np.float64]:
+    """Return area means on `count` cells along each axis longer than one voxel; cells may end inside a voxel."""
+    from sg_bench.data.kernels import sum_slices
+
+    longer = np.ascontiguousarray(image).squeeze()
+    slices = longer.view(np.uint16).reshape(len(longer), -1)
+    sums = np.zeros((count, slices.shape[1]), np.float32)
+    sum_slices(slices, _weights(len(longer), count).astype(np.float32), sums)
+    out = sums.reshape(count, *longer.shape[1:]).astype(np.float64)
+    for axis in range(1, out.ndim):
+        out = np.moveaxis(np.tensordot(_weights(longer.shape[axis], count), out, axes=(1, axis)), 0, axis)
+    return out.reshape([1 if size == 1 else count for size in image.shape])
 
 
 def _weights(size: int, cells: int) -> NDArray[np.float64]:

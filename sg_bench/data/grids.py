@@ -1,13 +1,14 @@
-"""Resampling of an array to another grid, axis by axis and slab by slab.
+"""Resampling of an array to another grid and another orientation.
 
-Along each axis a new voxel is a weighted sum of a few old ones, which covers linear interpolation and area means.
+Along each axis a new voxel is a weighted sum of a few old ones, which covers linear interpolation and area means. The
+loops are in `kernels`, which is imported on first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,15 @@ from numpy.typing import NDArray
 from sg_bench.config import Preparation
 
 Affine = NDArray[np.float64]
+AxisTurn = NDArray[np.intp]
+"""(3, 2): for each axis of an array the axis that it becomes, and 1, or -1 if it is reversed (nibabel's)."""
 
 _SAME_SPACING = 1e-4
 """mm; an image whose spacing differs by less is not interpolated."""
-_SLAB = 2**22
-"""Number of old voxels held in single precision at once (at least those of one new slice)."""
+_BLOCK = 128
+"""Most new slices that are computed together."""
+_CACHED = 2**17
+"""Old voxels of a block that fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -44,90 +49,127 @@ class GridAxis:
         return len(self.nearest)
 
 
-def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, order: Sequence[int]) -> list[GridAxis]:
+def new_axes(shape: Sequence[int], affine: Affine, preparation: Preparation, turn: AxisTurn) -> list[GridAxis]:
     """Return the resampling weights of each array axis for the grid of `preparation`.
 
     Args:
         shape: shape of the array.
         affine: 4x4, voxel indices to world mm.
-        preparation: gives `spacing` or `shape` along the axes of the oriented array.
-        order: for each axis of the array, the axis of the oriented array that it becomes.
+        preparation: gives `spacing` or `shape` along the axes of the turned array.
+        turn: how the array is turned.
     """
+    order = turn[:, 0].tolist()
     if preparation.shape is not None:
         wanted = [preparation.shape[axis] for axis in order]
         return [_spanning(size, count) for size, count in zip(shape, wanted, strict=True)]
     own = np.linalg.norm(affine[:3, :3], axis=0)
-    spacing = own if preparation.spacing is None else np.asarray(preparation.spacing)[list(order)]
+    spacing = own if preparation.spacing is None else np.asarray(preparation.spacing)[order]
     if np.allclose(own, spacing, rtol=0, atol=_SAME_SPACING):
         return [_kept(size) for size in shape]
     return [_centred(size, float(step)) for size, step in zip(shape, spacing / own, strict=True)]
 
 
-def native_axes(affine: Affine, orientation: str) -> list[int]:
-    """Return, for each axis of an array, the axis that it becomes in `orientation`."""
+def turn_to(orientation: str, affine: Affine) -> AxisTurn:
+    """Return how an array with this affine is turned to `orientation`."""
+    return _turn_to(orientation, affine.astype(np.float64).tobytes())
+
+
+@lru_cache
+def _turn_to(orientation: str, affine: bytes) -> AxisTurn:
+    """Return the same for the bytes of an affine, which all films of a data set may share."""
     from nibabel import orientations as nibabel_orientations
 
     orientations: Any = nibabel_orientations
-    turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(orientation))
-    return [int(axis) for axis in turn[:, 0]]
+    old = orientations.io_orientation(np.frombuffer(affine).reshape(4, 4))
+    return np.asarray(orientations.ornt_transform(old, orientations.axcodes2ornt(orientation)), dtype=np.intp)
 
 
-def placed_on(axes: Sequence[GridAxis], affine: Affine) -> Affine:
-    """Return the affine of the new grid."""
+def placed_on(axes: Sequence[GridAxis], affine: Affine, turn: AxisTurn) -> Affine:
+    """Return the affine of the new grid, turned."""
+    from nibabel import orientations as nibabel_orientations
+
+    orientations: Any = nibabel_orientations
     new = affine.copy()
     new[:3, :3] = affine[:3, :3] * [axis.step for axis in axes]
     new[:3, 3] = affine[:3, :3] @ [axis.first for axis in axes] + affine[:3, 3]
-    return new
+    if np.array_equal(turn, [[0, 1], [1, 1], [2, 1]]):
+        return new
+    turned: Affine = new @ orientations.inv_ornt_aff(turn, [axis.count for axis in axes])
+    return turned
 
 
 def filled(
-    image: NDArray[np.float32], axes: Sequence[GridAxis], scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    image: NDArray[np.float32], axes: Sequence[GridAxis], window: tuple[np.float32, np.float32], turn: AxisTurn
 ) -> NDArray[np.float16]:
-    """Return `image` on the new grid, in C order, after `scale` has mapped its values to [0, 1].
+    """Return `image` on the new grid and turned, in C order, with the values of `window` mapped to 0 and 1.
 
-    Only one slab at a time is held in single precision, cut across the axis with the largest stride.
+    Axes are summed one after the other, from the largest stride to the smallest.
     """
-    order = sorted(range(3), key=lambda axis: -abs(image.strides[axis]))
-    ordered, (deep, *flat) = image.transpose(order), [axes[axis] for axis in order]
-    new = np.empty([axis.count for axis in axes], np.float16)
-    out = new.transpose(order)
-    for start, stop in _slabs(deep, ordered[0].size):
-        index, weight = deep.index[start:stop], deep.weight[start:stop]
-        low = int(index.min())
-        slab = _summed(scale(ordered[low : int(index.max()) + 1]), index - low, weight, axis=0)
-        for number, axis in enumerate(flat, 1):
-            slab = _summed(slab, axis.index, axis.weight, axis=number)
-        np.clip(slab, 0, 1, out=slab)  # rounding may overshoot
-        out[start:stop] = slab
+    from sg_bench.data.kernels import resample
+
+    order, new = _memory_order(image), _empty_turned(axes, turn, np.float16)
+    ordered = np.ascontiguousarray(image.transpose(order), dtype=np.float32)
+    deep, middle, inner = (axes[axis] for axis in order)
+    width = _padded(ordered.shape[2])
+    block, reach = _block_of(deep.index, width)
+    resample(
+        ordered,
+        *window,
+        ((deep.index, deep.weight), (middle.index, middle.weight), (inner.index, inner.weight)),
+        new.view(np.uint16).reshape(-1),
+        _places(new, order, turn),
+        np.empty((reach, width), np.float32),
+        np.empty((block, middle.index.shape[1], width), np.float32),
+        np.empty((block, width), np.float32),
+        np.zeros((ordered.shape[2], block), np.float32),
+        np.empty(block, np.float32),
+    )
     return new
 
 
-def picked(label: NDArray[np.uint8], axes: Sequence[GridAxis]) -> NDArray[np.uint8]:
-    """Return a copy of `label` on the new grid, by nearest-neighbour sampling."""
-    return label[np.ix_(*(axis.nearest for axis in axes))]
+def picked(label: NDArray[np.uint8], axes: Sequence[GridAxis], turn: AxisTurn) -> NDArray[np.uint8]:
+    """Return a copy of `label` on the new grid and turned, in C order, by nearest-neighbour sampling."""
+    from sg_bench.data.kernels import pick
+
+    order, new = _memory_order(label), _empty_turned(axes, turn, np.uint8)
+    deep, middle, inner = (axes[axis].nearest for axis in order)
+    places = _places(new, order, turn)
+    pick(np.ascontiguousarray(label.transpose(order)), (deep, middle, inner), new.reshape(-1), places)
+    return new
 
 
-def _slabs(axis: GridAxis, slice_size: int) -> list[tuple[int, int]]:
-    """Return the (start, stop) ranges of new slices that are computed together."""
-    depth = max(1, int(_SLAB / slice_size / max(axis.step, axis.index.shape[1] / 8)))
-    return list(pairwise([*range(0, axis.count, depth), axis.count]))
+def _memory_order(array: NDArray[Any]) -> list[int]:
+    """Return the axes by decreasing stride; axes of one voxel, whose stride means nothing, are second."""
+    order = sorted(range(3), key=lambda axis: -abs(array.strides[axis]))
+    first, *others = sorted(order, key=lambda axis: array.shape[axis] == 1)
+    return [first, *sorted(others, key=lambda axis: array.shape[axis] > 1)]
 
 
-def _summed(
-    array: NDArray[np.float32], index: NDArray[np.intp], weight: NDArray[np.float32], *, axis: int
-) -> NDArray[np.float32]:
-    """Return the weighted sums along one axis."""
-    if weight.shape[1] == 1 and len(index) == array.shape[axis]:
-        return array
-    broad: list[Any] = [np.newaxis] * array.ndim
-    broad[axis] = slice(None)
-    out = array.take(index[:, 0], axis=axis)
-    out *= weight[:, 0][tuple(broad)]
-    for term in range(1, weight.shape[1]):
-        more = array.take(index[:, term], axis=axis)
-        more *= weight[:, term][tuple(broad)]
-        out += more
-    return out
+def _empty_turned(axes: Sequence[GridAxis], turn: AxisTurn, kind: type[Any]) -> NDArray[Any]:
+    return np.empty([axes[axis].count for axis in np.argsort(turn[:, 0])], kind)
+
+
+def _places(new: NDArray[Any], order: Sequence[int], turn: AxisTurn) -> tuple[int, int, int, int]:
+    """Return where in memory the first voxel of the unturned array is, and the steps along its axes in `order`."""
+    steps = [new.strides[axis] // new.itemsize * direction for axis, direction in turn.tolist()]
+    first = -sum(min(0, step) * (new.shape[axis] - 1) for step, axis in zip(steps, turn[:, 0].tolist(), strict=True))
+    deep, middle, inner = (steps[axis] for axis in order)
+    return first, deep, middle, inner
+
+
+def _padded(width: int) -> int:
+    """Return a length for rows of which many are read side by side: an odd number of cache lines of 16 values."""
+    return 16 * (-(-width // 16) | 1)
+
+
+def _block_of(index: NDArray[np.intp], width: int) -> tuple[int, int]:
+    """Return how many new slices are computed together, and how many old ones they reach over at most."""
+    block = min(_BLOCK, len(index))
+    while True:
+        reach = max(int(np.ptp(index[start : start + block])) + 1 for start in range(0, len(index), block))
+        if block == 1 or reach * width <= _CACHED:
+            return block, reach
+        block = -(-block // 2)
 
 
 def _kept(size: int) -> GridAxis:
@@ -173,4 +215,8 @@ def _averaged(size: int, first: float, step: float, count: int) -> GridAxis:
     covered = np.minimum(edges[1:, np.newaxis], index + 1) - np.maximum(edges[:-1, np.newaxis], index)
     weight = np.clip(covered, 0, None) / step
     centre = np.floor((np.arange(count) + 0.5) * step).astype(np.intp)
-    return GridAxis(first, step, np.minimum(index, size - 1), weight.astype(np.float32), np.minimum(centre, size - 1))
+    used = int(np.flatnonzero(weight.any(axis=0))[-1]) + 1
+    index = np.ascontiguousarray(np.minimum(index, size - 1)[:, :used])
+    return GridAxis(
+        first, step, index, np.ascontiguousarray(weight[:, :used], dtype=np.float32), np.minimum(centre, size - 1)
+    )

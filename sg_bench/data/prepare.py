@@ -1,20 +1,19 @@
 """Preparation of an image for training: intensities, grid and orientation.
 
-A CT of 512 x 512 x 600 voxels takes 0.6 GB as read. The new grid is therefore filled slab by slab, and in addition to
-the study only the prepared image, in half precision, is held in memory. This is the only module that imports torchio,
-on first use.
+A CT of 512 x 512 x 600 voxels takes 0.6 GB as read. In addition to the study only the prepared image, in half
+precision, is held in memory.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.config import Preparation
-from sg_bench.data.grids import Affine, filled, native_axes, new_axes, picked, placed_on
+from sg_bench.data.grids import Affine, filled, new_axes, picked, placed_on, turn_to
 from sg_bench.data.sources.base import Study
 from sg_bench.errors import DataError, UsageError
 
@@ -65,13 +64,15 @@ def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> P
         UsageError: `clip` does not hold percentiles.
     """
     window = _window(study.image, preparation, name)
-    order = native_axes(study.affine, preparation.orientation)
-    axes = new_axes(study.image.shape, study.affine, preparation, order)
-    image = filled(study.image, axes, lambda part: _mapped(part, *window))
-    label = None if study.label is None else picked(study.label, axes)
-    image, label, affine = _oriented(image, label, placed_on(axes, study.affine), preparation.orientation)
+    turn = turn_to(preparation.orientation, study.affine)
+    axes = new_axes(study.image.shape, study.affine, preparation, turn)
+    affine = placed_on(axes, study.affine, turn)
     return PreparedCase(
-        image=image, spacing=spacing_of(affine), affine=affine, label=label, candidates=_placed(study, affine)
+        image=filled(study.image, axes, window, turn),
+        spacing=spacing_of(affine),
+        affine=affine,
+        label=None if study.label is None else picked(study.label, axes, turn),
+        candidates=_placed(study, affine),
     )
 
 
@@ -82,20 +83,17 @@ def scaled(image: NDArray[np.float32], preparation: Preparation, *, name: str = 
         DataError: minmax or percentile scaling of a constant image.
         UsageError: `clip` does not hold percentiles.
     """
-    return _mapped(image, *_window(image, preparation, name))
+    low, high = _window(image, preparation, name)
+    out: NDArray[np.float32] = np.clip(image, low, high, dtype=np.float32)
+    out -= low
+    out /= high - low
+    return out
 
 
 def spacing_of(affine: Affine) -> tuple[float, float, float]:
     """Return the voxel size in mm along the three array axes of a 4x4 `affine`."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return x, y, z
-
-
-def _mapped(image: NDArray[np.float32], low: np.float32, high: np.float32) -> NDArray[np.float32]:
-    out: NDArray[np.float32] = np.clip(image, low, high, dtype=np.float32)
-    out -= low
-    out /= high - low
-    return out
 
 
 def _window(image: NDArray[np.float32], preparation: Preparation, name: str) -> tuple[np.float32, np.float32]:
@@ -119,28 +117,6 @@ def _bounds(image: NDArray[np.float32], preparation: Preparation) -> tuple[float
         raise UsageError(f"clip must hold two percentiles in [0, 100], not {preparation.clip}")
     low, high = np.percentile(image, [low, high]).tolist()
     return low, high
-
-
-def _oriented(
-    image: NDArray[np.float16], label: NDArray[np.uint8] | None, affine: Affine, orientation: str
-) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None, Affine]:
-    """Return image, label and affine with the array axes along `orientation`, in C order.
-
-    torchio does not support half precision. Reorientation only moves voxels, so their bits are passed as integers.
-    """
-    import torch
-    import torchio
-
-    tio: Any = torchio
-    bits = torch.from_numpy(image.view(np.int16)[np.newaxis])
-    subject = tio.Subject(image=tio.LabelMap(tensor=bits, affine=affine))
-    if label is not None:
-        subject["label"] = tio.LabelMap(tensor=torch.from_numpy(label[np.newaxis]), affine=affine)
-    del image, bits
-    subject = tio.ToOrientation(orientation, copy=False)(subject)
-    turned = np.ascontiguousarray(subject["image"].numpy()[0]).view(np.float16)
-    placed = None if label is None else np.ascontiguousarray(subject["label"].numpy()[0], dtype=np.uint8)
-    return turned, placed, np.asarray(subject["image"].affine, dtype=np.float64)
 
 
 def _placed(study: Study, affine: NDArray[np.float64]) -> list[VoxelCandidate]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sg_bench.config import Preparation
-from sg_bench.data.fingerprint import SMALLEST, THRESHOLD, difference, fingerprint, matches
+from sg_bench.data.fingerprint import SMALLEST, THRESHOLD, _averaged, difference, fingerprint, matches
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.base import Study
 from sg_bench.data.sources.volumes import read_volume
@@ -128,6 +128,23 @@ class TestWhatMatches:
         assert matches([film, volume], [volume, film]) == [(0, 1), (1, 0)]
         with pytest.raises(DataError, match="not two fingerprints of one kind"):
             difference(film, volume)
+
+
+class TestAreaMeans:
+    @pytest.mark.parametrize("shape", [(40, 44, 36), (64, 48, 1)])
+    def test_however_it_is_turned_it_has_one_fingerprint(self, shape: tuple[int, int, int]) -> None:
+        first = prepare(Study(smooth(3, shape).astype(np.float32), PLAIN), Preparation(clip=(0, 1)))
+        for code in ("LPI", "SAL", "PIR"):
+            other = prepare(
+                Study(smooth(3, shape).astype(np.float32), PLAIN), Preparation(clip=(0, 1), orientation=code)
+            )
+            assert difference(fingerprint(first.image, first.affine), fingerprint(other.image, other.affine)) == 0
+
+    def test_cells_that_end_inside_voxels_share_them(self) -> None:
+        image = np.array([0, 1, 0.5], np.float16).reshape(3, 1, 1) * np.ones((3, 2, 4), np.float16)
+        cells = _averaged(image, 2)
+        assert cells.shape == (2, 2, 2)
+        np.testing.assert_allclose(cells, np.broadcast_to(np.reshape([1 / 3, 2 / 3], (2, 1, 1)), (2, 2, 2)))
 
 
 class TestWhatHasNone:
