@@ -270,6 +270,12 @@ def read_header(path: Path) -> FilmHeader:
 
 def _as_film(pixels: NDArray[Any]) -> FilmArray:
     """Return (rows, columns) pixels as a film."""
+    if pixels.dtype == np.uint8:
+        from sg_bench.data.kernels import turn_film
+
+        film = np.empty(pixels.T.shape, np.float32)
+        turn_film(np.ascontiguousarray(pixels), film)
+        return film[..., np.newaxis]
     return np.ascontiguousarray(pixels.T[..., np.newaxis], dtype=np.float32)
 
 

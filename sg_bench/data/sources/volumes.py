@@ -30,6 +30,10 @@ AFFINE_TOLERANCE = 1e-3
 _CLUTTER = (".DS_Store", "Thumbs.db")
 _RENEW = "Download or export the file again"
 _METAIMAGE = (".mhd", ".mha")
+_LONGEST_HEADER = 540
+"""Bytes, of NIfTI-2."""
+_MOST_PACKED = 1032
+"""Deflate packs at most so many bytes into one."""
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -115,10 +119,10 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], Affine]:
         DataError: the file is corrupt, has more than one volume, or contains NaN or infinity.
     """
     array, affine = _read(path)
-    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    wrong = 0 if array.dtype.kind in "biu" else array.size - np.count_nonzero(np.isfinite(array))
     if wrong:
         raise DataError(f"{path}: {wrong} voxels are NaN or infinite", hint="Replace them, or leave the image out")
-    return array, affine
+    return array.astype(np.float32, copy=not array.flags.writeable), affine
 
 
 def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
@@ -131,6 +135,8 @@ def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
         DataError: the file is corrupt, or a value is not an integer in 0..255.
     """
     array, affine = _read(path)
+    if array.dtype == np.uint8:
+        return array.copy("K"), affine
     fits = (array >= 0) & (array <= 255) & (array == np.rint(array))
     if not fits.all():
         raise DataError(
@@ -153,12 +159,10 @@ def read_grid(path: Path) -> VolumeGrid:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
-            raw = file.read(nib.Nifti2Header.sizeof_hdr)
-        kind: Any = nib.Nifti2Header if raw[4:7] == b"n+2" else nib.Nifti1Header
-        header = kind(raw[: kind.sizeof_hdr])
+            header = _header(file.read(nib.Nifti2Header.sizeof_hdr))
         shape = tuple(int(size) for size in header.get_data_shape())
         if not zipped:
-            _check_length(shape, header.get_data_dtype().itemsize, path.stat().st_size)
+            _check_length(header, path.stat().st_size)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     _check_usable(path, affine)
     return shape[:3] if shape[3:] == (1,) else shape, affine
@@ -269,8 +273,8 @@ def read_grids(case: Case, problems: list[Problem]) -> tuple[VolumeGrid, VolumeG
 # ---- details ---------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], Affine]:
-    """Return one volume (x, y, z) and its affine, or raise DataError."""
+def _read(path: Path) -> tuple[NDArray[Any], Affine]:
+    """Return one volume (x, y, z), integers as stored or float32, and its affine, or raise DataError."""
     array, affine = _read_metaimage(path) if path.suffix.lower() in _METAIMAGE else _read_nifti(path)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
@@ -301,31 +305,54 @@ def _nifti_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: it cannot be read as NIfTI ({cause[:200]})", hint=_RENEW) from error
 
 
-def _read_nifti(path: Path) -> tuple[NDArray[np.float32], Affine]:
-    with _nifti_errors(path):
-        image = _nifti(path)
-        if image.get_data_dtype().kind not in "biuf":
-            raise _not_one_volume(path, f"voxels of type {image.get_data_dtype()}")
-        return image.get_fdata(dtype=np.float32, caching="unchanged"), np.asarray(image.affine, dtype=np.float64)
-
-
-def _nifti(path: Path) -> Any:
-    """Return the nibabel image in `path`, read completely, so that gzip compares its checksum."""
+def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
     import nibabel as nib
 
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    kind: Any = nib.Nifti2Image if raw[4:7] == b"n+2" else nib.Nifti1Image
-    image = kind.from_bytes(raw)
-    _check_length(image.shape, image.get_data_dtype().itemsize, len(raw))
-    return image
+    with _nifti_errors(path):
+        raw = path.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = _unzipped(raw)
+        kind: Any = nib.Nifti2Image if raw[4:7] == b"n+2" else nib.Nifti1Image
+        image = kind.from_bytes(raw)
+        stored = image.dataobj
+        _check_length(image.header, len(raw) - stored.offset)
+        if stored.dtype.kind not in "biuf":
+            raise _not_one_volume(path, f"voxels of type {stored.dtype}")
+        if stored.dtype.itemsize > 4 or (stored.slope, stored.inter) != (1, 0):
+            array = image.get_fdata(dtype=np.float32, caching="unchanged")
+        else:
+            array = np.ndarray(image.shape, stored.dtype, raw, stored.offset, order="F")
+        return array, np.asarray(image.affine, dtype=np.float64)
 
 
-def _check_length(shape: tuple[int, ...], voxel_bytes: int, length: int) -> None:
-    required = int(np.prod(shape, dtype=np.int64)) * voxel_bytes
-    if required > length:
-        raise ValueError(f"its header requires {required} bytes, it has {length}")
+def _unzipped(packed: bytes) -> bytes:
+    """Return the content of a gzipped NIfTI file after comparing its checksum.
+
+    A gzip file ends with its length, with which the memory is taken at once instead of piece by piece.
+    """
+    length = int.from_bytes(packed[-4:], "little")
+    if _LONGEST_HEADER <= length < _MOST_PACKED * len(packed):
+        content = zlib.decompress(packed, wbits=31, bufsize=length)
+        if len(content) == length >= _voxel_bytes(_header(content)):
+            return content
+    return gzip.decompress(packed)  # several gzip files, one after the other
+
+
+def _header(raw: bytes) -> Any:
+    """Return the header of a NIfTI file from its first bytes."""
+    import nibabel as nib
+
+    kind: Any = nib.Nifti2Header if raw[4:7] == b"n+2" else nib.Nifti1Header
+    return kind(raw[: kind.sizeof_hdr])
+
+
+def _voxel_bytes(header: Any) -> int:
+    return int(np.prod(header.get_data_shape(), dtype=np.int64)) * int(header.get_data_dtype().itemsize)
+
+
+def _check_length(header: Any, length: int) -> None:
+    if _voxel_bytes(header) > length:
+        raise ValueError(f"its header requires {_voxel_bytes(header)} bytes, it has {length}")
 
 
 def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
@@ -344,17 +371,23 @@ def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() < 3:
         values = image.GetNumberOfComponentsPerPixel()
         raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")
-    array = sitk.GetArrayViewFromImage(image)
-    _check_compressed(path, array.nbytes)
-    return array.T.astype(np.float32), _ras_affine(image)
+    array = sitk.GetArrayFromImage(image)
+    _check_compressed(path, array)
+    affine = _ras_affine(image)
+    return (array if array.dtype.kind in "biu" else array.astype(np.float32, copy=False)).T, affine
 
 
-def _check_compressed(path: Path, size: int) -> None:
-    """Check that compressed voxels have `size` bytes: SimpleITK would return uninitialised memory for missing ones."""
+def _check_compressed(path: Path, voxels: NDArray[Any]) -> None:
+    """Check that compressed voxels are complete: SimpleITK would return uninitialised memory for missing ones.
+
+    The data usually end with a checksum (zlib's Adler-32); they are unpacked again only if it is another.
+    """
     if metaimage_header(path).get("CompressedData", "").lower() != "true":
         return
-    apart = data_files(path, [])
+    size, apart = voxels.nbytes, data_files(path, [])
     packed = apart[0].read_bytes() if apart else path.read_bytes().partition(b"ElementDataFile")[2].partition(b"\n")[2]
+    if packed[-4:] == zlib.adler32(voxels.data).to_bytes(4, "big"):
+        return
     try:
         there = len(zlib.decompress(packed, wbits=47))  # 47: zlib or gzip, whichever it is
     except zlib.error as error:

@@ -111,6 +111,22 @@ class TestNifti:
         for name in ("two.nii", "one.nii"):
             np.testing.assert_array_equal(read_volume(tmp_path / name)[0], RAMP)
 
+    def test_a_file_of_several_gzip_files_is_read(self, tmp_path: Path) -> None:
+        """Two of equal length too, although each ends as a file of one does."""
+        plain = write_nifti(tmp_path / "a.nii", RAMP).read_bytes()
+        for cut in (len(plain) // 2, 100):
+            (tmp_path / "a.nii.gz").write_bytes(gzip.compress(plain[:cut]) + gzip.compress(plain[cut:]))
+            np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz")[0], RAMP)
+
+    @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", ">i2", "i4", "f4", "f8"])
+    def test_every_type_of_number_is_read_to_single_precision_that_may_be_changed(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        image, _ = read_volume(write_nifti(tmp_path / "a.nii.gz", RAMP.astype(kind)))
+        assert image.dtype == np.float32
+        assert image.flags.writeable
+        np.testing.assert_array_equal(image, RAMP)
+
     def test_a_singular_affine_is_refused(self, tmp_path: Path) -> None:
         image = nib.Nifti1Image(RAMP, AFFINE)
         path = tmp_path / "a.nii"
