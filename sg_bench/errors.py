@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import ClassVar, Literal
 
 FailureKind = Literal["method", "data", "infrastructure"]
@@ -38,6 +39,19 @@ class DataError(SgBenchError):
     kind: ClassVar[FailureKind] = "data"
 
 
+class DamagedError(DataError):
+    """A file of the workspace is not there, or does not hold what its record says: nobody's fault but the disk's."""
+
+    kind: ClassVar[FailureKind] = "infrastructure"
+
+    def __init__(self, problem: str, *, path: Path, hint: str = "") -> None:
+        super().__init__(problem, hint=hint or "sg-bench run sets it aside and computes it again")
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_damaged, (self.problem, self.path, self.hint)
+
+
 class MethodError(SgBenchError):
     """A method's own computation failed: the loss became NaN, a weight is missing, a shape does not fit."""
 
@@ -47,6 +61,10 @@ class MethodError(SgBenchError):
 def _rebuild(cls: type[SgBenchError], problem: str, hint: str) -> SgBenchError:
     """Unpickle an error of a worker process: the default cannot pass keyword arguments."""
     return cls(problem, hint=hint)
+
+
+def _rebuild_damaged(problem: str, path: Path, hint: str) -> DamagedError:
+    return DamagedError(problem, path=path, hint=hint)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -37,6 +37,8 @@ OLD = ".old"
 """Ending of a folder that is being replaced, or is about to replace another."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of renameat2 in linux/fcntl.h and linux/fs.h."""
+DAMAGED = "damaged"
+"""Folder of the workspace for what was set aside: `damaged/<namespace>/<name>`; nothing there is read again."""
 PARTIAL = ".partial"
 """Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
 
@@ -59,6 +61,15 @@ class Workspace:
     def partial(self, namespace: Namespace, key: str) -> Path:
         """Return the folder in which the result `key` is built; it stays after a crash, to be resumed."""
         return self.path(namespace, key + PARTIAL)
+
+    def set_aside(self, namespace: Namespace, name: str) -> Path:
+        """Move a damaged file or folder into `damaged/`, whatever is there already, and return its new path.
+
+        Raises:
+            FileNotFoundError: it is not there; another process may have been first.
+        """
+        folder = self.path(namespace).resolve()  # a folder that is linked from elsewhere keeps its damaged parts there
+        return move_aside(folder / name, folder.parent / DAMAGED / namespace / name.replace(f"{PARTIAL}/", "/"))
 
     @contextmanager
     def lock(self, key: str, *, shared: bool = False) -> Iterator[None]:
@@ -85,6 +96,17 @@ class Workspace:
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
         replace_folder(partial, final)
+
+
+def move_aside(path: Path, target: Path) -> Path:
+    """Rename a file or folder to `target`, or with a number after it if that exists; return the new path."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    name, number = target.name, 1
+    while target.exists():
+        number += 1
+        target = target.with_name(f"{name}.{number}")
+    path.rename(target)
+    return target
 
 
 def replace_folder(new: Path, final: Path) -> None:
@@ -192,7 +214,12 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: it holds no JSON; NaN and infinities, which Python would read and never write here, are none.
     """
-    return json.loads(path.read_text(), parse_constant=_refused)
+    return parsed_json(path.read_bytes())
+
+
+def parsed_json(text: bytes) -> Any:
+    """Return the JSON of a text, as `read_json` does."""
+    return json.loads(text, parse_constant=_refused)
 
 
 def _refused(constant: str) -> NoReturn:

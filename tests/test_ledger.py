@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sg_bench.errors import SgBenchError
-from sg_bench.ledger import SCHEMA, Ledger, mixed
+from sg_bench.digests import read_sealed
+from sg_bench.ledger import SCHEMA, Ledger, NewerRecordError, mixed
 from sg_bench.workspace import Workspace
 
 KEY = "ab" * 32
@@ -114,14 +114,81 @@ def test_a_damaged_record_is_set_aside_in_one_line_and_counts_as_not_computed(
     path = ledger.workspace.path("cells", f"{KEY}.json")
     path.parent.mkdir(parents=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert ledger.get(KEY) is None
+    before = path.read_bytes()
+    assert (ledger.get(KEY), ledger.get(KEY)) == (None, None)
     (line,) = caplog.messages
-    assert line.startswith(f"Set aside as {KEY}.json.damaged: {path} is damaged: ")
+    assert line.startswith(f"Skipped: {path} is damaged: ")
+    assert line.endswith("sg-bench run sets it aside and computes the cell again")
+    assert path.read_bytes() == before, "reading moves nothing"
+    (line,) = ledger.set_aside([KEY, OTHER])
+    assert line.startswith(f"Set aside as damaged/cells/{KEY}.json: {path} is damaged: ")
     assert "\n" not in line
     assert line.endswith("The cell is computed again")
-    assert path.with_name(f"{KEY}.json.damaged").is_file()
+    assert (ledger.workspace.root / "damaged" / "cells" / path.name).read_bytes() == before
+    assert ledger.set_aside([KEY, OTHER]) == []
     ledger.put(done())
     assert [record["key"] for record in ledger.finished()] == [KEY]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": -1},
+        {"schema": True},
+        {"schema": 1, "outputs": 3},
+        {"schema": 0, "recipe": []},
+        {"schema": 0, "status": "done", "recipe": {"task": 1}},
+        {"status": "finished"},
+        {"metrics": [0.5]},
+        {"tables": {"cases": {"rows": 1}}},
+        {"tables": {"cases": None}},
+        {"rescored": 5},
+        {"status": "failed"},
+        {"status": "failed", "error": {"kind": "method"}},
+    ],
+)
+def test_json_that_is_no_record_is_damaged(ledger: Ledger, changes: dict[str, Any]) -> None:
+    ledger.put(done())
+    path = ledger.cells / f"{KEY}.json"
+    record = read_sealed(path) | changes
+    path.write_text(json.dumps(record))
+    assert ledger.get(KEY) is None
+    assert len(ledger.set_aside([KEY])) == 1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("old", "new"), [('"auc": 0.5', '"auc": 0.6'), ('"status": "done"', '"status": "d0ne"')])
+def test_a_record_that_has_another_digest_than_it_states_is_damaged(
+    ledger: Ledger, old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.put(done())
+    path = ledger.cells / f"{KEY}.json"
+    path.write_text(path.read_text().replace(old, new))
+    assert ledger.get(KEY) is None
+    assert "its content has another digest than it states" in caplog.text
+
+
+def test_a_damaged_record_is_set_aside_before_another_takes_its_place(ledger: Ledger) -> None:
+    ledger.put(done())
+    path = ledger.cells / f"{KEY}.json"
+    for number in range(2):
+        path.write_text("{" * (number + 1))
+        ledger.put(done())
+        assert ledger.done(KEY)
+    aside = ledger.workspace.root / "damaged" / "cells"
+    assert {each.name: each.read_text() for each in aside.iterdir()} == {path.name: "{", f"{path.name}.2": "{{"}
+
+
+def test_only_the_damaged_tables_of_a_damaged_record_are_moved(ledger: Ledger) -> None:
+    ledger.put(done(curves=[{"stage": "a", "epoch": 0}]))
+    cases, curves = (next(ledger.cells.glob(f"*.{name}-*")) for name in ("cases", "curves"))
+    cases.write_bytes(cases.read_bytes()[:-9])
+    assert ledger.done(KEY), "a table is read only where it is needed"
+    (line,) = ledger.set_aside([KEY], check_tables=True)
+    assert cases.name in line
+    aside = ledger.workspace.root / "damaged" / "cells"
+    assert sorted(each.name for each in aside.iterdir()) == sorted([cases.name, f"{KEY}.json"])
+    assert curves.exists()
 
 
 def test_a_record_under_another_cells_name_is_damaged(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +198,9 @@ def test_a_record_under_another_cells_name_is_damaged(ledger: Ledger, caplog: py
     assert f"it is the record of {KEY}" in caplog.text
 
 
-def test_a_record_that_cannot_be_set_aside_is_an_error(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_set_aside_is_skipped_and_setting_it_aside_an_error(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = ledger.workspace.path("cells", f"{KEY}.json")
     path.parent.mkdir(parents=True)
     path.write_text("{")
@@ -139,15 +208,24 @@ def test_a_record_that_cannot_be_set_aside_is_an_error(ledger: Ledger, monkeypat
     def refused(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "replace", refused)
-    with pytest.raises(SgBenchError, match=r"is damaged: .*\. Delete it; the cell is computed again"):
-        ledger.get(KEY)
+    monkeypatch.setattr(Path, "rename", refused)
+    assert ledger.get(KEY) is None
+    with pytest.raises(OSError, match="Read-only file system"):
+        ledger.set_aside([KEY])
 
 
-def test_a_record_of_a_newer_version_asks_for_an_update(ledger: Ledger) -> None:
+def test_a_record_of_a_newer_version_asks_for_an_update_and_is_neither_read_nor_replaced(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
     ledger.put({**done(), "schema": SCHEMA + 1})
-    with pytest.raises(SgBenchError, match=f"has schema {SCHEMA + 1}, known up to {SCHEMA}. Update sg-bench"):
-        ledger.get(KEY)
+    before = (ledger.cells / f"{KEY}.json").read_bytes()
+    assert ledger.get(KEY) is None
+    assert f"has schema {SCHEMA + 1}, known up to {SCHEMA}. Update sg-bench" in caplog.text
+    assert (ledger.newer(KEY), ledger.newer(OTHER)) == (True, False)
+    assert ledger.set_aside([KEY]) == []
+    with pytest.raises(NewerRecordError, match="Update sg-bench"):
+        ledger.put(done())
+    assert (ledger.cells / f"{KEY}.json").read_bytes() == before
 
 
 def test_a_record_that_json_cannot_say_is_not_written(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ import typer
 from sg_bench.cli import scope
 from sg_bench.cli.selection import Selection
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record, mixed
+from sg_bench.ledger import DamagedTableError, Ledger, Record, mixed
 from sg_bench.planning import Plan
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace
@@ -26,8 +26,22 @@ PLAIN_WIDTH = 160
 def print_report(selection: Selection) -> int:
     """Write the report's files and print its table, its claims, where the files are, and what is missing or failed.
 
+    Cells with a damaged table are left out, in one line each.
+
     Returns:
         The exit code of `exit_code`.
+    """
+    try:
+        return print_undamaged(selection)
+    except DamagedTableError:  # only now is every table read: a report needs few of them
+        return print_undamaged(selection._replace(check_tables=True))
+
+
+def print_undamaged(selection: Selection) -> int:
+    """Write and print the report as `print_report` does.
+
+    Raises:
+        DamagedTableError: a table that the report needs is damaged; unless the selection checks tables.
     """
     from rich.console import Console
 
@@ -107,7 +121,7 @@ def _write(
 
 def records(selection: Selection) -> dict[str, Record]:
     """Return the ledger's records of the plan's cells, by key."""
-    ledger = Ledger(selection.workspace)
+    ledger = selection.ledger
     found = {cell.key: ledger.get(cell.key) for cell in selection.plan.cells if cell.key}
     return {key: record for key, record in found.items() if record}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sg_bench.cli import options
-from sg_bench.errors import DataError
+from sg_bench.errors import DamagedError, DataError
 
 if TYPE_CHECKING:
     from sg_bench.cli.selection import Selection
@@ -40,9 +41,10 @@ def run(
 
     Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
     """
-    from sg_bench.cli.printing import print_report
+    from sg_bench.cli.printing import print_report, print_undamaged
     from sg_bench.cli.scope import check_folder
     from sg_bench.cli.selection import select
+    from sg_bench.ledger import DamagedTableError
 
     if ray_address:
         backend = "ray"
@@ -61,6 +63,26 @@ def run(
         settings=settings,
     )
     check_folder(selection)
+    compute = partial(
+        _compute_missing, selection, jobs=jobs, ray_address=ray_address or "local", retry_failed=retry_failed
+    )
+    anew = compute()
+    try:
+        code = print_undamaged(selection) or _check(selection, anew=anew)
+    except DamagedTableError:  # found by reading what the report needs; now every table is read
+        compute(check_tables=True)
+        code = print_report(selection) or _check(selection, anew=True)
+    if _left_out(selection) and code == 0:
+        code = DataError.exit_code
+    raise typer.Exit(code)
+
+
+def _compute_missing(
+    selection: Selection, *, jobs: int | None, ray_address: str, retry_failed: bool, check_tables: bool = False
+) -> bool:
+    """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
+    for line in selection.ledger.set_aside((cell.key for cell in selection.plan.cells), check_tables=check_tables):
+        _note(line)
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
@@ -68,17 +90,12 @@ def run(
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
-        _compute(selection, jobs, ray_address or "local", retry_failed=retry_failed)
+        _compute(selection, jobs, ray_address, retry_failed=retry_failed)
     elif any(not cell.missing for cell in selection.plan.cells):
         _note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
         )
-    code = print_report(selection)
-    if code == 0:
-        code = _check(selection, anew=bool(pending))
-    if _left_out(selection) and code == 0:
-        code = DataError.exit_code
-    raise typer.Exit(code)
+    return bool(pending)
 
 
 def _compute(selection: Selection, jobs: int | None, ray_address: str, *, retry_failed: bool) -> None:
@@ -101,9 +118,13 @@ def _left_out(selection: Selection) -> bool:
 
     found = False
     for job in selection.plan.of_kind("store"):
-        skipped = skipped_cases(selection.workspace.path("stores", job.key))
+        name, count = job.title.removeprefix("prepare "), job.recipe.manifest.cases
+        try:
+            skipped = skipped_cases(selection.workspace.path("stores", job.key))
+        except DamagedError as error:
+            _note(f"{name}: {error.problem}. It is set aside and prepared again once a cell needs it")
+            continue
         if skipped:
-            name, count = job.title.removeprefix("prepare "), job.recipe.manifest.cases
             why = skipped[0].why.rstrip(".")
             _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see sg-bench data check {name}")
             found = True

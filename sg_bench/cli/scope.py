@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sg_bench.cli.selection import Selection, chosen_methods, chosen_tasks
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger import Record
 from sg_bench.planning import Plan, PlannedCell, plan
 from sg_bench.suite import Suite, suite_digest, suite_tasks
 from sg_bench.tasks import is_path, parse_reference
@@ -68,7 +68,7 @@ def report_scope(selection: Selection) -> Scope:
     before = _remembered(selection.out)
     suite = _widened(selection, before)
     planned = selection.plan if suite == selection.plan.suite else plan(suite, selection.roots, selection.workspace)
-    ledger = Ledger(selection.workspace)
+    ledger = selection.ledger
     cells: list[Cell] = list(planned.cells)
     if any(cell.missing for cell in planned.cells):
         cells = _with_reported(cells, selection.out, _agreeing(_digests(suite), before.get("digests", {})))
@@ -157,8 +157,15 @@ def _place(cell: Cell) -> tuple[str, str, int, int]:
 
 def _lost(cells: Iterable[Cell], records: dict[str, Record], out: Path) -> int:
     absent = [cell.key for cell in cells if cell.key and cell.key not in records]
-    paths = (out / "cells" / f"{key}.json" for key in absent)
-    return sum(path.is_file() and read_json(path).get("status") == "done" for path in paths)
+    return sum(_is_done(out / "cells" / f"{key}.json") for key in absent)
+
+
+def _is_done(path: Path) -> bool:
+    """Return whether a report's copy of a record is one of a finished cell; a damaged copy is of nothing."""
+    try:
+        return bool(read_json(path)["status"] == "done")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _digests(suite: Suite) -> dict[str, str]:

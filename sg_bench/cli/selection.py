@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError, did_you_mean
+from sg_bench.ledger import Ledger
 from sg_bench.planning import Plan, plan
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
@@ -29,6 +30,13 @@ class Selection(NamedTuple):
     """Folders of the whole suite's data sets, as far as they are known."""
     view: str = ""
     """Name of the selection; empty if the whole suite is selected."""
+    check_tables: bool = False
+    """Whether cells with a damaged table count as not computed; else such a table is found when it is read."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return the ledger of the workspace."""
+        return Ledger(self.workspace, check_tables=self.check_tables)
 
     @property
     def folder(self) -> Path:

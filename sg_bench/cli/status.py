@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sg_bench.cli import options
+from sg_bench.errors import DataError
+
+INCOMPLETE = "The scores stand, but cannot be computed from them again; without cells/KEY.json, run computes the cell"
+"""What it means that a finished cell has no predictions."""
 
 if TYPE_CHECKING:
+    from sg_bench.cli.selection import Selection
     from sg_bench.ledger import Record
     from sg_bench.planning import Job, PlannedCell
 
@@ -26,7 +31,10 @@ def status(
     settings: options.Set = [],  # noqa: B006 - likewise
     why: Annotated[bool, typer.Option("--why", help="For each cell to compute, which settings differ.")] = False,
 ) -> None:
-    """Print how many cells of each method and task are done."""
+    """Print how many cells of each method and task are done.
+
+    Changes nothing. Exit codes: 0 all done, 1 some failed or not computed, 3 data or predictions missing or damaged.
+    """
     from sg_bench.cli.printing import exit_code, records
     from sg_bench.cli.selection import select
     from sg_bench.ledger import Ledger
@@ -58,7 +66,24 @@ def status(
             )
     for (method, task), states in counts.items():
         typer.echo(f"{method:<24} {task:<32} {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}")
-    raise typer.Exit(exit_code(selection, found))
+    incomplete = _without_predictions(selection, found)
+    raise typer.Exit(exit_code(selection, found) or (DataError.exit_code if incomplete else 0))
+
+
+def _without_predictions(selection: Selection, found: dict[str, Record]) -> bool:
+    """Print which predictions of finished cells are missing or cut off; return whether any are."""
+    from sg_bench.digests import npz_problem
+
+    problems: dict[str, list[str]] = {}
+    for key, record in found.items():
+        if record["status"] == "done" and record.get("outputs", {}).get("predictions"):
+            path = selection.workspace.path("predictions", f"{key}.npz")
+            problems.setdefault(npz_problem(path), []).append(path.name)
+    problems.pop("", None)
+    for problem, names in problems.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        typer.echo(f"Predictions {problem}: predictions/{names[0]}{more}. {INCOMPLETE}", err=True)
+    return bool(problems)
 
 
 def _explain(cell: PlannedCell, reason: str) -> None:

@@ -13,8 +13,8 @@ from sg_bench.config import CropRule, Shape
 from sg_bench.data.area import area_means
 from sg_bench.data.sampling import CropStart, cut, draw_places
 from sg_bench.data.store import Store
-from sg_bench.errors import DataError
-from sg_bench.workspace import read_json
+from sg_bench.digests import npy_digest, read_sealed
+from sg_bench.errors import DamagedError, DataError
 
 
 class Cubes(Protocol):
@@ -129,17 +129,33 @@ def pattern_cubes(folder: Path, *, validation: bool) -> ArrayCubes:
     """Return the training or validation cubes of a finished pattern folder (discovery/store.py).
 
     Raises:
-        DataError: the folder is not a finished pattern folder, or its files are corrupt.
+        DamagedError: the folder is not a finished pattern folder, or its files are corrupt.
     """
+    path = folder / "index.json"
     try:
-        index = read_json(folder / "index.json")
-        cubes = np.load(folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
-        windows = index["windows"]
+        windows, digest = _pattern_index(path)
+        path = folder / "cubes.npy"
+        cubes = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(windows) != len(cubes):
             raise ValueError(f"{len(cubes)} cubes, but the index has {len(windows)}")
+        if digest is not None and digest != npy_digest(path, "cubes"):
+            raise ValueError("the cubes have another digest than in the index")
     except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
-        raise DataError(f"{folder}: not a finished pattern folder ({error})", hint="Delete it and run again") from error
+        raise DamagedError(f"{folder}: not a finished pattern folder ({error})", path=path) from error
     chosen = [row for row, window in enumerate(windows) if window["validation"] == validation]
     labels = np.array([windows[row]["label"] for row in chosen], np.int64)
     first, last = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
     return ArrayCubes(cubes[first:last], labels)
+
+
+def _pattern_index(path: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the windows of a pattern folder, and the digest of their cubes; None in a folder of schema 1.
+
+    Raises:
+        OSError: there is no index.
+        ValueError: it is corrupt.
+    """
+    index = read_sealed(path)
+    for window in index["windows"]:
+        _ = window["label"], window["validation"]
+    return index["windows"], index.get("cubes")

@@ -15,7 +15,7 @@ from sg_bench.config import PARTS, Part, Split
 from sg_bench.data.assignment import SplitUnit, assign_units, part_sizes
 from sg_bench.data.identity import stable_hash
 from sg_bench.errors import DataError, UsageError
-from sg_bench.workspace import write_atomic
+from sg_bench.workspace import write_changed
 
 SplitParts = dict[Part, list[str]]
 """The ids of each part, sorted."""
@@ -134,13 +134,16 @@ def read_list(path: Path) -> list[str]:
 
 
 def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[SplittableCase]) -> None:
-    """Write the parts as CSV with the columns id, patient, part; cases in no part are left out."""
+    """Write the parts as CSV with the columns id, patient, part; cases in no part are left out.
+
+    A file that holds them already stays as it is.
+    """
     patients = {case.id: case.patient for case in cases}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("id", "patient", "part"))
     writer.writerows((id_, patients[id_], part) for part in PARTS for id_ in sorted(parts.get(part, ())))
-    write_atomic(path, out.getvalue())
+    write_changed(path, out.getvalue())
 
 
 class _FixedParts:

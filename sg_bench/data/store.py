@@ -4,13 +4,16 @@ A finished store is a folder with `index.json` and, for each case, `<n>.image.np
 `<n>.label.npy` (uint8) if it has a label, and `<n>.json`; <n> is a hash of the case's id, which may contain any
 characters. A case's JSON is written last, so that an interrupted preparation resumes after its finished cases. A case
 that cannot be used leaves `<n>.skipped` with the reason; the index lists it as skipped.
+
+The index ends with a digest of itself and holds one of each array, which is checked when a process first maps the
+array: a job pays for the cases that it reads, not for the store.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +26,8 @@ from sg_bench.config import Shape, canonical_json
 from sg_bench.data.fingerprint import fingerprint
 from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
-from sg_bench.digests import content_digest
-from sg_bench.errors import DataError, UsageError
+from sg_bench.digests import content_digest, npy_digest, unsealed, unsealed_digest, write_sealed
+from sg_bench.errors import DamagedError, DataError, UsageError
 from sg_bench.workspace import atomic_file, file_digest, read_json, write_atomic
 
 ArrayKind = Literal["image", "label"]
@@ -33,7 +36,6 @@ SCHEMA = 2
 _OPEN_MAPS = 256
 """Memory maps kept open by one store: each uses a file descriptor, often limited to 1024 per process."""
 _DTYPES: dict[ArrayKind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
-_AGAIN = "Delete this store and run again"
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,21 @@ class SkippedCase:
 class Store:
     """A finished store, opened for reading; unpickling in another process reopens it."""
 
-    def __init__(self, path: Path, recipe: Any, cases: list[StoredCase], skipped: Sequence[SkippedCase] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipe: Any,
+        cases: list[StoredCase],
+        skipped: Sequence[SkippedCase] = (),
+        *,
+        digest: str = "",
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.cases = cases
         self.skipped = list(skipped)
+        self.digest = digest
+        """SHA-256 (64 hex digits) of the index, which holds the digests of all arrays."""
         self._by_id = {case.id: case for case in cases}
         self._map = lru_cache(maxsize=_OPEN_MAPS)(self._opened)
 
@@ -90,19 +102,16 @@ class Store:
         """Open the store in folder `path`; arrays are mapped on first access.
 
         Raises:
-            DataError: there is no finished store, or its index is corrupt or of another schema.
+            DamagedError: there is no finished store, or its index is corrupt or of another schema.
         """
         path = Path(path)
-        try:
-            index = read_json(path / "index.json")
+        with _reading_index(path) as raw:
+            index = unsealed(raw)
             if index["schema"] != SCHEMA:
-                raise DataError(f"{path}: its schema is {index['schema']}, this version reads {SCHEMA}", hint=_AGAIN)
+                raise ValueError(f"its schema is {index['schema']}, this version reads {SCHEMA}")
             skipped = [_skipped(entry) for entry in index["skipped"]]
-            return cls(path, index["recipe"], [_stored(entry) for entry in index["cases"]], skipped)
-        except FileNotFoundError:
-            raise DataError(f"{path}: no finished store here (index.json is missing)", hint=_AGAIN) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path / "index.json", error) from error
+            cases = [_stored(entry) for entry in index["cases"]]
+            return cls(path, index["recipe"], cases, skipped, digest=unsealed_digest(raw))
 
     @property
     def ids(self) -> list[str]:
@@ -113,7 +122,7 @@ class Store:
         """Return the read-only image of a case: (x, y, z), float16 in [0, 1].
 
         Raises:
-            DataError: the array is missing or corrupt.
+            DamagedError: the array is missing, or its content is not what the index says.
             UsageError: no such case.
         """
         return self._map(case_id, "image")
@@ -122,7 +131,8 @@ class Store:
         """Return the read-only label of a case: (x, y, z), uint8 class numbers.
 
         Raises:
-            DataError: the case has no label, or the array is missing or corrupt.
+            DataError: the case has no label.
+            DamagedError: the array is missing, or its content is not what the index says.
             UsageError: no such case.
         """
         if not self[case_id].labelled:
@@ -145,7 +155,7 @@ class Store:
         return Store.open, (self.path,)
 
     def _opened(self, case_id: str, kind: ArrayKind) -> np.memmap[Any, Any]:
-        return _mapped(self.path, case_id, kind, self[case_id].shape)
+        return _mapped(self.path, self[case_id], kind)
 
 
 def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
@@ -184,23 +194,29 @@ def noted_skips(folder: Path) -> dict[str, SkippedCase]:
 
 def skipped_cases(path: Path) -> list[SkippedCase]:
     """Return the skipped cases of the finished store in `path`, from its index; [] if there is no store."""
-    try:
-        return [_skipped(entry) for entry in read_json(path / "index.json")["skipped"]]
-    except FileNotFoundError:
+    if not (path / "index.json").is_file():
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path / "index.json", error) from error
+    with _reading_index(path) as raw:
+        return [_skipped(entry) for entry in unsealed(raw)["skipped"]]
 
 
 def has_case(folder: Path, case_id: str) -> bool:
-    """Return whether `folder` holds this case complete, and not partly written by an interrupted process."""
+    """Return whether `folder` holds this case complete, and not damaged or partly written by an interrupted process."""
     try:
         entry = _stored(read_json(_path(folder, case_id, "json")))
-        for kind in ("image", "label") if entry.labelled else ("image",):
-            _mapped(folder, case_id, kind, entry.shape)
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+        for kind in _array_kinds(entry):
+            _mapped(folder, entry, kind)
+    except (OSError, ValueError, LookupError, TypeError, DataError):
         return False
     return entry.id == case_id
+
+
+def damaged_files(folder: Path, case_id: str) -> list[str]:
+    """Return the names of the files of a case that was complete, if it is no longer; [] for a partly written one."""
+    paths = [_path(folder, case_id, ending) for ending in ("image.npy", "label.npy", "json")]
+    if not paths[-1].is_file() or has_case(folder, case_id):
+        return []
+    return [path.name for path in paths if path.is_file()]
 
 
 def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
@@ -229,7 +245,7 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
         leftover.unlink()
     cases = [read_json(_path(folder, case_id, "json")) for case_id in done]
     index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": [asdict(note) for note in skipped]}
-    write_atomic(folder / "index.json", canonical_json(index))
+    write_sealed(folder / "index.json", index, indent=None)
 
 
 def files_digest(files: Iterable[Path]) -> str:
@@ -282,20 +298,39 @@ def _stored(entry: dict[str, Any]) -> StoredCase:
     return StoredCase(**{**entry, **converted})
 
 
-def _mapped(folder: Path, case_id: str, kind: ArrayKind, shape: Shape) -> np.memmap[Any, Any]:
-    path = _path(folder, case_id, f"{kind}.npy")
+@contextmanager
+def _reading_index(path: Path) -> Iterator[bytes]:
+    """Yield the content of a store's index; whatever is wrong with it is raised as a DamagedError."""
+    file = path / "index.json"
+    try:
+        yield file.read_bytes()
+    except FileNotFoundError:
+        problem = f"{path}: no finished store here (index.json is missing)"
+        raise DamagedError(problem, path=file) from None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _array_kinds(case: StoredCase) -> tuple[ArrayKind, ...]:
+    return ("image", "label") if case.labelled else ("image",)
+
+
+def _mapped(folder: Path, case: StoredCase, kind: ArrayKind) -> np.memmap[Any, Any]:
+    """Return an array of a case, after checking its content if this process has not done so since the file changed."""
+    path = _path(folder, case.id, f"{kind}.npy")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, error, case_id) from error
-    if array.shape != shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
-        raise _damaged(
-            path, f"it holds {array.dtype} {array.shape}, not {_DTYPES[kind]} {shape} as in the index", case_id
-        )
+        if array.shape != case.shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
+            found, wanted = f"{array.dtype} {array.shape}", f"{_DTYPES[kind]} {case.shape}"
+            raise ValueError(f"it holds {found}, not {wanted} as in the index")
+        if npy_digest(path, kind) != (case.image_digest if kind == "image" else case.label_digest):
+            raise ValueError("its content has another digest than in the index")
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise _damaged(path, error, case.id) from error
     return array
 
 
-def _damaged(path: Path, cause: object, case_id: str | None = None) -> DataError:
+def _damaged(path: Path, cause: object, case_id: str | None = None) -> DamagedError:
     where = f"{path} (case '{case_id}')" if case_id else f"{path}"
     reason = "the file is missing" if isinstance(cause, FileNotFoundError) else " ".join(str(cause).split())
-    return DataError(f"{where}: {reason or type(cause).__name__}", hint=_AGAIN)
+    return DamagedError(f"{where}: {reason or type(cause).__name__}", path=path)

@@ -13,8 +13,9 @@ import numpy as np
 from sg_bench.config import Shape
 from sg_bench.data.cubes import resized
 from sg_bench.data.sampling import VolumeArray
+from sg_bench.digests import npy_digest, read_sealed, write_sealed
 from sg_bench.discovery.patterns import Reference, Window, cut_window
-from sg_bench.workspace import read_json, sync_tree, write_json
+from sg_bench.workspace import sync_tree, write_json
 
 CUBES, INDEX = "cubes.npy", "index.json"
 
@@ -28,20 +29,34 @@ def write_patterns(
 ) -> None:
     """Cut all windows into `folder`/cubes.npy, (n, *cube) float16 in [0, 1], and describe them in index.json.
 
-    Row i of the array is window i of the index; volumes are read once each.
+    Row i of the array is window i of the index; volumes are read once each. The index has the digest of the array.
+
+    Raises:
+        OSError: the disk is full.
     """
     create_patterns(folder, references, windows, cube)
     writer = PatternWriter(folder)
     writer.cut(writer.ids, volumes)
+    finish_patterns(folder)
 
 
 def create_patterns(folder: Path, references: Sequence[Reference], windows: Sequence[Window], cube: Shape) -> None:
     """Write the index of patterns, and an array without content for a `PatternWriter` to fill."""
     shape = (len(windows), *cube)
-    np.lib.format.open_memmap(folder / CUBES, mode="w+", dtype=np.float16, shape=shape).flush()
+    try:
+        np.lib.format.open_memmap(folder / CUBES, mode="w+", dtype=np.float16, shape=shape).flush()
+    except OSError:  # a full disk
+        (folder / CUBES).unlink(missing_ok=True)
+        raise
     sync_tree(folder)
     index = {"schema": 1, "references": [asdict(r) for r in references], "windows": [asdict(w) for w in windows]}
     write_json(folder / INDEX, index)
+
+
+def finish_patterns(folder: Path) -> None:
+    """Add the digest of the array, whose windows are all cut, to the index of patterns."""
+    cubes = npy_digest(folder / CUBES, "cubes")
+    write_sealed(folder / INDEX, {**read_sealed(folder / INDEX), "schema": 2, "cubes": cubes})
 
 
 class PatternWriter:
@@ -55,7 +70,7 @@ class PatternWriter:
         self.path = folder / CUBES
         cubes = np.load(self.path, mmap_mode="r", allow_pickle=False)
         self.cube, self.first = cubes.shape[1:], cubes.offset
-        windows = read_json(folder / INDEX)["windows"]
+        windows = read_sealed(folder / INDEX)["windows"]
         self.windows = [Window(**{**w, "start": tuple(w["start"]), "size": tuple(w["size"])}) for w in windows]
         self.rows: dict[str, list[int]] = {}
         for row, window in enumerate(self.windows):

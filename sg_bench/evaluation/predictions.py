@@ -5,16 +5,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.digests import content_digest
+from sg_bench.digests import write_npz
 from sg_bench.errors import DataError
-from sg_bench.workspace import write_atomic
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,7 @@ class Predictions:
 
     def save(self, path: Path) -> str:
         """Write a compressed .npz, atomically, and return the digest of its content (64 hex digits)."""
-        arrays: dict[str, Any] = self.arrays()
-        buffer = BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        write_atomic(path, buffer.getvalue())
-        return content_digest(arrays)
+        return write_npz(path, self.arrays())
 
     @classmethod
     def load(cls, path: Path) -> Predictions:

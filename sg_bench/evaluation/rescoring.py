@@ -43,7 +43,7 @@ class Rescored:
 
     key: str
     state: PredictionState
-    """missing: there are no predictions; damaged: they are not the record's, or cannot be scored."""
+    """missing: there are no predictions; damaged: these or the record's table are not what was recorded."""
     reason: str = ""
     """Why there is no comparison."""
     changes: tuple[Change, ...] = ()
@@ -73,9 +73,9 @@ def rescore(record: Record, workspace: Workspace, *, stream: int | None = None) 
         found = Predictions.load(path)
         metrics, rows = score(task["kind"], found.probabilities, found.truths, task.get("findings") or ())
         streamed = _streamed(found, stream) if stream and task["kind"] == "segmentation" else None
+        recorded = ScoreTables({key: record}, workspace.path("cells")).case_rows(key)
     except SgBenchError as error:
         return Rescored(key, "damaged", str(error))
-    recorded = ScoreTables({key: record}, workspace.path("cells")).case_rows(key)
     cases = _with_patients(rows, recorded)
     changes, apart = tuple(_changes(record["metrics"], metrics)), _count_different(recorded, cases)
     state = "differs" if changes or apart else "same"

@@ -7,54 +7,108 @@ is kept as a conflict. Ledgers of several people or machines merge by the same r
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sg_bench.config import canonical_json, key_of
-from sg_bench.digests import OF_FILE
-from sg_bench.errors import SgBenchError, UsageError
-from sg_bench.ledger.records import DamagedRecordError, agree, every_table, evidence, load_old_tables, read_record
+from sg_bench.digests import OF_FILE, read_sealed, sealed_text, write_sealed
+from sg_bench.errors import UsageError
+from sg_bench.ledger.records import (
+    DamagedRecordError,
+    NewerRecordError,
+    agree,
+    every_table,
+    evidence,
+    load_old_tables,
+    read_record,
+)
 from sg_bench.ledger.schema import SCHEMA, Record
 from sg_bench.ledger.scores import ScoreTables
-from sg_bench.ledger.tables import ScoreTable, damaged_table, split_tables, table_path
-from sg_bench.workspace import PARTIAL, Workspace, read_json, write_atomic, write_json
+from sg_bench.ledger.tables import ScoreTable, damaged_table, is_intact, split_tables, table_path
+from sg_bench.workspace import DAMAGED, PARTIAL, Workspace, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TakeOutcome = Literal["added", "known", "conflict"]
-DAMAGED = ".damaged"
-"""Ending of a damaged record that was set aside; its cell counts as not computed."""
 _log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """The records of a workspace, by key."""
+    """The records of a workspace, by key.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    Reading moves nothing: a damaged record is skipped, in one line. `set_aside`, which `run` calls, moves it away.
+    """
+
+    def __init__(self, workspace: Workspace, *, check_tables: bool = False) -> None:
+        """Take a workspace; with `check_tables` a record with a damaged table counts as damaged wherever it is read."""
+        self.workspace, self.check_tables = workspace, check_tables
         self.cells = workspace.path("cells")
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key` without its cases and curves, or None.
-
-        A damaged record is renamed to end in `.damaged` and logged in one line; its cell is then computed again.
-
-        Raises:
-            SgBenchError: the file is from a newer sg-bench, or is damaged and cannot be renamed.
-        """
-        path = self.cells / f"{key}.json"
+        """Return the record of `key` without its cases and curves; None if there is none that can be read."""
         try:
-            return read_record(path, key)
+            return self._read(key)
+        except (DamagedRecordError, NewerRecordError) as error:
+            log_skipped(error)
+            return None
+
+    def newer(self, key: str) -> bool:
+        """Return whether the record of `key` was written by a newer sg-bench, and is neither read nor replaced."""
+        try:
+            self._read(key)
+        except NewerRecordError:
+            return True
+        except DamagedRecordError:
+            pass
+        return False
+
+    def set_aside(self, keys: Iterable[str], *, check_tables: bool = False) -> list[str]:
+        """Move the damaged records and tables of these cells into the workspace's `damaged/`.
+
+        Args:
+            keys: of cells.
+            check_tables: read all their tables too.
+
+        Returns:
+            One line for each record.
+        """
+        lines = []
+        for key in keys:
+            try:
+                read_record(self.cells / f"{key}.json", key, check_tables=check_tables)
+            except DamagedRecordError:
+                with self.workspace.lock("ledger"):
+                    lines += self._set_aside(key, check_tables=check_tables)
+            except (FileNotFoundError, NewerRecordError):
+                continue
+        return lines
+
+    def _read(self, key: str) -> Record | None:
+        try:
+            return read_record(self.cells / f"{key}.json", key, check_tables=self.check_tables)
         except FileNotFoundError:
             return None
+
+    def _set_aside(self, key: str, *, check_tables: bool = False) -> list[str]:
+        """Move a damaged record away, if it still is; hold the ledger's lock."""
+        path = self.cells / f"{key}.json"
+        try:
+            read_record(path, key, check_tables=check_tables)
         except DamagedRecordError as error:
-            self._set_aside(path, error)
-            return None
+            for table in self.cells.glob(f"{key}.*.parquet"):
+                if not is_intact(table):
+                    self.workspace.set_aside("cells", table.name)
+            moved = self.workspace.set_aside("cells", path.name)
+            return [f"Set aside as {DAMAGED}/cells/{moved.name}: {error.problem}. The cell is computed again"]
+        except (FileNotFoundError, NewerRecordError):
+            pass
+        return []
 
     def records(self) -> Iterator[Record]:
         """Yield the records of all cells, done and failed, in the order of their keys, without conflicts."""
@@ -113,7 +167,10 @@ class Ledger:
         """Store a record, with `cases` and `curves` as rows inside it, and return the one that counts.
 
         An earlier finished record stays. The tables are written before the record that names them, so a crash leaves a
-        complete record or none.
+        complete record or none. A damaged earlier record is set aside.
+
+        Raises:
+            NewerRecordError: the earlier record is from a newer sg-bench.
         """
         light, tables = split_tables({"schema": SCHEMA, **record})
         return self._put(light, tables)
@@ -167,7 +224,9 @@ class Ledger:
     def _put(self, record: Record, tables: Sequence[ScoreTable], tables_in: Path | None = None) -> Record:
         key, name = record["key"], f"{record['key']}.json"
         with self.workspace.lock("ledger"):  # another run may finish what failed here
-            earlier = self.get(key)
+            for line in self._set_aside(key):
+                _log_once(line)
+            earlier = self._read(key)
             if earlier and earlier["status"] == "done":
                 if record["status"] != "done" or agree(record, earlier):
                     return earlier
@@ -181,16 +240,18 @@ class Ledger:
         canonical_json(record)  # what JSON cannot hold is refused before any file is written
         for table in tables:
             table.write(self.cells, record["key"])
-        write_json(self.cells / name, record)
+        write_sealed(self.cells / name, record)
 
-    def _set_aside(self, path: Path, error: SgBenchError) -> None:
-        try:
-            path.replace(path.with_name(path.name + DAMAGED))
-        except FileNotFoundError:
-            return  # another process was first
-        except OSError:
-            raise error from None
-        _log.warning("Set aside as %s%s: %s. The cell is computed again", path.name, DAMAGED, error.problem)
+
+def log_skipped(error: DamagedRecordError | NewerRecordError) -> None:
+    """Log in one line why a record counts as not there, once a process."""
+    _log_once(f"Skipped: {error}")
+
+
+@cache
+def _log_once(line: str) -> None:
+    """Log a warning that a process repeats for each time that it reads a record, once."""
+    _log.warning(line)
 
 
 def copy_tables(record: Record, source: Path, target: Path, *, sync: bool = True) -> None:
@@ -211,9 +272,8 @@ def copy_tables(record: Record, source: Path, target: Path, *, sync: bool = True
             if sync:
                 write_atomic(target / path.name, path.read_bytes())
             else:
-                partial = target / f".{path.name}{PARTIAL}"
-                shutil.copyfile(path, partial)
-                partial.replace(target / path.name)
+                with _replacing(target / path.name) as partial:
+                    shutil.copyfile(path, partial)
         elif not (target / path.name).is_file():
             raise damaged_table(path, "it is not there")
 
@@ -233,17 +293,28 @@ def copy_record(record: Record, target: Path, source: Path | None = None) -> set
         copy_tables(light, source, target, sync=False)
     path = target / f"{record['key']}.json"
     if not _holds(path, light):
-        partial = path.with_name(f".{path.name}{PARTIAL}")
-        partial.write_text(json.dumps(light, indent=1, sort_keys=True, allow_nan=False) + "\n")
-        partial.replace(path)
+        with _replacing(path) as partial:
+            partial.write_text(sealed_text(light))
     names = (table_path(target, record["key"], name, described).name for name, described in every_table(light))
     return {path.name, *names}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a file to write, which replaces `path` in one step without waiting for the disk; no part of it stays."""
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _holds(path: Path, record: Record) -> bool:
     """Return whether a file holds this record already: reading is ten times faster than writing."""
     try:
-        return bool(read_json(path) == record)
+        return bool(read_sealed(path) == record)
     except (OSError, ValueError):
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import get_args
 
 from sg_bench.config import canonical_json, key_of
-from sg_bench.digests import OF_FILE, npz_digest, safetensors_digest
+from sg_bench.digests import npz_digest, read_sealed, safetensors_digest, weights_digest
 from sg_bench.errors import FailureKind, SgBenchError, UsageError
 from sg_bench.ledger.ledger import Ledger
 from sg_bench.ledger.records import agree, damaged, every_table, read_record
 from sg_bench.ledger.schema import Record, initialisation_digest
-from sg_bench.ledger.tables import TABLES, read_table, table_digest, table_path
-from sg_bench.workspace import WEIGHT_FILES, Workspace, file_digest, read_json
+from sg_bench.ledger.tables import TABLES, check_table, table_path
+from sg_bench.workspace import WEIGHT_FILES, Workspace
 
 KEY = r"[0-9a-f]{64}"
 
@@ -110,8 +109,8 @@ def _check_tables(record: Record, cells: Path) -> None:
     """
     for name, description in every_table(record):
         path = table_path(cells, record["key"], name, description)
-        if path.is_file() and table_digest(read_table(path, description)) != description["sha256"]:
-            raise damaged(path, "its content has another digest than in the record")
+        if path.is_file():
+            check_table(path, description)
 
 
 def _is_finished(record: Record) -> bool:
@@ -182,22 +181,13 @@ def _weights(folder: Path) -> str:
     paths = [folder / name for name in WEIGHT_FILES]
     try:
         digest = safetensors_digest(paths)
-        record = read_json(folder / "record.json")
+        record = read_sealed(folder / "record.json")
         key, recorded = key_of(record["recipe"]), initialisation_digest(record)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder / "record.json", str(error)) from error
-    if key != folder.name or recorded not in (digest, _digest_of_files(paths)):
+    if key != folder.name or recorded != weights_digest(paths, like=recorded):
         raise damaged(folder, "its content has another digest than in its record")
     return digest
-
-
-def _digest_of_files(paths: Sequence[Path]) -> str:
-    """Return the digest of an initialisation that records of schema 1 hold."""
-    total = hashlib.sha256()
-    for path in paths:
-        if path.is_file():
-            total.update(f"{path.name} {file_digest(path)}\n".encode())
-    return OF_FILE + total.hexdigest()
 
 
 @contextmanager

@@ -17,7 +17,18 @@ def schema_of(record: Any) -> int | None:
         return None
     first = {"key", "status"} <= record.keys() and isinstance(record.get("recipe"), dict)
     schema = record.get("schema", 0 if first else None)
-    return schema if isinstance(schema, int) else None
+    return schema if isinstance(schema, int) and not isinstance(schema, bool) else None
+
+
+def is_record(record: Record) -> bool:
+    """Return whether a record of the current schema has the fields of a finished cell, or those of a failed one."""
+    if not isinstance(record.get("recipe"), dict) or not isinstance(record.get("key"), str):
+        return False
+    if record.get("status") == "failed":
+        error = record.get("error")
+        return isinstance(error, dict) and isinstance(error.get("kind"), str) and isinstance(error.get("message"), str)
+    parts = (record.get(name, {}) for name in ("metrics", "outputs", "tables", "counts", "ran"))
+    return record.get("status") == "done" and all(isinstance(part, dict) for part in parts)
 
 
 def migrated(record: Record, schema: int) -> Record:

@@ -33,6 +33,10 @@ REPEATED = ("patient", "stage")
 """Columns in which few texts repeat; in a DataFrame they are categorical."""
 
 
+class DamagedTableError(SgBenchError):
+    """A table is not there, or does not hold what its record says."""
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """One table of a record, and what the record holds of it."""
@@ -114,7 +118,7 @@ def read_table(path: Path, description: Mapping[str, Any], *, columns: Sequence[
     """Return a table, or some of its columns.
 
     Raises:
-        SgBenchError: the file is absent, damaged, or holds another content than the record names.
+        DamagedTableError: the file is absent, damaged, or holds another content than the record names.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -126,17 +130,39 @@ def read_table(path: Path, description: Mapping[str, Any], *, columns: Sequence[
             table = file.read(columns=names)
     except FileNotFoundError as error:
         raise damaged_table(path, "it is not there") from error
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
         raise damaged_table(path, str(error)) from error
     if (digest, table.num_rows) != (description["sha256"], description["rows"]):
         raise damaged_table(path, "it holds another content than its record names")
     return table
 
 
-def damaged_table(path: Path, reason: str) -> SgBenchError:
+def check_table(path: Path, description: Mapping[str, Any]) -> None:
+    """Compare the content of a table with its digest.
+
+    Raises:
+        DamagedTableError: it cannot be read, or has another digest.
+    """
+    if table_digest(read_table(path, description)) != description["sha256"]:
+        raise damaged_table(path, "its content has another digest than in the record")
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a table's file holds the content that its name and its metadata promise."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            digest = (file.schema_arrow.metadata or {})[DIGEST].decode()
+            return f"-{digest[:12]}." in path.name and table_digest(file.read()) == digest
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException):
+        return False
+
+
+def damaged_table(path: Path, reason: str) -> DamagedTableError:
     """Return the error of a table that cannot be used."""
-    record = f"{path.name.partition('.')[0]}.json"
-    return SgBenchError(f"{path} is damaged: {reason}", hint=f"Delete {record} there; the cell is computed again")
+    return DamagedTableError(f"{path} is damaged: {reason}", hint="sg-bench run computes its cell again")
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

@@ -6,7 +6,7 @@ under the published names, float32, counters int64.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from sg_bench.digests import safetensors_digest
-from sg_bench.errors import DataError, MethodError
+from sg_bench.digests import OF_FILE, content_digest, safetensors_digest, weights_digest
+from sg_bench.errors import DamagedError, MethodError
 from sg_bench.workspace import WEIGHT_FILES, write_atomic
 
 StateDict = dict[str, Tensor]
@@ -87,14 +87,29 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
     return safetensors_digest(folder / name for name in WEIGHT_FILES)
 
 
-def load_initialisation(folder: Path) -> tuple[StateDict, StateDict]:
+def load_initialisation(folder: Path, *, digest: str = "") -> tuple[StateDict, StateDict]:
     """Return the encoder's and the decoder's tensors in `folder`; the latter may be empty.
 
+    Args:
+        folder: an initialisation.
+        digest: of its content, by its record; "": not checked.
+
     Raises:
-        DataError: the encoder's file is missing, or a file is damaged.
+        DamagedError: the encoder's file is missing, a file is damaged, or the content has another digest.
     """
-    encoder, decoder = (folder / name for name in WEIGHT_FILES)
-    return _read(encoder), _read(decoder) if decoder.exists() else {}
+    paths = [folder / name for name in WEIGHT_FILES]
+    encoder, decoder = _read(paths[0]), _read(paths[1]) if paths[1].exists() else {}
+    if digest and digest != _digest(paths, (encoder, decoder), digest):
+        raise DamagedError(f"the weights in {folder} have another digest than in their record", path=paths[0])
+    return encoder, decoder
+
+
+def _digest(paths: Sequence[Path], parts: Sequence[StateDict], like: str) -> str:
+    """Return the digest of tensors that were read from these files, without reading them again."""
+    if like.startswith(OF_FILE):
+        return weights_digest(paths, like=like)
+    named = zip(paths, parts, strict=True)
+    return content_digest({f"{path.name}/{name}": part[name].numpy() for path, part in named for name in part})
 
 
 def load_into(
@@ -168,13 +183,12 @@ def _storable(name: str, tensor: Tensor) -> Tensor:
 
 
 def _read(path: Path) -> StateDict:
-    hint = "Delete its folder and run again to retrain the initialisation"
     try:
         return load(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"no weights at {path}", hint=hint) from error
-    except SafetensorError as error:
-        raise DataError(f"the weights at {path} are damaged ({error})", hint=hint) from error
+        raise DamagedError(f"no weights at {path}", path=path) from error
+    except (SafetensorError, ValueError) as error:
+        raise DamagedError(f"the weights at {path} are damaged ({error})", path=path) from error
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

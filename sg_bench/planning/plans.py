@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -111,13 +111,15 @@ class Plan:
         """Return the jobs of one kind, in order."""
         return [job for job in self.jobs.values() if job.kind == kind]
 
-    def pending(self, workspace: Workspace, *, retry_failed: bool = False) -> list[Job]:
+    def pending(self, workspace: Workspace, *, retry_failed: bool = False, damaged: Collection[str] = ()) -> list[Job]:
         """Return the jobs that the missing cells need and the workspace lacks, each after those that it needs.
 
-        A cell whose method failed is missing only if `retry_failed`: the same recipe would fail the same way.
+        A cell whose method failed is missing only if `retry_failed`: the same recipe would fail the same way. The
+        results `damaged` are wanted too, if the workspace lacks them.
         """
         ledger = Ledger(workspace)
         wanted = {cell.key for cell in self.cells if not cell.missing and _lacks(ledger, cell.key, retry_failed)}
+        wanted |= {key for key in damaged if key in self.jobs and not is_built(workspace, self.jobs[key])}
         for job in reversed(self.jobs.values()):
             if job.key in wanted:
                 wanted.update(key for key in job.needs if not is_built(workspace, self.jobs[key]))
@@ -150,7 +152,7 @@ def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:
 def _lacks(ledger: Ledger, key: str, retry_failed: bool) -> bool:
     record = ledger.get(key)
     if record is None:
-        return True
+        return not ledger.newer(key)
     if record["status"] == "done":
         return False
     return retry_failed or record["error"]["kind"] != "method"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Record, read_record
+from sg_bench.ledger import DamagedRecordError, NewerRecordError, Record, log_skipped, read_record
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.workspace import Workspace
 
@@ -31,16 +31,18 @@ class FoundCell:
 def read_evidence(folder: Path) -> Evidence:
     """Return all records of a workspace or results folder as evidence, failed ones included.
 
+    Damaged records are skipped, in one line each.
+
     Labels are those of tables/scores.csv where there is one (a results folder); elsewhere the registered names,
     followed by some digits of the recipe's key where one name stands for several recipes.
 
     Raises:
         UsageError: the folder holds no records.
-        SgBenchError: a record is damaged.
     """
     cells = Workspace(folder).path("cells")
     paths = sorted(path for path in cells.glob("*.json") if path.stem.isalnum())
-    records = {path.stem: read_record(path, path.stem) for path in paths}
+    readable = {path.stem: _readable(path) for path in paths}
+    records = {key: record for key, record in readable.items() if record}
     if not records:
         raise UsageError(f"{folder}: no cells here", hint="Name a workspace or a results folder: both hold cells/")
     labels = _named_by_recipe(records.values()) | _named_by_report(folder / "tables" / "scores.csv")
@@ -50,6 +52,14 @@ def read_evidence(folder: Path) -> Evidence:
     ]
     found.sort(key=lambda cell: (cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed, cell.key))
     return Evidence(found, records, cells)
+
+
+def _readable(path: Path) -> Record | None:
+    try:
+        return read_record(path, path.stem)
+    except (DamagedRecordError, NewerRecordError) as error:
+        log_skipped(error)
+        return None
 
 
 def _named_by_report(path: Path) -> dict[str, tuple[str, str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Any
 from sg_bench.config import differences
 from sg_bench.digests import OF_FILE
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Job, Plan
+from sg_bench.planning import Job, Plan, is_built
+from sg_bench.running.driver import run
+from sg_bench.running.schedule import ATTEMPTS
 from sg_bench.suite import CheckName
 from sg_bench.workspace import Namespace, Workspace, read_json
 
@@ -97,8 +101,14 @@ def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     records = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
     key = min(records, key=lambda k: records[k]["ran"]["processor_seconds"])
     job = plan.jobs[key]
-    with tempfile.TemporaryDirectory() as folder:
-        found = list(_differences(ledger, _computed_again(job, workspace, Path(folder)), key))
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory() as folder:
+            second = _computed_again(job, workspace, Path(folder))
+            found, absent = list(_differences(ledger, second, key)), second.get(key) is None
+        if not absent or all(is_built(workspace, plan.jobs[need]) for need in job.needs):
+            break
+        # an input was damaged, and nothing that was computed now needed it
+        run(plan, workspace, backend="local", also=job.needs, log=partial(print, file=sys.stderr))
     return not found, "; ".join([f"{job.title}, computed twice", *found])
 
 

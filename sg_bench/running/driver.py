@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
+from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.packing import list_cards
 from sg_bench.running.progress import Progress
-from sg_bench.running.schedule import Scheduler
+from sg_bench.running.schedule import ATTEMPTS, ScheduleOutcome, Scheduler
 from sg_bench.workspace import Workspace, write_atomic
 
 
@@ -34,10 +36,13 @@ def run(
     jobs: int | None = None,
     ray_address: str = "local",
     retry_failed: bool = False,
+    also: Collection[str] = (),
     log: Callable[[str], None] = print,
     terminal: bool = False,
 ) -> RunSummary:
     """Compute all missing cells of `plan`, and what they need.
+
+    What is found damaged on the way is set aside and computed again in another pass, and then what needs it.
 
     Args:
         plan: from `planning.plan`.
@@ -46,24 +51,43 @@ def run(
         jobs: processes at once; None takes the machine's cores.
         ray_address: for the ray backend.
         retry_failed: also compute cells again whose method failed.
+        also: keys of results that are wanted besides those that missing cells need.
         log: prints one line of progress.
         terminal: draw a live view instead of plain lines.
 
     Raises:
         SgBenchError: the backend cannot be started.
     """
-    pending = plan.pending(workspace, retry_failed=retry_failed)
+    pending = plan.pending(workspace, retry_failed=retry_failed, damaged=also)
     if not pending:
         return RunSummary(0, ())
     for digest, ids in plan.lists.items():
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
-    jobs = jobs or available_cores()
-    with Progress(pending, workspace, log, terminal=terminal) as progress:
-        if (backend or plan.suite.backend) == "ray":
-            failures, done = _run_on_ray(pending, workspace, progress, ray_address, jobs)
-        else:
-            failures, done = _run_locally(pending, workspace, progress, jobs)
-    return RunSummary(done, failures)
+    jobs, total, found = jobs or available_cores(), ScheduleOutcome(), Counter[str]()
+    while pending:
+        with Progress(pending, workspace, log, terminal=terminal) as progress:
+            if (backend or plan.suite.backend) == "ray":
+                outcome = _run_on_ray(pending, workspace, progress, ray_address, jobs)
+            else:
+                outcome = _run_locally(pending, workspace, progress, jobs)
+        total = ScheduleOutcome(total.done | outcome.done, total.failures | outcome.failures, outcome.damaged)
+        damaged = {failure.damaged for failure in outcome.damaged.values()}
+        found.update(damaged)
+        if not damaged or max(found.values()) == ATTEMPTS:
+            break
+        again = plan.pending(workspace, retry_failed=retry_failed, damaged=damaged)
+        pending = [job for job in again if job.key not in total.failures]
+    _record_damage(plan, total, workspace)
+    messages = [failure.message for failure in [*total.failures.values(), *total.damaged.values()]]
+    return RunSummary(len(total.done), tuple(dict.fromkeys(messages)))
+
+
+def _record_damage(plan: Plan, outcome: ScheduleOutcome, workspace: Workspace) -> None:
+    """Record as failed the cells whose input was damaged each time that it was computed; the next run tries again."""
+    roots = [workspace.root, *plan.roots.values()]
+    for key, failure in outcome.damaged.items():
+        if plan.jobs[key].kind == "cell":
+            Ledger(workspace).put(failed_record(plan.jobs[key], failure, roots))
 
 
 def available_cores() -> int:
@@ -71,20 +95,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_locally(
-    pending: list[Job], workspace: Workspace, progress: Progress, jobs: int
-) -> tuple[tuple[str, ...], int]:
+def _run_locally(pending: list[Job], workspace: Workspace, progress: Progress, jobs: int) -> ScheduleOutcome:
     backend = InProcess(workspace) if jobs == 1 else WorkerProcesses(workspace, jobs, list_cards())
     try:
-        outcome = Scheduler(pending, backend, workspace, progress).run()
+        return Scheduler(pending, backend, workspace, progress).run()
     finally:
         backend.close()
-    return _messages(outcome.failures), len(outcome.done)
 
 
 def _run_on_ray(
     pending: list[Job], workspace: Workspace, progress: Progress, address: str, jobs: int
-) -> tuple[tuple[str, ...], int]:
+) -> ScheduleOutcome:
     """Compute what cells need through the scheduler, then pass all cells that can run to Tune."""
     from sg_bench.running.on_ray import RayBackend
 
@@ -92,17 +113,14 @@ def _run_on_ray(
     try:
         scheduler = Scheduler(pending, backend, workspace, progress, hold_cells=True)
         outcome = scheduler.run()
-        if scheduler.held:
-            backend.fine_tune(scheduler.held, progress)
+        held = scheduler.held
+        if held:
+            outcome.damaged |= backend.fine_tune(held, progress)
     finally:
         backend.close()
     ledger = Ledger(workspace)
-    records = {job.key: ledger.get(job.key) for job in scheduler.held}
+    records = {job.key: ledger.get(job.key) for job in held}
     failed = {key: record["error"] for key, record in records.items() if record and record["status"] == "failed"}
-    done = len(outcome.done) + len(records) - len(failed)
-    return (*_messages(outcome.failures), *sorted({error["message"] for error in failed.values()})), done
-
-
-def _messages(failures: dict[str, Any]) -> tuple[str, ...]:
-    """Return each message once: jobs that need a failed one fail with its message."""
-    return tuple(dict.fromkeys(failure.message for failure in failures.values()))
+    outcome.failures |= {key: Failure(**error) for key, error in failed.items()}
+    outcome.done |= records.keys() - failed.keys() - outcome.damaged.keys()
+    return outcome

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sg_bench import errors
-from sg_bench.errors import FailureKind, SgBenchError
+from sg_bench.errors import DamagedError, FailureKind, SgBenchError
 from sg_bench.ledger import Record
 from sg_bench.planning import Job
 
@@ -37,6 +37,8 @@ class Failure:
     traceback: str
     transient: bool = False
     """Whether the same job may succeed when it is started again in the same run."""
+    damaged: str = ""
+    """Key of the result that was found damaged, or gone; the job may succeed once that is computed again."""
 
     @classmethod
     def of(cls, error: BaseException, kind: FailureKind | None = None) -> Failure:
@@ -50,7 +52,8 @@ class Failure:
         text = "" if explained else "".join(traceback.format_exception(error))
         kind = kind or failure_kind(error)
         transient = kind == "infrastructure" and not explained
-        return cls(kind, type(error).__name__, str(error) or type(error).__name__, text, transient)
+        damaged = error.path.parent.name if isinstance(error, DamagedError) else ""
+        return cls(kind, type(error).__name__, str(error) or type(error).__name__, text, transient, damaged)
 
 
 def failure_kind(error: BaseException) -> FailureKind:
@@ -64,7 +67,7 @@ def failure_kind(error: BaseException) -> FailureKind:
 def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Record:
     """Return the ledger record of a cell that could not be computed; paths under `roots` become relative to them."""
     places = sorted({str(root) for root in (*roots, PACKAGE, *sysconfig.get_paths().values())}, key=len, reverse=True)
-    error = {name: text for name, text in asdict(failure).items() if name != "transient"}
+    error = {name: text for name, text in asdict(failure).items() if name not in ("transient", "damaged")}
     for place in places:
         error = {name: text.replace(f"{place}/", "") for name, text in error.items()}
     return {"key": job.key, "status": "failed", "recipe": job.recipe.key_content(), "error": error}

@@ -6,13 +6,15 @@ snapshots nor its restore are used.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sg_bench.config import key_of
-from sg_bench.errors import FailureKind, SgBenchError
+from sg_bench.errors import DamagedError, FailureKind, SgBenchError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe, PretrainingRecipe
@@ -48,6 +50,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to HOST:PORT."""
 CARDS_TIMEOUT = 120.0
 """Seconds for the nodes of a cluster to list their GPUs."""
+DAMAGE = "damage"
+"""Name of a trial's result that holds a failure as JSON if an input of its cell was damaged, else ""."""
 RESTARTS = ATTEMPTS - 1
 """Restarts by Ray of a training or trial that lost a worker or node, or ran out of memory."""
 
@@ -131,19 +135,24 @@ class RayBackend:
             return training_failure(error, job)
         return failure
 
-    def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> None:
+    def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> dict[str, Failure]:
         """Run cells as trials of Tune that share the GPUs; one of each kind whose memory is unknown runs first.
+
+        Returns:
+            The cells that could not be computed because an input was damaged, by key.
 
         Raises:
             SgBenchError: Ray itself stopped, as when the cluster is lost.
         """
+        damaged: dict[str, Failure] = {}
         for part in measuring_first(jobs, self._unmeasured):
             if part:
-                self._run_trials(part, progress)
-        self._record_lost(jobs)
+                damaged |= self._run_trials(part, progress)
+        self._record_lost([job for job in jobs if job.key not in damaged])
+        return damaged
 
-    def _run_trials(self, jobs: Sequence[Job], progress: Progress) -> None:
-        """Run cells as the trials of one Tune experiment; workers are reused from trial to trial."""
+    def _run_trials(self, jobs: Sequence[Job], progress: Progress) -> dict[str, Failure]:
+        """Run cells as the trials of one Tune experiment, with reused workers; return those with damaged inputs."""
         by_key = {job.key: job for job in jobs}
         trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=str(self.workspace.root))
         tuner = tune.Tuner(
@@ -159,11 +168,14 @@ class RayBackend:
             ),
         )
         try:
-            tuner.fit()
+            results = tuner.fit()
         except (RayError, tune.TuneError) as error:
             cause = str(error).strip().partition("\n")[0]
             hint = "What is finished is kept: run the same command again"
             raise SgBenchError(f"Ray stopped: {cause}", hint=hint) from error
+        trials = [results[index] for index in range(len(results))]
+        found = {trial.config["key"]: _damage(trial.metrics) for trial in trials if trial.config}
+        return {key: failure for key, failure in found.items() if failure}
 
     def _record_lost(self, jobs: Sequence[Job]) -> None:
         """Record the cells whose trial ended without a result: Tune counts a stopped trial as finished."""
@@ -214,7 +226,8 @@ def pretrain_worker(config: dict[str, Any]) -> Failure | None:
         execute(job, workspace, reporter(workspace, job.key), world)
     except Exception as error:
         failure = Failure.of(error)
-        if failure.transient or (world.size > 1 and not isinstance(error, SgBenchError)):
+        expected = isinstance(error, SgBenchError) and not failure.damaged  # one rank may find damage, and others not
+        if failure.transient or (world.size > 1 and not expected):
             raise
         return failure
     return None
@@ -230,7 +243,14 @@ def fine_tune_trial(config: dict[str, Any], jobs: dict[str, Job], root: str) -> 
     failure = work(job, Path(root))
     if failure and failure.transient:
         raise TransientError(failure.message)
-    tune.report({"failed": failure is not None})
+    damage = json.dumps(asdict(failure)) if failure and failure.damaged else ""
+    tune.report({"failed": failure is not None, DAMAGE: damage})
+
+
+def _damage(result: Mapping[str, Any] | None) -> Failure | None:
+    """Return why a trial could not compute its cell, if something that it needs was damaged."""
+    text = (result or {}).get(DAMAGE)
+    return Failure(**json.loads(text)) if text else None
 
 
 def resources_of(table: dict[str, dict[str, float]]) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:
@@ -259,6 +279,9 @@ def failure_kind(error: BaseException) -> FailureKind:
 def training_failure(error: Exception, job: Job) -> Failure:
     """Return why a training on Ray failed: the error of the first rank that failed on its own, if there is one."""
     kind = failure_kind(error)
+    found = next((each for each in _rank_errors(error) if isinstance(each, DamagedError)), None)
+    if found:
+        return Failure.of(found)
     cause = next((each for each in _rank_errors(error) if failure_kind(each) == kind), error)
     if kind != "infrastructure":
         return Failure.of(cause, kind)
@@ -285,8 +308,11 @@ class _ProgressCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note an end, and the reason of a failure."""
-        job = self.jobs[trial.config["key"]]
-        self.progress.finished(job, self._recorded(job))
+        job, damage = self.jobs[trial.config["key"]], _damage(trial.last_result)
+        if damage:
+            self.progress.postponed(job, damage)
+        else:
+            self.progress.finished(job, self._recorded(job))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that was given up."""

@@ -102,7 +102,7 @@ class Progress:
         for job in running:
             try:
                 done, total = json.loads(self.workspace.path("progress", f"{job.key}.json").read_text())
-            except FileNotFoundError:  # not begun, or another run in this workspace has just finished it
+            except (FileNotFoundError, ValueError):  # not begun, or just finished by another run; or damaged
                 continue
             if total:
                 self._part(job, min(done / total, 0.999))
@@ -118,6 +118,13 @@ class Progress:
     def retried(self, job: Job, failure: HasMessage, attempt: int, attempts: int) -> None:
         """Note that a job failed and will be started again."""
         self._print(job.kind, f"{job.title}, attempt {attempt} of {attempts} after: {failure.message}")
+
+    def postponed(self, job: Job, failure: HasMessage, *, inherited: bool = False) -> None:
+        """Note that a job waits until a damaged result is computed again; `inherited`: printed for another job."""
+        self.workspace.path("progress", f"{job.key}.json").unlink(missing_ok=True)
+        self.parts.pop(job.key, None)
+        if not inherited:
+            self._print(job.kind, f"{job.title} found damage: {failure.message}")
 
     def finished(self, job: Job, failure: HasMessage | None, *, inherited: bool = False) -> None:
         """Note that a job is done or has failed; `inherited` failures were printed for a job that this one needs."""

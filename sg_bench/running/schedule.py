@@ -71,6 +71,12 @@ class ScheduleOutcome:
 
     done: set[str] = field(default_factory=set)
     failures: dict[str, Failure] = field(default_factory=dict)
+    damaged: dict[str, Failure] = field(default_factory=dict)
+    """Jobs that could not be computed because something that they need was damaged; no failures of their own."""
+
+    def unfinished(self, key: str) -> bool:
+        """Return whether a job has neither been done nor given up."""
+        return key not in self.done and key not in self.failures and key not in self.damaged
 
 
 class Scheduler:
@@ -105,13 +111,12 @@ class Scheduler:
     @property
     def held(self) -> list[Job]:
         """Return the cells that were not run and for which everything is ready."""
-        ended = {*self.outcome.done, *self.outcome.failures}
-        return [job for job in self.jobs.values() if job.kind == "cell" and job.key not in ended]
+        return [job for job in self.jobs.values() if job.kind == "cell" and self.outcome.unfinished(job.key)]
 
     def run(self) -> ScheduleOutcome:
         """Run all jobs to their end."""
         for job in self.jobs.values():
-            if job.key not in self.outcome.failures:
+            if self.outcome.unfinished(job.key):
                 self._expect(job)
         while self.waiting or self.running:
             self._start_ready()
@@ -191,11 +196,14 @@ class Scheduler:
         if failure and failure.transient:
             self._retry(unit, failure)
             return
+        if failure and failure.damaged:
+            self._postpone(unit.job, failure)
+            return
         if failure:
             self._fail(unit.job, failure)
             return
         if unit.cases and prepares_store(unit.job):
-            if unit.job.key not in self.outcome.failures:
+            if self.outcome.unfinished(unit.job.key):
                 self.progress.prepared(unit.job, len(unit.cases))
         elif not unit.share:
             self.outcome.done.add(unit.job.key)
@@ -204,7 +212,7 @@ class Scheduler:
 
     def _retry(self, unit: Unit, failure: Failure) -> None:
         """Let a unit be started again after a failure of the infrastructure, ATTEMPTS times in all."""
-        if unit.job.key in self.outcome.failures:
+        if not self.outcome.unfinished(unit.job.key):
             return
         self.attempts[unit] = self.attempts.get(unit, 1) + 1
         if self.attempts[unit] > ATTEMPTS:
@@ -214,9 +222,22 @@ class Scheduler:
             self.progress.retried(unit.job, failure, self.attempts[unit], ATTEMPTS)
             self.waiting[unit] = frozenset()
 
+    def _postpone(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
+        """Leave a job, and all that need it or the damaged result, to another pass after that is computed again."""
+        if not self.outcome.unfinished(job.key):
+            return
+        known = any(each.damaged == failure.damaged for each in self.outcome.damaged.values())
+        self.outcome.damaged[job.key] = failure
+        self.progress.postponed(job, failure, inherited=inherited or known)
+        self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
+        running = {unit.job.key for unit in self.running.values()}
+        for other in self.jobs.values():
+            if other.key not in running and {job.key, failure.damaged} & set(other.needs):
+                self._postpone(other, failure, inherited=True)
+
     def _fail(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
         """Record a failure, and that of every job that needs this one."""
-        if job.key in self.outcome.failures:
+        if not self.outcome.unfinished(job.key):
             return
         self.outcome.failures[job.key] = failure
         if job.kind == "cell":

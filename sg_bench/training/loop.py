@@ -18,7 +18,16 @@ from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
-from sg_bench.training.checkpoints import CheckpointState, load_state, save_state
+from sg_bench.training.checkpoints import (
+    UNREADABLE,
+    CheckpointState,
+    check_moments,
+    check_places,
+    check_weights,
+    load_state,
+    save_state,
+    set_state_aside,
+)
 from sg_bench.training.compilation import configure_compilation, without_compilation
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
 from sg_bench.training.gradients import Gradients, StepMemory
@@ -234,8 +243,7 @@ class _TrainingRun:
         """Copy the weights if their loss is the best of the stage so far."""
         if loss < self.best_loss:
             self.best_loss, self.stale_epochs = loss, 0
-            state = self.learner.network.state_dict()
-            self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
+            self.best_weights = _copied(self.learner.network)
         else:
             self.stale_epochs += 1
         self.history[-1]["best"] = self.stale_epochs == 0
@@ -272,19 +280,34 @@ class _TrainingRun:
         }
 
     def resume(self) -> None:
-        """Continue from the folder's checkpoint, if there is one."""
+        """Continue from the folder's checkpoint, if there is one that fits; else start from the beginning."""
         state = load_state(self.folder) if self.folder else None
-        if state is None:
+        if self.folder is None or state is None:
             return
+        begun = {**self.state(), "network": _copied(self.learner.network)}
+        try:
+            self._restore(state)
+        except UNREADABLE as error:  # a field is missing, or tensors are those of another network
+            set_state_aside(self.folder, error)
+            self._restore(begun)
+
+    def _restore(self, state: CheckpointState) -> None:
         self.stage_index, self.epoch, self.stale_epochs = state["stage"], state["epoch"], state["stale"]
         self.steps, self.history = state["steps"], state["history"]
         self.best_loss, self.best_weights = state["best"], state["best_weights"]
+        check_places([self.stage_index, self.epoch, self.stale_epochs, self.steps], len(self.learner.stages))
+        check_weights(self.learner.network, self.best_weights)
         self.learner.network.load_state_dict(state["network"])
         self._start_stage()
         if self.stage_index < len(self.learner.stages):
             self.optimiser.load_state_dict(state["optimiser"])
+            check_moments(self.optimiser)
             if self.schedule:
                 self.schedule.load_state_dict(state["schedule"])
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 class _RunningMeans:

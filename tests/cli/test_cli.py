@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sg_bench.cli.selection import select, split_list
+from sg_bench.digests import write_sealed
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Plan
 from sg_bench.workspace import Workspace
@@ -232,7 +233,7 @@ class TestStatus:
         assert "scratch on scans, seeds 0/0: no folder given" in answer.out
         assert "scratch on ncs[data=phantom], seeds 0/0: not computed; no finished cell to compare with" in answer.out
 
-    def test_a_damaged_record_is_set_aside_and_its_cell_is_to_be_computed(
+    def test_a_damaged_record_stays_where_it_is_and_its_cell_is_to_be_computed(
         self, ask: Ask, caplog: pytest.LogCaptureFixture
     ) -> None:
         name = suite()
@@ -242,7 +243,9 @@ class TestStatus:
         answer = ask("status", "--suite", name)
         assert answer.code == 1
         assert "1 done, 1 to compute" in answer.out
-        assert f"Set aside as {path.name}.damaged" in caplog.text
+        assert f"Skipped: {path} is damaged: " in caplog.text
+        assert path.read_text() == "{"
+        assert not (Workspace.default().root / "damaged").exists()
 
 
 @pytest.mark.usefixtures("tables_only")
@@ -274,7 +277,7 @@ class TestReport:
         finish(planned(name))
         for number, job in enumerate(planned(name).of_kind("cell")):
             path = Workspace.default().path("cells", f"{job.key}.json")
-            path.write_text(json.dumps({**json.loads(path.read_text()), "outputs": {"store": str(number)}}))
+            write_sealed(path, {**json.loads(path.read_text()), "outputs": {"store": str(number)}})
         assert "Conflict: these cells stand on different outputs of one recipe: store " in (
             ask("report", "--suite", name).out
         )

@@ -113,7 +113,7 @@ class TestPatternCubes:
             "too few": lambda: np.save(cubes, np.zeros((4, 2, 2, 2), np.float16)),
         }
         harms[harm]()
-        with pytest.raises(DataError, match=r"not a finished pattern folder.*run again") as caught:
+        with pytest.raises(DataError, match=r"not a finished pattern folder.*computes it again") as caught:
             pattern_cubes(folder, validation=False)
         assert str(folder) in str(caught.value)
 

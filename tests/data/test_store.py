@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sg_bench.config import Preparation
+from sg_bench.config import Preparation, canonical_json
 from sg_bench.data import store as store_module
 from sg_bench.data.prepare import PreparedCase, VoxelCandidate, prepare
 from sg_bench.data.sources.base import Case
@@ -20,6 +20,7 @@ from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import (
     SkippedCase,
     Store,
+    damaged_files,
     files_digest,
     finish,
     has_case,
@@ -29,7 +30,8 @@ from sg_bench.data.store import (
     write_case,
 )
 from sg_bench.digests import content_digest
-from sg_bench.errors import DataError, UsageError
+from sg_bench.errors import DamagedError, DataError, UsageError
+from sg_bench.workspace import file_digest
 
 NAMES = ["scan/1", "../escape", "scan 10", "Ä\n'\"", "x" * 300, "."]
 RECIPE = {"preparation": Preparation(), "source": "folder"}
@@ -148,7 +150,7 @@ class TestDamage:
                 "list": "[1]",
             }
             index.write_text(corrupt[corruption])
-        with pytest.raises(DataError, match="Delete this store and run again") as error:
+        with pytest.raises(DataError, match="sg-bench run sets it aside") as error:
             Store.open(folder)
         assert str(folder) in str(error.value)
         assert "\n" not in str(error.value)
@@ -166,10 +168,38 @@ class TestDamage:
             np.save(path, np.array([{}], dtype=object))
         else:
             path.write_bytes(whole[:-7] if corruption == "truncated" else b"")
-        with pytest.raises(DataError, match="Delete this store and run again") as error:
+        with pytest.raises(DataError, match="sg-bench run sets it aside") as error:
             Store.open(tmp_path).image("a")
         assert f"{path} (case 'a')" in str(error.value)
         assert not has_case(tmp_path, "a")
+
+    @pytest.mark.parametrize("kind", ["image", "label"])
+    def test_an_array_with_other_values_than_were_written_is_an_error(self, tmp_path: Path, kind: str) -> None:
+        fill(tmp_path, ["a"])
+        (path,) = tmp_path.glob(f"*.{kind}.npy")
+        array = np.load(path)
+        array[0, 0, 0] = 1 - array[0, 0, 0]
+        np.save(path, array)
+        with pytest.raises(
+            DamagedError, match=r"case 'a'\): its content has another digest than in the index"
+        ) as error:
+            getattr(Store.open(tmp_path), kind)("a")
+        assert error.value.path == path
+        assert pickle.loads(pickle.dumps(error.value)).path == path
+        assert not has_case(tmp_path, "a")
+        assert len(damaged_files(tmp_path, "a")) == 3
+
+    def test_an_index_that_says_something_else_than_was_written_is_an_error(self, tmp_path: Path) -> None:
+        index = fill(tmp_path, ["a"]) / "index.json"
+        digest = Store.open(tmp_path).digest
+        index.write_text(index.read_text().replace('"patient":"p0"', '"patient":"p1"'))
+        with pytest.raises(DamagedError, match="its content has another digest than it states"):
+            Store.open(tmp_path)
+        content = json.loads(index.read_text())
+        del content["sha256"]  # as earlier versions wrote it
+        content["cases"][0]["patient"] = "p0"
+        index.write_text(canonical_json(content))
+        assert Store.open(tmp_path).digest == digest == file_digest(index)
 
     def test_finishing_without_all_cases_is_refused(self, tmp_path: Path) -> None:
         fill(tmp_path, ["a"])

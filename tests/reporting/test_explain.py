@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sg_bench.config import key_of, merged
+from sg_bench.digests import read_sealed
 from sg_bench.errors import UsageError
 from sg_bench.ledger import Ledger
 from sg_bench.reporting.explain import Section, as_text, find_cells, read_and_explain
@@ -106,7 +107,7 @@ class TestCell:
 
     def test_a_record_that_was_edited_is_found_out(self, work: Path) -> None:
         path = work / "cells" / f"{record()['key']}.json"
-        edited = json.loads(path.read_text())
+        edited = read_sealed(path)  # written back without a digest of its content
         edited["recipe"]["task"]["training"]["steps"] = 21
         write_json(path, edited)
         key = lines(read_and_explain(work, record()["key"]), "Cell")["key"]

@@ -1,7 +1,6 @@
 """Golden files: a change of any byte of a report is seen here. To accept one, copy what the test wrote."""
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from sg_bench.digests import read_sealed, sealed_text
 from sg_bench.ledger import SCHEMA
 from sg_bench.reporting import console_table, main_table, write_report
 from sg_bench.reporting.render import main_csv, markdown, scores_csv
@@ -59,9 +59,9 @@ def test_cells_holds_exactly_the_records_that_were_used(ledger: Any, tmp_path: P
     write_report(tmp_path, TITLE, ledger.cells, {**ledger.records, **foreign}, NOTES)
     assert {path.name for path in cells.iterdir()} == {f"{key}.json" for key in ledger.records} | {"notes.json"}
     for key, record in ledger.records.items():
-        text = (cells / f"{key}.json").read_text()
-        assert json.loads(text) == {"schema": SCHEMA, **record}
-        assert text == json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True) + "\n"
+        path = cells / f"{key}.json"
+        assert read_sealed(path) == {"schema": SCHEMA, **record}
+        assert path.read_text() == sealed_text({"schema": SCHEMA, **record})
 
 
 DOCUMENTS = (
@@ -92,7 +92,7 @@ def test_a_damaged_copy_of_a_record_is_written_again(ledger: Any, tmp_path: Path
     copy.parent.mkdir()
     copy.write_text('{"key": ')
     write_report(tmp_path, TITLE, ledger.cells, ledger.records, NOTES)
-    assert json.loads(copy.read_text()) == {"schema": SCHEMA, **ledger.records[key]}
+    assert read_sealed(copy) == {"schema": SCHEMA, **ledger.records[key]}
 
 
 def test_the_suite_says_what_a_label_stands_for_while_nothing_of_it_is_done(empty: Any) -> None:

@@ -80,6 +80,36 @@ def scripted(validation: list[float], **training: Any) -> Scripted:
     return Scripted(Training.model_validate({"batch_size": 1, **settings, **training}), validation, lambda w: -w)
 
 
+def damage_checkpoint(path: Path, damage: str) -> None:
+    """Damage a checkpoint, or replace it by one that could be read, but not used."""
+    if damage == "flipped":
+        raw = bytearray(path.read_bytes())
+        middle = len(raw) // 2
+        raw[middle : middle + 4096] = bytes(byte ^ 0xFF for byte in raw[middle : middle + 4096])
+        path.write_bytes(raw)
+        return
+    state: Any = torch.load(path, weights_only=True)
+    name = next(name for name, tensor in state["network"].items() if tensor.dim() == 5)
+    moments = state["optimiser"]["state"]
+    wrong = torch.ones(3, 2, 1)
+    match damage:
+        case "of another network":
+            state["network"][name] = wrong
+        case "best of another network":
+            state["best_weights"][name] = wrong
+        case "moments of another network":
+            moments[0] = {key: wrong if tensor.dim() else tensor for key, tensor in moments[0].items()}
+        case "half of the moments":
+            state["optimiser"]["param_groups"][0]["params"] = state["optimiser"]["param_groups"][0]["params"][:2]
+        case "a stage that is not there":
+            state["stage"] = 7
+        case "a list":
+            state = [1]
+        case _:
+            del state[damage.removeprefix("without ")]
+    torch.save(state, path)
+
+
 class TestResuming:
     @pytest.mark.parametrize("settings", [ADAM, SGD], ids=["adam and plateau", "sgd and steps"])
     def test_a_training_stopped_at_several_epochs_ends_as_an_uninterrupted_one_bit_for_bit(
@@ -161,6 +191,40 @@ class TestResuming:
             path.write_bytes(damaged)
             assert train(semantic(), seed=0, folder=state_folder) == curves
             assert (state_folder / "last.damaged").read_bytes() == damaged
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "flipped",
+            *(
+                f"without {field}"
+                for field in ("stage", "steps", "history", "best", "best_weights", "network", "optimiser")
+            ),
+            "of another network",
+            "best of another network",
+            "moments of another network",
+            "half of the moments",
+            "a stage that is not there",
+            "a list",
+        ],
+    )
+    def test_a_checkpoint_that_does_not_fit_starts_anew_and_is_kept_aside(
+        self, semantic: Make, state_folder: Path, damage: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        curves = train(semantic(), seed=0)
+        with pytest.raises(StoppedError):
+            train(semantic(), seed=0, folder=state_folder, progress=stop_at(7), checkpoint_seconds=0)
+        path = state_folder / "last.pt"
+        damage_checkpoint(path, damage)
+        damaged = path.read_bytes()
+        resumed, whole = semantic(), semantic()
+        assert train(resumed, seed=0, folder=state_folder) == curves
+        assert (state_folder / "last.damaged").read_bytes() == damaged
+        train(whole, seed=0)
+        assert same_weights(whole.network, resumed.network)
+        (line,) = caplog.messages
+        assert line.startswith(f"Set aside as last.damaged: {path} (")
+        assert "\n" not in line
 
     def test_without_a_due_checkpoint_nothing_is_written(self, semantic: Make, state_folder: Path) -> None:
         train(semantic(), seed=0, folder=state_folder, checkpoint_seconds=1000)

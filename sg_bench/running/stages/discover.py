@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from sg_bench.config import key_of
 from sg_bench.data.cubes import resized
 from sg_bench.discovery.patterns import Ranking, Reference, at_random, draw_references, draw_windows
-from sg_bench.discovery.store import INDEX, PatternWriter, create_patterns
+from sg_bench.discovery.store import INDEX, PatternWriter, create_patterns, finish_patterns
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.configs import AutoencoderConfig
-from sg_bench.networks.weights import load_initialisation, load_into
+from sg_bench.networks.weights import load_into
 from sg_bench.planning import is_built
 from sg_bench.recipes import DiscoveryRecipe, PretrainingRecipe
 from sg_bench.running.environment import compute_device
+from sg_bench.running.stages.inputs import read_initialisation
 from sg_bench.running.stages.parts import corpus_ids
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.loop import ProgressCallback
@@ -49,6 +50,7 @@ def discover(recipe: DiscoveryRecipe, workspace: Workspace, progress: ProgressCa
     final, discovery = workspace.path("patterns", recipe.key), Discovery(recipe, workspace, progress)
     for step in steps(recipe):
         discovery.work(Share(step, 0, 1))
+    finish_patterns(discovery.folder)
     restore_folder(final)
     replace_folder(discovery.folder, final)
     for saved in (path for step in steps(recipe) for path in final.glob(f"{step}-*")):
@@ -166,7 +168,7 @@ def _trained_encoder(recipe: PretrainingRecipe, workspace: Workspace) -> tuple[A
     """Return the trained encoder of `recipe`, its configuration and the device it is on."""
     config, device = recipe.config, compute_device()
     assert isinstance(config, AutoencoderConfig)
-    encoder, decoder = load_initialisation(workspace.path("initialisations", recipe.key))
+    encoder, decoder, _ = read_initialisation(recipe, workspace)
     network = latent_encoder(config)
     load_into(network, encoder, decoder, need_decoder=False)
     configure_arithmetic(config.training)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import cast
 
 from sg_bench.data.sources.base import Case
+from sg_bench.errors import DamagedError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, TypedJob
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
@@ -15,6 +16,7 @@ from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.memory import peak_noted
 from sg_bench.running.stages.discover import Share, discover, discover_share
 from sg_bench.running.stages.fine_tune import fine_tune
+from sg_bench.running.stages.inputs import set_aside
 from sg_bench.running.stages.prepare import build_store, prepare_cases
 from sg_bench.running.stages.pretrain import pretrain
 from sg_bench.training.loop import ProgressCallback
@@ -23,13 +25,20 @@ from sg_bench.workspace import Workspace
 
 
 def execute(job: Job, workspace: Workspace, progress: ProgressCallback, world: World | None = None) -> None:
-    """Compute `job` into the workspace; return at once if its result is there."""
+    """Compute `job` into the workspace; return at once if its result is there.
+
+    Raises:
+        DamagedError: something that the job is computed from is damaged, and was set aside.
+    """
     configure_torch()
     world = world or World()
     with workspace.lock(job.key) if world.rank == 0 else nullcontext():
         world.barrier()  # every rank must see the same: done by another run meanwhile, or not
-        with peak_noted(job.recipe, workspace, progress) as noted:
-            _run_stage(job, workspace, noted, world)
+        try:
+            with peak_noted(job.recipe, workspace, progress) as noted:
+                _run_stage(job, workspace, noted, world)
+        except DamagedError as error:
+            raise set_aside(error, workspace) from error
 
 
 def _run_stage(job: Job, workspace: Workspace, progress: ProgressCallback, world: World) -> None:
@@ -51,12 +60,18 @@ def attempt(
     cases: Sequence[Case] = (),
     share: Share | None = None,
 ) -> Failure | None:
-    """Execute `job`, or only some of its cases or a share of them; return what went wrong, recorded if it is a cell."""
+    """Execute `job`, or only some of its cases or a share of them; return what went wrong, recorded if it is a cell.
+
+    A cell whose input is damaged has not failed: it is computed once the input is.
+    """
     try:
         if share:
             configure_torch()
             with workspace.lock(job.key, shared=True):  # the patterns must not be finished in the middle of a portion
-                discover_share(cast(TypedJob[DiscoveryRecipe], job).recipe, workspace, share, progress)
+                try:
+                    discover_share(cast(TypedJob[DiscoveryRecipe], job).recipe, workspace, share, progress)
+                except DamagedError as error:
+                    raise set_aside(error, workspace) from error
         elif cases:
             with workspace.lock(job.key, shared=True):  # the store must not be finished in the middle of a case
                 prepare_cases(cast(TypedJob[StoreRecipe], job), workspace, cases)
@@ -64,7 +79,7 @@ def attempt(
             execute(job, workspace, progress)
     except Exception as error:
         failure = Failure.of(error)
-        if job.kind == "cell":
+        if job.kind == "cell" and not failure.damaged:
             Ledger(workspace).put(failed_record(job, failure, [workspace.root]))
         return failure
     return None

@@ -10,17 +10,17 @@ from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
-from sg_bench.ledger import Ledger, Record, initialisation_digest
-from sg_bench.networks.weights import load_initialisation
+from sg_bench.ledger import Ledger, Record
 from sg_bench.recipes import CellRecipe
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
+from sg_bench.running.stages.inputs import open_store, read_initialisation
 from sg_bench.running.stages.parts import seen_before, task_parts
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.fine_tuning import FineTuning, task_network
 from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, calibrate, evaluating, train
-from sg_bench.workspace import Workspace, file_digest, read_json
+from sg_bench.workspace import Workspace, file_digest
 
 
 def fine_tune(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallback) -> None:
@@ -33,13 +33,13 @@ def fine_tune(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallba
 def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallback) -> Record:
     watch, device = Stopwatch(), compute_device()
     task, seed, initialisation = recipe.task, recipe.fine_tuning_seed, recipe.initialisation
-    store = Store.open(workspace.path("stores", recipe.store.key))
+    store = open_store(recipe.store, workspace)
     parts, split_file = task_parts(store, task.split, seed, workspace)
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
-    folder = workspace.path("initialisations", initialisation.key)
+    encoder, decoder, weights_digest = read_initialisation(initialisation, workspace)
     network, loaded = task_network(
-        task, initialisation.config.width, *load_initialisation(folder), seed, architecture=initialisation.architecture
+        task, initialisation.config.width, encoder, decoder, seed, architecture=initialisation.architecture
     )
     learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
     if task.frozen:
@@ -72,8 +72,8 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "outputs": {
             "predictions": digest,
             "split": file_digest(split_file),
-            "store": file_digest(store.path / "index.json"),
-            "initialisation": initialisation_digest(read_json(folder / "record.json")),
+            "store": store.digest,
+            "initialisation": weights_digest,
         },
     }
 

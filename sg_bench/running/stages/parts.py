@@ -11,6 +11,7 @@ from sg_bench.data.store import SkippedCase, Store, StoredCase
 from sg_bench.methods.published_config import PretrainingData
 from sg_bench.recipes import CorpusRecipe, PretrainingRecipe
 from sg_bench.registry import SOURCES
+from sg_bench.running.stages.inputs import open_store
 from sg_bench.workspace import Workspace, read_json, write_json
 
 
@@ -20,8 +21,7 @@ def task_parts(store: Store, split: Split, fold: int, workspace: Workspace) -> t
     parts: SplitParts = {part: [id_ for id_ in ids if id_ in store] for part, ids in divided.items()}
     name = key_of({"store": store.recipe, "split": split, "fold": fold % split.folds if split.folds else 0})
     path = workspace.path("splits", f"{name}.csv")
-    if not path.is_file():
-        write_split(path, parts, store.cases)
+    write_split(path, parts, store.cases)
     return parts, path
 
 
@@ -43,14 +43,23 @@ def seen_before(
         return _published_overlap(seen, store, split, test) if seen else ""
     key = key_of({"version": 3, "corpus": corpus.key_content(), "store": store.recipe, "test": test})
     path = workspace.path("splits", f"{key}.seen.json")
-    if not path.is_file():
+    message = _cached_message(path)
+    if message is None:
         corpus_store, *ids = corpus_ids(corpus, workspace)
         cases = [corpus_store[id_] for part in ids for id_ in part]
         same = same_names(corpus_store.recipe, store.recipe)
         found = overlap(cases, [store[id_] for id_ in test], same, name=corpus.store.source)
-        write_json(path, {"message": found.message})
-    message: str = read_json(path)["message"]
+        message = found.message
+        write_json(path, {"message": message})
     return message
+
+
+def _cached_message(path: Path) -> str | None:
+    """Return what an earlier cell found; None if nothing readable is there."""
+    try:
+        return str(read_json(path)["message"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _published_overlap(seen: PretrainingData, store: Store, split: Split, test: list[str]) -> str:
@@ -71,7 +80,7 @@ def _published_overlap(seen: PretrainingData, store: Store, split: Split, test: 
 
 def corpus_ids(recipe: CorpusRecipe, workspace: Workspace) -> tuple[Store, list[str], list[str]]:
     """Return a corpus's store and its training and validation ids."""
-    store = Store.open(workspace.path("stores", recipe.store.key))
+    store = open_store(recipe.store, workspace)
     members = _members(store)
     if recipe.part:
         kept = set(_divided(members, recipe.part.split, workspace)[recipe.part.of])

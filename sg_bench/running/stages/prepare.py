@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sg_bench.data.sources.base import Case, Source
-from sg_bench.data.store import finish, has_case, noted_skips, skip_case, skipped_cases, write_case
+from sg_bench.data.store import damaged_files, finish, has_case, noted_skips, skip_case, skipped_cases, write_case
 from sg_bench.errors import DataError
 from sg_bench.planning import TypedJob, is_built, open_source, store_recipe
 from sg_bench.recipes import StoreRecipe
@@ -48,6 +48,8 @@ def prepare_cases(
     for case in cases:
         if case.id not in left - noted or has_case(folder, case.id):
             continue
+        for file in damaged_files(folder, case.id):
+            workspace.set_aside("stores", f"{folder.name}/{file}")
         try:
             write_case(folder, case, prepare(source.load(case), job.recipe.preparation, name=case.id))
         except DataError as error:

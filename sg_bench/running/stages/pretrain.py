@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, whole_volumes
 from sg_bench.data.identity import stable_hash
+from sg_bench.digests import write_npz, write_sealed
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import save_initialisation
@@ -22,7 +21,7 @@ from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, train
 from sg_bench.training.pretraining import Pretraining, fresh_network, restoration_examples
 from sg_bench.training.ranks import World
-from sg_bench.workspace import Workspace, write_json
+from sg_bench.workspace import Workspace
 
 
 def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: ProgressCallback, world: World) -> None:
@@ -45,17 +44,18 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
     with workspace.building("initialisations", recipe.key) as folder:
         digest = save_initialisation(folder, *method.initialisation(network))
         clear_state(folder)
+        outputs = {"initialisation": digest}
         if examples:
-            np.savez_compressed(folder / "examples.npz", allow_pickle=False, **examples)
+            outputs["examples"] = write_npz(folder / "examples.npz", examples)
         record = {
             "schema": 2,
             "key": recipe.key,
             "recipe": recipe.key_content(),
             "curves": curves,
             "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": world.size},
-            "outputs": {"initialisation": digest},
+            "outputs": outputs,
         }
-        write_json(folder / "record.json", record | ({"loaded": loaded} if loaded else {}))
+        write_sealed(folder / "record.json", record | ({"loaded": loaded} if loaded else {}))
 
 
 def _cubes(method: Method, recipe: PretrainingRecipe, workspace: Workspace) -> tuple[Cubes, Cubes]:
