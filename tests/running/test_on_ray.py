@@ -10,7 +10,7 @@ from ray import cloudpickle, exceptions, train, tune
 from ray.tune.trainable.function_trainable import wrap_function
 
 from sg_bench.discovery.settings import DiscoverySettings
-from sg_bench.errors import DataError, MethodError
+from sg_bench.errors import DamagedError, DataError, MethodError
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe
 from sg_bench.running.failures import Failure
@@ -76,6 +76,12 @@ def test_a_training_that_was_given_up_is_described_by_the_rank_that_failed_of_it
     assert training_failure(ranks(GLOO, NAN), JOB) == Failure("method", "MethodError", "the loss is NaN", "")
 
 
+def test_a_training_of_which_one_rank_found_damage_is_described_by_it_and_waits_for_the_damaged_result() -> None:
+    found = DamagedError("a.npy: it is cut off", path=Path("stores") / "ab" / "a.npy")
+    failure = training_failure(ranks(GLOO, found), JOB)
+    assert (failure.kind, failure.damaged, failure.transient) == ("infrastructure", "ab", False)
+
+
 def test_a_training_whose_workers_were_lost_too_often_is_left_to_the_next_run() -> None:
     found = training_failure(ranks(exceptions.ActorDiedError(), GLOO), JOB)
     assert (found.kind, found.transient) == ("infrastructure", False)
@@ -109,7 +115,12 @@ class TestSharedCards:
         self, backend: RayBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parts: list[list[str]] = []
-        monkeypatch.setattr(backend, "_run_trials", lambda jobs, progress: parts.append([job.title for job in jobs]))
+
+        def run_trials(jobs: list[Job], progress: Any) -> dict[str, Failure]:
+            parts.append([job.title for job in jobs])
+            return {}
+
+        monkeypatch.setattr(backend, "_run_trials", run_trials)
         monkeypatch.setattr(backend, "_record_lost", lambda jobs: None)
         jobs = [Job(cell(task, seed), (), f"{task} {seed}") for seed in (0, 1) for task in ("ncc", "ncs", "lcs")]
         progress: Any = None
