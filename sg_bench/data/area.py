@@ -6,7 +6,7 @@ The same numbers, to the bit, as torch's adaptive average pooling, many times fa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ def area_means(volume: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float32
     """Return the means of `volume`, float32 of `shape`; no axis may grow. The result never shares memory with it."""
     if tuple(shape) == volume.shape:
         return in_single_precision(volume)
+    if volume.shape[2] == 1 < volume.shape[1]:  # a film: its rows, which are longer, become the lines of the loop
+        return area_means(volume.swapaxes(1, 2), (shape[0], 1, shape[1])).swapaxes(1, 2)
     x, y, z = (_bounds(old, new) for old, new in zip(volume.shape, shape, strict=True))
     out = np.empty(tuple(shape), np.float32)
     step = max(1, int(SLAB / (volume[0].size * volume.shape[0] / shape[0])))
@@ -42,8 +44,9 @@ def in_single_precision(volume: NDArray[Any]) -> NDArray[np.float32]:
     return out
 
 
+@lru_cache(maxsize=1024)
 def _bounds(old: int, new: int) -> Bounds:
-    """Return which of `old` voxels each of `new` ones touches."""
+    """Return which of `old` voxels each of `new` ones touches; the array is shared."""
     number = np.arange(new)
     return np.stack([number * old // new, -(-(number + 1) * old // new)], axis=1)
 
@@ -59,24 +62,26 @@ def _kernel() -> Callable[..., None]:
 
 def _means(image: NDArray[np.float32], x: Bounds, y: Bounds, z: Bounds, out: NDArray[np.float32]) -> None:
     """Fill `out` with the means: sums in the order x, y, z, divided by the extents along x, y, z in turn."""
-    lines = len(z) == image.shape[2] > 1
     for i in range(len(x)):
-        (x0, x1), dx = (x[i, 0], x[i, 1]), np.float32(x[i, 1] - x[i, 0])
+        sums = out[i]
+        sums[:] = 0
+        if len(z) == image.shape[2]:  # whole lines at once
+            for j in range(len(y)):
+                line = sums[j]
+                for a in range(x[i, 0], x[i, 1]):
+                    for b in range(y[j, 0], y[j, 1]):
+                        line += image[a, b]
+        else:
+            for a in range(x[i, 0], x[i, 1]):
+                for j in range(len(y)):
+                    for b in range(y[j, 0], y[j, 1]):
+                        for k in range(len(z)):
+                            total = sums[j, k]
+                            for c in range(z[k, 0], z[k, 1]):
+                                total += image[a, b, c]
+                            sums[j, k] = total
+        dx = np.float32(x[i, 1] - x[i, 0])
         for j in range(len(y)):
-            (y0, y1), dy = (y[j, 0], y[j, 1]), np.float32(y[j, 1] - y[j, 0])
-            if lines:  # the same sums, for all z at once
-                means = out[i, j]
-                means[:] = 0
-                for a in range(x0, x1):
-                    for b in range(y0, y1):
-                        means += image[a, b]
-                for k in range(len(z)):
-                    means[k] = means[k] / dx / dy
-                continue
+            dy = np.float32(y[j, 1] - y[j, 0])
             for k in range(len(z)):
-                total = np.float32(0)
-                for a in range(x0, x1):
-                    for b in range(y0, y1):
-                        for c in range(z[k, 0], z[k, 1]):
-                            total += image[a, b, c]
-                out[i, j, k] = total / dx / dy / np.float32(z[k, 1] - z[k, 0])
+                sums[j, k] = sums[j, k] / dx / dy / np.float32(z[k, 1] - z[k, 0])

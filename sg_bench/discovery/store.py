@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +48,7 @@ def create_patterns(folder: Path, references: Sequence[Reference], windows: Sequ
         (folder / CUBES).unlink(missing_ok=True)
         raise
     sync_tree(folder)
-    index = {"schema": 1, "references": [asdict(r) for r in references], "windows": [asdict(w) for w in windows]}
+    index = {"schema": 1, "references": [vars(r) for r in references], "windows": [vars(w) for w in windows]}
     write_json(folder / INDEX, index)
 
 
