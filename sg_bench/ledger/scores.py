@@ -42,9 +42,9 @@ class ScoreTables:
         rows: list[dict[str, Any]] = self._table(key, "cases").to_pylist()
         return rows
 
-    def curves(self, key: str) -> list[dict[str, Any]]:
-        """Return one row an epoch, as `Ledger.curves` does."""
-        return rows_of(self._table(key, "curves"))
+    def curves(self, key: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return one row an epoch, as `Ledger.curves` does; columns such as "validation.loss" choose some of it."""
+        return rows_of(self._table(key, "curves", columns))
 
     def _table(self, key: str, name: TableName, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a record's table, an empty one if it has none."""

@@ -173,16 +173,12 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     """Return the rows of curves, with the losses of each part as a mapping; what is null is left out."""
-    rows = []
-    for flat in table.to_pylist():
-        row: dict[str, Any] = {}
-        for name, value in flat.items():
-            part, _, loss = name.partition(".")
-            if value is not None and loss:
-                row.setdefault(part, {})[loss] = value
-            elif value is not None:
-                row[name] = value
-        rows.append(row)
+    rows: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
+    for name, values in table.to_pydict().items():
+        part, _, loss = name.partition(".")
+        for row, value in zip(rows, values, strict=True):
+            if value is not None:
+                (row.setdefault(part, {}) if loss else row)[loss or name] = value
     return rows
 
 

@@ -22,11 +22,13 @@ from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.variance import (
+    COUNTS,
     RESAMPLES,
     CaseInterval,
     CaseUnit,
     bootstrap_scores,
     case_interval,
+    patients_known,
     resampling_units,
 )
 
@@ -85,9 +87,12 @@ class CaseResamples:
             task = recipe.get("task", {})
             folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
-            cases, findings = self._tables.case_scores(key), task.get("findings") or ()
+            metrics, findings = sorted(record["metrics"]), task.get("findings") or ()
+            cases = self._tables.case_scores(key, ("patient", "score", "truth", *COUNTS, *metrics))
+            if not patients_known(cases):  # ids, of which reading takes most of the time, are needed
+                cases = self._tables.case_scores(key)
             unit, owners = resampling_units(cases)
-            scores = bootstrap_scores(cases, sorted(record["metrics"]), findings, seed=fold)
+            scores = bootstrap_scores(cases, metrics, findings, seed=fold, units=owners)
             self._runs[key] = RunResamples(unit, frozenset(owners.categories), scores)
         return self._runs[key]
 

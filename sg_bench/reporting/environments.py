@@ -27,8 +27,10 @@ def _note(table: Table, aspect: str) -> str:
     """Return "Different versions of torch within one task: 2.12.0 (scratch); 2.13.0 (mine on ncc)", or ""."""
     methods, tasks = [row.method for row in table.rows], [table.columns[index].task for index in table.printed]
     counts: dict[str, Counter[tuple[str, str]]] = {}
-    for cell, record in table.done:
-        value = _value(record, aspect)
+    found = [(cell, _value(record, aspect)) for cell, record in table.done]
+    if len({value for _, value in found if value}) < 2:
+        return ""
+    for cell, value in found:
         if value and cell.method in methods and cell.task in tasks:
             counts.setdefault(value, Counter())[cell.method, cell.task] += 1
     values = Counter(task for each in counts.values() for task in {task for _, task in each})

@@ -22,9 +22,9 @@ class Run:
     tables: ScoreTables | None = field(default=None, compare=False, repr=False)
     """Its per-case scores and curves; None: those inside the record."""
 
-    def curves(self) -> list[dict[str, Any]]:
-        """Return one row an epoch of the fine-tuning; see `Ledger.curves`."""
-        return self._tables().curves(self.cell.key)
+    def curves(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return one row an epoch of the fine-tuning; see `ScoreTables.curves`."""
+        return self._tables().curves(self.cell.key, columns)
 
     def case_rows(self) -> list[dict[str, Any]]:
         """Return one dictionary a test case; see `ScoreTables.case_rows`."""

@@ -19,13 +19,12 @@ class RankedScores:
     """The scores of one output, ranked: each distinct score of a positive case is a level, K in all."""
 
     below: csr_array
-    """(K, units): twice the negative cases between a level and the one before; the level's ties are half in each."""
+    """(K + 1, units): twice the negative cases between a level and the one before, those above all levels at the end.
+
+    A level's ties are half in its own row and half in the next.
+    """
     at: csr_array
     """(K, units): positive cases at each level."""
-    positives: FloatArray
-    """(units,): positive cases of each unit."""
-    negatives: FloatArray
-    """(units,): negative cases of each unit."""
 
     @classmethod
     def of(cls, scores: FloatArray, truths: FloatArray, owners: NDArray[np.integer], units: int) -> RankedScores:
@@ -37,36 +36,38 @@ class RankedScores:
             owners: (N,), the number of the unit (patient or image) of each case.
             units: how many units there are.
         """
-        from scipy.sparse import coo_array
-
         positive = truths > 0
         levels, level = np.unique(scores[positive], return_inverse=True)
         own, others, negative = owners[positive], owners[~positive], scores[~positive]
         first = np.searchsorted(levels, negative)
-        ties = np.isin(negative, levels)
+        ties = np.append(levels, np.nan)[first] == negative
         rows, columns = np.concatenate([first, first + ties]), np.concatenate([others, others])
-        kept = rows < len(levels)
-        shape = (len(levels), units)
-        return cls(
-            coo_array((np.ones(kept.sum()), (rows[kept], columns[kept])), shape=shape).tocsr(),
-            coo_array((np.ones(len(level)), (level, own)), shape=shape).tocsr(),
-            np.bincount(own, minlength=units).astype(np.float64),
-            np.bincount(others, minlength=units).astype(np.float64),
-        )
+        return cls(_counts(rows, columns, (len(levels) + 1, units)), _counts(level, own, (len(levels), units)))
 
     @property
     def levels(self) -> int:
         """Return the number of distinct scores of positive cases."""
         return int(self.at.shape[0])
 
-    def areas(self, weights: FloatArray) -> FloatArray:
+    def areas(self, drawn: NDArray[np.int32]) -> FloatArray:
         """Return (resamples,) areas, ties counting one half; NaN without a positive or without a negative case.
 
         Args:
-            weights: (resamples, units): how often each unit is drawn; all sums are exact, being of whole numbers.
+            drawn: (units, resamples), contiguous: how often each unit is drawn; all sums are of whole numbers, exact.
         """
-        drawn = np.ascontiguousarray(weights.T)
-        doubled = np.cumsum(self.below @ drawn, axis=0)
-        doubled *= self.at @ drawn
-        area: FloatArray = doubled.sum(axis=0) / 2 / ((weights @ self.positives) * (weights @ self.negatives))
+        at = self.at @ drawn
+        doubled = np.cumsum(self.below @ drawn, axis=0, dtype=np.int32)
+        positives, negatives = at.sum(axis=0, dtype=np.float64), doubled[-1] / 2
+        if float(doubled[-1].max()) * float(at.max(initial=0)) >= 2**31:
+            doubled = doubled.astype(np.int64)
+        below = doubled[:-1]
+        below *= at
+        area: FloatArray = below.sum(axis=0, dtype=np.float64) / 2 / (positives * negatives)
         return area
+
+
+def _counts(rows: NDArray[np.integer], columns: NDArray[np.integer], shape: tuple[int, int]) -> csr_array:
+    """Return how often each (row, column) occurs."""
+    from scipy.sparse import coo_array
+
+    return coo_array((np.ones(len(rows), np.int32), (rows, columns)), shape=shape).tocsr()

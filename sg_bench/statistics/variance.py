@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -134,11 +135,16 @@ def resampling_units(cases: CaseScores) -> tuple[CaseUnit, pd.Categorical[Any]]:
     import pandas as pd
 
     frame = _frame(cases)
-    if "patient" in frame and frame["patient"].notna().all() and not (frame["patient"] == "").any():
+    if patients_known(frame):
         patients = pd.Categorical(frame["patient"]).remove_unused_categories()
         return "patients", patients.reorder_categories(sorted(patients.categories))
     ids = (str(case) for case in frame["case"]) if len(frame) else ()
     return "images", pd.Categorical([id_.rpartition("#")[0] or id_ for id_ in ids])
+
+
+def patients_known(cases: pd.DataFrame) -> bool:
+    """Return whether the patients of all cases are known."""
+    return "patient" in cases and bool(cases["patient"].notna().all() and not (cases["patient"] == "").any())
 
 
 def bootstrap_scores(
@@ -148,6 +154,7 @@ def bootstrap_scores(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    units: pd.Categorical[Any] | None = None,
 ) -> dict[str, FloatArray]:
     """Return one run's scores over bootstrap test sets by metric: (resamples,), NaN where undefined.
 
@@ -159,13 +166,14 @@ def bootstrap_scores(
         outputs: names of a classification's outputs, in the order of a case's scores.
         resamples: number of test sets.
         seed: of the resampling; equal seeds and units give equal resamples for all runs and methods.
+        units: what `resampling_units` returned for the cases, if that is known.
 
     Returns:
         Nothing of a metric that the cases do not hold (`mean_iou_keras` needs voxels), and of any with fewer than two
         units.
     """
     frame = _frame(cases)
-    units = resampling_units(frame)[1]
+    units = resampling_units(frame)[1] if units is None else units
     count, owners = len(units.categories), units.codes.astype(np.int64)
     if count < 2:
         return {}
@@ -177,7 +185,7 @@ def bootstrap_scores(
         for drawn in _unit_weights(count, width, resamples, seed):
             parts.append(_areas(ranked, outputs, drawn) if ranked else {})
             if others:
-                weights = drawn[:, owners]
+                weights = drawn[:, owners].astype(np.float64)
                 parts[-1] |= {name: score(weights) for name, score in others.items()}
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics if name in parts[0]}
 
@@ -244,21 +252,38 @@ def _ranked(frame: pd.DataFrame, owners: NDArray[np.int64], units: int) -> list[
     """Return the ranked scores of each output of a classification, none where the cases have no scores."""
     if "score" not in frame:
         return []
+    columns = (frame[name] for name in ("score", "truth"))
     scores, truths = (
-        np.array(frame[name].tolist(), dtype=np.float64).reshape(len(frame), -1).T for name in ("score", "truth")
+        np.array(column.tolist() if column.dtype == object else column, np.float64).reshape(len(frame), -1).T
+        for column in columns
     )
     return [RankedScores.of(*column, owners, units) for column in zip(scores, truths, strict=True)]
 
 
-def _areas(ranked: Sequence[RankedScores], outputs: Sequence[str], drawn: FloatArray) -> dict[str, FloatArray]:
+def _areas(
+    ranked: Sequence[RankedScores], outputs: Sequence[str], weights: NDArray[np.integer]
+) -> dict[str, FloatArray]:
     """Return the area under the curve of each named output and their plain mean, (resamples,) each."""
+    drawn = np.ascontiguousarray(weights.T, np.int32)
     areas = [output.areas(drawn) for output in ranked]
     named = outputs if len(ranked) > 1 and len(outputs) == len(ranked) else ()
     return {"auc": np.mean(areas, axis=0), **{f"auc_{name}": area for name, area in zip(named, areas, strict=False)}}
 
 
-def _unit_weights(units: int, width: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+def _unit_weights(units: int, width: int, resamples: int, seed: int) -> Iterator[NDArray[np.integer]]:
     """Yield (some resamples, units) weights: how often each unit is drawn, `AT_ONCE` // `width` resamples at a time."""
     step, rng = max(1, AT_ONCE // width), np.random.default_rng(seed)
+    kept = _drawn(units, resamples, seed) if units * resamples <= 2 * AT_ONCE else None
     for start in range(0, resamples, step):
-        yield rng.multinomial(units, np.full(units, 1 / units), size=min(step, resamples - start)).astype(np.float64)
+        end = min(start + step, resamples)
+        yield _multinomial(rng, units, end - start) if kept is None else kept[start:end]
+
+
+@lru_cache(maxsize=16)
+def _drawn(units: int, resamples: int, seed: int) -> NDArray[np.integer]:
+    """Return (resamples, units) weights; all runs of one test set are drawn alike."""
+    return _multinomial(np.random.default_rng(seed), units, resamples)
+
+
+def _multinomial(rng: np.random.Generator, units: int, count: int) -> NDArray[np.integer]:
+    return rng.multinomial(units, np.full(units, 1 / units), size=count).astype(np.int32)

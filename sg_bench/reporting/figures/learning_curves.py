@@ -120,7 +120,7 @@ def steps_sentence(drawn: Sequence[LossPanel], scratch: Sequence[str]) -> str:
 
 def _validated(run: Run) -> dict[int, float]:
     """Return the validation loss by step."""
-    entries = run.curves()
+    entries = run.curves(("step", "validation.loss"))
     found = {entry["step"]: (entry.get("validation") or {}).get("loss") for entry in entries}
     return {int(step): float(loss) for step, loss in found.items() if loss is not None}
 

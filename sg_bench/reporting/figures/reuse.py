@@ -69,6 +69,8 @@ def _content(value: Any) -> Iterator[str]:
         yield f"{name} {value!r}"
     elif isinstance(value, np.ndarray | np.generic):
         yield f"{name} {content_digest({'': np.asarray(value)})}"
+    elif isinstance(value, list | tuple) and set(map(type, value)) <= {int, float}:
+        yield f"{name} {value!r}"
     elif isinstance(value, list | tuple):
         yield f"{name} {len(value)}"
         for each in value:

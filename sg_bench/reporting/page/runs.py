@@ -18,6 +18,7 @@ from sg_bench.reporting.page.content import PageCell, PageColumn, PageContent, s
 from sg_bench.reporting.tables import Cell
 from sg_bench.statistics.ties import TIE_TEST
 
+CURVE_COLUMNS = ("step", "best", "train.loss", "validation.loss")
 MAX_POINTS = 40
 """Most epochs of a curve in the page."""
 MIN_P = 0.001
@@ -87,7 +88,7 @@ def _recorded(evidence: Evidence, key: str, branches: SharedBranches) -> dict[st
     packed = {
         "metrics": record.get("metrics"),
         "error": _error(record),
-        "curve": curve_of(evidence.tables.curves(key), branches),
+        "curve": curve_of(evidence.tables.curves(key, CURVE_COLUMNS), branches),
         "recipe": branches.add_recipe(recipe) if recipe else None,
         "ran": branches.add(environment) if environment else None,
         "times": times,
