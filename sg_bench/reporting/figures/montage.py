@@ -239,7 +239,7 @@ class ImageGrid:
         left, right, low, high = box
         x, y = (start + (end - start) / pixels * (np.arange(-1, pixels + 1) + 0.5)
                 for start, end, pixels in zip((left, low), (right, high), mask.shape, strict=True))  # fmt: skip
-        found = contour_generator(x, y, np.pad(mask.astype(np.float32), 1).T).lines(0.5)
+        found: Any = contour_generator(x, y, np.pad(mask.astype(np.float32), 1).T).lines(0.5)
         shadow = [withStroke(linewidth=1.9, foreground="#00000099")]
         lines = LineCollection(found, colors=[colour], linewidths=1.1, linestyles=[line], path_effects=shadow)
         self.axes.add_collection(lines, autolim=False)

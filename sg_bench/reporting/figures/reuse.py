@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from importlib import metadata
@@ -18,7 +19,8 @@ import numpy as np
 
 import sg_bench
 from sg_bench.digests import content_digest
-from sg_bench.reporting.figures.layout import Plot, files_of, save
+from sg_bench.reporting.figures.layout import Plot, files_of
+from sg_bench.reporting.figures.processes import saving
 from sg_bench.workspace import file_digest, read_json, write_json
 
 FILE = "drawn.json"
@@ -26,24 +28,22 @@ LIBRARIES = ("contourpy", "fonttools", "matplotlib", "numpy", "pillow", "scipy")
 """Libraries that can change the bytes of a figure."""
 
 
-def save_changed(plots: Sequence[Plot], folder: Path) -> list[Path]:
-    """Draw the figures of which the folder has no current files; return the paths of the files of all.
+@contextmanager
+def saving_changed(plots: Sequence[Plot], folder: Path) -> Iterator[list[Path]]:
+    """Draw the figures of which the folder has no current files during the context, at the latest at its end.
 
-    Returns:
-        The paths in the order of `plots`; see `save`.
+    Yields:
+        The paths of the files of all figures in the order of `plots`; see `save`.
     """
-    before, after = _read(folder), {}
-    paths = [path for plot in plots for path in files_of(plot, folder)]
-    for plot in plots:
-        digest = input_digest(plot)
-        current = _entry(plot, digest, folder)
-        if current is None or before.get(plot.name) != current:
-            save(plot, folder)
-            current = _entry(plot, digest, folder)
-        after[plot.name] = current
-    if after != before:
-        write_json(folder / FILE, after)
-    return paths
+    before = _read(folder)
+    digests = {plot.name: input_digest(plot) for plot in plots}
+    entries = {plot.name: _entry(plot, digests[plot.name], folder) for plot in plots}
+    changed = [plot for plot in plots if entries[plot.name] is None or before.get(plot.name) != entries[plot.name]]
+    with saving(changed, folder):
+        yield [path for plot in plots for path in files_of(plot, folder)]
+    entries |= {plot.name: _entry(plot, digests[plot.name], folder) for plot in changed}
+    if entries != before:
+        write_json(folder / FILE, entries)
 
 
 def input_digest(plot: Plot) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.figures import plots, reuse, write_figures
+from sg_bench.reporting.figures import layout, plots, processes, reuse, write_figures
 from sg_bench.reporting.figures.layout import FigureLayout, Plot, files_of
 from sg_bench.workspace import write_atomic
 
@@ -41,14 +41,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(plot.name)
         return paths
 
-    monkeypatch.setattr(reuse, "save", save)
+    monkeypatch.setattr(layout, "save", save)
+    monkeypatch.setattr(processes, "FEWEST", 99)  # figures at a time, so that all are drawn in this process
     return names
+
+
+def save_changed(plots: list[Plot], folder: Path) -> list[Path]:
+    with reuse.saving_changed(plots, folder) as paths:
+        return paths
 
 
 @pytest.fixture
 def two(tmp_path: Path, drawn: list[str]) -> list[Plot]:
     found = [plot_of(), plot_of(name="two")]
-    reuse.save_changed(found, tmp_path)
+    save_changed(found, tmp_path)
     assert drawn == ["one", "two"]
     drawn.clear()
     return found
@@ -60,7 +66,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def test_nothing_is_written_again_while_nothing_changes(two, drawn, tmp_path):
     before = contents(tmp_path)
-    paths = reuse.save_changed([plot_of(), plot_of(name="two")], tmp_path)
+    paths = save_changed([plot_of(), plot_of(name="two")], tmp_path)
     assert drawn == []
     assert contents(tmp_path) == before
     assert {path.name for path in paths} | {reuse.FILE} == set(before)
@@ -71,7 +77,7 @@ def test_a_file_that_is_absent_or_edited_is_drawn_again(two, drawn, tmp_path, ho
     path = tmp_path / "one.svg"
     right = path.read_bytes()
     path.unlink() if how == "absent" else path.write_text("else")
-    reuse.save_changed(two, tmp_path)
+    save_changed(two, tmp_path)
     assert path.read_bytes() == right
     assert drawn == ["one"]
 
@@ -81,14 +87,14 @@ def test_a_list_of_figures_that_cannot_be_used_draws_them_again(two, drawn, tmp_
     path = tmp_path / reuse.FILE
     right = path.read_text()
     path.unlink() if content is None else path.write_text(content)
-    reuse.save_changed(two, tmp_path)
+    save_changed(two, tmp_path)
     assert drawn == ["one", "two"]
     assert path.read_text() == right
 
 
 def test_other_code_or_another_library_draws_all_figures_again(two, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(reuse, "_code_digest", lambda: "of other code")
-    reuse.save_changed(two, tmp_path)
+    save_changed(two, tmp_path)
     assert drawn == ["one", "two"]
 
 
