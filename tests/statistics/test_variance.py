@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sg_bench.evaluation.metrics import METRICS, Overlap, auc, score
 from sg_bench.statistics import variance
+from sg_bench.statistics.bootstrap_auc import RankedScores
 from sg_bench.statistics.variance import (
     CaseInterval,
     bootstrap_scores,
@@ -233,6 +234,18 @@ class TestCaseInterval:
     def test_runs_of_one_test_set_are_drawn_alike_so_their_mean_is_no_narrower_for_being_two(self) -> None:
         one = bootstrap_scores(rows_of_counts(COUNTS), ["iou_bin"])["iou_bin"]
         assert case_interval([one, one]) == case_interval([one])
+
+    def test_test_sets_drawn_part_by_part_are_those_drawn_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = rows_of_counts(COUNTS)
+        kept = bootstrap_scores(rows, ["iou_bin"])["iou_bin"]
+        monkeypatch.setattr(variance, "AT_ONCE", 50)
+        assert bootstrap_scores(rows, ["iou_bin"])["iou_bin"].tobytes() == kept.tobytes()
+
+    def test_areas_of_large_test_sets_do_not_overflow(self) -> None:
+        cases, half = 120_000, 60_000
+        scores = np.where(np.arange(cases) < half, 1.0, 0.0)
+        ranked = RankedScores.of(scores, scores, np.arange(cases) % 2, 2)
+        assert ranked.areas(np.array([[1, 2], [1, 0]], np.int32)).tolist() == [1.0, 1.0]
 
     def test_too_few_test_sets_with_a_value_and_no_run_have_none(self) -> None:
         drawn = np.full(1000, math.nan)

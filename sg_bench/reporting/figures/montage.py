@@ -32,7 +32,7 @@ from sg_bench.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Box = tuple[float, float, float, float]
+ImageBounds = tuple[float, float, float, float]
 WIDE, NARROW = 5, 3
 """Cases in a row."""
 TRIPLETS = 2
@@ -214,7 +214,7 @@ class ImageGrid:
             y = self._centre(line, 0)[1]
             self.axes.text(label_width, y, label, ha="right", va="center", ma="right", fontsize=SMALL)
 
-    def image(self, line: int, column: int, image: PixelArray, ratio: float, note: str = "") -> Box:
+    def image(self, line: int, column: int, image: PixelArray, ratio: float, note: str = "") -> ImageBounds:
         """Draw an (x, y) image of values in [0, 1] with a note below it.
 
         Returns:
@@ -229,7 +229,7 @@ class ImageGrid:
         self.axes.text(x, box[2] - 0.03, note, ha="center", va="top", fontsize=SMALL)
         return box
 
-    def outline(self, box: Box, mask: PixelArray, colour: str, line: Any) -> None:
+    def outline(self, box: ImageBounds, mask: PixelArray, colour: str, line: Any) -> None:
         """Draw a contour around an (x, y) mask, closed at the image's border, with a dark outline."""
         from contourpy import contour_generator
         from matplotlib.collections import LineCollection
