@@ -67,6 +67,8 @@ class Limited:
     def __init__(self, learner: Any, most: int, *, until_moved: bool = False) -> None:
         self.learner, self.most, self.until_moved, self.moved = learner, most, until_moved, False
         self.sizes: list[int] = []
+        if isinstance(learner, gradients.OutputLearner):  # which __getattr__ does not pass on since Python 3.12
+            self.losses_of = learner.losses_of
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.learner, name)
