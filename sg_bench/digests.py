@@ -97,8 +97,10 @@ def npz_digest(path: Path, *, like: str = "") -> str:
         raise DataError(f"{path} is damaged: {error}", hint="Delete its cell's record to compute it again") from error
 
 
-def npy_digest(path: Path, name: str) -> str:
+def npy_digest(path: Path, name: str | None) -> str:
     """Return the content digest of the array in an .npy file under a name, read once a process while it is unchanged.
+
+    Without a name it is the SHA-256 of the values alone, as the first stores recorded it.
 
     Raises:
         OSError: the file cannot be read.
@@ -109,10 +111,11 @@ def npy_digest(path: Path, name: str) -> str:
 
 
 @lru_cache(maxsize=1 << 18)
-def _npy_digest(path: str, name: str, state: tuple[int, int, int]) -> str:
+def _npy_digest(path: str, name: str | None, state: tuple[int, int, int]) -> str:
     import numpy as np
 
-    return content_digest({name: np.load(path, mmap_mode="r", allow_pickle=False)})
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return hashlib.sha256(array.tobytes()).hexdigest() if name is None else content_digest({name: array})
 
 
 def safetensors_digest(paths: Iterable[Path]) -> str:

@@ -323,7 +323,8 @@ def _mapped(folder: Path, case: StoredCase, kind: ArrayKind) -> np.memmap[Any, A
         if array.shape != case.shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
             found, wanted = f"{array.dtype} {array.shape}", f"{_DTYPES[kind]} {case.shape}"
             raise ValueError(f"it holds {found}, not {wanted} as in the index")
-        if npy_digest(path, kind) != (case.image_digest if kind == "image" else case.label_digest):
+        digest = case.image_digest if kind == "image" else case.label_digest
+        if npy_digest(path, kind) != digest != npy_digest(path, None):
             raise ValueError("its content has another digest than in the index")
     except (OSError, ValueError, EOFError, AttributeError) as error:
         raise _damaged(path, error, case.id) from error

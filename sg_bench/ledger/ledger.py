@@ -29,7 +29,7 @@ from sg_bench.ledger.records import (
 )
 from sg_bench.ledger.schema import SCHEMA, Record
 from sg_bench.ledger.scores import ScoreTables
-from sg_bench.ledger.tables import ScoreTable, damaged_table, is_intact, split_tables, table_path
+from sg_bench.ledger.tables import ScoreTable, damaged_table, is_intact, read_table, split_tables, table_path
 from sg_bench.workspace import DAMAGED, PARTIAL, Workspace, write_atomic
 
 if TYPE_CHECKING:
@@ -260,15 +260,16 @@ def copy_tables(record: Record, source: Path, target: Path, *, sync: bool = True
     Tables that the source holds as rows of an older schema are written as files.
 
     Raises:
-        SgBenchError: a table is absent.
+        DamagedTableError: a table is absent or damaged.
     """
-    paths = [table_path(source, record["key"], name, description) for name, description in every_table(record)]
-    lacking = [path for path in paths if not (target / path.name).is_file()]
+    tables = {table_path(source, record["key"], name, each): each for name, each in every_table(record)}
+    lacking = [path for path in tables if not (target / path.name).is_file()]
     if not all(path.is_file() for path in lacking):
         for table in load_old_tables(source, record["key"]):
             table.write(target, record["key"])
     for path in lacking:
         if path.is_file():
+            read_table(path, tables[path])  # a damaged one is not passed on
             if sync:
                 write_atomic(target / path.name, path.read_bytes())
             else:

@@ -162,6 +162,7 @@ def is_intact(path: Path) -> bool:
 
 def damaged_table(path: Path, reason: str) -> DamagedTableError:
     """Return the error of a table that cannot be used."""
+    reason = " ".join(reason.split()).rstrip(".")
     return DamagedTableError(f"{path} is damaged: {reason}", hint="sg-bench run computes its cell again")
 
 

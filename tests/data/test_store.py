@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import signal
@@ -200,6 +201,14 @@ class TestDamage:
         content["cases"][0]["patient"] = "p0"
         index.write_text(canonical_json(content))
         assert Store.open(tmp_path).digest == digest == file_digest(index)
+
+    def test_an_array_of_the_first_stores_is_read_by_the_digest_of_its_values(self, tmp_path: Path) -> None:
+        index = fill(tmp_path, ["a"]) / "index.json"
+        content = json.loads(index.read_text())
+        del content["sha256"]
+        content["cases"][0]["image_digest"] = hashlib.sha256(prepared(0).image.tobytes()).hexdigest()
+        index.write_text(canonical_json(content))
+        np.testing.assert_array_equal(Store.open(tmp_path).image("a"), prepared(0).image)
 
     def test_finishing_without_all_cases_is_refused(self, tmp_path: Path) -> None:
         fill(tmp_path, ["a"])
