@@ -15,7 +15,7 @@ from threading import Thread
 from sg_bench.reporting.figures import layout
 from sg_bench.reporting.figures.layout import Plot
 
-FEWEST = 4
+FEWEST = 3
 """Fewest figures for which a process is started: it takes a second to import matplotlib."""
 MOST = 3
 """Most processes besides the caller."""
