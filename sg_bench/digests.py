@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_bench.config import canonical_json
 from sg_bench.errors import DataError
-from sg_bench.workspace import file_digest, parsed_json, write_atomic
+from sg_bench.workspace import file_digest, file_state, parsed_json, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,12 +106,11 @@ def npy_digest(path: Path, name: str | None) -> str:
         OSError: the file cannot be read.
         ValueError: it holds no array of numbers.
     """
-    state = path.stat()
-    return _npy_digest(str(path), name, (state.st_ino, state.st_mtime_ns, state.st_size))
+    return _npy_digest(str(path), name, file_state(path))
 
 
 @lru_cache(maxsize=1 << 18)
-def _npy_digest(path: str, name: str | None, state: tuple[int, int, int]) -> str:
+def _npy_digest(path: str, name: str | None, state: tuple[int, int, int] | None) -> str:
     import numpy as np
 
     array = np.load(path, mmap_mode="r", allow_pickle=False)

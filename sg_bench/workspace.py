@@ -226,6 +226,15 @@ def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced or written to, or None if it cannot be found."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 (64 hex digits) of a file's content."""
     with path.open("rb") as file:

@@ -28,7 +28,7 @@ from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.digests import content_digest, npy_digest, unsealed, unsealed_digest, write_sealed
 from sg_bench.errors import DamagedError, DataError, UsageError
-from sg_bench.workspace import atomic_file, file_digest, read_json, write_atomic
+from sg_bench.workspace import atomic_file, file_digest, file_state, read_json, write_atomic
 
 ArrayKind = Literal["image", "label"]
 
@@ -85,7 +85,6 @@ class Store:
         recipe: Any,
         cases: list[StoredCase],
         skipped: Sequence[SkippedCase] = (),
-        *,
         digest: str = "",
     ) -> None:
         self.path = path
@@ -105,13 +104,7 @@ class Store:
             DamagedError: there is no finished store, or its index is corrupt or of another schema.
         """
         path = Path(path)
-        with _reading_index(path) as raw:
-            index = unsealed(raw)
-            if index["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {index['schema']}, this version reads {SCHEMA}")
-            skipped = [_skipped(entry) for entry in index["skipped"]]
-            cases = [_stored(entry) for entry in index["cases"]]
-            return cls(path, index["recipe"], cases, skipped, digest=unsealed_digest(raw))
+        return cls(path, *_index(path, file_state(path / "index.json")))
 
     @property
     def ids(self) -> list[str]:
@@ -309,6 +302,18 @@ def _reading_index(path: Path) -> Iterator[bytes]:
         raise DamagedError(problem, path=file) from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise _damaged(file, error) from error
+
+
+@lru_cache(maxsize=4)
+def _index(path: Path, state: Any) -> tuple[Any, list[StoredCase], list[SkippedCase], str]:
+    """Return a store's recipe, cases, skipped cases and digest; kept while the index's file has the same state."""
+    with _reading_index(path) as raw:
+        index = unsealed(raw)
+        if index["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {index['schema']}, this version reads {SCHEMA}")
+        skipped = [_skipped(entry) for entry in index["skipped"]]
+        cases = [_stored(entry) for entry in index["cases"]]
+        return index["recipe"], cases, skipped, unsealed_digest(raw)
 
 
 def _array_kinds(case: StoredCase) -> tuple[ArrayKind, ...]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from sg_bench.digests import OF_FILE, content_digest, safetensors_digest, weights_digest
 from sg_bench.errors import DamagedError, MethodError
-from sg_bench.workspace import WEIGHT_FILES, write_atomic
+from sg_bench.workspace import WEIGHT_FILES, file_state, write_atomic
 
 StateDict = dict[str, Tensor]
 """Tensors by name, as `nn.Module.state_dict` returns them."""
@@ -90,6 +91,8 @@ def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Ma
 def load_initialisation(folder: Path, *, digest: str = "") -> tuple[StateDict, StateDict]:
     """Return the encoder's and the decoder's tensors in `folder`; the latter may be empty.
 
+    Calls that follow one another share the tensors' memory while the files are unchanged: copy before changing one.
+
     Args:
         folder: an initialisation.
         digest: of its content, by its record; "": not checked.
@@ -97,6 +100,14 @@ def load_initialisation(folder: Path, *, digest: str = "") -> tuple[StateDict, S
     Raises:
         DamagedError: the encoder's file is missing, a file is damaged, or the content has another digest.
     """
+    states = tuple(file_state(folder / name) for name in WEIGHT_FILES)
+    encoder, decoder = _tensors(folder, states, digest)
+    return dict(encoder), dict(decoder)
+
+
+@lru_cache(maxsize=2)  # cells of one initialisation follow one another
+def _tensors(folder: Path, states: tuple[Any, ...], digest: str) -> tuple[StateDict, StateDict]:
+    """Return the tensors of both files; kept while the files' states are the same, so they must not be changed."""
     paths = [folder / name for name in WEIGHT_FILES]
     encoder, decoder = _read(paths[0]), _read(paths[1]) if paths[1].exists() else {}
     if digest and digest != _digest(paths, (encoder, decoder), digest):

@@ -99,6 +99,17 @@ class TestReading:
         assert len(sent) < 500
         np.testing.assert_array_equal(pickle.loads(sent).image(NAMES[0]), store.image(NAMES[0]))
 
+    def test_an_unchanged_index_is_read_once_and_a_changed_one_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(tmp_path, NAMES[:2])
+        once = Store.open(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path.name} was read again"))
+            assert Store.open(tmp_path).cases == once.cases
+        fill(tmp_path)
+        assert len(Store.open(tmp_path)) == len(NAMES)
+
     def test_the_index_records_recipe_and_digests(self, tmp_path: Path) -> None:
         source = tmp_path / "a.nii"
         source.write_bytes(b"voxels")

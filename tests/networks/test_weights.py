@@ -49,6 +49,19 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path, parts: Parts) -> N
     assert digest == save_initialisation(tmp_path / "again", encoder, decoder)
 
 
+def test_unchanged_files_are_read_once_and_changed_ones_again(
+    tmp_path: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_initialisation(tmp_path, *parts)
+    once = load_initialisation(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path.name} was read again"))
+        assert all(same(*both) for both in zip(load_initialisation(tmp_path), once, strict=True))
+    other = {name: tensor + 1 for name, tensor in parts[0].items()}
+    save_initialisation(tmp_path, other, parts[1])
+    assert same(load_initialisation(tmp_path)[0], other)
+
+
 def test_the_digest_changes_with_either_file(tmp_path: Path, parts: Parts) -> None:
     encoder, decoder = parts
     digests = {save_initialisation(tmp_path, encoder, decoder), save_initialisation(tmp_path, encoder, {})}

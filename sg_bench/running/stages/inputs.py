@@ -12,7 +12,7 @@ from sg_bench.ledger import initialisation_digest
 from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.planning import FOLDERS
 from sg_bench.recipes import PretrainingRecipe, StoreRecipe
-from sg_bench.workspace import DAMAGED, Workspace, sync_folder
+from sg_bench.workspace import DAMAGED, Workspace, file_state, sync_folder
 
 
 def open_store(recipe: StoreRecipe, workspace: Workspace) -> Store:
@@ -57,9 +57,9 @@ def set_aside(error: DamagedError, workspace: Workspace) -> DamagedError:
     namespace = next((each for each in FOLDERS.values() if workspace.path(each) == folder.parent), None)
     if namespace is None:
         return error
-    before = _state(error.path)
+    before = file_state(error.path)
     with workspace.lock(folder.name):
-        if not folder.exists() or _state(error.path) != before:
+        if not folder.exists() or file_state(error.path) != before:
             return error
         partial = workspace.partial(namespace, folder.name)
         if namespace == "stores" and not partial.exists():
@@ -70,15 +70,6 @@ def set_aside(error: DamagedError, workspace: Workspace) -> DamagedError:
         sync_folder(partial.parent)
     where = f"; set aside as {_shown(moved)}" if moved else ""
     return DamagedError(f"{error.problem}{where}", path=error.path, hint="It is computed again")
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is replaced; None if it is not there."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _shown(moved: Path) -> str:
