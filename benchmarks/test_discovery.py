@@ -156,10 +156,10 @@ def test_two_processes(benchmark: BenchmarkFixture, tmp_path: Path, capsys: pyte
         workspace, job = discovery(tmp_path / str(processes), (96, 96, 64), patients=32, width=4)
         backend = WorkerProcesses(workspace, processes)
         warm = [backend.submit(Unit(job, share=Share("encode", 4, 5))) for _ in range(processes)]  # imports torch
-        assert not any(each.result() for each in warm)
+        assert [each.result() for each in warm] == [None] * processes
         started = time.perf_counter()
         shares = [backend.submit(Unit(job, share=Share("encode", n, processes))) for n in range(processes)]
-        assert not any(each.result() for each in shares)
+        assert [each.result() for each in shares] == [None] * processes
         walls[processes] = time.perf_counter() - started
         backend.close()
     measured(benchmark, lambda: None)
@@ -229,13 +229,13 @@ def report(
         print(f"\n{line}")
 
 
-def write_store(folder: Path, shape: Shape, patients: int) -> Store:
+def write_store(folder: Path, shape: Shape, patients: int, recipe: Any = None) -> Store:
     """Write volumes of noise below the threshold of air."""
     draw = np.random.default_rng(0)
     for number in range(patients):
         image = (0.4 * draw.random(shape, np.float32)).astype(np.float16)
         write_case(folder, Case(f"p{number:03}", f"p{number:03}"), PreparedCase(image, (1, 1, 1), np.eye(4), None, []))
-    finish(folder, {}, [f"p{number:03}" for number in range(patients)])
+    finish(folder, recipe, [f"p{number:03}" for number in range(patients)])
     return Store.open(folder)
 
 
@@ -256,7 +256,7 @@ def discovery(root: Path, shape: Shape, *, patients: int, width: int, **settings
     manifest, config = Manifest(cases=patients, sha256="0"), SOURCES.config("folder")()
     recipe = StoreRecipe(source="folder", config=config, manifest=manifest, preparation=Preparation())
     corpus = CorpusRecipe(store=recipe, split=Split(train=0.5, validation=0.5))
-    write_store(workspace.path("stores", recipe.key), shape, patients)
+    write_store(workspace.path("stores", recipe.key), shape, patients, recipe.key_content())
     encoder = AutoencoderConfig(width=width)
     pretraining = PretrainingRecipe(method="autoencoder", config=encoder, corpus=corpus, seed=0)
     folder = workspace.path("initialisations", pretraining.key)

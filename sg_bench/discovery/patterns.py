@@ -51,13 +51,17 @@ class Ranking:
     """
 
     def __init__(self, latents: Mapping[str, NDArray[np.float32]], ids: Sequence[str]) -> None:
-        self.ids = sorted(ids)
-        self.latents = np.array([latents[id_] for id_ in self.ids], np.float32).reshape(len(ids), -1)
+        ordered = sorted(ids)
+        self.ids, self.rows = np.array(ordered, object), {id_: row for row, id_ in enumerate(ordered)}
+        self.latents = np.array([latents[id_] for id_ in ordered], np.float32).reshape(len(ids), -1)
 
     def nearest(self, origin: NDArray[np.float32], reference: str) -> list[str]:
         """Return the ids from nearest to farthest; `reference` before others at distance zero, further ties by id."""
-        others = np.array([id_ != reference for id_ in self.ids])
-        return [self.ids[i] for i in np.lexsort((others, self._distances(origin)))]
+        other = np.ones(len(self.ids), bool)
+        if reference in self.rows:
+            other[self.rows[reference]] = False
+        found: list[str] = self.ids[np.lexsort((other, self._distances(origin)))].tolist()
+        return found
 
     def _distances(self, origin: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the distances, (n,), to the same bits as np.linalg.norm of each difference.
