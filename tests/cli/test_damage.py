@@ -39,7 +39,8 @@ def finish(name: str) -> list[str]:
         outputs = {"predictions": made.save(work.path("predictions", f"{job.key}.npz"))}
         metrics, cases = score("segmentation", made.probabilities, made.truths, ())
         rows = [{**row, "patient": str(row["case"]).partition("#")[0]} for row in cases]
-        record = {"key": job.key, "status": "done", "recipe": job.recipe.key_content(), "metrics": metrics}
+        record: dict[str, Any] = {"key": job.key, "status": "done", "recipe": job.recipe.key_content()}
+        record |= {"metrics": metrics}
         curves = [{"stage": "a", "epoch": 0, "step": 1, "lr": 0.1, "best": True, "train": {"loss": 1.0}}]
         record |= {"cases": rows, "curves": curves, "headline": "iou_bin", "parity": "mean_iou_keras", "error": None}
         Ledger(work).put({**record, "outputs": outputs})
