@@ -99,6 +99,22 @@ def test_shares_in_any_order_give_the_bytes_of_one_process(
     assert not workspace.partial("patterns", job.key).exists()
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut off", "empty"])
+def test_damaged_latents_are_set_aside_and_encoded_again(
+    plan: Plan, workspace: Workspace, serial: dict[str, bytes], damage: str
+) -> None:
+    job = job_of(plan)
+    assert attempt(job, workspace, quiet, share=Share("encode", 0, 1)) is None
+    path = sorted(workspace.partial("patterns", job.key).glob("*/encode-*"))[3]
+    raw = path.read_bytes()
+    damaged = {"flipped": raw[:-40] + bytes([raw[-40] ^ 0xFF]) + raw[-39:], "cut off": raw[:-50], "empty": b""}[damage]
+    path.write_bytes(damaged)
+    execute(job, workspace, quiet)
+    assert files(workspace, job) == serial
+    aside = workspace.root / "damaged" / "patterns" / job.key / path.parent.name / path.name
+    assert aside.read_bytes() == damaged
+
+
 def test_a_share_of_finished_patterns_does_nothing(plan: Plan, workspace: Workspace) -> None:
     job = job_of(plan)
     execute(job, workspace, quiet)

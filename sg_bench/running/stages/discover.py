@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from sg_bench.training.precision import configure_arithmetic
 from sg_bench.training.pretraining import on_device
 from sg_bench.workspace import Workspace, replace_folder, restore_folder, write_atomic
 
+DIGEST_BYTES = 32
+"""Of a SHA-256, at the end of the file of a portion's latents."""
 PORTION = {2: 256, 3: 8}
 """Films, and volumes, that are encoded or cut between two savings: so much is lost at most when a process is killed."""
 
@@ -99,7 +102,7 @@ class Discovery:
                 self._report()
 
     def _encoder(self) -> Callable[[list[str]], bytes]:
-        """Return a function from ids to the .npy file of their latents (n, 16 * width), by the trained auto-encoder."""
+        """Return a function from ids to the .npy file of their latents (n, 16 * width), with its SHA-256 after it."""
         assert self.recipe.autoencoder is not None
         network, config, device = _trained_encoder(self.recipe.autoencoder, self.workspace)
 
@@ -108,7 +111,7 @@ class Discovery:
             latents = [latent(network, on_device(image[None], device)) for image in images]
             buffer = io.BytesIO()
             np.save(buffer, np.stack(latents), allow_pickle=False)
-            return buffer.getvalue()
+            return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
 
         return encode
 
@@ -149,11 +152,22 @@ class Discovery:
         return at_random_from
 
     def _latents(self) -> dict[str, NDArray[np.float32]]:
-        """Return the saved latents of all cases."""
-        saved = (np.load(self._saved("encode", number), allow_pickle=False) for number in range(len(self.portions)))
+        """Return the saved latents of all cases; a portion that is damaged is set aside and encoded again."""
+        saved = [self._read_latents(number) for number in range(len(self.portions))]
         return {
             id_: row for ids, rows in zip(self.portions, saved, strict=True) for id_, row in zip(ids, rows, strict=True)
         }
+
+    def _read_latents(self, number: int) -> NDArray[np.float32]:
+        path = self._saved("encode", number)
+        raw = path.read_bytes()
+        if hashlib.sha256(raw[:-DIGEST_BYTES]).digest() != raw[-DIGEST_BYTES:]:
+            name = path.relative_to(self.workspace.path("patterns"))
+            self.workspace.set_aside("patterns", str(name))
+            write_atomic(path, self._encoder()(self.portions[number]))
+            raw = path.read_bytes()
+        latents: NDArray[np.float32] = np.load(io.BytesIO(raw), allow_pickle=False)
+        return latents
 
     def _saved(self, step: str, number: int) -> Path:
         """Return the file of a portion that is done: its latents, or nothing if its windows are cut."""
