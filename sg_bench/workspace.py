@@ -168,21 +168,22 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Yield a file to write, which becomes `path` at the end; a reader, or a crash, sees the old content or the new.
 
-    Without `sync_name` a crash may lose the new file, until another one in the same folder is written with it.
+    Without `sync` that holds when the process is killed, and not when the machine stops before `sync_tree`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-        if sync_name:
+        if sync:
             sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

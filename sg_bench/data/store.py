@@ -28,7 +28,7 @@ from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.digests import content_digest, npy_digest, unsealed, unsealed_digest, write_sealed
 from sg_bench.errors import DamagedError, DataError, UsageError
-from sg_bench.workspace import atomic_file, file_digest, file_state, read_json, write_atomic
+from sg_bench.workspace import atomic_file, file_digest, file_state, read_json, sync_tree, write_atomic
 
 ArrayKind = Literal["image", "label"]
 
@@ -154,6 +154,9 @@ class Store:
 def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
     """Write one case to the store in `folder`; its JSON, written last, marks it as complete.
 
+    The files are not synchronised with the disk, which would take as long as the rest of a film: `finish` does so once.
+    A machine that stops before may leave damaged files, which `has_case` notices by their digests.
+
     Raises:
         ValueError: the arrays are not float16 and uint8, (x, y, z), of one shape.
     """
@@ -163,9 +166,10 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
     for kind, array in arrays.items():
         if array.dtype != _DTYPES[kind] or array.shape != prepared.image.shape or array.ndim != 3:
             raise ValueError(f"{kind} of '{case.id}' is {array.dtype} {array.shape}, not {_DTYPES[kind]} (x, y, z)")
-        with atomic_file(_path(folder, case.id, f"{kind}.npy"), sync_name=False) as file:  # by the JSON below
+        with atomic_file(_path(folder, case.id, f"{kind}.npy"), sync=False) as file:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-    write_atomic(_path(folder, case.id, "json"), canonical_json(_entry(case, prepared)))
+    with atomic_file(_path(folder, case.id, "json"), sync=False) as file:
+        file.write(canonical_json(_entry(case, prepared)).encode())
     _path(folder, case.id, "skipped").unlink(missing_ok=True)
 
 
@@ -236,6 +240,7 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
         raise DataError(f"none of {len(ids)} cases can be used, first {first}", hint="See sg-bench data check")
     for leftover in folder.glob(".*"):
         leftover.unlink()
+    sync_tree(folder)
     cases = [read_json(_path(folder, case_id, "json")) for case_id in done]
     index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": [asdict(note) for note in skipped]}
     write_sealed(folder / "index.json", index, indent=None)

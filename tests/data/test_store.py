@@ -278,7 +278,7 @@ class TestSkipped:
 
 
 KILLED_AT_A_WRITE = """
-import json, os, signal, stat, sys
+import json, os, signal, sys
 from pathlib import Path
 from tests.data.test_store import NAMES, RECIPE, Case, finish, has_case, prepared, write_case
 
@@ -287,15 +287,14 @@ def prepare(folder, deadly):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        real, calls = os.fsync, iter(range(1000))
+        real, calls = Path.replace, iter(range(1000))
 
-        def fsync(handle):
-            is_file = stat.S_ISREG(os.fstat(handle).st_mode)  # folders are synced after the files in them
-            if is_file and next(calls) == deadly:
+        def replace(written, path):
+            if next(calls) == deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
-            real(handle)
+            return real(written, path)
 
-        os.fsync = fsync
+        Path.replace = replace
         for seed, name in enumerate(NAMES):
             if not has_case(folder, name):
                 os.write(writer, name.encode() + b"\\0")
