@@ -28,6 +28,7 @@ from sg_bench.data.cubes import resized
 from sg_bench.data.prepare import PreparedCase
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
+from sg_bench.digests import write_sealed
 from sg_bench.discovery.patterns import Ranking, Reference, Window, draw_references, draw_windows
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.discovery.store import PatternWriter, create_patterns
@@ -262,7 +263,9 @@ def discovery(root: Path, shape: Shape, *, patients: int, width: int, **settings
     folder = workspace.path("initialisations", pretraining.key)
     folder.mkdir(parents=True)
     torch.manual_seed(0)
-    save_initialisation(folder, latent_encoder(encoder).state_dict(), {})
+    digest = save_initialisation(folder, latent_encoder(encoder).state_dict(), {})
+    record = {"schema": 2, "recipe": pretraining.key_content(), "outputs": {"initialisation": digest}}
+    write_sealed(folder / "record.json", record)
     own = DiscoverySettings(**settings)
     return workspace, Job(DiscoveryRecipe(settings=own, corpus=corpus, autoencoder=pretraining), (), "discover")
 
