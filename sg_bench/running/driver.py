@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from sg_bench.ledger import Ledger
+from sg_bench.machine import available_cores
 from sg_bench.planning import Job, Plan
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
@@ -88,11 +88,6 @@ def _record_damage(plan: Plan, outcome: ScheduleOutcome, workspace: Workspace) -
     for key, failure in outcome.damaged.items():
         if plan.jobs[key].kind == "cell":
             Ledger(workspace).put(failed_record(plan.jobs[key], failure, roots))
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_locally(pending: list[Job], workspace: Workspace, progress: Progress, jobs: int) -> ScheduleOutcome:

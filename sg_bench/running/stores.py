@@ -16,10 +16,10 @@ from sg_bench.data.catalogue import data_set_uses
 from sg_bench.data.sources.base import Case, Problem, Source
 from sg_bench.data.store import SkippedCase, Store, has_case, skipped_cases
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
+from sg_bench.machine import available_cores
 from sg_bench.planning import TypedJob, is_built, plan
 from sg_bench.recipes import StoreRecipe
 from sg_bench.registry import SOURCES
-from sg_bench.running.driver import available_cores
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure
 from sg_bench.running.local import InProcess, WorkerProcesses, end_with_parent

@@ -7,7 +7,6 @@ loops over voxels and NumPy's and torch's arithmetic release the GIL; on a GPU, 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from sg_bench.machine import available_cores
 from sg_bench.networks.memory import channels_last
 
 Draws = TypeVar("Draws")
@@ -28,8 +28,7 @@ def loader_threads(device: torch.device, cores: int | None = None) -> int:
     """Return the number of threads that prepare batches: one on a CPU, which they share with the training itself."""
     if device.type != "cuda":
         return 1
-    available = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return max(1, min(MAX_GPU_THREADS, available - 1))
+    return max(1, min(MAX_GPU_THREADS, (cores or available_cores()) - 1))
 
 
 class Loader:

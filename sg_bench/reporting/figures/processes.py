@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
+from sg_bench.machine import available_cores
 from sg_bench.reporting.figures import layout
 from sg_bench.reporting.figures.layout import Plot
 
@@ -29,7 +30,7 @@ def saving(plots: Sequence[Plot], folder: Path) -> Iterator[None]:
     Plain processes rather than multiprocessing's, which would import a caller's script again. A figure that fails there
     is drawn again here, where its error is raised.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     waiting, children = deque(plots), list[subprocess.Popen[bytes]]()
     if len(plots) >= FEWEST:
         children = [_start() for _ in range(min(cores - 1, MOST, len(plots) // 2))]
