@@ -17,8 +17,6 @@ from sg_bench.config import differences
 from sg_bench.digests import OF_FILE
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan, is_built
-from sg_bench.running.driver import run
-from sg_bench.running.schedule import ATTEMPTS
 from sg_bench.suite import CheckName
 from sg_bench.workspace import Namespace, Workspace, read_json
 
@@ -97,6 +95,9 @@ def _pseudo_labels(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 
 def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     """The quickest cell, computed once more in a new process, is the same to the last bit."""
+    from sg_bench.running.driver import run
+    from sg_bench.running.schedule import ATTEMPTS
+
     ledger = Ledger(workspace)
     records = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
     key = min(records, key=lambda k: records[k]["ran"]["processor_seconds"])

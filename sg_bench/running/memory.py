@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sg_bench.config import key_of
 from sg_bench.recipes import CellRecipe, PretrainingRecipe, Recipe
-from sg_bench.training.loop import ProgressCallback
 from sg_bench.workspace import Workspace, read_json, write_json
+
+if TYPE_CHECKING:
+    from sg_bench.training.loop import ProgressCallback
 
 PROBE_STEPS = 2
 """Steps after which a job's peak memory is first noted: by then the optimiser has its state."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ def settle(found: Plan, workspace: Workspace, *losses: float) -> None:
         Ledger(workspace).put(
             {"key": job.key, "status": "done", "recipe": job.recipe.key_content(), "curves": curve(*losses)}
         )
+
+
+def test_repeating_earlier_results_imports_neither_torch_nor_scipy() -> None:
+    code = "import sys, sg_bench.running.checks; print([name for name in ('scipy', 'torch') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(("losses", "holds"), [((3.0, 4.0, 2.0), True), ((2.0, 1.0, 2.5), False)])
