@@ -21,10 +21,10 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray import train, tune
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.exceptions import RayError, RayTaskError
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -345,12 +345,18 @@ def _check_reachable(address: str) -> None:
 
 
 def _connect(address: str, jobs: int) -> None:
-    """Start or join a cluster, quietly, with token authentication and without usage reports."""
+    """Start or join a cluster, quietly and without usage reports.
+
+    Unless RAY_AUTH_MODE is set, Ray authenticates by tokens what is started here, and a cluster is joined by token if
+    there is one.
+    """
     local: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         _check_reachable(address)
+        if not local:
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
         cause = str(error).splitlines()[0]
