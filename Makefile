@@ -14,7 +14,7 @@ CONSTRAINTS := $(CONSTRAINTS_$(VERSION))
 # One thread a process: the machine is shared out between processes, and sums come out in one order.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all pytest-test pytest-test-all lint bench clean
 
 help:
 	@echo "make demo       pretrain, fine-tune and print the table, on the embedded phantom"
@@ -27,10 +27,14 @@ help:
 demo: $(READY)
 	$(BIN)/sg-bench run --suite demo
 
-test: lint
+# Style and types keep one core busy for a minute and more, so they run next to the tests.
+test test-all: $(READY)
+	@$(MAKE) --no-print-directory -j 2 lint pytest-$@
+
+pytest-test: $(READY)
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable -m "not slow and not cluster"
 
-test-all: lint
+pytest-test-all: $(READY)
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable
 
 lint: $(READY)

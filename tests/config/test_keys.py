@@ -17,8 +17,10 @@ from sg_bench.config import AirRule, CropRule, Optimiser, Preparation, Split, Tr
 from sg_bench.methods.configs import ModelsGenesisConfig, SemanticGenesisConfig
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-trees = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
-recipes = st.dictionaries(st.text(), trees, max_size=6)
+trees = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6
+)
+recipes = st.dictionaries(st.text(), trees, max_size=4)
 
 
 def shuffled(value: Any, random: Any) -> Any:

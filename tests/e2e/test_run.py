@@ -71,6 +71,7 @@ def test_status_counts_what_is_done_and_explains_what_is_not(finished: Path, sg_
     assert "fine_tuning_seed: " in status.stdout
 
 
+@pytest.mark.slow  # tests/running/test_damage.py does the same for each kind of file, without a command
 def test_damaged_weights_are_named_and_computed_again_and_the_table_is_the_same(
     finished: Path, sg_bench: Run, tmp_path: Path
 ) -> None:
