@@ -174,7 +174,7 @@ def _digests(suite: Suite) -> dict[str, str]:
     axes: dict[str, Any] = {**{axis: [] for axis in AXES}, "blocks": [], "splits": {}}
     rest = suite.model_copy(update={**text, **axes})
     methods = {method.title: key_of(method) for method in suite.methods}
-    return methods | {task.label: key_of(task) for task in suite_tasks(suite)} | {"": suite_digest(rest)}
+    return methods | {task.label: key_of(task.key_content()) for task in suite_tasks(suite)} | {"": suite_digest(rest)}
 
 
 def _agreeing(now: dict[str, str], before: dict[str, str]) -> set[str]:
