@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,24 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sg_bench.networks.published.checkpoints import READ_ERRORS
 from sg_bench.workspace import write_atomic
 
 CheckpointState = dict[str, Any]
 """Tensors, numbers, text, and lists and dicts of them."""
 NAME = "last.pt"
-UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    LookupError,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+UNREADABLE = (*READ_ERRORS, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """Errors of a checkpoint that is cut off, damaged, or of another training."""
 _log = logging.getLogger(__name__)
 

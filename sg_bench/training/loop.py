@@ -32,6 +32,7 @@ from sg_bench.training.compilation import configure_compilation, without_compila
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
 from sg_bench.training.gradients import Gradients, StepMemory
 from sg_bench.training.loader import Loader
+from sg_bench.training.optimisation import changes_by_step, make_optimiser, make_schedule
 from sg_bench.training.precision import autocast, configure_arithmetic
 from sg_bench.training.ranks import World
 
@@ -156,7 +157,7 @@ class _TrainingRun:
         while not self._stage_done():
             self._train_epoch()
             loss = self._validate()
-            if not _is_by_step(self.stage.training):
+            if not changes_by_step(self.stage.training):
                 self._step_schedule(loss)
             self._keep_best(loss)
             self._checkpoint()
@@ -173,10 +174,10 @@ class _TrainingRun:
             training = self.stage.training
             configure_arithmetic(training)
             configure_compilation(self.learner.network, training)
-            if _is_by_step(training):
+            if changes_by_step(training):
                 self.learner.start_epoch(self.stage_index, 0)  # an epoch's samples can be fewer than all
-            self.optimiser = _optimiser(self.learner.network, training)
-            self.schedule = _schedule(self.optimiser, training, stage_steps(self.learner, training, self.steps))
+            self.optimiser = make_optimiser(self.learner.network, training)
+            self.schedule = make_schedule(self.optimiser, training, stage_steps(self.learner, training, self.steps))
 
     def _stage_done(self) -> bool:
         training = self.stage.training
@@ -203,7 +204,7 @@ class _TrainingRun:
             loss, losses = self.gradients.compute(batch, self.stage)
             self.world.average_gradients(network)
             self.optimiser.step()
-            if _is_by_step(training):
+            if changes_by_step(training):
                 self.schedule.step()
             means.add(loss, losses, training.batch_size)
             self.steps += 1
@@ -408,53 +409,6 @@ def _check_batch_sizes(learner: Learner, world: World) -> None:
                 f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.at_once}",
                 hint=f"Set training.{setting} to a multiple of {world.size}, or change `workers`",
             )
-
-
-def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    settings = training.optimiser
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if settings.name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    fused = all(parameter.is_cuda for parameter in parameters)
-    return torch.optim.Adam(
-        parameters,
-        lr=settings.lr,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        fused=fused or None,
-    )
-
-
-def _is_by_step(training: Training) -> bool:
-    """Return whether the learning rate changes after every step instead of every epoch."""
-    return training.schedule.name == "cosine" and training.steps is not None
-
-
-def _schedule(optimiser: torch.optim.Optimizer, training: Training, steps: int) -> Any:
-    """Return a schedule of PyTorch, or None for a constant learning rate.
-
-    Cosine reaches `min_lr` at the end of the stage: with a budget of steps after the last of `steps`, which can lie
-    inside an epoch, else after the last of `epochs`. The other schedules count epochs with either budget.
-    """
-    settings = training.schedule
-    if settings.name == "step":
-        return torch.optim.lr_scheduler.StepLR(optimiser, settings.every, settings.factor)
-    if settings.name == "cosine":
-        length = steps if _is_by_step(training) else training.epochs
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, length), settings.min_lr)
-    if settings.name == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser,
-            factor=settings.factor,
-            patience=settings.every - 1,  # Keras, whose settings these are, counts the epoch of the reduction too
-            threshold=settings.min_delta,
-            threshold_mode="abs",
-            min_lr=settings.min_lr,
-        )
-    return None
 
 
 def _no_progress(done: int, total: int | None) -> None:
