@@ -43,6 +43,17 @@ PARTIAL = ".partial"
 """Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
 
 
+class LockedElsewhere(Exception):
+    """Another process holds the lock of `key`."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another process holds the lock of {key[:12]}")
+        self.key = key
+
+    def __reduce__(self) -> tuple[type[LockedElsewhere], tuple[str]]:
+        return type(self), (self.key,)
+
+
 class Workspace:
     """The folder given by --work, SG_BENCH_HOME, or ./.sg-bench."""
 
@@ -72,15 +83,24 @@ class Workspace:
         return move_aside(folder / name, folder.parent / DAMAGED / namespace / name.replace(f"{PARTIAL}/", "/"))
 
     @contextmanager
-    def lock(self, key: str, *, shared: bool = False) -> Iterator[None]:
-        """Hold the lock of `key`, waiting while another process holds it; death releases it.
+    def lock(self, key: str, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+        """Hold the lock of `key`; death releases it.
 
-        Those that hold it `shared` do not wait for one another, only for one that holds it alone.
+        Args:
+            key: of a result, or a name.
+            shared: do not exclude others that hold it shared, only one that holds it alone.
+            wait: until no other process holds it.
+
+        Raises:
+            LockedElsewhere: another process holds it, and `wait` is False.
         """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / key).open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise LockedElsewhere(key) from error
             yield
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from sg_bench.workspace import (
+    LockedElsewhere,
     Workspace,
     file_digest,
     read_json,
@@ -262,6 +264,23 @@ class TestLock:
         kill(first)
         assert [said(second) for _ in range(3)] == ["held", "leaving", "left"]
         assert second.wait(30) == 0
+
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_without_waiting_a_lock_held_elsewhere_is_an_error_with_its_key(self, shared: bool, tmp_path: Path) -> None:
+        first = start(HOLD, tmp_path, KEY, 60)
+        assert said(first) == "held"
+        workspace = Workspace(tmp_path)
+        with pytest.raises(LockedElsewhere) as error, workspace.lock(KEY, shared=shared, wait=False):
+            pass
+        assert error.value.key == pickle.loads(pickle.dumps(error.value)).key == KEY
+        kill(first)
+        with workspace.lock(KEY, shared=shared, wait=False):
+            pass
+
+    def test_those_who_share_it_take_it_without_waiting(self, tmp_path: Path) -> None:
+        workspace = Workspace(tmp_path)
+        with workspace.lock(KEY, shared=True), workspace.lock(KEY, shared=True, wait=False):
+            pass
 
     def test_an_error_releases_the_lock(self, tmp_path: Path) -> None:
         workspace = Workspace(tmp_path)
