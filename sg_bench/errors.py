@@ -78,7 +78,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def failure_kind(error: BaseException) -> FailureKind:
     """Return whether the method, the data or the infrastructure caused `error`.
 
-    Knows the errors of Python and of this package; `running.failures` adds PyTorch's and `running.on_ray` Ray's.
+    Knows the errors of Python and of this package; `running.failures` adds PyTorch's and `running.cluster` Ray's.
     """
     if isinstance(error, SgBenchError):
         return error.kind

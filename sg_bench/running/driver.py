@@ -102,7 +102,7 @@ def _run_on_ray(
     pending: list[Job], workspace: Workspace, progress: Progress, address: str, jobs: int
 ) -> ScheduleOutcome:
     """Compute what cells need through the scheduler, then pass all cells that can run to Tune."""
-    from sg_bench.running.on_ray import RayBackend
+    from sg_bench.running.cluster.backend import RayBackend
 
     backend = RayBackend(workspace, address, jobs)
     try:

@@ -92,7 +92,7 @@ def check_it_runs_in_a_worker_process(subject: Subject) -> None:
 
 def check_it_runs_on_ray(subject: Subject) -> None:
     """Pretraining on Ray gives the same weights as in a worker process, bit for bit."""
-    from sg_bench.running.on_ray import RayBackend
+    from sg_bench.running.cluster.backend import RayBackend
 
     with _environment(), tempfile.TemporaryDirectory() as folder:
         here = _pretrained(subject, worker(), _workspace())

@@ -214,7 +214,7 @@ def backend(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Ba
     if request.param == "local":
         started: Any = WorkerProcesses(workspace, 2)
     else:
-        from sg_bench.running.on_ray import RayBackend
+        from sg_bench.running.cluster.backend import RayBackend
 
         started = RayBackend(workspace, "local", 2)
     yield started
