@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,38 @@ class World:
             torch.distributed.all_reduce(values)
         return values
 
+    def gather(self, own: Tensor) -> Tensor:
+        """Return the tensors (B, ...) of all ranks, one after the other along the first axis; B may differ by rank.
+
+        Gradients flow back to the ranks that the rows came from: each adds up those of the losses of all ranks. So
+        `average_gradients` gives the gradient of the mean of the losses of all ranks, as it does without `gather`.
+        Every rank must call it, forward and backward.
+        """
+        return own if self.size == 1 else _Gathered.apply(own, self)  # type: ignore[no-untyped-call]
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.size > 1:
             torch.distributed.barrier()
+
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all ranks; the gradient of a rank's own rows is the sum of those that all ranks have for them."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, world: World) -> Tensor:
+        counts = torch.zeros(world.size, dtype=torch.int64, device=own.device)
+        counts[world.rank] = len(own)
+        rows = world.all_reduce(counts).tolist()
+        padded = own.new_zeros((max(rows), *own.shape[1:]))
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in rows]
+        torch.distributed.all_gather(parts, padded)
+        first = sum(rows[: world.rank])
+        ctx.own, ctx.world = slice(first, first + len(own)), world
+        return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = ctx.world.all_reduce(gradients[0].clone(memory_format=torch.contiguous_format))
+        return total[ctx.own], None

@@ -61,6 +61,15 @@ def test_curves_of_two_ranks_are_those_of_the_whole_batches(results: Results, jo
             assert other[part] == pytest.approx(one[part], rel=1e-4)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_gather_the_rows_of_all_with_the_gradient_of_one_process(results: Results, rank: int) -> None:
+    alone, shared = results[0, 1]["gathered"], results[rank, 2]["gathered"]
+    assert shared.keys() == alone.keys()
+    for name in ("every", "uneven", "none here"):
+        assert torch.equal(shared[name], alone[name])
+    torch.testing.assert_close(shared["gradient"], alone["gradient"], rtol=1e-14, atol=0)
+
+
 def test_ranks_take_consecutive_shares_of_a_batch() -> None:
     assert [World(rank, 3).slice(range(6)) for rank in range(3)] == [range(0, 2), range(2, 4), range(4, 6)]
 
@@ -72,3 +81,4 @@ def test_alone_nothing_is_averaged_or_waited_for() -> None:
     World().barrier()
     assert layer.weight.grad == 1
     assert World().all_reduce(torch.ones(1)) == 1
+    assert World().gather(layer.weight) is layer.weight

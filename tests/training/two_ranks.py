@@ -66,6 +66,21 @@ def trained(world: World, validation: int, norm_eval: str, dimension: int) -> di
     return {"weights": learner.network.state_dict(), "curves": curves}
 
 
+def gathered(world: World) -> dict[str, Any]:
+    """Return what ranks gather of 8 rows, and the gradient of a loss that compares each row with all of them."""
+    rows = torch.rand(8, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.full((3, 2), 0.5, dtype=torch.float64, requires_grad=True)
+    own = rows[world.rank * 4 :][: 8 // world.size] * weight
+    every = world.gather(own)
+    loss = (own.flatten(1) @ every.flatten(1).T).logsumexp(1).mean()
+    loss.backward()
+    assert weight.grad is not None
+    gradient = world.all_reduce(weight.grad) / world.size
+    uneven = world.gather(rows[:5] if world.size == 1 else rows[:5][3 * world.rank :][: 3 - world.rank])
+    none_here = world.gather(rows[:2] if world.rank == 0 else rows[:0])
+    return {"every": every.detach(), "gradient": gradient, "uneven": uneven, "none here": none_here}
+
+
 def main(rank: int, size: int, folder: Path) -> None:
     """Train every job on this rank's share of each batch."""
     torch.set_num_threads(1)
@@ -78,6 +93,7 @@ def main(rank: int, size: int, folder: Path) -> None:
         "images": (7, "running", 2),
     }
     results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
+    results["gathered"] = gathered(World(rank, size))
     torch.save(results, folder / f"rank{rank}of{size}.pt")
     if size > 1:
         dist.destroy_process_group()
