@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ray import exceptions, train
+import torch
+from ray import exceptions, train, tune
+from ray.train.v2._internal import exceptions as train_exceptions
 
 from sg_bench.errors import DamagedError, DataError, MethodError
 from sg_bench.planning import Job
@@ -36,16 +38,36 @@ def ranks(*errors: Exception) -> train.WorkerGroupError:
         (exceptions.ActorUnavailableError("no answer", None), "infrastructure"),
         (exceptions.OutOfMemoryError("killed by the memory monitor"), "infrastructure"),
         (exceptions.ObjectStoreFullError("full"), "infrastructure"),
+        (exceptions.ObjectLostError("0" * 56, None, ""), "infrastructure"),
+        (exceptions.OwnerDiedError("0" * 56, None, ""), "infrastructure"),
+        (exceptions.OutOfDiskError("full"), "infrastructure"),
+        (exceptions.GetTimeoutError("no answer"), "infrastructure"),
+        (exceptions.RpcError("unavailable", 14), "infrastructure"),
+        (exceptions.TaskUnschedulableError("no such resource"), "infrastructure"),
+        (exceptions.ActorUnschedulableError("no such resource"), "infrastructure"),
+        (tune.TuneError("Trials did not complete"), "infrastructure"),
+        (train_exceptions.WorkerGroupStartupTimeoutError(2), "infrastructure"),
+        (train_exceptions.WorkerGroupStartupFailedError("no answer"), "infrastructure"),
+        (train_exceptions.WorkerHealthCheckTimeoutError("no answer"), "infrastructure"),
+        (train_exceptions.WorkerHealthCheckFailedError("no answer", exceptions.ActorDiedError()), "infrastructure"),
+        (train_exceptions.InsufficientClusterResourcesError("8 GPUs"), "infrastructure"),
         (exceptions.LocalRayletDiedError(), "infrastructure"),
         (exceptions.RuntimeEnvSetupError("no such folder"), "infrastructure"),
         (task_error(SHAPE), "method"),
         (task_error(DataError("no images")), "data"),
         (task_error(MemoryError()), "infrastructure"),
         (task_error(exceptions.NodeDiedError("gone")), "infrastructure"),
+        (task_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")), "infrastructure"),
+        (task_error(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")), "infrastructure"),
+        (task_error(torch.distributed.DistBackendError("NCCL error in: init.cpp")), "infrastructure"),
+        (task_error(RuntimeError("Gloo connectFullMesh failed with no error")), "infrastructure"),
         (train.TrainingFailedError("no worker could be started"), "infrastructure"),
         (train.ControllerError(RuntimeError("the controller died")), "infrastructure"),
         (ranks(exceptions.ActorDiedError(), GLOO), "infrastructure"),
         (ranks(GLOO, RuntimeError("CUDA out of memory")), "infrastructure"),
+        (ranks(torch.distributed.DistBackendError("NCCL error in: init.cpp"), GLOO), "infrastructure"),
+        (ranks(exceptions.OutOfMemoryError("killed by the memory monitor"), GLOO), "infrastructure"),
+        (ranks(exceptions.NodeDiedError("the node is gone"), task_error(SHAPE)), "method"),
         (ranks(GLOO, SHAPE), "method"),
         (ranks(NAN, GLOO), "method"),
         (OSError("disk full"), "infrastructure"),
@@ -70,3 +92,12 @@ def test_a_training_whose_workers_were_lost_too_often_is_left_to_the_next_run() 
     found = training_failure(ranks(exceptions.ActorDiedError(), GLOO), JOB)
     assert (found.kind, found.transient) == ("infrastructure", False)
     assert found.message.startswith(f"pretrain mine, seed 0: its workers were lost {RESTARTS + 1} times: ")
+
+
+@pytest.mark.parametrize(
+    "error", [train.ControllerError(RuntimeError("the controller died")), exceptions.ActorDiedError()]
+)
+def test_a_training_that_no_worker_has_begun_is_started_again_by_the_scheduler(error: Exception) -> None:
+    failure = training_failure(error, JOB)
+    assert (failure.kind, failure.transient) == ("infrastructure", True)
+    assert failure.message.startswith("pretrain mine, seed 0: Ray could not run it: ")
