@@ -31,6 +31,9 @@ Namespace = Literal[
     "progress",
     "ray",
     "memory",
+    "costs",
+    "logs",
+    "runs",
 ]
 """Folders of the workspace, one a kind of result."""
 OLD = ".old"

@@ -4,6 +4,7 @@ from sg_bench.planning.planner import plan
 from sg_bench.planning.plans import (
     FOLDERS,
     LAST,
+    STAGES,
     Job,
     Plan,
     PlannedCell,
@@ -12,11 +13,13 @@ from sg_bench.planning.plans import (
     prepares_store,
     why_missing,
 )
+from sg_bench.planning.shown import shown_bytes, shown_duration
 from sg_bench.planning.stores import open_source, store_recipe
 
 __all__ = [
     "FOLDERS",
     "LAST",
+    "STAGES",
     "Job",
     "Plan",
     "PlannedCell",
@@ -25,6 +28,8 @@ __all__ = [
     "open_source",
     "plan",
     "prepares_store",
+    "shown_bytes",
+    "shown_duration",
     "store_recipe",
     "why_missing",
 ]

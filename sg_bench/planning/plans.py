@@ -21,6 +21,13 @@ FOLDERS: dict[RecipeKind, Literal["stores", "initialisations", "patterns"]] = {
     "initialisation": "initialisations",
     "patterns": "patterns",
 }
+STAGES: dict[RecipeKind, str] = {
+    "store": "prepare",
+    "patterns": "discover",
+    "initialisation": "pretrain",
+    "cell": "fine-tune",
+}
+"""What computes each kind of result, in the order of the stages."""
 LAST: dict[RecipeKind, str] = {"store": "index.json", "initialisation": "record.json", "patterns": "index.json"}
 """The file that is written last into a result's folder: a folder without it is incomplete."""
 

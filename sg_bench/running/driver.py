@@ -13,7 +13,7 @@ from sg_bench.planning import Job, Plan
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.packing import list_cards
-from sg_bench.running.progress import Progress
+from sg_bench.running.progress import EventSink, Progress
 from sg_bench.running.schedule import ATTEMPTS, ScheduleOutcome, Scheduler
 from sg_bench.workspace import Workspace, write_atomic
 
@@ -39,6 +39,7 @@ def run(
     also: Collection[str] = (),
     log: Callable[[str], None] = print,
     terminal: bool = False,
+    events: EventSink | None = None,
 ) -> RunSummary:
     """Compute all missing cells of `plan`, and what they need.
 
@@ -54,6 +55,7 @@ def run(
         also: keys of results that are wanted besides those that missing cells need.
         log: prints one line of progress.
         terminal: draw a live view instead of plain lines.
+        events: takes what happens, for programs.
 
     Raises:
         SgBenchError: the backend cannot be started.
@@ -65,7 +67,7 @@ def run(
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
     jobs, total, found = jobs or available_cores(), ScheduleOutcome(), Counter[str]()
     while pending:
-        with Progress(pending, workspace, log, terminal=terminal) as progress:
+        with Progress(pending, workspace, log, terminal=terminal, events=events) as progress:
             if (backend or plan.suite.backend) == "ray":
                 outcome = _run_on_ray(pending, workspace, progress, ray_address, jobs)
             else:

@@ -13,6 +13,7 @@ from sg_bench.planning import Job, TypedJob
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
 from sg_bench.running.environment import configure_torch
 from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.job_logs import logged
 from sg_bench.running.memory import peak_noted
 from sg_bench.running.stages.discover import Share, discover, discover_share
 from sg_bench.running.stages.fine_tune import fine_tune
@@ -35,7 +36,7 @@ def execute(job: Job, workspace: Workspace, progress: ProgressCallback, world: W
     with workspace.lock(job.key) if world.rank == 0 else nullcontext():
         world.barrier()  # every rank must see the same: done by another run meanwhile, or not
         try:
-            with peak_noted(job.recipe, workspace, progress) as noted:
+            with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
                 _run_stage(job, workspace, noted, world)
         except DamagedError as error:
             raise set_aside(error, workspace) from error
