@@ -1,26 +1,199 @@
-"""What the nodes of a cluster have."""
+"""What the nodes of a cluster have and see: GPUs, the workspace, and the code that they would run."""
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import ray
+from ray import cloudpickle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sg_bench.errors import UsageError
+from sg_bench.running.cluster import probe
 from sg_bench.running.packing import Card, list_cards
+from sg_bench.workspace import Workspace, write_atomic
 
 CARDS_TIMEOUT = 120.0
 """Seconds for the nodes of a cluster to list their GPUs."""
+NODES_TIMEOUT = 120.0
+"""Seconds for the nodes of a cluster to say what they have and see."""
+MARKERS = ".nodes-"
+"""Beginning of the folders of the workspace by which nodes show that they see it."""
+SHARE = "Give --work a folder that all nodes share under the same path, or a URL as s3://bucket/folder"
+INSTALL = "Install the same on every node, or send it along with --ship-code"
+
+
+class NodeCheck(NamedTuple):
+    """One thing that was checked on one node."""
+
+    what: str
+    """As "node 2 of 3: workspace"."""
+    ok: bool
+    found: str
+    fix: str
+    """What to do, "" where nothing is wrong."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What a node answered; a node that did not answer has only a problem."""
+
+    name: str
+    """As "node 2 of 3"; the head is the first."""
+    resources: Mapping[str, float]
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    """From `probe.describe_node`."""
+    returned: bool = False
+    """Whether the driver sees what the node wrote into the workspace."""
+    problem: str = ""
+    """Why the node gave no answer."""
+
+
+def check_nodes(workspace: Workspace) -> list[NodeCheck]:
+    """Return the checks of every node of the cluster that this process is connected to; raises nothing."""
+    try:
+        views, value = node_views(workspace)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return [NodeCheck("nodes", False, cause, "See that the cluster runs and that the workspace can be written")]
+    here = probe.describe_code()
+    return [
+        check
+        for view in views
+        for check in (
+            [answer_check(view)]
+            if view.problem
+            else [workspace_check(view, value, workspace.root), *code_checks(view, here)]
+        )
+    ]
+
+
+def require_nodes(workspace: Workspace) -> None:
+    """Refuse a cluster whose nodes do not all see this workspace and have this code.
+
+    Raises:
+        UsageError: names the nodes and what to do.
+    """
+    bad = [check for check in check_nodes(workspace) if not check.ok]
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise UsageError(f"{bad[0].what}: {bad[0].found}{more}", hint=bad[0].fix)
+
+
+def node_views(workspace: Workspace) -> tuple[list[NodeView], str]:
+    """Ask every node what it has and sees; return the answers, and the value of the marker that they were to read.
+
+    Raises:
+        OSError: the workspace cannot be written.
+    """
+    nodes = alive_nodes()
+    with _marker(workspace) as (folder, value):
+        answers = ask_nodes(nodes, probe.describe_node, str(folder), timeout=NODES_TIMEOUT)
+        return [
+            NodeView(
+                f"node {number} of {len(nodes)}",
+                node["Resources"],
+                {} if isinstance(answer, str) else answer,
+                not isinstance(answer, str) and _returned(folder, answer["written"]),
+                answer if isinstance(answer, str) else "",
+            )
+            for number, (node, answer) in enumerate(zip(nodes, answers, strict=True), 1)
+        ], value
+
+
+def answer_check(view: NodeView) -> NodeCheck:
+    """Return the check of a node that gave no answer."""
+    fix = "Look at `ray status` and at the logs of that node, then run the same command again"
+    return NodeCheck(
+        f"{view.name}: answer", not view.problem, view.problem or "answers", "" if not view.problem else fix
+    )
+
+
+def workspace_check(view: NodeView, value: str, root: Path) -> NodeCheck:
+    """Return whether a node sees the workspace of this process, and this process what that node writes into it."""
+    what, seen = f"{view.name}: workspace", view.answer.get("seen", "")
+    if not seen:
+        return NodeCheck(what, False, f"does not see {root} ({view.answer.get('problem')})", SHARE)
+    if seen != value:
+        return NodeCheck(what, False, f"sees another folder at {root}", SHARE)
+    if not view.answer.get("written"):
+        return NodeCheck(what, False, f"cannot write to {root}", "Mount it writable there, for the user who runs Ray")
+    if not view.returned:
+        return NodeCheck(what, False, f"what it writes to {root} does not arrive here", SHARE)
+    return NodeCheck(what, True, "reads and writes it", "")
+
+
+def code_checks(view: NodeView, here: Mapping[str, str]) -> list[NodeCheck]:
+    """Return for sg-bench and each plugin that is installed here whether a node has the same version and sources."""
+    there: Mapping[str, str] = view.answer.get("code", {})
+    return [_code_check(view.name, name, mine, there.get(name)) for name, mine in here.items()]
+
+
+def _code_check(node: str, name: str, here: str, there: str | None) -> NodeCheck:
+    label = "sg-bench" if name == probe.PACKAGE else name
+    what = f"{node}: {label}"
+    if there == here:
+        return NodeCheck(what, True, f"{here.split()[0]}, the same code", "")
+    if there is None:
+        return NodeCheck(what, False, f"has no {label}; here it is {here.split()[0]}", INSTALL)
+    if there.split()[0] == here.split()[0]:
+        return NodeCheck(what, False, f"has {there.split()[0]} with other source files than here", INSTALL)
+    return NodeCheck(what, False, f"has {there.split()[0]}; here it is {here.split()[0]}", INSTALL)
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """Return the living nodes as Ray describes them, the head first, always in the same order."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return sorted(nodes, key=lambda node: ("node:__internal_head__" not in node["Resources"], node["NodeID"]))
+
+
+def ask_nodes(nodes: Sequence[Mapping[str, Any]], function: Any, *arguments: Any, timeout: float) -> list[Any]:
+    """Call a function on each node, without resources; return its results, or for a node that fails why, as a str."""
+    cloudpickle.register_pickle_by_value(probe)  # type: ignore[no-untyped-call] # a node may lack this package
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(function)
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    asked = [task.options(scheduling_strategy=place).remote(*arguments) for place in places]
+    done, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout) if asked else ([], [])
+    return [_result(each) if each in done else f"no answer within {timeout:.0f} s" for each in asked]
+
+
+def _result(reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except RayError as error:
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        return lines[-1].strip() if lines else type(error).__name__
 
 
 def cluster_cards() -> list[Card]:
     """Return the GPUs of all nodes, or [] if a node does not answer: jobs then have a GPU each."""
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]  # type: ignore[no-untyped-call]
-    task: Any = ray.remote(num_cpus=0, max_retries=0)(list_cards)
-    places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-    asked = [task.options(scheduling_strategy=place).remote() for place in places]
+    nodes = [node for node in alive_nodes() if node["Resources"].get("GPU")]
+    answers = ask_nodes(nodes, list_cards, timeout=CARDS_TIMEOUT)
+    return [] if any(isinstance(each, str) for each in answers) else [card for cards in answers for card in cards]
+
+
+@contextmanager
+def _marker(workspace: Workspace) -> Iterator[tuple[Path, str]]:
+    """Yield a new folder of the workspace and the random text in its file `driver`."""
+    value = secrets.token_hex(16)
+    folder = workspace.root / f"{MARKERS}{secrets.token_hex(8)}"
+    write_atomic(folder / "driver", value)
     try:
-        return [card for cards in ray.get(asked, timeout=CARDS_TIMEOUT) for card in cards]
-    except RayError:
-        return []
+        yield folder, value
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _returned(folder: Path, name: str) -> bool:
+    """Return whether the file that a node wrote is here."""
+    try:
+        return bool(name) and (folder / name).read_text(encoding="utf-8") == name
+    except OSError:
+        return False

@@ -1,0 +1,118 @@
+"""What nodes have and see, decided from their answers; nothing here starts Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sg_bench
+from sg_bench.errors import UsageError
+from sg_bench.running.cluster import nodes, probe
+from sg_bench.running.cluster.nodes import NodeCheck, NodeView, answer_check, code_checks, workspace_check
+from sg_bench.workspace import Workspace
+
+HERE = {"sg_bench": "1.0 aaaa", "my-plugin": "0.3 bbbb"}
+ROOT = Path("/shared/work")
+
+
+def view(*, returned: bool = True, **answer: Any) -> NodeView:
+    full = {"seen": "value", "written": "file", "problem": "", "code": HERE, **answer}
+    return NodeView("node 2 of 3", {"CPU": 4.0}, full, returned)
+
+
+def test_a_node_that_reads_and_writes_the_workspace_and_has_the_same_code_is_accepted() -> None:
+    checks = [workspace_check(view(), "value", ROOT), *code_checks(view(), HERE)]
+    assert all(check.ok and not check.fix for check in checks)
+    assert [check.what for check in checks] == [
+        "node 2 of 3: workspace",
+        "node 2 of 3: sg-bench",
+        "node 2 of 3: my-plugin",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        (view(seen="", problem="No such file or directory"), "does not see /shared/work (No such file or directory)"),
+        (view(seen="of another run"), "sees another folder at /shared/work"),
+        (view(written=""), "cannot write to /shared/work"),
+        (view(returned=False), "what it writes to /shared/work does not arrive here"),
+    ],
+)
+def test_a_node_that_sees_another_workspace_is_refused(seen: NodeView, found: str) -> None:
+    check = workspace_check(seen, "value", ROOT)
+    assert not check.ok
+    assert check.found == found
+    assert check.fix
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ({}, "has no sg-bench; here it is 1.0"),
+        ({"sg_bench": "0.9 cccc"}, "has 0.9; here it is 1.0"),
+        ({"sg_bench": "1.0 cccc"}, "has 1.0 with other source files than here"),
+    ],
+)
+def test_a_node_with_other_code_is_refused(there: dict[str, str], found: str) -> None:
+    check, plugin = code_checks(view(code=there), HERE)
+    assert (check.what, check.ok, check.found) == ("node 2 of 3: sg-bench", False, found)
+    assert "--ship-code" in check.fix
+    assert plugin.found == "has no my-plugin; here it is 0.3"
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    check = answer_check(NodeView("node 1 of 1", {}, problem="no answer within 120 s"))
+    assert (check.ok, check.found) == (False, "no answer within 120 s")
+
+
+def test_the_first_problem_is_raised_with_what_to_do_and_how_many_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        NodeCheck("node 1 of 2: workspace", True, "", ""),
+        *(NodeCheck(f"node 2 of 2: {name}", False, "is bad", "Mend it") for name in "ab"),
+    ]
+    monkeypatch.setattr(nodes, "check_nodes", lambda workspace: found)
+    with pytest.raises(UsageError, match=r"^node 2 of 2: a: is bad \(and 1 more\)\. Mend it$"):
+        nodes.require_nodes(Workspace(tmp_path))
+
+
+def test_checks_without_a_cluster_raise_nothing(tmp_path: Path) -> None:
+    (check,) = nodes.check_nodes(Workspace(tmp_path))
+    assert not check.ok
+
+
+def test_a_node_reads_the_marker_and_writes_another(tmp_path: Path) -> None:
+    with nodes._marker(Workspace(tmp_path)) as (folder, value):
+        answer = probe.describe_node(str(folder))
+        assert answer["seen"] == value
+        assert nodes._returned(folder, answer["written"])
+        assert not nodes._returned(folder, "never-written")
+        assert answer["memory_mib"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_without_the_workspace_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "VISIBLE_AFTER", 0.0)
+    answer = probe.describe_node(str(tmp_path / "elsewhere"))
+    assert (answer["seen"], answer["written"], answer["problem"]) == ("", "", "No such file or directory")
+
+
+def test_code_is_described_without_importing_it_and_an_edit_shows(tmp_path: Path) -> None:
+    here = probe.describe_code()[probe.PACKAGE]
+    assert here.split()[0] == sg_bench.__version__
+    package = tmp_path / "sg_bench"
+    package.mkdir()
+    (package / "__init__.py").write_text('__version__ = "9.9"\nraise ImportError("never imported")\n')
+    script = "sys.path.insert(0, sys.argv[1]); print(runpy.run_path(sys.argv[2])['describe_code']()['sg_bench'])"
+    command = [sys.executable, "-c", f"import runpy, sys; {script}", str(tmp_path), probe.__file__]
+    before = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    (package / "more.py").write_text("x = 1\n")
+    after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert before[0] == after[0] == "9.9"
+    assert before[1] != after[1]
