@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -33,18 +33,9 @@ class _CrossRank(_BatchNorm):
         if not self.training or _world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
-        x = input.to(torch.promote_types(input.dtype, torch.float32))
-        shift = _own_mean(x.detach())
-        centred = x - _along_channels(shift, x)
-        count, mean, variance = _global_moments(centred, shift.double())
-        self._update_running(count, mean.detach(), variance.detach())
-        scale = torch.rsqrt(variance + self.eps).to(x.dtype)
-        if self.weight is not None:
-            scale = scale * self.weight
-        out = (centred - _along_channels((mean - shift).to(x.dtype), x)) * _along_channels(scale, x)
-        if self.bias is not None:
-            out = out + _along_channels(self.bias, x)
-        return out.to(input.dtype)
+        out, count, mean, variance = _Normalised.apply(input, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        self._update_running(count, mean, variance)
+        return cast(Tensor, out)
 
     def _update_running(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of the global batch, with unbiased variance."""
@@ -155,20 +146,48 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = track
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over all ranks, and the sum of its gradients, as every output depends on every input."""
+class _Normalised(torch.autograd.Function):
+    """Batch norm with the statistics of all ranks: (B, C, ...) and count, mean and biased variance in float64.
+
+    Written out, as PyTorch does for one process, because differentiating each operation reads and keeps the images
+    several times more. A rank's gradients of weight and bias are those of its own losses; that of the input is of the
+    losses of all ranks, as every output depends on every input.
+    """
 
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        total = local.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        shift = _own_mean(x)
+        centred = x - _along_channels(shift, x)
+        count, mean, variance = _global_moments(centred, shift.double())
+        inverse, offset = torch.rsqrt(variance + eps), mean - shift
+        scale = inverse if weight is None else inverse * weight
+        start = -offset * scale if bias is None else bias - offset * scale
+        out = torch.addcmul(_along_channels(start, x), centred, _along_channels(scale, x))
+        ctx.save_for_backward(centred, count, offset, inverse, scale)
+        ctx.mark_non_differentiable(count, mean, variance)
+        return out.to(input.dtype), count, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        centred, count, offset, inverse, scale = ctx.saved_tensors
+        gradient = gradients[0].to(centred.dtype)
+        own = gradient.sum(_axes_but_channels(gradient)).double()
+        own_product = (gradient * centred).sum(_axes_but_channels(gradient)).double() - offset * own
+        total, total_product = (_sum_over_ranks(torch.cat((own, own_product))) / count).chunk(2)
+        slope = -scale * inverse.square() * total_product
+        start = -scale * total - slope * offset
+        through = torch.addcmul(_along_channels(start, centred), centred, _along_channels(slope, centred))
+        through.addcmul_(gradient, _along_channels(scale, centred))
+        needs = ctx.needs_input_grad
+        return (
+            through.to(gradients[0].dtype),
+            (own_product * inverse).to(centred.dtype) if needs[1] else None,
+            own.to(centred.dtype) if needs[2] else None,
+            None,
+        )
 
 
 def _own_mean(x: Tensor) -> Tensor:
@@ -180,7 +199,7 @@ def _global_moments(centred: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Ten
     """Return count (1), mean (C) and biased variance (C) over all ranks of x = `centred` + `shift`, in float64.
 
     Every rank subtracts its own mean first, and only vectors of C numbers are shifted back and summed, in float64,
-    so a mean far from zero costs no precision. `shift` cancels out, so it needs no gradient.
+    so a mean far from zero costs no precision.
     """
     size = centred.numel() // centred.shape[1]  # of this rank; 0 if its batch is empty
     sums = centred.sum(_axes_but_channels(centred)).double()
@@ -197,12 +216,12 @@ def _axes_but_channels(x: Tensor) -> list[int]:
 
 
 def _sum_over_ranks(local: Tensor) -> Tensor:
-    total: Tensor = _SumOverRanks.apply(local)  # type: ignore[no-untyped-call]
-    return total
+    dist.all_reduce(local)
+    return local
 
 
 def _along_channels(vector: Tensor, like: Tensor) -> Tensor:
-    return vector.view(1, -1, *[1] * (like.dim() - 2))
+    return vector.to(like.dtype).view(1, -1, *[1] * (like.dim() - 2))
 
 
 def _world_size() -> int:
