@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_bench.config import canonical_json
 from sg_bench.errors import DataError
-from sg_bench.workspace import file_digest, file_state, parsed_json, write_atomic
+from sg_bench.workspace import file_digest, file_state, parsed_json, read_bytes, steady, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def npy_digest(path: Path, name: str | None) -> str:
 def _npy_digest(path: str, name: str | None, state: tuple[int, int, int] | None) -> str:
     import numpy as np
 
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = steady(np.load, path, mmap_mode="r", allow_pickle=False)
     return hashlib.sha256(array.tobytes()).hexdigest() if name is None else content_digest({name: array})
 
 
@@ -127,7 +127,7 @@ def safetensors_digest(paths: Iterable[Path]) -> str:
     from safetensors.numpy import load_file
 
     try:
-        files = {path.name: load_file(path) for path in paths if path.is_file()}
+        files = {path.name: steady(load_file, path) for path in paths if path.is_file()}
         return content_digest({f"{file}/{name}": files[file][name] for file in files for name in files[file]})
     except SafetensorError as error:
         raise ValueError(str(error)) from error
@@ -164,7 +164,7 @@ def read_sealed(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: it holds no JSON, or the digest is that of something else.
     """
-    return unsealed(path.read_bytes())
+    return unsealed(read_bytes(path))
 
 
 def unsealed(raw: bytes) -> Any:

@@ -24,10 +24,11 @@ from sg_bench.workspace import (
 )
 
 KEY = "ab" * 32
+IMPORTS = "import sys\nfrom pathlib import Path\nfrom sg_bench.workspace import *"
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", f"import sys\nfrom sg_bench.workspace import *\n{code}", *map(str, arguments)]
+    command = [sys.executable, "-c", f"{IMPORTS}\n{code}", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -83,7 +84,7 @@ class TestWriteAtomic:
         def full(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("sg_bench.workspace.os.fsync", full)
+        monkeypatch.setattr("sg_bench.workspace.files.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             write_atomic(path, "new")
         assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -165,7 +166,7 @@ with Workspace(sys.argv[1]).building("stores", sys.argv[2]) as folder:
 
 REPLACE = """
 import os, signal
-import sg_bench.workspace as module
+import sg_bench.workspace.files as module
 root, key, steps, exchange = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "exchange"
 count = 0
 

@@ -28,7 +28,16 @@ from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.digests import content_digest, npy_digest, unsealed, unsealed_digest, write_sealed
 from sg_bench.errors import DamagedError, DataError, UsageError
-from sg_bench.workspace import atomic_file, file_digest, file_state, read_json, sync_tree, write_atomic
+from sg_bench.workspace import (
+    atomic_file,
+    file_digest,
+    file_state,
+    read_bytes,
+    read_json,
+    steady,
+    sync_tree,
+    write_atomic,
+)
 
 ArrayKind = Literal["image", "label"]
 
@@ -301,7 +310,7 @@ def _reading_index(path: Path) -> Iterator[bytes]:
     """Yield the content of a store's index; whatever is wrong with it is raised as a DamagedError."""
     file = path / "index.json"
     try:
-        yield file.read_bytes()
+        yield read_bytes(file)
     except FileNotFoundError:
         problem = f"{path}: no finished store here (index.json is missing)"
         raise DamagedError(problem, path=file) from None
@@ -329,7 +338,7 @@ def _mapped(folder: Path, case: StoredCase, kind: ArrayKind) -> np.memmap[Any, A
     """Return an array of a case, after checking its content if this process has not done so since the file changed."""
     path = _path(folder, case.id, f"{kind}.npy")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = steady(np.load, path, mmap_mode="r", allow_pickle=False)
         if array.shape != case.shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
             found, wanted = f"{array.dtype} {array.shape}", f"{_DTYPES[kind]} {case.shape}"
             raise ValueError(f"it holds {found}, not {wanted} as in the index")

@@ -1,124 +1,30 @@
-"""Where stores, patterns, initialisations, cells and predictions live, shared by all suites.
-
-Everything appears under its final name at once or not at all: files by `write_atomic`, folders by `building`.
-"""
+"""Files that appear at once or not at all, and folders that are replaced in one step."""
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import Any, BinaryIO, NoReturn, ParamSpec, TypeVar
 
-WEIGHT_FILES = ("encoder.safetensors", "decoder.safetensors")
-"""Files of an initialisation; one without a trained decoder lacks the second."""
-Namespace = Literal[
-    "stores",
-    "lists",
-    "splits",
-    "patterns",
-    "weights",
-    "initialisations",
-    "predictions",
-    "cells",
-    "progress",
-    "ray",
-    "memory",
-    "costs",
-    "logs",
-    "runs",
-]
-"""Folders of the workspace, one a kind of result."""
 OLD = ".old"
 """Ending of a folder that is being replaced, or is about to replace another."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of renameat2 in linux/fcntl.h and linux/fs.h."""
-DAMAGED = "damaged"
-"""Folder of the workspace for what was set aside: `damaged/<namespace>/<name>`; nothing there is read again."""
-PARTIAL = ".partial"
-"""Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
-
-
-class LockedElsewhere(Exception):
-    """Another process holds the lock of `key`."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"another process holds the lock of {key[:12]}")
-        self.key = key
-
-    def __reduce__(self) -> tuple[type[LockedElsewhere], tuple[str]]:
-        return type(self), (self.key,)
-
-
-class Workspace:
-    """The folder given by --work, SG_BENCH_HOME, or ./.sg-bench."""
-
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).resolve()
-
-    @classmethod
-    def default(cls) -> Workspace:
-        """Return the workspace of SG_BENCH_HOME, else ./.sg-bench."""
-        return cls(os.environ.get("SG_BENCH_HOME") or ".sg-bench")
-
-    def path(self, namespace: Namespace, name: str = "") -> Path:
-        """Return the path of `name` in a folder of the workspace; neither need exist."""
-        return self.root / namespace / name
-
-    def partial(self, namespace: Namespace, key: str) -> Path:
-        """Return the folder in which the result `key` is built; it stays after a crash, to be resumed."""
-        return self.path(namespace, key + PARTIAL)
-
-    def set_aside(self, namespace: Namespace, name: str) -> Path:
-        """Move a damaged file or folder into `damaged/`, whatever is there already, and return its new path.
-
-        Raises:
-            FileNotFoundError: it is not there; another process may have been first.
-        """
-        folder = self.path(namespace).resolve()  # a folder that is linked from elsewhere keeps its damaged parts there
-        return move_aside(folder / name, folder.parent / DAMAGED / namespace / name.replace(f"{PARTIAL}/", "/"))
-
-    @contextmanager
-    def lock(self, key: str, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-        """Hold the lock of `key`; death releases it.
-
-        Args:
-            key: of a result, or a name.
-            shared: do not exclude others that hold it shared, only one that holds it alone.
-            wait: until no other process holds it.
-
-        Raises:
-            LockedElsewhere: another process holds it, and `wait` is False.
-        """
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / key).open("w") as handle:
-            try:
-                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                raise LockedElsewhere(key) from error
-            yield
-
-    @contextmanager
-    def building(self, namespace: Namespace, key: str) -> Iterator[Path]:
-        """Yield a folder to fill; on success it becomes `namespace/key`, on failure it stays, to be resumed.
-
-        The same partial folder is yielded again after a crash, so finished parts of an earlier try are kept. An earlier
-        result of that name is complete until the new one replaces it. Hold `lock(key)` around it when several processes
-        may build one key.
-        """
-        final, partial = self.path(namespace, key), self.partial(namespace, key)
-        restore_folder(final)
-        partial.mkdir(parents=True, exist_ok=True)
-        yield partial
-        replace_folder(partial, final)
+READ_ATTEMPTS = 4
+"""Reads of a file whose handle is stale."""
+STALE_SECONDS = 0.05
+"""Wait before a file with a stale handle is opened again; doubled each time."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def move_aside(path: Path, target: Path) -> Path:
@@ -170,6 +76,42 @@ def restore_folder(final: Path) -> None:
     elif old.exists():
         old.rename(final)
         sync_folder(final.parent)
+
+
+def steady(read: Callable[P, T], *arguments: P.args, **settings: P.kwargs) -> T:
+    """Return what `read` returns, called again when a network file system says that its file was replaced meanwhile.
+
+    Raises:
+        OSError: as `read` does; ESTALE after READ_ATTEMPTS attempts.
+    """
+    for attempt in range(READ_ATTEMPTS - 1):
+        try:
+            return read(*arguments, **settings)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            time.sleep(STALE_SECONDS * 2**attempt)
+    return read(*arguments, **settings)
+
+
+def read_bytes(path: Path, *, expected: bool = False) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: of the file.
+        expected: it must be there: one that cannot be found is looked for once more, since a folder that is replaced,
+            or a network file system, may hide it for a moment.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return steady(path.read_bytes)
+    except FileNotFoundError:
+        if not expected:
+            raise
+        time.sleep(STALE_SECONDS)
+        return steady(path.read_bytes)
 
 
 def sync_tree(folder: Path) -> None:
@@ -238,7 +180,7 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: it holds no JSON; NaN and infinities, which Python would read and never write here, are none.
     """
-    return parsed_json(path.read_bytes())
+    return parsed_json(read_bytes(path))
 
 
 def parsed_json(text: bytes) -> Any:
@@ -261,5 +203,9 @@ def file_state(path: Path) -> tuple[int, int, int] | None:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 (64 hex digits) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def digest() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return steady(digest)
