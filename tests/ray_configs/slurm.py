@@ -1,0 +1,87 @@
+"""Stand-ins for SLURM's commands: they start real processes, on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SRUN = r"""#!/usr/bin/env bash
+# Start the command on the "node" of --nodelist; like the real one, it gives the processors of SRUN_CPUS_PER_TASK only.
+unset SLURM_CPUS_PER_TASK
+for option in "$@"; do
+  [[ $option == --* ]] || break
+  [[ $option == --nodelist=* ]] && node=${option#*=}
+  shift
+done
+echo "$$ $node $*" >>"$FAKE_SLURM/steps"
+export SLURM_CPUS_PER_TASK=$SRUN_CPUS_PER_TASK SLURM_NODEID=0 SLURMD_NODENAME=$node
+exec "$@"
+"""
+SCONTROL = r"""#!/usr/bin/env bash
+case "$1 $2" in
+  "show hostnames") tr , '\n' <<<"$3" ;;
+  requeue*) echo "$2" >>"$FAKE_SLURM/requeued" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+@dataclass
+class Slurm:
+    """A folder with the stand-ins, and what they wrote."""
+
+    folder: Path
+    nodes: tuple[str, ...] = ("node-a", "node-b")
+
+    def __post_init__(self) -> None:
+        """Write the commands."""
+        (self.folder / "bin").mkdir(parents=True)
+        for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+            path = self.folder / "bin" / name
+            path.write_text(text)
+            path.chmod(0o755)
+
+    def sbatch(self, script: Path, *options: str | Path, job: int, **variables: str) -> subprocess.Popen[str]:
+        """Start a copy of the script, as SLURM does on the first node of the job; each node has one processor."""
+        spool = self.folder / f"job{job}"
+        spool.mkdir(exist_ok=True)
+        shutil.copy(script, spool / "slurm_script")
+        environment = os.environ | {
+            "FAKE_SLURM": str(self.folder),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": str(job),
+            "SLURM_JOB_NODELIST": ",".join(self.nodes),
+            "SLURM_CPUS_PER_TASK": "1",
+            "SLURM_SUBMIT_DIR": str(self.folder),
+            "HEAD_IP": "127.0.0.1",
+            **variables,
+        }
+        return subprocess.Popen(
+            ["/bin/bash", spool / "slurm_script", *map(str, options)],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def steps(self) -> list[tuple[int, str, str]]:
+        """Return process id, node and command of each step so far."""
+        path = self.folder / "steps"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(pid), node, command) for pid, node, command in (line.split(" ", 2) for line in lines)]
+
+    def requeued(self) -> list[str]:
+        """Return the jobs that were queued again."""
+        path = self.folder / "requeued"
+        return path.read_text().split() if path.exists() else []
+
+
+def environment_of_python() -> Path:
+    """Return the environment of this interpreter, which has `ray` and `sg-bench` in its `bin`."""
+    return Path(sys.prefix)
