@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +80,14 @@ class Slurm:
         path = self.folder / "requeued"
         return path.read_text().split() if path.exists() else []
 
-
-def environment_of_python() -> Path:
-    """Return the environment of this interpreter, which has `ray` and `sg-bench` in its `bin`."""
-    return Path(sys.prefix)
+    def processes(self) -> list[int]:
+        """Return the processes of all jobs that still exist, also those that have left their parents."""
+        mark = f"FAKE_SLURM={self.folder}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found

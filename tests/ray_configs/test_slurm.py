@@ -1,22 +1,24 @@
-"""The SLURM script brings up a cluster, runs a suite on it, and leaves nothing behind."""
+"""The SLURM script brings up a cluster, runs a suite on it, survives what SLURM does, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import TINY, alive, tables
-from tests.ray_configs.slurm import Slurm, environment_of_python
+from tests.e2e.conftest import TINY, alive, descendants
+from tests.e2e.test_kill import wait_for
+from tests.ray_configs.slurm import Slurm
 
 SCRIPT = Path(__file__).resolve().parents[2] / "ray_configs" / "slurm.sbatch"
+LOOK = "import ray; ray.init(log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"
 
 
 def test_the_script_is_valid_bash() -> None:
@@ -24,11 +26,87 @@ def test_the_script_is_valid_bash() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.cluster
-def test_two_nodes_compute_a_suite_to_its_end(tmp_path: Path, submit: Any) -> None:
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    """Stand-ins for SLURM; what they started and did not end is killed."""
     slurm = Slurm(tmp_path / "slurm")
-    job = submit(slurm, tmp_path)
-    output, _ = job.communicate(timeout=500)
-    assert job.returncode == 0, output
-    print(output)
-    assert len(list((tmp_path / "out" / "cells").glob("*.json"))) == 12
+    yield slurm
+    for pid in slurm.processes():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.cluster
+def test_a_suite_ends_although_its_job_is_queued_again_and_a_node_is_lost(slurm: Slurm, tmp_path: Path) -> None:
+    """Two nodes are two real Ray nodes on this machine; one token protects both."""
+    first = submit(slurm, tmp_path)
+    wait_for(lambda: joined(slurm), 120)
+    assert look(first.pid, token=True) == "2"
+    assert look(first.pid, token=False) == ""
+    (token,) = slurm.folder.glob(".ray-token-*")
+    assert token.stat().st_mode & 0o077 == 0
+    wait_for(lambda: any(tmp_path.glob("work/initialisations/*/record.json")), 300)
+    os.kill(first.pid, signal.SIGUSR1)  # two minutes before the time limit
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode in {15, 143}, output
+    assert slurm.requeued() == [str(JOB)]
+    assert_nothing_is_left(slurm)
+
+    kept = set(tmp_path.glob("work/initialisations/*/record.json"))
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    again = submit(slurm, tmp_path)
+    wait_for(lambda: joined(slurm), 120)
+    lost = [pid for pid, node, _ in slurm.steps() if node == "node-b"][-1]
+    for pid in (lost, *descendants(lost)):
+        os.kill(pid, signal.SIGKILL)
+    output, _ = again.communicate(timeout=500)
+    assert again.returncode == 0, output
+    assert len(list(tmp_path.glob("out/cells/*.json"))) == 12
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert_nothing_is_left(slurm)
+
+
+JOB = 4711
+
+
+def submit(slurm: Slurm, folder: Path) -> subprocess.Popen[str]:
+    """Submit the script as its owner does, with the suite of the other end-to-end tests."""
+    (folder / "data").mkdir(exist_ok=True)
+    for log in slurm.folder.glob("*.log"):
+        log.unlink()
+    variables = {"HOME": folder / "work", "DATA": folder / "data", "ENVIRONMENT": sys.prefix}
+    settings = {f"SG_BENCH_{name}": str(value) for name, value in variables.items()}
+    return slurm.sbatch(SCRIPT, "--suite", TINY, "--out", folder / "out", job=JOB, **settings)
+
+
+def joined(slurm: Slurm) -> bool:
+    """Return whether the second node has joined the cluster."""
+    log = slurm.folder / f"sg-bench-{JOB}-ray-1.log"
+    return log.exists() and "Ray runtime started" in log.read_text()
+
+
+def look(batch: int, *, token: bool) -> str:
+    """Return the number of nodes that a program sees which joins with the batch script's own environment."""
+    (driver,) = (pid for pid in descendants(batch) if b"--ray-address" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    texts = Path(f"/proc/{driver}/environ").read_bytes().decode().split("\0")
+    environment: dict[str, Any] = dict(text.split("=", 1) for text in texts if text.startswith("RAY_"))
+    if not token:
+        environment["RAY_AUTH_TOKEN_PATH"] = "/dev/null"
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+def assert_nothing_is_left(slurm: Slurm) -> None:
+    """Fail if a process of the job lives for more than some seconds, or if its token or sockets are still there."""
+    end = time.monotonic() + 20
+    while slurm.processes() and time.monotonic() < end:
+        time.sleep(0.5)
+    assert [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in slurm.processes() if alive(pid)] == []
+    assert list(slurm.folder.glob(".ray-token-*")) == []
+    assert list(Path("/tmp").glob(f"sgb-{JOB}.*")) == []
