@@ -40,7 +40,7 @@ class InProcess:
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Run a unit to its end."""
         future: Future[Failure | None] = Future()
-        future.set_result(work(unit.job, self.workspace.root, unit.cases, unit.share))
+        future.set_result(work(unit.job, self.workspace.location, unit.cases, unit.share))
         return future
 
     def fits(self, unit: Unit) -> bool:
@@ -83,7 +83,7 @@ class WorkerProcesses:
         """Start a unit that fits in a free process, on the GPU with most memory left if it needs one."""
         number = self._card(unit) if self._on_card(unit) else None
         processes = self.on_cpu if number is None else self.on_cards[number]
-        future = processes.submit(unit, self.workspace.root)
+        future = processes.submit(unit, self.workspace.location)
         if number is not None:
             self.placed[future] = (number, unit)
         return future
@@ -138,13 +138,13 @@ class _Processes:
         """Return the number of processes that were started."""
         return len(self.pool._processes or {})
 
-    def submit(self, unit: Unit, root: Path) -> Future[Failure | None]:
+    def submit(self, unit: Unit, location: str) -> Future[Failure | None]:
         """Start a unit in a free process; after one of them was killed, all are replaced first."""
         try:
-            return self.pool.submit(work, unit.job, root, unit.cases, unit.share)
+            return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
         except BrokenProcessPool:
             self.pool = self._started()
-            return self.pool.submit(work, unit.job, root, unit.cases, unit.share)
+            return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
 
     def close(self) -> None:
         """End the processes."""
@@ -169,9 +169,9 @@ def _prepare(parent: int, visible: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
-def work(job: Job, root: Path, cases: tuple[Case, ...] = (), share: Share | None = None) -> Failure | None:
+def work(job: Job, location: Path | str, cases: tuple[Case, ...] = (), share: Share | None = None) -> Failure | None:
     """Run one unit in this process."""
-    workspace = Workspace(root)
+    workspace = Workspace(location)
     failure = attempt(job, workspace, reporter(workspace, job.key), cases, share)
     if failure and failure.transient:
         free_memory()

@@ -41,6 +41,8 @@ class Workspace:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).resolve()
+        self.location = str(self.root)
+        """What other processes, on other nodes too, open this workspace by: `Workspace(location)`."""
 
     @classmethod
     def default(cls) -> Workspace:

@@ -66,7 +66,7 @@ class RayBackend:
         """Start a unit: a pretraining on Ray Train, anything else as a task."""
         if on_train(unit.job):
             return self.threads.submit(self._pretrain, unit.job)
-        started = self.task.remote(unit.job, self.workspace.root, unit.cases, unit.share)
+        started = self.task.remote(unit.job, self.workspace.location, unit.cases, unit.share)
         future: Future[Failure | None] = started.future()
         return future
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -47,7 +46,7 @@ def run_trials(
         SgBenchError: Ray itself stopped, as when the cluster is lost.
     """
     by_key = {job.key: job for job in jobs}
-    trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=str(workspace.root))
+    trial = tune.with_parameters(fine_tune_trial, jobs=by_key, root=workspace.location)
     tuner = tune.Tuner(
         tune.with_resources(trial, resources_of(resources)),
         param_space={"key": tune.grid_search(list(by_key))},
@@ -78,7 +77,7 @@ class TransientError(Exception):
 def fine_tune_trial(config: dict[str, Any], jobs: dict[str, Job], root: str) -> None:
     """Compute one cell into the ledger; Tune only learns that it ended."""
     job = jobs[config["key"]]
-    failure = work(job, Path(root))
+    failure = work(job, root)
     if failure and failure.transient:
         raise TransientError(failure.message)
     damage = json.dumps(asdict(failure)) if failure and failure.damaged else ""

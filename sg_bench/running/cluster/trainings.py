@@ -36,7 +36,7 @@ def pretrain(job: Job, workspace: Workspace, *, name: str, resources: dict[str, 
     """
     trainer = TorchTrainer(
         pretrain_worker,  # type: ignore[arg-type] # V2 hands on what rank 0 returns
-        train_loop_config={"job": job, "root": str(workspace.root)},
+        train_loop_config={"job": job, "root": workspace.location},
         scaling_config=train.ScalingConfig(
             num_workers=job.workers, use_gpu="GPU" in resources, resources_per_worker=resources
         ),
