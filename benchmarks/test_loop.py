@@ -19,6 +19,7 @@ from sg_bench.data.cubes import ArrayCubes
 from sg_bench.data.prepare import PreparedCase, VoxelCandidate
 from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, write_case
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.memory import channels_last
 from sg_bench.registry import METHODS
 from sg_bench.tasks import read_task
@@ -106,7 +107,9 @@ def fine_tuning(name: str, size: str) -> FineTuning:
     training = task.training.model_copy(update={**training_of(size), "patience": None, "steps": None})
     task = task.model_copy(update={"sampling": sampling, "training": training})
     scratch = METHODS.load("scratch")(METHODS.config("scratch").model_validate({"width": width}))
-    network, _ = task_network(task, width, *scratch.initialisation(fresh_network(scratch, 0)), seed=0)
+    network, _ = task_network(
+        task, papers_network(3, width), *scratch.initialisation(fresh_network(scratch, 0)), seed=0
+    )
     store = labelled_store()
     return FineTuning(task, network, store, store.ids, [], 0, CPU)
 

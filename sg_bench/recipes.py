@@ -106,11 +106,6 @@ class PretrainingRecipe(BaseRecipe):
         return self.patterns.settings.classes if self.patterns else 0
 
     @property
-    def architecture(self) -> str:
-        """Return the architecture of published weights; "" for the papers' networks."""
-        return self.config.architecture if isinstance(self.config, PublishedConfig) else ""
-
-    @property
     def pretraining_data(self) -> PretrainingData | None:
         """Return the data that published weights were pretrained on; None for any other method."""
         return self.config.seen if isinstance(self.config, PublishedConfig) else None

@@ -121,6 +121,11 @@ class Sampling(Model):
         """Return the voxels that are cut from an image."""
         return self.window or self.patch
 
+    @property
+    def input_shape(self) -> Shape:
+        """Return the voxels of what enters the network."""
+        return (self.slices.size, self.slices.size, 1) if self.slices else self.patch
+
     @model_validator(mode="after")
     def _possible(self) -> Sampling:
         if self.places == "image":

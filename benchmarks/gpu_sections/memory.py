@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.gpu_sections.common import CUBE, configure, configured, cuda, epoch_draws, pretraining, smooth_images
 from sg_bench.networks.build import task_model
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.memory import channels_last
 from sg_bench.running.packing import CONTEXT_MIB, MARGIN, choose_card, jobs_on_card
 from sg_bench.running.packing import CardLoad as Load
@@ -144,7 +145,7 @@ def packing() -> dict[str, Any]:
 def fine_tune(barrier: Any, results: Any) -> None:
     """Take three steps of a classifier at the papers' size and hold the memory until all have."""
     configure()
-    network = channels_last(task_model(3, "classification", 32).to(cuda())).train()
+    network = channels_last(task_model(papers_network(3), "classification").to(cuda())).train()
     optimiser = torch.optim.Adam(network.parameters(), 1e-4, fused=True)
     images = channels_last(torch.from_numpy(smooth_images(24, CUBE)).float()[:, None].to(cuda()))
     for _ in range(3):

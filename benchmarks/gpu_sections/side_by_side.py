@@ -17,6 +17,7 @@ from benchmarks.gpu_sections.common import (
     cuda,
     smooth_images,
 )
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.memory import channels_last
 
 
@@ -57,7 +58,7 @@ def cell(size: dict[str, Any], seconds: float, barrier: Any, results: Any) -> No
 
     configure()
     shape = size["shape"]
-    network = channels_last(task_model(3, "classification", size["width"]).to(cuda())).train()
+    network = channels_last(task_model(papers_network(3, size["width"]), "classification").to(cuda())).train()
     optimiser = torch.optim.Adam(network.parameters(), 1e-4, fused=True)
     store = torch.from_numpy(smooth_images(64, shape)).float()
     truths = (torch.arange(24, device=cuda()) % 2).float()[:, None]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sg_bench.methods.base import Batch, PretrainingSampling, Restoration, WholeVolumes
 from sg_bench.methods.configs import AutoencoderConfig
 from sg_bench.networks.backbone import Backbone, global_average
-from sg_bench.networks.build import encoder, unet
+from sg_bench.networks.build import encoder
 
 
 class Autoencoder(Restoration):
@@ -22,8 +22,8 @@ class Autoencoder(Restoration):
     config: AutoencoderConfig
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net, with or without skip connections."""
-        return unet(self.config.dimension, self.config.width, skips=self.config.skips)
+        """Return the U-Net, with or without skip connections."""
+        return self.new_unet(skips=self.config.skips)
 
     def sampling(self) -> PretrainingSampling:
         """Return whole volumes on one grid."""
@@ -36,7 +36,7 @@ class Autoencoder(Restoration):
 
 def latent_encoder(config: AutoencoderConfig) -> Backbone:
     """Return the encoder of an auto-encoder, which gives latents, with random weights."""
-    return encoder(config.dimension, config.width)
+    return encoder(config.chosen_network)
 
 
 def latent(network: Backbone, volume: Tensor) -> NDArray[np.float32]:

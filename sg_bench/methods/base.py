@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.errors import MethodError
-from sg_bench.networks.backbone import Backbone
-from sg_bench.networks.build import unet
+from sg_bench.networks.backbone import Backbone, UNet, YNet
+from sg_bench.networks.build import encoder, unet, ynet
 from sg_bench.networks.weights import StateDict, split_state
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.streams import RandomStreams
@@ -99,7 +99,22 @@ class Method(ABC):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """Return the network to pretrain; its weights are drawn afterwards from the pretraining seed."""
+        """Return the network to pretrain; its weights are drawn afterwards from the pretraining seed.
+
+        `new_encoder`, `new_unet` and `new_ynet` return that of the suite's network.
+        """
+
+    def new_encoder(self) -> Backbone:
+        """Return the encoder of the network that the suite chose, by default the papers'."""
+        return encoder(self.config.chosen_network)
+
+    def new_unet(self, out_channels: int = 1, *, skips: bool = True) -> UNet:
+        """Return the chosen network with its decoder; without `skips` that gets the coarsest map alone."""
+        return unet(self.config.chosen_network, out_channels, skips=skips)
+
+    def new_ynet(self) -> YNet:
+        """Return the chosen network with its decoder and a head that classifies the pseudo-labels."""
+        return ynet(self.config.chosen_network, self.classes)
 
     def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
         """Change the weights of a freshly drawn `network` before any training; most methods change nothing.
@@ -162,7 +177,7 @@ class Method(ABC):
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return the encoder's and the decoder's tensors; the latter are empty if no decoder was trained."""
-        return split_state(self.backbone(network).state_dict())
+        return split_state(self.backbone(network))
 
 
 class Restoration(Method):
@@ -171,8 +186,8 @@ class Restoration(Method):
     mean_over_samples = True
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net in two or three dimensions."""
-        return unet(self.config.dimension, self.config.width)
+        """Return the chosen network with its decoder, by default the papers' U-Net."""
+        return self.new_unet()
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
         """Return the network's output."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sg_bench.config import (
+    AddedLater,
     CropRule,
     Dimensional,
     Model,
@@ -24,6 +25,7 @@ from sg_bench.config import (
     merged,
 )
 from sg_bench.errors import UsageError
+from sg_bench.networks.configs import NetworkChoice, papers_network
 from sg_bench.transforms import settings as corruptions
 
 Ingredient = Literal["corpus", "patterns", "weights"]
@@ -41,11 +43,15 @@ class MethodConfig(Dimensional):
     """What this method needs before it can pretrain."""
     dimensions: ClassVar[frozenset[int]] = frozenset({2, 3})
     """Spatial dimensions that the method supports."""
+    networks: ClassVar[frozenset[str]] = frozenset()
+    """Names of the networks that the method is defined for; none: any."""
 
     version: int = 1
     """Increased whenever a change of code changes the method's result."""
     width: Positive = 32
-    """Channels of the first convolution; 32 is the papers' network."""
+    """Channels of the papers' network: of its first convolution, 32 in the papers."""
+    network: Annotated[NetworkChoice | None, AddedLater()] = None
+    """Another network than the papers'; planning sets it to that of the suite."""
     training: Training = Training()
     workers: Annotated[Positive, NotInKey()] = 1
     """Processes that share one pretraining, with the same result; more than one needs the ray backend."""
@@ -55,6 +61,16 @@ class MethodConfig(Dimensional):
         if self.dimension not in self.dimensions:
             raise ValueError(f"the method has no {self.dimension}D version, only {sorted(self.dimensions)}")
         return self
+
+    @property
+    def chosen_network(self) -> NetworkChoice:
+        """Return the network to pretrain, by default the papers' of this dimension and width."""
+        return self.network or papers_network(self.dimension, self.width)
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Return the voxels of what enters the network in pretraining; None: the self-discovered cubes, or nothing."""
+        return None
 
 
 class ScratchConfig(MethodConfig):
@@ -78,6 +94,11 @@ class AutoencoderConfig(MethodConfig):
     """Faithful; without skip connections the bottleneck has to carry everything."""
     training: Training = Training(batch_size=8, schedule=Schedule(every=20))
 
+    @property
+    def input_shape(self) -> Shape | None:
+        """Return the shape of a resized volume."""
+        return self.shape
+
 
 class CropsConfig(MethodConfig):
     """Settings of methods that learn from random cubes of every volume (protocol C.5)."""
@@ -87,6 +108,11 @@ class CropsConfig(MethodConfig):
     per_volume: Positive = 32
     """Cubes cut from each volume."""
     training: Training = STEADY
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Return the shape of the cubes."""
+        return self.crops.cube
 
 
 class ModelsGenesisConfig(CropsConfig):
@@ -139,9 +165,18 @@ class RubiksCubeConfig(CropsConfig):
     weight_turned: float = Field(default=0.5, ge=0)
     """Of the turns' binary cross-entropy (C.9 [R])."""
 
+    @property
+    def input_shape(self) -> Shape | None:
+        """Return the shape of a sub-cube."""
+        x, y, z = self.crops.cube
+        return x // 2, y // 2, z // 2
+
 
 class MaskedAutoencoderConfig(CropsConfig):
     """60 % of the patches blanked (arXiv:2301.03580, section 4); a patch is as large as the encoder's total stride."""
+
+    networks: ClassVar[frozenset[str]] = frozenset({"medicalnet", "resnet18", "unet3d"})
+    """Convolutional ones with batch norm, after which masked positions are set to zero."""
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "mask": {"patch": 32}}
     mask: corruptions.PatchMaskSettings = corruptions.PatchMaskSettings()
@@ -249,6 +284,11 @@ def with_semantics(name: str, base: type[MethodConfig]) -> type[MethodConfig]:
             """Return where the method alone would cut its cubes: it gets the self-discovered ones instead."""
             crops = {"crops", "per_volume"} if issubclass(base, CropsConfig) else set[str]()
             return frozenset({*super().without_effect(), *crops})
+
+        @property
+        def input_shape(self) -> Shape | None:
+            """Return None: its cubes are the self-discovered ones."""
+            return None
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _unpickled, (name, base, self.__getstate__())

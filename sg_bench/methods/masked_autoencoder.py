@@ -28,7 +28,6 @@ from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import MaskedAutoencoderConfig
 from sg_bench.networks.backbone import UNet
-from sg_bench.networks.build import unet
 from sg_bench.transforms.base import Params, spatial_shape
 from sg_bench.transforms.masking import PatchMask
 from sg_bench.transforms.streams import RandomStreams
@@ -81,8 +80,8 @@ class MaskedAutoencoder(Method):
         self.masking = PatchMask(config.mask)
 
     def network(self) -> nn.Module:
-        """Return the papers' U-Net with the learned vectors of the masked positions."""
-        return MaskedUNet(unet(self.config.dimension, self.config.width), self.masking)
+        """Return the U-Net with the learned vectors of the masked positions."""
+        return MaskedUNet(self.new_unet(), self.masking)
 
     def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""

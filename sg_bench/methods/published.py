@@ -11,7 +11,7 @@ from sg_bench.config import Stage
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Losses, Method, PretrainingSampling, ReadWeights
 from sg_bench.methods.published_config import PublishedConfig
-from sg_bench.networks.published.fitting import build_network, load_published
+from sg_bench.networks.published.fitting import load_published
 from sg_bench.networks.weights import StateDict, split_state
 
 
@@ -22,7 +22,7 @@ class Published(Method):
 
     def network(self) -> nn.Module:
         """Return the network of the file's architecture, with random weights."""
-        return build_network(self.config.architecture, self.config.width)
+        return self.new_unet()
 
     def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
         """Copy the file's tensors into `network` and return a summary of them; on an error nothing is copied.
@@ -36,7 +36,7 @@ class Published(Method):
 
     def initialisation(self, network: nn.Module) -> tuple[StateDict, StateDict]:
         """Return the encoder's and the decoder's tensors; the latter are empty if no decoder was read."""
-        encoder, decoder = split_state(network.state_dict())
+        encoder, decoder = split_state(self.backbone(network))
         return encoder, decoder if self.config.decoder else {}
 
     def sampling(self) -> PretrainingSampling:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from sg_bench.config import Model, SpatialDims, Training
 from sg_bench.errors import DataError
 from sg_bench.methods.configs import Ingredient, MethodConfig
+from sg_bench.networks.configs import MEDICALNET, MedicalNetNetworkConfig, NetworkChoice, papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, PublishedWeights
 from sg_bench.networks.published.files import find
 from sg_bench.workspace import Workspace
@@ -75,6 +76,14 @@ class PublishedConfig(MethodConfig):
         return {"decoder": weights.decoder, **given, **fixed}
 
     @property
+    def chosen_network(self) -> NetworkChoice:
+        """Return the network of the file."""
+        if self.architecture.startswith(MEDICALNET):
+            config = MedicalNetNetworkConfig.model_validate({"depth": int(self.architecture.removeprefix(MEDICALNET))})
+            return NetworkChoice(name=MEDICALNET, config=config)
+        return papers_network(self.dimension, self.width)
+
+    @property
     def entry(self) -> PublishedWeights:
         """Return the catalogue's entry of these weights."""
         return CATALOGUE[self.weights]
@@ -85,7 +94,7 @@ class PublishedConfig(MethodConfig):
         Raises:
             DataError: the file is absent or ambiguous, or the suite's networks are of another width.
         """
-        scalable = not self.architecture.startswith("medicalnet")
+        scalable = not self.architecture.startswith(MEDICALNET)
         if scalable and self.width != WIDTH:
             raise DataError(
                 f"the weights '{self.weights}' are of width {WIDTH}, and the suite's networks of width {self.width}",

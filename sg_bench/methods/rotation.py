@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import RotationConfig
-from sg_bench.networks.build import encoder
 from sg_bench.networks.heads import Classifier
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.streams import RandomStreams
@@ -30,8 +29,8 @@ class Rotation(Method):
         self.turns = QuarterTurns(config.turns)
 
     def network(self) -> nn.Module:
-        """Return the papers' encoder with a linear layer that classifies the rotations."""
-        return Classifier(encoder(self.config.dimension, self.config.width), self.turns.ways, hidden=False)
+        """Return the encoder with a linear layer that classifies the rotations."""
+        return Classifier(self.new_encoder(), self.turns.ways, hidden=False)
 
     def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""

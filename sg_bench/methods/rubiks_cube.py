@@ -16,7 +16,6 @@ from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.configs import RubiksCubeConfig
 from sg_bench.networks.backbone import Backbone, global_average
-from sg_bench.networks.build import encoder
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.rubik import PIECES, RubiksCube, taken_apart
 from sg_bench.transforms.streams import RandomStreams
@@ -59,8 +58,8 @@ class RubiksCubeMethod(Method):
         self.cube = RubiksCube(config.cube)
 
     def network(self) -> nn.Module:
-        """Return the papers' encoder with three heads."""
-        return RubiksNetwork(encoder(self.config.dimension, self.config.width), self.config.cube.permutations)
+        """Return the encoder with three heads."""
+        return RubiksNetwork(self.new_encoder(), self.config.cube.permutations)
 
     def sampling(self) -> PretrainingSampling:
         """Return random cubes of every volume."""

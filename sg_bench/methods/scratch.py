@@ -13,7 +13,7 @@ from sg_bench.methods.base import Batch, PretrainingSampling, Restoration
 
 
 class Scratch(Restoration):
-    """The papers' U-Net with random weights (protocol C.10)."""
+    """A U-Net with random weights (protocol C.10)."""
 
     def sampling(self) -> PretrainingSampling:
         """Raise MethodError: nothing is pretrained."""

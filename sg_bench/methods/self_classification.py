@@ -12,7 +12,6 @@ from sg_bench.methods.base import Batch, Losses
 from sg_bench.methods.configs import SelfClassificationConfig
 from sg_bench.methods.semantic_genesis import SemanticGenesis
 from sg_bench.methods.semantics import WithPatternHead, classification_losses
-from sg_bench.networks.build import encoder
 
 
 class SelfClassification(SemanticGenesis):
@@ -23,7 +22,7 @@ class SelfClassification(SemanticGenesis):
 
     def network(self) -> nn.Module:
         """Return the encoder with a pattern head."""
-        return WithPatternHead(encoder(self.config.dimension, self.config.width), self.backbone, self.classes)
+        return WithPatternHead(self.new_encoder(), self.backbone, self.classes)
 
     def stages(self) -> list[Stage]:
         """Return one stage, which trains the classification."""

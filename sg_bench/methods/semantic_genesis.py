@@ -12,7 +12,6 @@ from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Losses, Method, Patterns, PretrainingSampling
 from sg_bench.methods.configs import SemanticGenesisConfig
 from sg_bench.methods.semantics import semantic_losses, semantic_stages
-from sg_bench.networks.build import ynet
 from sg_bench.transforms.base import Params
 from sg_bench.transforms.presets import preset
 from sg_bench.transforms.streams import RandomStreams
@@ -30,7 +29,7 @@ class SemanticGenesis(Method):
 
     def network(self) -> nn.Module:
         """Return the U-Net with a pattern head at its bottleneck."""
-        return ynet(self.config.dimension, self.config.width, self.classes)
+        return self.new_ynet()
 
     def sampling(self) -> PretrainingSampling:
         """Return the self-discovered patterns."""

@@ -1,4 +1,7 @@
-"""The contract of a backbone, and the U-Nets' restoration and pattern classification on top of it.
+"""The contract of a backbone, and the restoration and pattern classification on top of it.
+
+A registered network is a `Backbone` that is built from its configuration. With a decoder it becomes a `UNet`: one of
+its own, as the papers' networks have, or else a generic one (`networks/decoder.py`).
 
 Images are (B, C, X, Y, Z) everywhere; a film or a slice has Z = 1. A 2D backbone drops that axis on entry, so its maps
 are (B, C, X, Y), and adds it again to what it restores or segments.
@@ -9,35 +12,78 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sg_bench.config import SpatialDims
+from sg_bench.networks.decoder import CONVOLUTIONS, Decoder, Stride, UNetDecoder
 
-CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 FeaturesHook = Callable[[list[Tensor]], None]
 
 
 class Backbone(nn.Module, ABC):
-    """An encoder with declared channels and strides; a subclass implements `encode`, and callers call `features`."""
+    """An encoder with declared channels and strides; a subclass implements `encode`, and callers call `features`.
+
+    The names of its tensors that start with `DECODER` belong to a decoder, those with `HEADS` to a head of the
+    pretraining, and all others to the encoder.
+    """
+
+    DECODER: ClassVar[tuple[str, ...]] = ("decoder.", "segmentation_head.")
+    OUTPUT: ClassVar[tuple[str, ...]] = ("segmentation_head.",)
+    """The last layer of the decoder, which a task with other output channels replaces."""
+    HEADS: ClassVar[tuple[str, ...]] = ("clc_out.",)
 
     dimension: SpatialDims = 3
     """Spatial dimensions of the maps."""
+    in_channels: int = 1
+    """Channels of the images."""
     channels: tuple[int, ...]
     """Channels of each map, fine to coarse."""
-    strides: tuple[int, ...]
-    """Input voxels along one side for one voxel of each map, fine to coarse."""
+    strides: tuple[Stride, ...]
+    """Of each map, fine to coarse."""
 
     def __init__(self) -> None:
         super().__init__()
         self._features_hooks: OrderedDict[int, FeaturesHook] = OrderedDict()
 
+    @classmethod
+    def build(cls, config: Any) -> Self:
+        """Return the encoder that a `NetworkConfig` describes."""
+        return cls(config)  # type: ignore[call-arg]  # a subclass takes its config
+
+    @classmethod
+    def build_unet(cls, config: Any, out_channels: int = 1, *, skips: bool = True) -> UNet:
+        """Return the encoder with a decoder: that of `make_decoder`, unless a subclass has a U-Net of its own."""
+        combined: Any = _combined(WithDecoder, cls)
+        unet: UNet = combined(config, out_channels, skips=skips)
+        return unet
+
+    @classmethod
+    def build_ynet(cls, config: Any, classes: int) -> YNet:
+        """Return the U-Net with a head that classifies `classes` patterns."""
+        combined: Any = _combined(WithDecoderAndHead, cls)
+        ynet: YNet = combined(config, classes)
+        return ynet
+
+    def make_decoder(self) -> Decoder:
+        """Return a new decoder for the maps of `features`: a generic U-Net decoder unless a subclass has its own."""
+        return UNetDecoder(self.dimension, self.channels, self.strides)
+
     @abstractmethod
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return one map for each entry of `channels`: (B, channels[i], X / strides[i], Y / strides[i], ...)."""
+        """Return one map for each entry of `channels`: (B, channels[i], X / strides[i], Y / strides[i], ...).
+
+        A side that is no multiple of a stride is divided and rounded up.
+        """
+
+    def forward(self, x: Tensor) -> Any:
+        """Return the coarsest map, (B, channels[-1], X / strides[-1], ...)."""
+        return self.features(x)[-1]
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the maps of `encode`, after the hooks have been called with them."""
@@ -61,7 +107,14 @@ class SegmentationBackbone(Backbone):
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Return logits on the input's grid, (B, out_channels, X, Y, Z), from the maps of `features`."""
+        """Return logits on the input's grid, (B, out_channels, X, Y, Z), from the maps of `features`.
+
+        Where a side is no multiple of the finest map's stride, it is too long: `cropped` shortens it.
+        """
+
+    def segment(self, x: Tensor) -> Tensor:
+        """Return logits (B, out_channels, X, Y, Z) of images (B, in_channels, X, Y, Z)."""
+        return cropped(self.decode(self.features(x)), x)
 
 
 class UNet(SegmentationBackbone):
@@ -69,7 +122,7 @@ class UNet(SegmentationBackbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the restored image (B, out_channels, X, Y, Z) in [0, 1]."""
-        return torch.sigmoid(self.decode(self.features(x)))
+        return torch.sigmoid(self.segment(x))
 
 
 class PatternHead(nn.Module):
@@ -110,7 +163,44 @@ class YNet(UNet):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return the restored image (B, out_channels, X, Y, Z) in [0, 1] and the pattern logits (B, classes)."""
         features = self.features(x)
-        return torch.sigmoid(self.decode(features)), self.clc_out(features[-1])
+        return torch.sigmoid(cropped(self.decode(features), x)), self.clc_out(features[-1])
+
+
+class WithDecoder(UNet):
+    """The U-Net of any backbone that is built from its config: encoder, `make_decoder` and a 1x1 convolution."""
+
+    def __init__(self, config: Any, out_channels: int = 1, *, skips: bool = True) -> None:
+        """Build the network; without `skips` the decoder gets zeros in place of the finer maps."""
+        super().__init__(config)  # type: ignore[call-arg]  # the backbone's
+        self.skips = skips
+        self.decoder = self.make_decoder()
+        self.segmentation_head = CONVOLUTIONS[self.dimension](self.decoder.channels, out_channels, kernel_size=1)
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Return logits (B, out_channels, X, Y, Z) from the maps of `features`."""
+        *fine, deepest = features
+        maps = [each if self.skips else torch.zeros_like(each) for each in fine]
+        logits: Tensor = self.segmentation_head(self.decoder([*maps, deepest]))
+        return logits if self.dimension == 3 else logits[..., None]
+
+
+class WithDecoderAndHead(YNet, WithDecoder):
+    """The Y-Net of any backbone: `WithDecoder`, and a pattern head on the coarsest map."""
+
+    def __init__(self, config: Any, classes: int) -> None:
+        super().__init__(config)
+        self.clc_out = PatternHead(self.channels[-1], classes, self.dimension)
+
+
+@cache
+def _combined(part: type[UNet], backbone: type[Backbone]) -> type[Backbone]:
+    """Return the class of a backbone with a decoder; its tensors have the same names as those of the backbone."""
+    return type(f"{backbone.__name__}{part.__name__}", (part, backbone), {"__doc__": part.__doc__})
+
+
+def cropped(found: Tensor, image: Tensor) -> Tensor:
+    """Return `found` (B, C, X', Y', Z') on the grid of `image` (B, ..., X, Y, Z), where each X' >= X."""
+    return found[tuple(slice(None, side) for side in (*found.shape[:2], *image.shape[2:]))]
 
 
 def global_average(x: Tensor) -> Tensor:

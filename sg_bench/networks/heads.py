@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from sg_bench.networks.backbone import CONVOLUTIONS, Backbone, SegmentationBackbone, global_average
+from sg_bench.networks.backbone import Backbone, SegmentationBackbone, cropped, global_average
+from sg_bench.networks.decoder import CONVOLUTIONS
 
 LIGHT_CHANNELS = 8
 """Channels of the decoder of a `LightSegmenter`, for every backbone."""
@@ -72,7 +73,7 @@ class Segmenter(TaskModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, out_channels, X, Y, Z) of images (B, C, X, Y, Z) in [0, 1]."""
-        return self.backbone.decode(self.features(x))
+        return cropped(self.backbone.decode(self.features(x)), x)
 
 
 class LightSegmenter(TaskModel):

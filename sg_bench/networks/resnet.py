@@ -1,7 +1,8 @@
 """The 2D networks: ResNet-18, and a U-Net and a Y-Net on it, with torchvision's tensor names after `encoder.`.
 
 At width 32 the encoder is the standard ResNet-18, so weights trained on ImageNet fit; other widths scale all its
-channels by the same factor. An image is repeated to three channels and normalised like ImageNet. The decoder is that of
+channels by the same factor. An image of one channel is repeated to three, and three are normalised like ImageNet; other
+numbers of channels are normalised with the mean of its three. The decoder is that of
 the segmentation_models library, with its tensor names.
 
 Source: He et al., "Deep Residual Learning" (CVPR 2016), table 1; protocol B.0 and C.13.
@@ -17,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
+from sg_bench.networks.configs import ResNet18NetworkConfig
 from sg_bench.networks.memory import channels_last
 
 DIVISOR = 32
@@ -37,34 +39,48 @@ class Encoder2D(Backbone):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, in_channels: int = 1) -> None:
         """Build the network; its first convolution has 2 * `width` channels, 64 in the standard one."""
         super().__init__()
+        self.in_channels = in_channels
         self.channels = (2 * width, 2 * width, 4 * width, 8 * width, 16 * width)
-        self.encoder = _resnet18(2 * width)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+        colours = in_channels in (1, 3)
+        self.encoder = _resnet18(2 * width, 3 if colours else in_channels)
+        for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
+            value = torch.tensor(values if colours else [sum(values) / 3]).view(-1, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    def build(cls, config: ResNet18NetworkConfig) -> Encoder2D:
+        """Return the encoder of a configuration."""
+        return Encoder2D(config.width, config.in_channels)
+
+    @classmethod
+    def build_unet(cls, config: ResNet18NetworkConfig, out_channels: int = 1, *, skips: bool = True) -> UNet2D:
+        """Return the U-Net of a configuration."""
+        return UNet2D(config.width, out_channels, config.in_channels, skips=skips)
+
+    @classmethod
+    def build_ynet(cls, config: ResNet18NetworkConfig, classes: int) -> YNet2D:
+        """Return the Y-Net of a configuration."""
+        return YNet2D(config.width, classes, config.in_channels)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return five maps, fine to coarse: (B, 2w, X/2, Y/2), (B, 2w, X/4, Y/4) ... (B, 16w, X/32, Y/32).
 
         Args:
-            x: (B, 1, X, Y, 1), intensities in [0, 1], X and Y multiples of 32.
+            x: (B, in_channels, X, Y, 1), intensities in [0, 1], X and Y multiples of 32.
 
         Raises:
             MethodError: `x` has another shape.
         """
-        _check_shape(x)
+        _check_shape(x, self.in_channels)
         net = self.encoder
         out = net.act(net.bn1(net.conv1(channels_last((x[..., 0] - self.mean) / self.deviation))))
         maps = [out, net.layer1(net.maxpool(out))]
         for level in (net.layer2, net.layer3, net.layer4):
             maps.append(level(maps[-1]))
         return maps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the coarsest map, (B, 16w, X/32, Y/32)."""
-        return self.features(x)[-1]
 
 
 class DecoderBlock(nn.Module):
@@ -103,16 +119,17 @@ class Decoder2D(nn.Module):
 class UNet2D(UNet, Encoder2D):
     """Encoder and decoder; at width 32, 14 328 209 parameters."""
 
-    def __init__(self, width: int = 32, out_channels: int = 1, *, skips: bool = True) -> None:
+    def __init__(self, width: int = 32, out_channels: int = 1, in_channels: int = 1, *, skips: bool = True) -> None:
         """Build the network.
 
         Args:
             width: half the channels of the first convolution; 32 is the papers' network.
             out_channels: channels of the restored or segmented image.
+            in_channels: channels of the image.
             skips: False replaces the encoder's finer maps by zeros in the decoder, so that all information passes
                 through the bottleneck; the parameters are the same.
         """
-        super().__init__(width)
+        super().__init__(width, in_channels)
         self.skips = skips
         self.decoder = Decoder2D(width, self.channels)
         self.segmentation_head = nn.Sequential(
@@ -125,11 +142,11 @@ class UNet2D(UNet, Encoder2D):
         return logits[..., None]
 
 
-class YNet2D(YNet, UNet2D):  # type: ignore[misc]  # forward returns two tensors, an encoder's one
+class YNet2D(YNet, UNet2D):
     """The 2D U-Net with a pattern head at its bottleneck."""
 
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__(width)
+    def __init__(self, width: int, classes: int, in_channels: int = 1) -> None:
+        super().__init__(width, in_channels, in_channels)
         self.clc_out = PatternHead(16 * width, classes, 2)
 
 
@@ -138,7 +155,7 @@ def decoder_widths(width: int) -> list[int]:
     return [max(LEAST_WIDTH, standard * width // 32) for standard in DECODER_WIDTHS]
 
 
-def _resnet18(first: int) -> Any:
+def _resnet18(first: int, in_channels: int) -> Any:
     """Return MONAI's ResNet-18 without its last layer, with `first` channels after the first convolution."""
     from monai.networks.nets.resnet import ResNet
 
@@ -147,7 +164,7 @@ def _resnet18(first: int) -> Any:
         [2, 2, 2, 2],
         block_inplanes=[first, 2 * first, 4 * first, 8 * first],
         spatial_dims=2,
-        n_input_channels=3,
+        n_input_channels=in_channels,
         conv1_t_stride=2,
         feed_forward=False,
         shortcut_type="B",
@@ -179,12 +196,16 @@ def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def _check_shape(x: Tensor) -> None:
+def _check_shape(x: Tensor, in_channels: int) -> None:
     shape = tuple(x.shape)
     sides = shape[2:4]
-    fits = len(shape) == 5 and shape[1] == shape[4] == 1 and not any(side % DIVISOR or not side for side in sides)
+    fits = (
+        len(shape) == 5
+        and (shape[1], shape[4]) == (in_channels, 1)
+        and not any(side % DIVISOR or not side for side in sides)
+    )
     if not fits:
         raise MethodError(
-            f"the 2D networks take (B, 1, X, Y, 1) with X and Y multiples of {DIVISOR}, not {shape}",
+            f"the 2D networks take (B, {in_channels}, X, Y, 1) with X and Y multiples of {DIVISOR}, not {shape}",
             hint="Crop, pad or resize the film: the published size is 224 x 224",
         )

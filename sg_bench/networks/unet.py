@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
+from sg_bench.networks.configs import UNet3DNetworkConfig
 
 DIVISOR = 8
 """Three poolings by two: every side of the input must be a multiple of this."""
@@ -75,6 +76,9 @@ class OutputTransition(nn.Module):
 class Encoder3D(Backbone):
     """The U-Net's encoder without a decoder, for classification tasks."""
 
+    DECODER = ("up_tr", "out_tr")
+    OUTPUT = ("out_tr",)
+
     def __init__(self, width: int = 32, in_channels: int = 1) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -85,6 +89,21 @@ class Encoder3D(Backbone):
         self.down_tr256 = DownTransition(4 * width, 4 * width)
         self.down_tr512 = DownTransition(8 * width, 8 * width)
         self.pool = nn.MaxPool3d(2)
+
+    @classmethod
+    def build(cls, config: UNet3DNetworkConfig) -> Encoder3D:
+        """Return the encoder of a configuration."""
+        return Encoder3D(config.width, config.in_channels)
+
+    @classmethod
+    def build_unet(cls, config: UNet3DNetworkConfig, out_channels: int = 1, *, skips: bool = True) -> UNet3D:
+        """Return the U-Net of a configuration."""
+        return UNet3D(config.width, config.in_channels, out_channels, skips=skips)
+
+    @classmethod
+    def build_ynet(cls, config: UNet3DNetworkConfig, classes: int) -> YNet3D:
+        """Return the Y-Net of a configuration."""
+        return YNet3D(config.width, classes, config.in_channels)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the four levels' maps, fine to coarse: (B, 2w, X, Y, Z) ... (B, 16w, X/8, Y/8, Z/8).
@@ -101,10 +120,6 @@ class Encoder3D(Backbone):
         out256 = self.down_tr256(self.pool(out128))
         out512 = self.down_tr512(self.pool(out256))
         return [out64, out128, out256, out512]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the coarsest map, (B, 16w, X/8, Y/8, Z/8)."""
-        return self.features(x)[-1]
 
 
 class UNet3D(UNet, Encoder3D):
@@ -136,7 +151,7 @@ class UNet3D(UNet, Encoder3D):
         return logits
 
 
-class YNet3D(YNet, UNet3D):  # type: ignore[misc]  # forward returns two tensors, an encoder's one
+class YNet3D(YNet, UNet3D):
     """The U-Net with a pattern head at its bottleneck; 33 277 613 parameters at width 32 and 44 classes."""
 
     def __init__(self, width: int, classes: int, in_channels: int = 1) -> None:

@@ -15,21 +15,16 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from sg_bench.digests import OF_FILE, content_digest, safetensors_digest, weights_digest
 from sg_bench.errors import DamagedError, MethodError
+from sg_bench.networks.backbone import Backbone
 from sg_bench.workspace import WEIGHT_FILES, file_state, write_atomic
 
 StateDict = dict[str, Tensor]
 """Tensors by name, as `nn.Module.state_dict` returns them."""
 
-ENCODER = ("down_tr", "encoder.")
-"""Prefixes of names in the 3D and in the 2D U-Net."""
-DECODER = ("up_tr", "out_tr", "decoder.", "segmentation_head.")
-OUTPUT = ("out_tr", "segmentation_head.")
-"""The last layer of the decoder, which a task with other output channels replaces."""
-HEAD = ("clc_out",)
 COUNTER = ("num_batches_tracked",)
 """Suffix of tensors that older files lack; no output depends on them."""
 
@@ -54,19 +49,20 @@ class LoadReport:
         return f"{counts}; decoder: {self.decoder}"
 
 
-def split_state(state: Mapping[str, Tensor]) -> tuple[StateDict, StateDict]:
-    """Return the encoder's and the decoder's tensors of a U-Net's state dict, without heads and other tensors.
+def split_state(backbone: Backbone) -> tuple[StateDict, StateDict]:
+    """Return a backbone's encoder's and decoder's tensors, without those of its heads.
 
     Raises:
-        MethodError: no tensor belongs to an encoder, for example because all names have a prefix.
+        MethodError: no tensor belongs to the encoder.
     """
-    encoder = {name: tensor for name, tensor in state.items() if name.startswith(ENCODER)}
+    state = {name: each for name, each in backbone.state_dict().items() if not name.startswith(backbone.HEADS)}
+    encoder = {name: each for name, each in state.items() if not name.startswith(backbone.DECODER)}
     if not encoder:
         raise MethodError(
-            f"none of {len(state)} tensors belongs to a U-Net's encoder; the first are {_first(state)}",
-            hint=f"Pass the state dict of the U-Net itself, with names that start with {' or '.join(ENCODER)}",
+            f"none of the {len(state)} tensors of {type(backbone).__name__} belongs to its encoder",
+            hint="Let its DECODER and HEADS name the prefixes of the other tensors only",
         )
-    return encoder, {name: tensor for name, tensor in state.items() if name.startswith(DECODER)}
+    return encoder, {name: each for name, each in state.items() if name not in encoder}
 
 
 def save_initialisation(folder: Path, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> str:
@@ -124,35 +120,33 @@ def _digest(paths: Sequence[Path], parts: Sequence[StateDict], like: str) -> str
 
 
 def load_into(
-    network: nn.Module, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], *, need_decoder: bool
+    network: Backbone, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], *, need_decoder: bool
 ) -> LoadReport:
-    """Copy an initialisation into `network` (a backbone without its head) and report the outcome of every tensor.
+    """Copy an initialisation into `network` and report the outcome of every tensor.
 
     Every encoder tensor of the network must be present with its shape, and so must every decoder tensor if the decoder
-    is needed; if the initialisation has no decoder at all, the network's stays random. An output layer (`OUTPUT`) with
+    is needed; if the initialisation has no decoder at all, the network's stays random. An output layer with
     another number of output channels stays random too. On an error nothing is copied.
 
     Raises:
         MethodError: a tensor is missing or has another shape.
     """
     own = network.state_dict()
-    wanted = {name for name in own if _is_wanted(name, decoder=need_decoder and bool(decoder))}
+    unneeded = network.HEADS if need_decoder and decoder else (*network.HEADS, *network.DECODER)
+    wanted = {name for name in own if not name.startswith(unneeded)}
     given = {**encoder, **decoder}
-    other_output = {name for name in wanted if name.startswith(OUTPUT) and _other_channels(own[name], given.get(name))}
+    outputs = {name for name in wanted if name.startswith(network.OUTPUT)}
+    other_output = {name for name in outputs if _other_channels(own[name], given.get(name))}
     _check(own, given, wanted - other_output)
     matched = (wanted - other_output) & given.keys()
     network.load_state_dict({**own, **{name: given[name] for name in matched}})
     return LoadReport(
         matched=_sorted(matched),
-        missing=_sorted(name for name in own.keys() - given.keys() if not name.startswith(HEAD)),
+        missing=_sorted(name for name in own.keys() - given.keys() if not name.startswith(network.HEADS)),
         unused=_sorted(given.keys() - matched - other_output),
         reinitialised=_sorted(other_output),
         decoder=_decoder_status(needed=need_decoder, given=bool(decoder)),
     )
-
-
-def _is_wanted(name: str, *, decoder: bool) -> bool:
-    return not name.startswith(HEAD) and (decoder or not name.startswith(DECODER))
 
 
 def _other_channels(own: Tensor, given: Tensor | None) -> bool:

@@ -16,11 +16,28 @@ from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.methods.published_config import PublishedConfig
+from sg_bench.networks.configs import NetworkChoice
+from sg_bench.planning.networks import (
+    check_network,
+    check_own_settings,
+    check_size,
+    chosen_network,
+    network_settings,
+)
 from sg_bench.planning.plans import Plan, PlannedCell, TypedJob
 from sg_bench.planning.stores import open_source, store_recipe
 from sg_bench.recipes import CellRecipe, CorpusPart, CorpusRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
-from sg_bench.registry import AUTOENCODER, METHODS, SOURCES, PluginCode
-from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, corpus_task, data_sources, suite_tasks
+from sg_bench.registry import AUTOENCODER, METHODS, NETWORKS, SOURCES, PluginCode
+from sg_bench.suite import (
+    Corpus,
+    CorpusKey,
+    MethodChoice,
+    NetworkSetting,
+    Suite,
+    corpus_task,
+    data_sources,
+    suite_tasks,
+)
 from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
@@ -53,6 +70,7 @@ class _Planner:
         self._corpora: dict[SpatialDims, tuple[TypedJob[StoreRecipe], CorpusRecipe]] = {}
         self._discoveries: dict[str, TypedJob[DiscoveryRecipe]] = {}
         self._plugins: dict[str, PluginCode | None] = {}
+        self._plugins_of_networks: dict[str, PluginCode | None] = {}
 
     def plan(self) -> Plan:
         self._check_tasks()
@@ -63,7 +81,8 @@ class _Planner:
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
         for method, tasks, seeds in chosen:
             dimensions = list(dict.fromkeys(task.dimension for task in tasks))
-            configs = {d: _attempt(self._config, method.name, method.config, method.title, d) for d in dimensions}
+            configs = {d: _attempt(self._method_config, method, d) for d in dimensions}
+            self._check_patches(tasks, configs)
             for seed in seeds:
                 made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
                 for task in tasks:
@@ -152,6 +171,8 @@ class _Planner:
         if "patterns" in config.needs:
             discovered = self._patterns(config.dimension, method.discovery)
             patterns = discovered.recipe
+            where = f"self-discovery of '{method.title}'"
+            check_size(config.chosen_network, patterns.settings.crops.cube, where)
             needs.append(discovered.key)
         recipe = PretrainingRecipe(
             method=method.name,
@@ -193,6 +214,7 @@ class _Planner:
             encoder = PretrainingRecipe(
                 method=AUTOENCODER, plugin=self._plugin(AUTOENCODER), config=config, corpus=corpus, seed=settings.seed
             )
+            check_size(config.chosen_network, config.input_shape, "auto-encoder of self-discovery")
             title = f"pretrain auto-encoder of discovery{suffix}, seed {settings.seed}"
             needs.append(self._pretraining(encoder, needs, title).key)
         recipe = DiscoveryRecipe(settings=settings, corpus=corpus, autoencoder=encoder)
@@ -249,7 +271,35 @@ class _Planner:
         recipe = store_recipe(source_name, source, preparation)
         return self.out.add(TypedJob(recipe, (), f"prepare {name}", source.root))
 
-    def _config(self, name: str, own: Mapping[str, Any], title: str, dimension: SpatialDims) -> MethodConfig:
+    def _method_config(self, method: MethodChoice, dimension: SpatialDims) -> MethodConfig:
+        """Return the config of a method with its network, its own or the suite's."""
+        setting = (method.network or self.suite.network).get("2d" if dimension == 2 else "3d")
+        choice = self._network(setting, dimension) if setting else None
+        config = self._config(method.name, method.config, method.title, dimension, choice)
+        if choice:
+            check_network(config, method.name, choice)
+        check_size(config.chosen_network, config.input_shape, f"pretraining of '{method.title}'")
+        return config
+
+    def _network(self, setting: NetworkSetting, dimension: SpatialDims) -> NetworkChoice:
+        if setting.name not in self._plugins_of_networks:
+            self._plugins_of_networks[setting.name] = NETWORKS.plugin(setting.name)
+        return chosen_network(setting, dimension, self.suite.width, self._plugins_of_networks[setting.name])
+
+    def _check_patches(self, tasks: Iterable[Task], configs: Mapping[SpatialDims, MethodConfig | DataError]) -> None:
+        for task in tasks:
+            config = configs[task.dimension]
+            if not isinstance(config, DataError):
+                check_size(config.chosen_network, task.sampling.input_shape, f"task '{task.label}'")
+
+    def _config(
+        self,
+        name: str,
+        own: Mapping[str, Any],
+        title: str,
+        dimension: SpatialDims,
+        choice: NetworkChoice | None = None,
+    ) -> MethodConfig:
         """Return a method's config: its defaults, the settings of suite and corpus for all methods, then its own."""
         model: Any = METHODS.config(name)
         if dimension not in model.dimensions:
@@ -260,7 +310,10 @@ class _Planner:
         everywhere = {"training": {"precision": self.suite.precision}} if self.suite.precision else {}
         given = merged(everywhere, self.suite.pretraining, corpus.pretraining if corpus else {})
         shared = {key: value for key, value in given.items() if key in known}
-        fixed = {"width": self.suite.width, "dimension": dimension}
+        published = issubclass(model, PublishedConfig)  # its network follows from its weights
+        given_network = network_settings(choice) if choice and not published else {"width": self.suite.width}
+        check_own_settings(own, title, given_network)
+        fixed = {**given_network, "dimension": dimension}
         config: MethodConfig = validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")
         return config
 
@@ -274,8 +327,9 @@ class _Planner:
         places |= {f"corpora.{name}.pretraining": corpus.pretraining for name, corpus in self.suite.corpora.items()}
         for place, settings in places.items():
             for key in settings:
-                if key in ("width", "dimension"):
-                    hint = "Set the `width` of the suite" if key == "width" else "Leave it out: each task has its own"
+                if key in ("width", "network", "dimension"):
+                    suites = f"Set the `{key}` of the suite"
+                    hint = "Leave it out: each task has its own" if key == "dimension" else suites
                     raise UsageError(f"{place}: the {key} is not a setting of methods", hint=hint)
                 if key not in self._settings:
                     raise UsageError(

@@ -1,9 +1,9 @@
 """A registry of names: built-in classes and those of installed packages, imported when they are used.
 
 An entry names two things as "module:attribute": a torch-free config, which planning reads, and the class itself, which
-only a worker imports. A package adds its own by an entry point in the group `sg_bench.methods` or `sg_bench.sources`
-that resolves to an `Entry`. An entry point that cannot be used raises its error only when its name is asked for.
-A "+" joins the names of a method and of an add-on, which works with any method: "inpainting+semantics".
+only a worker imports. A package adds its own by an entry point in the group `sg_bench.methods`, `sg_bench.networks` or
+`sg_bench.sources` that resolves to an `Entry`. An entry point that cannot be used raises its error only when its name
+is asked for. A "+" joins the names of a method and of an add-on, which works with any method: "inpainting+semantics".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.registry.plugins import PluginCode, plugin_code
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-"""Valid names of methods and sources."""
+"""Valid names of methods, networks and sources."""
 DECLARED: tuple[tuple[str, frozenset[Any], int], ...] = (
     ("needs", frozenset({"corpus", "patterns", "weights"}), 0),
     ("dimensions", frozenset({2, 3}), 1),
@@ -30,7 +30,7 @@ DECLARED: tuple[tuple[str, frozenset[Any], int], ...] = (
 
 @dataclass(frozen=True)
 class Entry:
-    """Import paths of a method or source."""
+    """Import paths of a method, network or source."""
 
     config: str
     """"module:Config", a subclass of the registry's `base`; its module imports neither torch nor ray."""

@@ -1,4 +1,4 @@
-"""The built-in methods and sources."""
+"""The built-in methods, networks and sources."""
 
 from __future__ import annotations
 
@@ -98,6 +98,30 @@ METHODS = Registry(
     addons={
         "semantics": AddOn("sg_bench.methods.configs:with_semantics", "sg_bench.methods.semantics:with_semantics"),
     },
+)
+
+NETWORKS = Registry(
+    "network",
+    {
+        "medicalnet": Entry(
+            "sg_bench.networks.configs:MedicalNetNetworkConfig",
+            "sg_bench.networks.published.resnet3d:MedicalNet",
+            "3D: MedicalNet's dilated ResNet-10, 18, 34 or 50, with a decoder (Chen et al. 2019)",
+        ),
+        "resnet18": Entry(
+            "sg_bench.networks.configs:ResNet18NetworkConfig",
+            "sg_bench.networks.resnet:Encoder2D",
+            "2D: the papers' ResNet-18 with a decoder (He et al. 2016)",
+        ),
+        "unet3d": Entry(
+            "sg_bench.networks.configs:UNet3DNetworkConfig",
+            "sg_bench.networks.unet:Encoder3D",
+            "3D: the papers' U-Net (Zhou et al. 2019)",
+        ),
+    },
+    group="sg_bench.networks",
+    base="sg_bench.networks.configs:NetworkConfig",
+    target_base="sg_bench.networks.backbone:Backbone",
 )
 
 SOURCES = Registry(

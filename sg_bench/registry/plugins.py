@@ -14,7 +14,7 @@ from sg_bench.errors import UsageError
 
 
 class PluginCode(Model):
-    """The code of a method or source that is not part of sg-bench."""
+    """The code of a method, network or source that is not part of sg-bench."""
 
     package: str = ""
     """Name of the installed distribution; "" for a class that a script registers."""

@@ -44,8 +44,7 @@ def memory_settings(recipe: CellRecipe | PretrainingRecipe) -> dict[str, Any]:
     return {
         "task": recipe.task.key_content(without=left_out),
         "preparation": recipe.store.preparation.key_content(),
-        "width": recipe.initialisation.config.width,
-        "architecture": recipe.initialisation.architecture,
+        "network": recipe.initialisation.config.chosen_network.key_content(),
     }
 
 

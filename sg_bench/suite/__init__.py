@@ -3,7 +3,7 @@
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.reading import load_suite, parse_setting
 from sg_bench.suite.seeds import MAX_SEED, parse_seeds
-from sg_bench.suite.settings import CheckName, Corpus, CorpusKey, MethodChoice, Suite
+from sg_bench.suite.settings import CheckName, Corpus, CorpusKey, MethodChoice, NetworkSetting, Suite
 from sg_bench.suite.targets import claims_digest, corpus_task, data_sources, suite_digest, suite_tasks
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Corpus",
     "CorpusKey",
     "MethodChoice",
+    "NetworkSetting",
     "Suite",
     "claims_digest",
     "corpus_task",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sg_bench.config import Fraction, Model, Positive, Precision, Preparation, Split
+from sg_bench.config import Fraction, Model, Positive, Precision, Preparation, Split, merged
 from sg_bench.config.training import explicit_precision
 from sg_bench.errors import did_you_mean
 from sg_bench.suite.claims import Claim
@@ -49,6 +50,40 @@ class Corpus(Model):
         return self
 
 
+def _network(given: Any) -> Any:
+    """Return a network's name and settings as {name, config}, from a name or from {name, setting, ...}."""
+    if isinstance(given, str):
+        return {"name": given}
+    if not isinstance(given, dict) or "name" not in given or not isinstance(given.get("config", {}), dict):
+        return given
+    config = {key: value for key, value in given.items() if key not in ("name", "config")}
+    return {"name": given["name"], "config": merged(config, given.get("config", {}))}
+
+
+def _networks(given: Any) -> Any:
+    """Return networks by dimension, {3d: ..., 2d: ...}, from one for both or from such a mapping."""
+    if given is None:
+        return {}
+    if isinstance(given, dict) and given.keys() <= {"3d", "2d"}:
+        return {name: _network(each) for name, each in given.items()}
+    return dict.fromkeys(("3d", "2d"), _network(given))
+
+
+class NetworkSetting(Model):
+    """A network by its registered name, and its settings."""
+
+    name: str
+    config: dict[str, Any] = {}
+
+
+Networks = Annotated[dict[CorpusKey, NetworkSetting], BeforeValidator(_networks)]
+"""Networks by dimension; written as a name, as {name: ..., SETTING: ...}, or as {3d: ..., 2d: ...} of these."""
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class MethodChoice(Model):
     """One row of the table."""
 
@@ -56,6 +91,8 @@ class MethodChoice(Model):
     label: str = ""
     """What tables print; the name by default."""
     config: dict[str, Any] = {}
+    network: Networks = Field(default={}, exclude_if=operator.not_)
+    """Instead of the suite's."""
     discovery: dict[str, Any] = {}
     """Settings of self-discovery for this method alone; they override the suite's and the corpus's."""
 
@@ -63,10 +100,6 @@ class MethodChoice(Model):
     def title(self) -> str:
         """Return the label, else the name."""
         return self.label or self.name
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class Block(Model):
@@ -88,6 +121,8 @@ class Suite(Model):
     backend: Literal["local", "ray"] = "local"
     width: Positive = 32
     """Channels of the first convolution of the 3D U-Net, half of those of the 2D ResNet: 32 gives the papers' two."""
+    network: Networks = Field(default={}, exclude_if=operator.not_)
+    """Network of all methods, for pretraining and targets, in place of the papers' two; discovery keeps those."""
     precision: Precision | None = None
     """Precision of all trainings, unless `pretraining`, `autoencoder`, `fine_tuning` or a method sets another; None:
     that of each method and task card, which is float32."""

@@ -199,14 +199,13 @@ def check_it_exports_every_tensor(subject: Subject) -> None:
 
 
 def _require_loads(subject: Subject, first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    width = subject.config.width
-    dimension, architecture = subject.config.dimension, getattr(subject.config, "architecture", "")
-    classifier = task_model(dimension, "classification", width, architecture=architecture)
+    network = subject.config.chosen_network
+    classifier = task_model(network, "classification")
     report = load_into(classifier.backbone, first, {}, need_decoder=False)
     require(not report.missing, f"the encoder lacks {', '.join(report.missing[:3])}")
     require(not report.unused, f"the encoder holds {', '.join(report.unused[:3])}, which no backbone has")
     if second:
-        segmenter = task_model(dimension, "segmentation", width, architecture=architecture)
+        segmenter = task_model(network, "segmentation")
         whole = load_into(segmenter.backbone, first, second, need_decoder=True)
         require(not whole.missing, f"the decoder lacks {', '.join(whole.missing[:3])}; export all of it or nothing")
 

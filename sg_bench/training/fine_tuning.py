@@ -29,6 +29,7 @@ from sg_bench.evaluation.crops import (
 from sg_bench.evaluation.inference import middle_slices
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
+from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.heads import TaskModel
 from sg_bench.networks.weights import LoadReport, StateDict, load_into
 from sg_bench.tasks import Task
@@ -49,18 +50,18 @@ class TaskBatch:
 
 
 def task_network(
-    task: Task, width: int, encoder: StateDict, decoder: StateDict, seed: int, *, architecture: str = ""
+    task: Task, choice: NetworkChoice, encoder: StateDict, decoder: StateDict, seed: int
 ) -> tuple[TaskModel, LoadReport]:
     """Return a task's network with the weights of an initialisation, and a report of what was loaded.
 
-    Weights that the initialisation lacks (the head, often the decoder) are drawn from `seed`. `architecture` is that of
-    published weights, if it is not the papers' U-Net.
+    Weights that the initialisation lacks (the head, often the decoder) are drawn from `seed`. `choice` is the
+    initialisation's network.
 
     Raises:
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
-    build = partial(task_model, task.dimension, task.kind, width, outputs=task.outputs, frozen=task.frozen)
-    network = build_initialised(partial(build, architecture=architecture), seed)
+    build = partial(task_model, choice, task.kind, outputs=task.outputs, frozen=task.frozen)
+    network = build_initialised(build, seed)
     need_decoder = task.kind == "segmentation" and not task.frozen
     report = load_into(network.backbone, encoder, decoder, need_decoder=need_decoder)
     return network, report

@@ -169,7 +169,7 @@ class TestExport:
         workspace = Workspace(tmp_path / ".sg-bench")
         recipe = {"kind": "initialisation", "method": "scratch", "config": {"width": 2}, "seed": 3, "corpus": None}
         folder = workspace.path("initialisations", key_of(recipe))
-        digest = save_initialisation(folder, *split_state(UNet3D(2).state_dict()))
+        digest = save_initialisation(folder, *split_state(UNet3D(2)))
         write_json(folder / "record.json", {"recipe": recipe, "outputs": {"initialisation": digest}})
         return workspace
 

@@ -15,6 +15,7 @@ from sg_bench.data.store import Store, finish, write_case
 from sg_bench.evaluation.crops import cut_crop, fixed_crops
 from sg_bench.evaluation.inference import BATCH, middle_slices, predict
 from sg_bench.networks.build import task_model
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.heads import Classifier, Segmenter
 from sg_bench.networks.unet import Encoder3D, UNet3D
 from sg_bench.tasks import Task, read_task
@@ -189,7 +190,7 @@ class TestSlices:
     def test_a_real_2d_network_tells_and_segments_slices(self, store: Store) -> None:
         for name in ("ncc", "ncs"):
             task = self.sliced(name)
-            network = task_model(2, task.kind, 1).eval()
+            network = task_model(papers_network(2, 1), task.kind).eval()
             found = predict(task, network, store, ["c0"], CPU)
             assert all(0 <= p.min() <= p.max() <= 1 for p in found.probabilities.values())
 

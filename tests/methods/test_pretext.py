@@ -133,10 +133,9 @@ class TestTraining:
     @every
     def test_it_hands_over_a_whole_encoder_and_the_decoder_that_it_trained(self, name: str, dimension: int) -> None:
         method = small(name, dimension)
-        width = method.config.width
         handed, decoder = method.initialisation(fresh_network(method, 0))
-        assert handed.keys() == encoder(method.config.dimension, width).state_dict().keys()
-        report = load_into(unet(method.config.dimension, width), handed, decoder, need_decoder=True)
+        assert handed.keys() == encoder(method.config.chosen_network).state_dict().keys()
+        report = load_into(unet(method.config.chosen_network), handed, decoder, need_decoder=True)
         assert report.decoder == ("random" if name.startswith(NO_DECODER) else "loaded")
         assert not report.unused
 

@@ -262,7 +262,7 @@ class TestReading:
     @pytest.mark.parametrize("task", ["ncc[data=phantom]", NCS, "ncs[data=phantom,protocol=frozen]"])
     def test_every_kind_of_task_takes_all_of_medicalnets_encoder(self, task: str) -> None:
         encoder = {f"encoder.{name}": each for name, each in official.filled(official.medicalnet(10)).items()}
-        network, report = task_network(read_task(task), 32, encoder, {}, 0, architecture="medicalnet10")
+        network, report = task_network(read_task(task), MedicalNetConfig(depth=10).chosen_network, encoder, {}, 0)
         assert len(report.matched) == 72
         assert report.unused == ()
         with torch.no_grad():

@@ -18,6 +18,7 @@ from sg_bench.methods.models_genesis import ModelsGenesis
 from sg_bench.methods.semantics import WithPatternHead, coarsest_maps
 from sg_bench.methods.semantics import with_semantics as method_with_semantics
 from sg_bench.networks.build import unet
+from sg_bench.networks.configs import papers_network
 from sg_bench.registry import METHODS
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining, fresh_network
@@ -228,14 +229,14 @@ class TestPlugins:
     def test_a_network_without_exactly_one_backbone_is_told_how_to_name_it(self) -> None:
         class Twins(OneOfOurs):
             def network(self) -> nn.Module:
-                return nn.ModuleList([unet(3, 1), unet(3, 1)])
+                return nn.ModuleList([unet(papers_network(3, 1)), unet(papers_network(3, 1))])
 
         with pytest.raises(MethodError, match="Twins: its network has 2 backbones") as caught:
             self.plugin(Twins).network()
         assert "backbone(network)" in caught.value.hint
 
     def test_maps_are_collected_in_the_block_only_even_after_an_error(self) -> None:
-        network = unet(3, 1)
+        network = unet(papers_network(3, 1))
         with pytest.raises(MethodError), coarsest_maps(network) as maps:
             network(torch.zeros(1, 1, 3, 3, 3))
         network(torch.zeros(2, 1, 8, 8, 8))

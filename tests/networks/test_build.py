@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sg_bench.config import SpatialDims
 from sg_bench.networks.build import encoder, task_model, unet
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
 from sg_bench.networks.initialise import glorot_
 from sg_bench.networks.norm import reestimate
@@ -22,12 +24,12 @@ dimensions = pytest.mark.parametrize("dimension", [2, 3])
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def images(dimension: int, seed: int = 0) -> Tensor:
+def images(dimension: SpatialDims, seed: int = 0) -> Tensor:
     return torch.rand(INPUTS[dimension], generator=torch.Generator().manual_seed(seed))
 
 
 def model(dimension: Any, kind: Any, **settings: Any) -> TaskModel:
-    return glorot_(task_model(dimension, kind, 4, **settings), torch.Generator().manual_seed(0))
+    return glorot_(task_model(papers_network(dimension, 4), kind, **settings), torch.Generator().manual_seed(0))
 
 
 def trainable(network: nn.Module) -> int:
@@ -35,7 +37,7 @@ def trainable(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("dimension", "kind", "frozen"), list(itertools.product([2, 3], KINDS, [False, True])))
-def test_logits_stand_for_images_or_for_voxels(dimension: int, kind: str, frozen: bool) -> None:
+def test_logits_stand_for_images_or_for_voxels(dimension: SpatialDims, kind: str, frozen: bool) -> None:
     logits = model(dimension, kind, outputs=3, frozen=frozen)(images(dimension))
     assert logits.shape == ((2, 3) if kind == "classification" else (2, 3, *INPUTS[dimension][2:]))
     assert logits.requires_grad
@@ -54,7 +56,7 @@ def test_logits_stand_for_images_or_for_voxels(dimension: int, kind: str, frozen
     ],
 )
 def test_a_hidden_layer_stands_in_3d_unless_frozen_or_told_otherwise(
-    dimension: int, settings: dict[str, bool], hidden: bool
+    dimension: SpatialDims, settings: dict[str, bool], hidden: bool
 ) -> None:
     network = model(dimension, "classification", **settings)
     assert isinstance(network, Classifier)
@@ -62,8 +64,8 @@ def test_a_hidden_layer_stands_in_3d_unless_frozen_or_told_otherwise(
 
 
 @dimensions
-def test_classification_and_probes_hold_no_decoder_that_nothing_would_train(dimension: int) -> None:
-    wanted = encoder(dimension, 4).state_dict().keys()  # type: ignore[arg-type]
+def test_classification_and_probes_hold_no_decoder_that_nothing_would_train(dimension: SpatialDims) -> None:
+    wanted = encoder(papers_network(dimension, 4)).state_dict().keys()
     for kind, frozen in (("classification", False), ("classification", True), ("segmentation", True)):
         assert model(dimension, kind, frozen=frozen).backbone.state_dict().keys() == wanted
     assert isinstance(model(dimension, "segmentation"), Segmenter)
@@ -71,7 +73,7 @@ def test_classification_and_probes_hold_no_decoder_that_nothing_would_train(dime
 
 @dimensions
 @kinds
-def test_a_frozen_backbone_stays_bit_for_bit_while_its_head_learns(dimension: int, kind: str) -> None:
+def test_a_frozen_backbone_stays_bit_for_bit_while_its_head_learns(dimension: SpatialDims, kind: str) -> None:
     network = model(dimension, kind, frozen=True).train()
     before = copy.deepcopy(network.state_dict())
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=0.1)
@@ -85,7 +87,7 @@ def test_a_frozen_backbone_stays_bit_for_bit_while_its_head_learns(dimension: in
 
 
 @dimensions
-def test_a_frozen_backbone_stays_in_evaluation_whatever_its_head_does(dimension: int) -> None:
+def test_a_frozen_backbone_stays_in_evaluation_whatever_its_head_does(dimension: SpatialDims) -> None:
     network = model(dimension, "segmentation", frozen=True)
     for mode in (True, False, True):
         network.train(mode)
@@ -96,7 +98,7 @@ def test_a_frozen_backbone_stays_in_evaluation_whatever_its_head_does(dimension:
 
 @dimensions
 @kinds
-def test_the_statistics_of_a_frozen_backbone_can_be_reestimated(dimension: int, kind: str) -> None:
+def test_the_statistics_of_a_frozen_backbone_can_be_reestimated(dimension: SpatialDims, kind: str) -> None:
     network = model(dimension, kind, frozen=True).train()
     before = copy.deepcopy(network.state_dict())
     reestimate(network, [images(dimension, seed) for seed in range(3)], "cpu")
@@ -106,15 +108,15 @@ def test_the_statistics_of_a_frozen_backbone_can_be_reestimated(dimension: int, 
 
 
 @dimensions
-def test_the_light_decoder_has_under_a_twentieth_of_the_backbones_parameters(dimension: int) -> None:
+def test_the_light_decoder_has_under_a_twentieth_of_the_backbones_parameters(dimension: SpatialDims) -> None:
     for width in (2, 4, 32):
         with torch.device("meta"):
-            network = LightSegmenter(encoder(dimension, width), 1)  # type: ignore[arg-type]
+            network = LightSegmenter(encoder(papers_network(dimension, width)), 1)
         assert trainable(network) < 0.05 * sum(p.numel() for p in network.backbone.parameters())
 
 
 @dimensions
-def test_the_light_decoder_sees_every_map(dimension: int) -> None:
+def test_the_light_decoder_sees_every_map(dimension: SpatialDims) -> None:
     network = model(dimension, "segmentation", frozen=True).eval()
     assert isinstance(network, LightSegmenter)
     x = images(dimension)
@@ -129,7 +131,7 @@ def test_the_light_decoder_sees_every_map(dimension: int) -> None:
 
 
 @dimensions
-def test_the_light_decoder_learns_to_tell_bright_from_dark(dimension: int) -> None:
+def test_the_light_decoder_learns_to_tell_bright_from_dark(dimension: SpatialDims) -> None:
     network, x = model(dimension, "segmentation", frozen=True).train(), images(dimension)
     x[:, :, : x.shape[2] // 2] *= 0.2
     reestimate(network, [x], "cpu")
@@ -145,8 +147,8 @@ def test_the_light_decoder_learns_to_tell_bright_from_dark(dimension: int) -> No
 
 
 @dimensions
-def test_an_initialisation_loads_into_a_frozen_backbone_completely(dimension: int) -> None:
-    parts = split_state(unet(dimension, 4).state_dict())  # type: ignore[arg-type]
+def test_an_initialisation_loads_into_a_frozen_backbone_completely(dimension: SpatialDims) -> None:
+    parts = split_state(unet(papers_network(dimension, 4)))
     network = model(dimension, "segmentation", frozen=True)
     report = load_into(network.backbone, *parts, need_decoder=False)
     assert (len(report.matched), len(report.unused)) == (len(parts[0]), len(parts[1]))

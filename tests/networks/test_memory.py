@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from sg_bench.config import SpatialDims
 from sg_bench.networks.build import ynet
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.memory import channels_last
 
 
@@ -20,8 +22,8 @@ def test_tensors_of_other_numbers_of_axes_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_a_networks_parameters_stay_the_same_objects_with_the_same_values(dimension: int) -> None:
-    network = ynet(dimension, 2, 3)  # type: ignore[arg-type]
+def test_a_networks_parameters_stay_the_same_objects_with_the_same_values(dimension: SpatialDims) -> None:
+    network = ynet(papers_network(dimension, 2), 3)
     before, values = list(network.parameters()), [p.detach().clone() for p in network.parameters()]
     assert channels_last(network) is network
     for parameter, same, value in zip(network.parameters(), before, values, strict=True):

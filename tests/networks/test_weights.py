@@ -22,7 +22,7 @@ def network(seed: int = 0, out_channels: int = 1) -> UNet3D:
 
 @pytest.fixture
 def parts() -> Parts:
-    return split_state(network(1).state_dict())
+    return split_state(network(1))
 
 
 def same(a: StateDict, b: StateDict) -> bool:
@@ -30,14 +30,17 @@ def same(a: StateDict, b: StateDict) -> bool:
 
 
 def test_the_state_splits_into_encoder_and_decoder_without_the_pattern_head() -> None:
-    encoder, decoder = split_state(YNet3D(2, 3).state_dict())
+    encoder, decoder = split_state(YNet3D(2, 3))
     assert (len(encoder), len(decoder)) == (56, 50)
     assert encoder.keys() == Encoder3D(2).state_dict().keys()
 
 
-def test_a_state_whose_names_all_carry_a_prefix_is_refused() -> None:
-    with pytest.raises(MethodError, match=r"module\.down_tr64"):
-        split_state({f"module.{name}": tensor for name, tensor in network().state_dict().items()})
+def test_a_backbone_whose_tensors_all_belong_to_a_decoder_is_refused() -> None:
+    class Misnamed(UNet3D):
+        DECODER = ("down_tr", "up_tr", "out_tr")
+
+    with pytest.raises(MethodError, match="none of the 106 tensors of Misnamed belongs to its encoder"):
+        split_state(Misnamed(1))
 
 
 def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path, parts: Parts) -> None:
@@ -124,7 +127,7 @@ def test_a_decoder_that_is_not_needed_stays_unused(parts: Parts) -> None:
     before = network()
     load_into(target := network(), *parts, need_decoder=False)
     assert torch.equal(target.up_tr64.up_conv.weight, before.up_tr64.up_conv.weight)
-    assert same(split_state(target.state_dict())[0], parts[0])
+    assert same(split_state(target)[0], parts[0])
 
 
 def test_a_method_without_a_decoder_leaves_it_random_and_the_report_says_so(parts: Parts) -> None:
@@ -185,10 +188,10 @@ def test_tensors_that_the_network_lacks_are_reported_and_its_pattern_head_is_lef
 class TestTwoDimensions:
     @pytest.fixture
     def flat(self) -> Parts:
-        return split_state(UNet2D(1).state_dict())
+        return split_state(UNet2D(1))
 
     def test_the_state_splits_into_encoder_and_decoder_without_the_pattern_head(self) -> None:
-        encoder, decoder = split_state(YNet2D(1, 3).state_dict())
+        encoder, decoder = split_state(YNet2D(1, 3))
         assert encoder.keys() == Encoder2D(1).state_dict().keys()
         assert {*encoder, *decoder} == UNet2D(1).state_dict().keys()
 

@@ -13,6 +13,7 @@ import torch
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.data.store import Store
 from sg_bench.methods.configs import AutoencoderConfig, SemanticGenesisConfig
+from sg_bench.networks.configs import papers_network
 from sg_bench.registry import METHODS
 from sg_bench.tasks import Task, read_task
 from sg_bench.training.fine_tuning import FineTuning, task_network
@@ -86,7 +87,7 @@ def tuning(labelled: Store) -> Callable[..., FineTuning]:
 
     def make(name: str, *, seed: int = 0, width: int = 1, training: Any = None, **sampling: Any) -> FineTuning:
         task = small_task(name, training or {}, sampling)
-        network, _ = task_network(task, width, *initial(width), seed)
+        network, _ = task_network(task, papers_network(task.dimension, width), *initial(width), seed)
         return FineTuning(task, network, labelled, labelled.ids[:4], labelled.ids[4:], seed, CPU)
 
     return make

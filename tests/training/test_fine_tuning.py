@@ -8,6 +8,7 @@ import torch
 
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError, MethodError
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.heads import Classifier
 from sg_bench.networks.initialise import glorot_bound
 from sg_bench.registry import METHODS
@@ -56,7 +57,7 @@ class TestInitialisation:
     @pytest.mark.parametrize("name", ["ncc", "ncs"])
     def test_it_is_really_loaded(self, name: str) -> None:
         encoder, decoder = initial(5)
-        network, report = task_network(read_task(name), 1, encoder, decoder, seed=0)
+        network, report = task_network(read_task(name), papers_network(3, 1), encoder, decoder, seed=0)
         state = network.state_dict()
         wanted = encoder if name == "ncc" else {**encoder, **decoder}
         assert all(torch.equal(state[f"backbone.{key}"], tensor) for key, tensor in wanted.items())
@@ -66,7 +67,7 @@ class TestInitialisation:
     def test_the_head_is_drawn_from_the_fine_tuning_seed(self) -> None:
         heads = []
         for initialisation, seed in ((5, 0), (6, 0), (5, 1)):
-            network, _ = task_network(read_task("ncc"), 1, *initial(initialisation), seed)
+            network, _ = task_network(read_task("ncc"), papers_network(3, 1), *initial(initialisation), seed)
             assert isinstance(network, Classifier)
             heads.append(network.output.weight)
         assert torch.equal(heads[0], heads[1])
@@ -75,7 +76,7 @@ class TestInitialisation:
 
     def test_without_a_decoder_it_is_drawn_from_the_fine_tuning_seed(self) -> None:
         encoder, _ = initial(5)
-        built = [task_network(read_task("ncs"), 1, encoder, {}, seed) for seed in (0, 0, 1)]
+        built = [task_network(read_task("ncs"), papers_network(3, 1), encoder, {}, seed) for seed in (0, 0, 1)]
         weights = [network.state_dict()["backbone.up_tr64.up_conv.weight"] for network, _ in built]
         assert torch.equal(weights[0], weights[1])
         assert not torch.equal(weights[0], weights[2])
@@ -83,7 +84,7 @@ class TestInitialisation:
 
     def test_weights_of_another_width_are_refused(self) -> None:
         with pytest.raises(MethodError, match="of another shape"):
-            task_network(read_task("ncc"), 2, *initial(0, width=1), seed=0)
+            task_network(read_task("ncc"), papers_network(3, 2), *initial(0, width=1), seed=0)
 
     def test_all_layers_are_fine_tuned(self, tuning: Make) -> None:
         learner = tuning("ncs", training={"norm_eval": "batch", "steps": 3})

@@ -13,6 +13,7 @@ from sg_bench.config import Stage, Training
 from sg_bench.errors import MethodError, UsageError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import unet
+from sg_bench.networks.configs import papers_network
 from sg_bench.training import gradients
 from sg_bench.training.draws import Draw
 from sg_bench.training.fine_tuning import FineTuning
@@ -273,7 +274,7 @@ def test_what_is_tried_next_computes_the_same(
 def test_activations_on_the_host_leave_gradients_as_they_are(dimension: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "OFFLOADED_BYTES", 0)
     torch.manual_seed(0)
-    network = unet(dimension, 2).train()
+    network = unet(papers_network(dimension, 2)).train()
     images = torch.rand(2, 1, 32, 32, 1 if dimension == 2 else 8)
     grads = []
     for moved in (False, True):

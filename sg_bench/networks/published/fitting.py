@@ -18,10 +18,12 @@ from sg_bench.networks.published.checkpoints import read_checkpoint
 from sg_bench.networks.published.resnet3d import DEPTHS, MedicalNetUNet
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D
-from sg_bench.networks.weights import COUNTER, DECODER, StateDict
+from sg_bench.networks.weights import COUNTER, StateDict
 
 HEADS = ("projection_head", "prototypes", "clc_out", "fc.")
 """Prefixes of a pretraining's heads, which no target task uses."""
+DECODER = (*UNet3D.DECODER, *UNet2D.DECODER)
+"""Prefixes of the names of a decoder in the published architectures."""
 OURS = ("encoder.", "decoder.", "segmentation_head.")
 """Prefixes of our own names, which are unchanged."""
 ENCODER_ONLY = "Give the method config: {decoder: false} to use the encoder only"

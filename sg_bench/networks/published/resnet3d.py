@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from sg_bench.errors import MethodError
-from sg_bench.networks.backbone import Backbone, SegmentationBackbone
+from sg_bench.networks.backbone import Backbone, PatternHead, UNet, YNet
+from sg_bench.networks.configs import MedicalNetNetworkConfig
 from sg_bench.networks.unet import Convolution, UpTransition
 
 DIVISOR = 8
@@ -89,9 +90,9 @@ class Bottleneck(nn.Module):
 class ResNet3D(nn.Module):
     """The network of the published files, up to its last level."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, in_channels: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv3d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.maxpool = nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
         inputs, levels = 64, []
@@ -115,7 +116,7 @@ class MedicalNet(Backbone):
 
     strides = (2, 4, 8, 8, 8)
 
-    def __init__(self, depth: int = 18) -> None:
+    def __init__(self, depth: int = 18, in_channels: int = 1) -> None:
         """Build the network of `depth` 10, 18, 34 or 50 layers.
 
         Raises:
@@ -125,24 +126,38 @@ class MedicalNet(Backbone):
         if depth not in DEPTHS:
             raise MethodError(f"MedicalNet has no depth {depth}", hint=f"Choose one of {', '.join(map(str, DEPTHS))}")
         self.channels = (64, *(width * _block(depth).expansion for width in WIDTHS))
-        self.encoder = ResNet3D(depth)
+        self.in_channels = in_channels
+        self.encoder = ResNet3D(depth, in_channels)
+
+    @classmethod
+    def build(cls, config: MedicalNetNetworkConfig) -> MedicalNet:
+        """Return the encoder of a configuration."""
+        return MedicalNet(config.depth, config.in_channels)
+
+    @classmethod
+    def build_unet(
+        cls, config: MedicalNetNetworkConfig, out_channels: int = 1, *, skips: bool = True
+    ) -> MedicalNetUNet:
+        """Return the network of a configuration with a decoder."""
+        return MedicalNetUNet(config.depth, out_channels, config.in_channels, skips=skips)
+
+    @classmethod
+    def build_ynet(cls, config: MedicalNetNetworkConfig, classes: int) -> MedicalNetYNet:
+        """Return the network of a configuration with a decoder and a pattern head."""
+        return MedicalNetYNet(config.depth, classes, config.in_channels)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return five maps, fine to coarse: (B, 64, X/2, Y/2, Z/2), (B, 64e, X/4, ...), then three of X/8.
 
         Args:
-            x: (B, 1, X, Y, Z), intensities in [0, 1], each side a multiple of 8.
+            x: (B, in_channels, X, Y, Z), intensities in [0, 1], each side a multiple of 8.
 
         Raises:
             MethodError: `x` has another shape.
         """
-        _check_shape(x)
+        _check_shape(x, self.in_channels)
         maps: list[Tensor] = self.encoder(x)
         return maps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the coarsest map, (B, 512e, X/8, Y/8, Z/8)."""
-        return self.features(x)[-1]
 
 
 class Decoder3D(nn.Module):
@@ -165,27 +180,40 @@ class Decoder3D(nn.Module):
         return out
 
 
-class MedicalNetUNet(SegmentationBackbone, MedicalNet):
-    """MedicalNet with a decoder, which always starts from random weights: none is published."""
+class MedicalNetUNet(UNet, MedicalNet):
+    """MedicalNet with a decoder, of which no weights are published."""
 
-    def __init__(self, depth: int = 18, out_channels: int = 1) -> None:
+    def __init__(self, depth: int = 18, out_channels: int = 1, in_channels: int = 1, *, skips: bool = True) -> None:
         """Build the network.
 
         Args:
             depth: 10, 18, 34 or 50 layers of the encoder.
-            out_channels: channels that the decoder segments.
+            out_channels: channels that the decoder segments or restores.
+            in_channels: channels of the image.
+            skips: False replaces the encoder's finer maps by zeros in the decoder.
 
         Raises:
             MethodError: no such depth is published.
         """
-        super().__init__(depth)
+        super().__init__(depth, in_channels)
+        self.skips = skips
         self.decoder = Decoder3D(self.channels)
         self.segmentation_head = nn.Sequential(nn.Conv3d(32, out_channels, kernel_size=1))
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return logits (B, out_channels, X, Y, Z) from the five maps of `features`."""
-        logits: Tensor = self.segmentation_head(self.decoder(features))
+        *fine, deepest = features
+        maps = [each if self.skips else torch.zeros_like(each) for each in fine]
+        logits: Tensor = self.segmentation_head(self.decoder([*maps, deepest]))
         return logits
+
+
+class MedicalNetYNet(YNet, MedicalNetUNet):
+    """The network with a decoder and a pattern head at its coarsest map."""
+
+    def __init__(self, depth: int, classes: int, in_channels: int = 1) -> None:
+        super().__init__(depth, in_channels, in_channels)
+        self.clc_out = PatternHead(self.channels[-1], classes, 3)
 
 
 def _block(depth: int) -> type[BasicBlock] | type[Bottleneck]:
@@ -211,11 +239,11 @@ def _convolution(inputs: int, outputs: int, side: int, stride: int = 1, dilation
     return nn.Conv3d(inputs, outputs, side, stride=stride, padding=around, dilation=dilation, bias=False)
 
 
-def _check_shape(x: Tensor) -> None:
+def _check_shape(x: Tensor, in_channels: int) -> None:
     shape = tuple(x.shape)
-    fits = len(shape) == 5 and shape[1] == 1 and not any(side % DIVISOR or not side for side in shape[2:])
+    fits = len(shape) == 5 and shape[1] == in_channels and not any(side % DIVISOR or not side for side in shape[2:])
     if not fits:
         raise MethodError(
-            f"MedicalNet takes (B, 1, X, Y, Z) with X, Y and Z multiples of {DIVISOR}, not {shape}",
+            f"MedicalNet takes (B, {in_channels}, X, Y, Z) with X, Y and Z multiples of {DIVISOR}, not {shape}",
             hint="Crop or pad the patch, for example to 64 x 64 x 32",
         )

@@ -38,9 +38,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
     encoder, decoder, weights_digest = read_initialisation(initialisation, workspace)
-    network, loaded = task_network(
-        task, initialisation.config.width, encoder, decoder, seed, architecture=initialisation.architecture
-    )
+    network, loaded = task_network(task, initialisation.config.chosen_network, encoder, decoder, seed)
     learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
     if task.frozen:
         calibrate(learner, task.training, seed)  # random weights have no running statistics

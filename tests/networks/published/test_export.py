@@ -38,7 +38,7 @@ def made(
     workspace: Workspace, network: nn.Module, method: str, config: Any, *, seed: int = 0, corpus: Any = None
 ) -> Initialisation:
     """Put an initialisation into the workspace as a run would."""
-    encoder, decoder = split_state(network.state_dict())
+    encoder, decoder = split_state(network)
     recipe = {"kind": "initialisation", "method": method, "config": config.model_dump(mode="json"), "seed": seed}
     recipe |= {"corpus": corpus, "patterns": None}
     key = key_of(recipe)

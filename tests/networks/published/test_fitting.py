@@ -9,10 +9,10 @@ import torch
 
 from sg_bench.errors import DataError
 from sg_bench.networks.published.catalogue import CATALOGUE, Architecture
-from sg_bench.networks.published.fitting import FileReport, build_network, examine, read_into
+from sg_bench.networks.published.fitting import DECODER, FileReport, build_network, examine, read_into
 from sg_bench.networks.resnet import UNet2D
 from sg_bench.networks.unet import UNet3D, YNet3D
-from sg_bench.networks.weights import DECODER, StateDict
+from sg_bench.networks.weights import StateDict
 from tests.fixtures import one_line
 from tests.networks.published import official
 from tests.networks.published.official import write
