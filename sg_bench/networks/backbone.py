@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sg_bench.config import SpatialDims
+from sg_bench.errors import MethodError
 from sg_bench.networks.decoder import CONVOLUTIONS, Decoder, Stride, UNetDecoder
 
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -46,6 +47,8 @@ class Backbone(nn.Module, ABC):
     """Channels of each map, fine to coarse."""
     strides: tuple[Stride, ...]
     """Of each map, fine to coarse."""
+    multiple: tuple[int, ...] = (1, 1, 1)
+    """What each side of an image must be a multiple of, for `on_own_axes`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +83,24 @@ class Backbone(nn.Module, ABC):
 
         A side that is no multiple of a stride is divided and rounded up.
         """
+
+    def on_own_axes(self, x: Tensor) -> Tensor:
+        """Return images (B, in_channels, X, Y, Z) as they are, or in two dimensions without their last axis.
+
+        Raises:
+            MethodError: they have another shape.
+        """
+        shape = tuple(x.shape)
+        fits = len(shape) == 5 and shape[1] == self.in_channels and (self.dimension == 3 or shape[4] == 1)
+        if not fits or any(not side or side % each for side, each in zip(shape[2:], self.multiple, strict=True)):
+            multiples = " x ".join(map(str, self.multiple[: self.dimension]))
+            last = "Z" if self.dimension == 3 else "1"
+            raise MethodError(
+                f"{type(self).__name__} takes (B, {self.in_channels}, X, Y, {last}) with sides that are multiples of "
+                f"{multiples}, not {shape}",
+                hint="Crop or pad the images, or change the network's settings",
+            )
+        return x if self.dimension == 3 else x[..., 0]
 
     def forward(self, x: Tensor) -> Any:
         """Return the coarsest map, (B, channels[-1], X / strides[-1], ...)."""

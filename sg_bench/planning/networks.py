@@ -55,7 +55,7 @@ def check_own_settings(own: Mapping[str, Any], title: str, given: Mapping[str, A
     if "network" in own:
         raise UsageError(
             f"config of method '{title}': the network is not one of its settings",
-            hint="Write `network` beside `config`",
+            hint="Write `network` next to `config`",
         )
     if "network" in given and "width" in own:
         raise UsageError(

@@ -103,20 +103,40 @@ METHODS = Registry(
 NETWORKS = Registry(
     "network",
     {
+        "i3d": Entry(
+            "sg_bench.networks.configs:I3DConfig",
+            "sg_bench.networks.i3d:I3D",
+            "3D: Inception-v1 inflated, with a generic decoder (Carreira and Zisserman 2017)",
+        ),
         "medicalnet": Entry(
             "sg_bench.networks.configs:MedicalNetNetworkConfig",
             "sg_bench.networks.published.resnet3d:MedicalNet",
             "3D: MedicalNet's dilated ResNet-10, 18, 34 or 50, with a decoder (Chen et al. 2019)",
+        ),
+        "resenc_unet": Entry(
+            "sg_bench.networks.configs:ResEncUNetConfig",
+            "sg_bench.networks.resenc:ResEncUNet",
+            "2D and 3D: nnU-Net's residual-encoder U-Net (Isensee et al. 2024)",
         ),
         "resnet18": Entry(
             "sg_bench.networks.configs:ResNet18NetworkConfig",
             "sg_bench.networks.resnet:Encoder2D",
             "2D: the papers' ResNet-18 with a decoder (He et al. 2016)",
         ),
+        "swin_unetr": Entry(
+            "sg_bench.networks.configs:SwinUNETRConfig",
+            "sg_bench.networks.swin_unetr:SwinUNETR",
+            "2D and 3D: MONAI's SwinUNETR (Hatamizadeh et al. 2022)",
+        ),
         "unet3d": Entry(
             "sg_bench.networks.configs:UNet3DNetworkConfig",
             "sg_bench.networks.unet:Encoder3D",
             "3D: the papers' U-Net (Zhou et al. 2019)",
+        ),
+        "vit": Entry(
+            "sg_bench.networks.configs:ViTConfig",
+            "sg_bench.networks.vit:ViT",
+            "2D and 3D: plain vision transformer with a light decoder (Dosovitskiy et al. 2021)",
         ),
     },
     group="sg_bench.networks",
