@@ -39,7 +39,7 @@ STRIDES = ((2, 2, 2), (4, 4, 2), (8, 8, 2), (16, 16, 4), (32, 32, 8))
 """Of the maps, along X, Y and Z."""
 
 
-class Unit(nn.Module):
+class PaddedConvolution(nn.Module):
     """Convolution without bias, batch norm, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, side: int = 1, stride: int = 1) -> None:
@@ -71,10 +71,10 @@ class Inception(nn.Module):
 
     def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.b0 = Unit(inputs, widths[0])
-        self.b1a, self.b1b = Unit(inputs, widths[1]), Unit(widths[1], widths[2], 3)
-        self.b2a, self.b2b = Unit(inputs, widths[3]), Unit(widths[3], widths[4], 3)
-        self.b3a, self.b3b = Pool((3, 3, 3), (1, 1, 1)), Unit(inputs, widths[5])
+        self.b0 = PaddedConvolution(inputs, widths[0])
+        self.b1a, self.b1b = PaddedConvolution(inputs, widths[1]), PaddedConvolution(widths[1], widths[2], 3)
+        self.b2a, self.b2b = PaddedConvolution(inputs, widths[3]), PaddedConvolution(widths[3], widths[4], 3)
+        self.b3a, self.b3b = Pool((3, 3, 3), (1, 1, 1)), PaddedConvolution(inputs, widths[5])
         self.channels = widths[0] + widths[2] + widths[4] + widths[5]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,9 +89,9 @@ class InflatedInception(nn.Module):
     def __init__(self, width: int, in_channels: int) -> None:
         super().__init__()
         stem = width, 3 * width
-        self.Conv3d_1a_7x7 = Unit(in_channels, width, 7, 2)
-        self.Conv3d_2b_1x1 = Unit(width, width)
-        self.Conv3d_2c_3x3 = Unit(width, stem[1], 3)
+        self.Conv3d_1a_7x7 = PaddedConvolution(in_channels, width, 7, 2)
+        self.Conv3d_2b_1x1 = PaddedConvolution(width, width)
+        self.Conv3d_2c_3x3 = PaddedConvolution(width, stem[1], 3)
         self.pool2, self.pool3 = Pool((1, 3, 3), (1, 2, 2)), Pool((1, 3, 3), (1, 2, 2))
         self.pool4, self.pool5 = Pool((3, 3, 3), (2, 2, 2)), Pool((2, 2, 2), (2, 2, 2))
         channels, ends = stem[1], {}

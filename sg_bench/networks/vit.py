@@ -26,7 +26,7 @@ PERIOD = 10_000.0
 """Longest wavelength of the positions, in units of 2 pi patches."""
 
 
-class Patches(nn.Module):
+class PatchEmbedding(nn.Module):
     """A convolution of patches to tokens."""
 
     def __init__(self, dimension: SpatialDims, in_channels: int, width: int, side: int) -> None:
@@ -72,7 +72,7 @@ class Perceptron(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and perceptron, each on normalised tokens and added to them."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -93,8 +93,8 @@ class ViT(Backbone):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.dimension, self.in_channels, self.multiple = config.dimension, config.in_channels, config.multiple
-        self.patch_embed = Patches(config.dimension, config.in_channels, config.width, config.patch)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+        self.patch_embed = PatchEmbedding(config.dimension, config.in_channels, config.width, config.patch)
+        self.blocks = nn.ModuleList(TransformerBlock(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         count = min(MAPS, config.depth)
         self.taken = tuple((place + 1) * config.depth // count - 1 for place in range(count))

@@ -88,7 +88,7 @@ class TestMeasurements:
         assert measured_mib(workspace, "NVIDIA T4", cell()) is None
         assert measured_mib(workspace, "NVIDIA H200", store_recipe()) is None
         (path,) = (tmp_path / "memory" / "nvidia-h200").iterdir()
-        assert read_json(path)["settings"]["width"] == 32
+        assert read_json(path)["settings"]["network"]["config"]["width"] == 32
 
     def test_a_damaged_measurement_is_made_anew(self, tmp_path: Path) -> None:
         workspace = Workspace(tmp_path)
