@@ -14,6 +14,7 @@ from sg_bench.errors import DamagedError, DataError
 
 if TYPE_CHECKING:
     from sg_bench.cli.selection import Selection
+    from sg_bench.running.cluster.options import ClusterOptions
 
 CHECKS = "checks.json"
 """In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
@@ -35,6 +36,15 @@ def run(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once; else the machine's cores.")] = None,
     ray_address: Annotated[str, typer.Option(help="local, auto or HOST:PORT; implies --backend ray.")] = "",
+    wait_for_resources: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Wait for nodes of the cluster; else 900 with an autoscaler, or 0."
+        ),
+    ] = None,
+    ship_code: Annotated[
+        bool, typer.Option("--ship-code", help="Send this sg-bench and its plugins to the nodes of the cluster.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also compute failed cells again.")] = False,
 ) -> None:
     """Run a suite: compute the cells that the ledger lacks, then print the table.
@@ -45,6 +55,7 @@ def run(
     from sg_bench.cli.scope import check_folder
     from sg_bench.cli.selection import select
     from sg_bench.ledger import DamagedTableError
+    from sg_bench.running.cluster.options import ClusterOptions
 
     if ray_address:
         backend = "ray"
@@ -63,9 +74,8 @@ def run(
         settings=settings,
     )
     check_folder(selection)
-    compute = partial(
-        _compute_missing, selection, jobs=jobs, ray_address=ray_address or "local", retry_failed=retry_failed
-    )
+    cluster = ClusterOptions(ray_address or "local", wait_for_resources, ship_code)
+    compute = partial(_compute_missing, selection, jobs=jobs, cluster=cluster, retry_failed=retry_failed)
     anew = compute()
     try:
         code = print_undamaged(selection) or _check(selection, anew=anew)
@@ -78,7 +88,7 @@ def run(
 
 
 def _compute_missing(
-    selection: Selection, *, jobs: int | None, ray_address: str, retry_failed: bool, check_tables: bool = False
+    selection: Selection, *, jobs: int | None, cluster: ClusterOptions, retry_failed: bool, check_tables: bool = False
 ) -> bool:
     """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
     for line in selection.ledger.set_aside((cell.key for cell in selection.plan.cells), check_tables=check_tables):
@@ -90,7 +100,7 @@ def _compute_missing(
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
-        _compute(selection, jobs, ray_address, retry_failed=retry_failed)
+        _compute(selection, jobs, cluster, retry_failed=retry_failed)
     elif any(not cell.missing for cell in selection.plan.cells):
         _note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
@@ -98,14 +108,14 @@ def _compute_missing(
     return bool(pending)
 
 
-def _compute(selection: Selection, jobs: int | None, ray_address: str, *, retry_failed: bool) -> None:
+def _compute(selection: Selection, jobs: int | None, cluster: ClusterOptions, *, retry_failed: bool) -> None:
     from sg_bench.running import run as compute
 
     compute(
         selection.plan,
         selection.workspace,
         jobs=jobs,
-        ray_address=ray_address,
+        cluster=cluster,
         retry_failed=retry_failed,
         log=_note,
         terminal=sys.stderr.isatty(),

@@ -10,6 +10,7 @@ from typing import Literal
 from sg_bench.ledger import Ledger
 from sg_bench.machine import available_cores
 from sg_bench.planning import Job, Plan
+from sg_bench.running.cluster.options import ON_THIS_MACHINE, ClusterOptions
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.packing import list_cards
@@ -34,7 +35,7 @@ def run(
     *,
     backend: Literal["local", "ray"] | None = None,
     jobs: int | None = None,
-    ray_address: str = "local",
+    cluster: ClusterOptions = ON_THIS_MACHINE,
     retry_failed: bool = False,
     also: Collection[str] = (),
     log: Callable[[str], None] = print,
@@ -50,7 +51,7 @@ def run(
         workspace: holds earlier results, and gets the new ones.
         backend: None takes the suite's.
         jobs: processes at once; None takes the machine's cores.
-        ray_address: for the ray backend.
+        cluster: for the ray backend.
         retry_failed: also compute cells again whose method failed.
         also: keys of results that are wanted besides those that missing cells need.
         log: prints one line of progress.
@@ -65,13 +66,13 @@ def run(
         return RunSummary(0, ())
     for digest, ids in plan.lists.items():
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
-    jobs, total, found = jobs or available_cores(), ScheduleOutcome(), Counter[str]()
+    total, found = ScheduleOutcome(), Counter[str]()
     while pending:
-        with Progress(pending, workspace, log, terminal=terminal, events=events) as progress:
-            if (backend or plan.suite.backend) == "ray":
-                outcome = _run_on_ray(pending, workspace, progress, ray_address, jobs)
-            else:
-                outcome = _run_locally(pending, workspace, progress, jobs)
+        progress = Progress(pending, workspace, log, terminal=terminal, events=events)
+        if (backend or plan.suite.backend) == "ray":
+            outcome = _run_on_ray(pending, workspace, progress, cluster, jobs)
+        else:
+            outcome = _run_locally(pending, workspace, progress, jobs or available_cores())
         total = ScheduleOutcome(total.done | outcome.done, total.failures | outcome.failures, outcome.damaged)
         damaged = {failure.damaged for failure in outcome.damaged.values()}
         found.update(damaged)
@@ -95,24 +96,34 @@ def _record_damage(plan: Plan, outcome: ScheduleOutcome, workspace: Workspace) -
 def _run_locally(pending: list[Job], workspace: Workspace, progress: Progress, jobs: int) -> ScheduleOutcome:
     backend = InProcess(workspace) if jobs == 1 else WorkerProcesses(workspace, jobs, list_cards())
     try:
-        return Scheduler(pending, backend, workspace, progress).run()
+        with progress:
+            return Scheduler(pending, backend, workspace, progress).run()
     finally:
         backend.close()
 
 
 def _run_on_ray(
-    pending: list[Job], workspace: Workspace, progress: Progress, address: str, jobs: int
+    pending: list[Job], workspace: Workspace, progress: Progress, cluster: ClusterOptions, jobs: int | None
 ) -> ScheduleOutcome:
     """Compute what cells need through the scheduler, then pass all cells that can run to Tune."""
     from sg_bench.running.cluster.backend import RayBackend
 
-    backend = RayBackend(workspace, address, jobs)
+    backend = RayBackend(
+        workspace,
+        cluster.address,
+        jobs,
+        workers=max((job.workers for job in pending if getattr(job.recipe, "corpus", None)), default=1),
+        wait=cluster.wait,
+        ship_code=cluster.ship_code,
+        log=progress.log,
+    )
     try:
-        scheduler = Scheduler(pending, backend, workspace, progress, hold_cells=True)
-        outcome = scheduler.run()
-        held = scheduler.held
-        if held:
-            outcome.damaged |= backend.fine_tune(held, progress)
+        with progress:
+            scheduler = Scheduler(pending, backend, workspace, progress, hold_cells=True)
+            outcome = scheduler.run()
+            held = scheduler.held
+            if held:
+                outcome.damaged |= backend.fine_tune(held, progress)
     finally:
         backend.close()
     ledger = Ledger(workspace)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,9 +14,10 @@ from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe
 from sg_bench.running.cluster.cells import run_trials
-from sg_bench.running.cluster.connect import connect
+from sg_bench.running.cluster.connect import Connection
 from sg_bench.running.cluster.errors import failure_kind
 from sg_bench.running.cluster.nodes import cluster_cards
+from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.trainings import on_train, pretrain
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure, failed_record
@@ -35,18 +35,34 @@ class RayBackend:
     Args:
         workspace: on storage that every node sees under the same path.
         address: "local" starts a cluster here, "auto" or HOST:PORT joins one.
-        jobs: processors of the local cluster.
+        jobs: processors that were asked for; None takes what the machine or cluster has.
+        workers: of the largest pretraining.
+        wait: seconds to wait for nodes, as in `ClusterOptions`.
+        ship_code: send this machine's code to the nodes.
+        log: prints one line.
 
     Raises:
+        UsageError: the cluster has less than is asked, or its nodes differ from this one.
         SgBenchError: the cluster cannot be reached.
     """
 
     one_machine = False
 
-    def __init__(self, workspace: Workspace, address: str, jobs: int) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        address: str,
+        jobs: int | None = None,
+        *,
+        workers: int = 1,
+        wait: float | None = None,
+        ship_code: bool = False,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.workspace = workspace
-        self.runs: list[str] = []
-        connect(address, jobs)
+        self.connection = Connection(
+            workspace, ClusterOptions(address, wait, ship_code), jobs=jobs, workers=workers, log=log
+        )
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.slots = max(1, int(resources.get("CPU", 1)))
         self.gpu = min(1, int(resources.get("GPU", 0)))
@@ -77,15 +93,11 @@ class RayBackend:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.threads.shutdown(wait=False, cancel_futures=True)
-        ray.shutdown()
-        for name in self.runs:
-            shutil.rmtree(self.workspace.path("ray", name), ignore_errors=True)
+        self.connection.close()
 
     def _new_run(self, what: str) -> str:
         """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
-        name = f"{what[:16]}-{uuid.uuid4().hex[:8]}"
-        self.runs.append(name)
-        return name
+        return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
 
     def _pretrain(self, job: Job) -> Failure | None:
         return pretrain(job, self.workspace, name=self._new_run(job.key), resources=self._resources(1.0))

@@ -1,45 +1,178 @@
-"""Starting or joining a Ray cluster."""
+"""Starting or joining a Ray cluster, and leaving it."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import os
+import shutil
+import signal
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private import services
 
 from sg_bench.errors import SgBenchError
+from sg_bench.machine import available_cores
+from sg_bench.running.cluster.authentication import MODE, authentication, joining_mode
+from sg_bench.running.cluster.demand import RunDemand, await_resources, check_local
+from sg_bench.running.cluster.nodes import MARKERS, require_nodes
+from sg_bench.running.cluster.options import ClusterOptions
+from sg_bench.running.cluster.output import keep_session_logs, ray_output
+from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
+from sg_bench.running.packing import list_cards
+from sg_bench.workspace import LockedElsewhere, Workspace
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to HOST:PORT."""
+LOCAL = "local"
+"""The address that starts a cluster on this machine."""
 
 
-def connect(address: str, jobs: int) -> None:
-    """Start or join a cluster, quietly and without usage reports.
+class Connection:
+    """A cluster that this process has started or joined; nothing that Ray writes reaches the terminal meanwhile.
 
-    Unless RAY_AUTH_MODE is set, Ray authenticates by tokens what is started here, and a cluster is joined by token if
-    there is one.
+    Args:
+        workspace: gets Ray's log, in `logs/`.
+        options: which cluster, and how it is joined.
+        jobs: processors that were asked for by --jobs: of the local cluster, else of all nodes.
+        workers: of the largest pretraining of the run.
+        log: prints one line.
+
+    Raises:
+        UsageError: the cluster has less than is asked, authenticates otherwise, or its nodes differ.
+        SgBenchError: there is no cluster, it cannot be started, or no node came in time.
     """
-    local: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        options: ClusterOptions,
+        *,
+        jobs: int | None = None,
+        workers: int = 1,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.workspace, self.local = workspace, options.address == LOCAL
+        demand = RunDemand(workers, 1 if self.local else jobs or 1)
+        with ExitStack() as stack:
+            if self.local:
+                check_local(demand, jobs or available_cores(), len(list_cards()))
+            stack.enter_context(run_folders(workspace))
+            self.log_file: Path = stack.enter_context(ray_output(workspace))
+            """What Ray wrote."""
+            if self.local:
+                stack.enter_context(_started(jobs or available_cores(), self.log_file))
+            else:
+                stack.enter_context(_joined(options.address, log))
+                await_resources(demand, options.wait, log)
+                require_nodes(workspace)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends, with all of its processes and files."""
+        self._stack.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _started(processors: int, log_file: Path) -> Iterator[None]:
+    """Start a cluster on this machine, with a token of its own; it ends with the context, or with this process."""
+    sweep_sessions(temporary_folders())
+    session = new_session()
+    mode = os.environ.get(MODE, "token")
     try:
-        _check_reachable(address)
-        if not local:
-            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (OSError, RuntimeError, ValueError) as error:
-        cause = str(error).splitlines()[0]
-        raise SgBenchError(f"no Ray cluster at '{address}': {cause}", hint="Use --ray-address local") from error
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)  # Ray leaves the token that it makes readable by everyone
+        with authentication({MODE: mode, **session.environment()}, without=("RAY_AUTH_TOKEN",)):
+            try:
+                _init(LOCAL, num_cpus=processors, include_dashboard=False, _temp_dir=str(session.files))
+                yield
+            finally:
+                _shutdown()
+                keep_session_logs(log_file, session.files)
+    finally:
+        session.end()
 
 
-def _check_reachable(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT: Ray itself would wait for minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
+@contextmanager
+def _joined(address: str, log: Callable[[str], None]) -> Iterator[None]:
+    """Join a running cluster in its own mode of authentication; the context's end leaves it."""
+    where = _resolved(address)
+    _check_reachable(where, address)
+    mode = joining_mode(where)
+    if mode == "disabled":
+        log(f"The Ray cluster at {where} is open: it uses no authentication")
+    with authentication({MODE: mode}):
+        try:
+            _init(where)
+            yield
+        finally:
+            _shutdown()
+
+
+def _init(address: str, **options: Any) -> None:
+    """Call `ray.init` without its changes to loggers and signal handlers."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=True, **options)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        what = "Ray cannot be started" if address == LOCAL else f"no Ray cluster at '{address}'"
+        raise SgBenchError(f"{what}: {lines[0]}", hint="Use --ray-address local or --backend local") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _shutdown() -> None:
+    with contextlib.suppress(Exception):  # whatever it is, what is left is killed
+        ray.shutdown()
+
+
+def _resolved(address: str) -> str:
+    """Return HOST:PORT of an address, or of the cluster that "auto" finds.
+
+    Raises:
+        SgBenchError: there is none.
+    """
+    try:
+        found = services.canonicalize_bootstrap_address(address)
+    except (ValueError, OSError, ConnectionError) as error:
+        raise SgBenchError(f"no Ray cluster at '{address}': {error}", hint="Use --ray-address local") from error
+    if found is None:
+        raise SgBenchError(
+            f"no Ray cluster at '{address}': none runs on this machine",
+            hint="Give HOST:PORT, or use --ray-address local",
+        )
+    return str(found)
+
+
+def _check_reachable(where: str, address: str) -> None:
+    """Raise SgBenchError if nothing listens at HOST:PORT: Ray itself would wait for minutes."""
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
+    except (OSError, ValueError) as error:
+        raise SgBenchError(f"no Ray cluster at '{address}': {error}", hint="Use --ray-address local") from error
+
+
+@contextmanager
+def run_folders(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace's folders of Ray's runs; those of dead runs are removed first if no living run has any."""
+    with contextlib.suppress(LockedElsewhere), workspace.lock("ray", wait=False):
+        for path in [*workspace.path("ray").glob("*"), *workspace.root.glob(f"{MARKERS}*")]:
+            shutil.rmtree(path, ignore_errors=True)
+    with workspace.lock("ray", shared=True):
+        yield
