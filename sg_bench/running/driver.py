@@ -11,7 +11,7 @@ from sg_bench.ledger import Ledger
 from sg_bench.machine import available_cores
 from sg_bench.planning import Job, Plan
 from sg_bench.running.cluster.options import ON_THIS_MACHINE, ClusterOptions
-from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.failures import failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.packing import list_cards
 from sg_bench.running.progress import EventSink, Progress
@@ -105,7 +105,6 @@ def _run_locally(pending: list[Job], workspace: Workspace, progress: Progress, j
 def _run_on_ray(
     pending: list[Job], workspace: Workspace, progress: Progress, cluster: ClusterOptions, jobs: int | None
 ) -> ScheduleOutcome:
-    """Compute what cells need through the scheduler, then pass all cells that can run to Tune."""
     from sg_bench.running.cluster.backend import RayBackend
 
     backend = RayBackend(
@@ -119,16 +118,6 @@ def _run_on_ray(
     )
     try:
         with progress:
-            scheduler = Scheduler(pending, backend, workspace, progress, hold_cells=True)
-            outcome = scheduler.run()
-            held = scheduler.held
-            if held:
-                outcome.damaged |= backend.fine_tune(held, progress)
+            return Scheduler(pending, backend, workspace, progress).run()
     finally:
         backend.close()
-    ledger = Ledger(workspace)
-    records = {job.key: ledger.get(job.key) for job in held}
-    failed = {key: record["error"] for key, record in records.items() if record and record["status"] == "failed"}
-    outcome.failures |= {key: Failure(**error) for key, error in failed.items()}
-    outcome.done |= records.keys() - failed.keys() - outcome.damaged.keys()
-    return outcome

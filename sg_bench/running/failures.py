@@ -14,6 +14,7 @@ from sg_bench import errors
 from sg_bench.errors import DamagedError, FailureKind, SgBenchError
 from sg_bench.ledger import Record
 from sg_bench.planning import Job
+from sg_bench.workspace import LockedElsewhere
 
 PACKAGE = Path(__file__).parents[2]
 """Folder of this package: tracebacks in records name files relative to it."""
@@ -40,6 +41,11 @@ class Failure:
     damaged: str = ""
     """Key of the result that was found damaged, or gone; the job may succeed once that is computed again."""
 
+    @property
+    def busy(self) -> bool:
+        """Return whether nothing failed, but another run computes the same job now."""
+        return self.type == LockedElsewhere.__name__
+
     @classmethod
     def of(cls, error: BaseException, kind: FailureKind | None = None) -> Failure:
         """Describe an exception; the errors of sg-bench explain themselves and need no traceback.
@@ -48,7 +54,7 @@ class Failure:
             error: what was raised.
             kind: as its backend classified it; None takes `failure_kind`.
         """
-        explained = isinstance(error, SgBenchError)
+        explained = isinstance(error, (SgBenchError, LockedElsewhere))
         text = "" if explained else "".join(traceback.format_exception(error))
         kind = kind or failure_kind(error)
         transient = kind == "infrastructure" and not explained
@@ -58,6 +64,8 @@ class Failure:
 
 def failure_kind(error: BaseException) -> FailureKind:
     """Return whether the method, the data or the infrastructure caused `error`, with PyTorch's own errors known."""
+    if isinstance(error, LockedElsewhere):
+        return "infrastructure"
     kind = errors.failure_kind(error)
     if kind == "method" and isinstance(error, RuntimeError) and _is_torch_infrastructure(error):
         return "infrastructure"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -43,9 +43,9 @@ class InProcess:
         future.set_result(work(unit.job, self.workspace.location, unit.cases, unit.share))
         return future
 
-    def fits(self, unit: Unit) -> bool:
-        """Return True: nothing else runs."""
-        return True
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        """Return whether nothing else runs."""
+        return not running
 
     def failure(self, error: Exception) -> Failure:
         """Describe an error."""
@@ -75,8 +75,11 @@ class WorkerProcesses:
         self.on_cards = [_Processes(jobs, card.id) for card in cards]
         self.placed: dict[Future[Failure | None], tuple[int, Unit]] = {}
 
-    def fits(self, unit: Unit) -> bool:
-        """Return whether a unit needs no GPU, or one has the memory for it."""
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        """Return whether there are processes for a unit, and it needs no GPU or one has the memory for it."""
+        taken = sum(other.job.workers for other in running)
+        if taken and taken + unit.job.workers > self.slots:
+            return False
         return not self._on_card(unit) or self._card(unit) is not None
 
     def submit(self, unit: Unit) -> Future[Failure | None]:

@@ -1,11 +1,15 @@
 """The scheduler: starts each job as soon as what it needs is done, on as many workers as there are.
 
-One failed job never stops the others: the jobs that need it fail with it, the rest goes on.
+One failed job never stops the others: the jobs that need it fail with it, the rest goes on. What another run on the
+same workspace computes meanwhile is left to it, and looked for again later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+import time
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -17,18 +21,21 @@ from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, TypedJob, is_built, prepares_store
 from sg_bench.recipes import DiscoveryRecipe, StoreRecipe
 from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.order import start_order
 from sg_bench.running.progress import Progress
 from sg_bench.running.stages.discover import PORTION, Share, steps
 from sg_bench.running.stages.prepare import cases_of
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import LockedElsewhere, Workspace
 
 ATTEMPTS = 3
 """How often a unit is started that fails by its infrastructure: a lost worker, lack of memory, a lost connection."""
 MAX_CASES = 32
 """Most cases of a store that one process prepares before it takes more."""
 POLL_SECONDS = 0.5
-PRIORITY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
-"""Lower numbers start first."""
+BUSY_SECONDS = 2.0
+"""After so long, what another run computes is looked for again."""
+ALTERNATIVES = 32
+"""Units of the same urgency that are tried after one that does not fit the devices."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +58,22 @@ class Backend(Protocol):
     """Executes units: on this machine or on Ray."""
 
     slots: int
-    """Processes that may compute at once."""
+    """Processes that may compute at once: into so many shares work is divided."""
     one_machine: bool
     """Whether all units share this machine's memory: the last attempt of a unit then runs alone."""
 
-    def fits(self, unit: Unit) -> bool:
-        """Return whether the devices have the memory for one more unit."""
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        """Return whether one more unit can be started next to those that run; True if there are none."""
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         """Start a unit that fits."""
 
     def failure(self, error: Exception) -> Failure:
-        """Describe and classify what a unit's future raised."""
+        """Describe and classify what a unit's future raised.
+
+        Raises:
+            SgBenchError: nothing more can be run.
+        """
 
 
 @dataclass
@@ -87,43 +98,36 @@ class Scheduler:
         backend: where the jobs run.
         workspace: of the results.
         progress: is notified of every start, step and end.
-        hold_cells: run no cell, but leave those that could run in `held`.
     """
 
-    def __init__(
-        self,
-        jobs: Iterable[Job],
-        backend: Backend,
-        workspace: Workspace,
-        progress: Progress,
-        *,
-        hold_cells: bool = False,
-    ) -> None:
+    def __init__(self, jobs: Iterable[Job], backend: Backend, workspace: Workspace, progress: Progress) -> None:
         self.jobs = {job.key: job for job in jobs}
         self.backend, self.workspace, self.progress = backend, workspace, progress
         self.outcome = ScheduleOutcome()
-        self.waiting: dict[Unit, frozenset[str]] = {}
+        self.waiting = _Waiting(self.jobs.values())
         self.running: dict[Future[Failure | None], Unit] = {}
-        self.attempts: dict[Unit, int] = {}
-        self.hold_cells = hold_cells
-        self._discovery_needs = {key for job in self.jobs.values() if job.kind == "patterns" for key in job.needs}
-
-    @property
-    def held(self) -> list[Job]:
-        """Return the cells that were not run and for which everything is ready."""
-        return [job for job in self.jobs.values() if job.kind == "cell" and self.outcome.unfinished(job.key)]
+        self.attempts: dict[str, int] = {}
+        self.busy: list[tuple[float, Unit]] = []
+        """Units that another run computes, and when to look for them again."""
+        self._needed_by: dict[str, list[Job]] = {}
+        for job in self.jobs.values():
+            for key in job.needs:
+                self._needed_by.setdefault(key, []).append(job)
 
     def run(self) -> ScheduleOutcome:
         """Run all jobs to their end."""
         for job in self.jobs.values():
             if self.outcome.unfinished(job.key):
                 self._expect(job)
-        while self.waiting or self.running:
+        while self.waiting or self.running or self.busy:
+            self._look_again()
             self._start_ready()
             finished, _ = wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             self.progress.poll([unit.job for unit in self.running.values() if not unit.cases])
             for future in finished:
                 self._finish(self.running.pop(future), future)
+            if not self.running and self.busy:
+                time.sleep(POLL_SECONDS)  # nothing but what another run computes is left
         return self.outcome
 
     def _expect(self, job: Job) -> None:
@@ -135,14 +139,15 @@ class Scheduler:
             except Exception as error:
                 self._fail(job, Failure.of(error))
                 return
-            self.waiting.update(dict.fromkeys(parts, frozenset()))
+            for part in parts:
+                self.waiting.add(part)
             needs |= {part.name for part in parts}
         elif isinstance(job.recipe, DiscoveryRecipe) and self.backend.slots > 1:
             for shares in self._shares(job, job.recipe):
-                self.waiting.update(dict.fromkeys(shares, frozenset(needs)))
+                for share in shares:
+                    self.waiting.add(share, needs)
                 needs = {share.name for share in shares}
-        if not (job.kind == "cell" and self.hold_cells):
-            self.waiting[Unit(job)] = frozenset(needs)
+        self.waiting.add(Unit(job), needs)
 
     def _parts(self, job: TypedJob[StoreRecipe]) -> list[Unit]:
         """Return a store's cases in portions small enough to keep all processes busy to the end.
@@ -163,64 +168,114 @@ class Scheduler:
         return [[Unit(job, share=Share(step, index, count)) for index in range(count)] for step in steps(recipe)]
 
     def _start_ready(self) -> None:
-        """Start what can run; what waits for a device lets others of its kind go first, but nothing less urgent."""
-        waits_for_device: int | None = None
-        for unit in sorted((unit for unit, needs in self.waiting.items() if not needs), key=self._priority):
-            taken = sum(other.job.workers for other in self.running.values())
-            alone = any(self._runs_alone(other) for other in (unit, *self.running.values()))
-            if taken and (alone or taken + unit.job.workers > self.backend.slots):
+        """Start what can run; what does not fit lets others of its urgency go first, but nothing less urgent."""
+        refused, tried = -1, 0
+        for unit in self.waiting.ready():
+            if self.waiting.urgency(unit) > refused >= 0 or tried == ALTERNATIVES:
                 return
-            if waits_for_device is not None and self._priority(unit) > waits_for_device:
+            running = self.running.values()
+            if running and any(self._runs_alone(other) for other in (unit, *running)):
                 return
-            if not self.backend.fits(unit):
-                waits_for_device = self._priority(unit)
+            if not self.backend.fits(unit, running):
+                refused, tried = self.waiting.urgency(unit), tried + 1
                 continue
-            del self.waiting[unit]
-            self.progress.started(unit.job)
-            self.running[self.backend.submit(unit)] = unit
-
-    def _priority(self, unit: Unit) -> int:
-        """Return 1 for what a discovery needs, because most other jobs wait for it, else the priority of the kind."""
-        needed_first = unit.job.kind == "initialisation" and unit.job.key in self._discovery_needs
-        return 1 if needed_first else PRIORITY[unit.job.kind]
+            self.waiting.remove(unit)
+            if self.waiting.turned and self._done_elsewhere(unit):
+                self._complete(unit)
+            elif unit.job.kind == "initialisation" and self._locked_elsewhere(unit):  # dear to find out by starting it
+                self._leave(unit)
+            else:
+                self.progress.started(unit.job)
+                self.running[self.backend.submit(unit)] = unit
 
     def _runs_alone(self, unit: Unit) -> bool:
         """Return whether this is a unit's last attempt, which has the machine's memory to itself."""
-        return self.backend.one_machine and self.attempts.get(unit) == ATTEMPTS
+        return self.backend.one_machine and self.attempts.get(unit.name) == ATTEMPTS
 
     def _finish(self, unit: Unit, future: Future[Failure | None]) -> None:
         try:
             failure = future.result()
         except Exception as error:
             failure = self.backend.failure(error)
-        if failure and failure.transient:
+        if failure is None:
+            self._complete(unit)
+        elif failure.busy:
+            self._leave(unit)
+        elif failure.transient:
             self._retry(unit, failure)
-            return
-        if failure and failure.damaged:
+        elif failure.damaged:
             self._postpone(unit.job, failure)
-            return
-        if failure:
+        else:
             self._fail(unit.job, failure)
-            return
+
+    def _complete(self, unit: Unit) -> None:
         if unit.cases and prepares_store(unit.job):
             if self.outcome.unfinished(unit.job.key):
                 self.progress.prepared(unit.job, len(unit.cases))
         elif not unit.share:
             self.outcome.done.add(unit.job.key)
             self.progress.finished(unit.job, None)
-        self.waiting = {other: needs - {unit.name} for other, needs in self.waiting.items()}
+        self.waiting.release(unit.name)
 
     def _retry(self, unit: Unit, failure: Failure) -> None:
         """Let a unit be started again after a failure of the infrastructure, ATTEMPTS times in all."""
         if not self.outcome.unfinished(unit.job.key):
             return
-        self.attempts[unit] = self.attempts.get(unit, 1) + 1
-        if self.attempts[unit] > ATTEMPTS:
+        self.attempts[unit.name] = self.attempts.get(unit.name, 1) + 1
+        if self.attempts[unit.name] > ATTEMPTS:
             message = f"{failure.message.rstrip('.')} (tried {ATTEMPTS} times)"
             self._fail(unit.job, replace(failure, message=message))
         else:
-            self.progress.retried(unit.job, failure, self.attempts[unit], ATTEMPTS)
-            self.waiting[unit] = frozenset()
+            self.progress.retried(unit.job, failure, self.attempts[unit.name], ATTEMPTS)
+            self.waiting.add(unit)
+
+    def _leave(self, unit: Unit) -> None:
+        """Leave a unit to the other run that computes it, and go on at another place of the order."""
+        if not self.waiting.turned:
+            self.progress.log("Another run computes the same results: this one shares the work with it")
+        self.busy.append((time.monotonic() + BUSY_SECONDS, unit))
+        self.waiting.turn()
+
+    def _look_again(self) -> None:
+        """Take up what another run was computing a while ago, or its result if it has finished it."""
+        now = time.monotonic()
+        due = [unit for after, unit in self.busy if after <= now]
+        self.busy = [each for each in self.busy if each[0] > now]
+        for unit in due:
+            failure = self._failed_elsewhere(unit)
+            if self._locked_elsewhere(unit):
+                self.busy.append((now + BUSY_SECONDS, unit))
+            elif self._done_elsewhere(unit):
+                self._complete(unit)
+            elif failure:
+                self._fail(unit.job, failure, recorded=True)
+            elif self.outcome.unfinished(unit.job.key):
+                self.waiting.add(unit)
+
+    def _done_elsewhere(self, unit: Unit) -> bool:
+        """Return whether another run has finished a job."""
+        if unit.cases or unit.share or prepares_store(unit.job):
+            return False
+        if unit.job.kind == "cell":
+            return Ledger(self.workspace).done(unit.job.key)
+        return is_built(self.workspace, unit.job)
+
+    def _failed_elsewhere(self, unit: Unit) -> Failure | None:
+        """Return why a cell has failed in another run, unless by the infrastructure."""
+        record = Ledger(self.workspace).get(unit.job.key) if unit.job.kind == "cell" else None
+        if record is None or record["status"] == "done" or record["error"]["kind"] == "infrastructure":
+            return None
+        return Failure(**record["error"])
+
+    def _locked_elsewhere(self, unit: Unit) -> bool:
+        """Return whether another process computes a job; of parts of a job it is not known."""
+        if unit.cases or unit.share:
+            return False
+        try:
+            with self.workspace.lock(unit.job.key, wait=False):
+                return False
+        except LockedElsewhere:
+            return True
 
     def _postpone(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
         """Leave a job, and all that need it or the damaged result, to another pass after that is computed again."""
@@ -229,22 +284,98 @@ class Scheduler:
         known = any(each.damaged == failure.damaged for each in self.outcome.damaged.values())
         self.outcome.damaged[job.key] = failure
         self.progress.postponed(job, failure, inherited=inherited or known)
-        self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
+        self.waiting.drop(job)
         running = {unit.job.key for unit in self.running.values()}
-        for other in self.jobs.values():
-            if other.key not in running and {job.key, failure.damaged} & set(other.needs):
-                self._postpone(other, failure, inherited=True)
+        for key in (job.key, failure.damaged):
+            for other in self._needed_by.get(key, ()):
+                if other.key not in running:
+                    self._postpone(other, failure, inherited=True)
 
-    def _fail(self, job: Job, failure: Failure, *, inherited: bool = False) -> None:
+    def _fail(self, job: Job, failure: Failure, *, inherited: bool = False, recorded: bool = False) -> None:
         """Record a failure, and that of every job that needs this one."""
         if not self.outcome.unfinished(job.key):
             return
         self.outcome.failures[job.key] = failure
-        if job.kind == "cell":
+        if job.kind == "cell" and not recorded:
             roots = (other.root for other in self.jobs.values() if other.root)
             Ledger(self.workspace).put(failed_record(job, failure, [self.workspace.root, *roots]))
         self.progress.finished(job, failure, inherited=inherited)
-        self.waiting = {unit: needs for unit, needs in self.waiting.items() if unit.job.key != job.key}
-        for other in self.jobs.values():
-            if job.key in other.needs:
-                self._fail(other, failure, inherited=True)
+        self.waiting.drop(job)
+        for other in self._needed_by.get(job.key, ()):
+            self._fail(other, failure, inherited=True)
+
+
+class _Waiting:
+    """Units that have not been started: those that could be, in the order of starting, and those that need others.
+
+    Args:
+        jobs: all that units may be of.
+    """
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._order = start_order(jobs)
+        self._ready: list[tuple[tuple[int, int], int, Unit]] = []
+        self._numbers: dict[str, int] = {}
+        self._blocked: dict[str, tuple[Unit, set[str]]] = {}
+        self._blocks: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
+        self._first = 0
+        """Of units that are as urgent, those from this place on start before the others."""
+        self.turned = False
+        """Whether `turn` was called."""
+
+    def __bool__(self) -> bool:
+        return bool(self._ready or self._blocked)
+
+    def add(self, unit: Unit, needs: Iterable[str] = ()) -> None:
+        """Add a unit that waits for the units or jobs of these names."""
+        needs = set(needs)
+        self._names.setdefault(unit.job.key, []).append(unit.name)
+        if needs:
+            self._blocked[unit.name] = unit, needs
+            for name in needs:
+                self._blocks.setdefault(name, []).append(unit.name)
+        else:
+            number = self._numbers.setdefault(unit.name, len(self._numbers))
+            insort(self._ready, (self._order[unit.job.key], number, unit))
+
+    def release(self, name: str) -> None:
+        """Note that a unit or job is done."""
+        for blocked in self._blocks.pop(name, ()):
+            if blocked in self._blocked:
+                unit, needs = self._blocked[blocked]
+                needs.discard(name)
+                if not needs:
+                    del self._blocked[blocked]
+                    self.add(unit)
+
+    def remove(self, unit: Unit) -> None:
+        """Remove a unit that was ready."""
+        number = self._numbers[unit.name]
+        self._ready = [each for each in self._ready if each[1] != number]
+
+    def drop(self, job: Job) -> None:
+        """Remove all units of a job."""
+        names = self._names.pop(job.key, ())
+        for name in names:
+            self._blocked.pop(name, None)
+        numbers = {self._numbers[name] for name in names if name in self._numbers}
+        if numbers:
+            self._ready = [each for each in self._ready if each[1] not in numbers]
+
+    def urgency(self, unit: Unit) -> int:
+        """Return a unit's priority; lower numbers start first."""
+        return self._order[unit.job.key][0]
+
+    def ready(self) -> Iterator[Unit]:
+        """Yield the units that could be started, in their order as it is now."""
+        places = self._ready
+        if self.turned:
+            places = sorted(places, key=lambda each: (each[0][0], each[0][1] < self._first, each[:2]))
+        return iter([unit for _, _, unit in places])
+
+    def turn(self) -> None:
+        """Go on at a place drawn at random, away from that of another run."""
+        self.turned = True
+        if self._ready:
+            self._first = random.choice(self._ready)[0][1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import pytest
 
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
-from sg_bench.running.failures import Failure
+from sg_bench.running import schedule
+from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import ATTEMPTS, ScheduleOutcome, Scheduler, Unit
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import LockedElsewhere, Workspace
 from tests.recipes import fake_job
 
 LOST = Failure("infrastructure", "WorkerDied", "a worker was killed. Free memory", "", transient=True)
 NAN = Failure("method", "MethodError", "the loss is NaN", "")
+EMPTY: dict[str, Any] = {"recipe": {}, "metrics": {}, "cases": [], "curves": []}
 Answer = Callable[[Unit], Failure | None]
 
 
@@ -35,8 +38,8 @@ class FakeBackend:
         self.answer, self.slots, self.one_machine = answer, slots, one_machine
         self.started: list[str] = []
 
-    def fits(self, unit: Unit) -> bool:
-        return True
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        return not running or sum(other.job.workers for other in (unit, *running)) <= self.slots
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
         self.started.append(unit.name)
@@ -147,3 +150,102 @@ def test_a_backend_describes_its_own_errors(tmp_path: Path) -> None:
     assert (killed.kind, killed.transient) == ("infrastructure", True)
     assert "use fewer --jobs" in killed.message
     assert InProcess(Workspace(tmp_path)).failure(KeyError("x")).kind == "method"
+
+
+def test_a_cell_starts_while_another_pretraining_still_runs(tmp_path: Path) -> None:
+    jobs = [job("long", kind="initialisation"), job("short", kind="initialisation"), job("cell", "short")]
+    pretraining: Future[Failure | None] = Future()
+    seen: list[bool] = []
+
+    class Unequal(FakeBackend):
+        def submit(self, unit: Unit) -> Future[Failure | None]:
+            if unit.name == "long":
+                return pretraining
+            if unit.name == "cell":
+                seen.append(pretraining.done())
+                pretraining.set_result(None)
+            return super().submit(unit)
+
+    assert outcome(jobs, Unequal(lambda _: None), tmp_path).done == {"long", "short", "cell"}
+    assert seen == [False]
+
+
+def test_what_does_not_fit_lets_others_of_its_kind_go_first_but_nothing_less_urgent(tmp_path: Path) -> None:
+    class Devices(FakeBackend):
+        def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+            return not running or unit.name not in ("wide", "narrow") or "other" in self.started
+
+    jobs = [
+        *(job(name, kind="initialisation") for name in ("first", "wide", "narrow", "other")),
+        job("cell"),
+    ]
+    backend = Devices(lambda _: None, slots=9)
+    outcome(jobs, backend, tmp_path)
+    assert backend.started[:2] == ["first", "other"]
+    assert backend.started[-1] == "cell"
+
+
+class TestTwoRuns:
+    """Another run holds locks of the same workspace."""
+
+    def test_what_another_run_computes_is_left_to_it_and_counts_once_it_is_done(self, tmp_path: Path) -> None:
+        workspace, lines = Workspace(tmp_path), list[str]()
+        answers = iter([attempted(LockedElsewhere("a"))])
+
+        def answer(unit: Unit) -> Failure | None:
+            if unit.name != "a":
+                return None
+            Ledger(workspace).put({"key": "a", "status": "done", **EMPTY})
+            return next(answers)
+
+        backend = FakeBackend(answer, slots=1)
+        found = outcome([job("a"), job("b"), job("c")], backend, tmp_path, lines)
+        assert (found.done, found.failures) == ({"a", "b", "c"}, {})
+        assert backend.started.count("a") == 1
+        assert sum("Another run" in line for line in lines) == 1
+
+    def test_it_is_computed_here_if_the_other_run_was_killed(self, tmp_path: Path) -> None:
+        answers = iter([attempted(LockedElsewhere("a")), None])
+        backend = FakeBackend(lambda unit: next(answers) if unit.name == "a" else None, slots=1)
+        assert outcome([job("a"), job("b")], backend, tmp_path).done == {"a", "b"}
+        assert backend.started == ["a", "b", "a"]
+
+    def test_what_failed_there_by_its_method_is_not_computed_again(self, tmp_path: Path) -> None:
+        workspace = Workspace(tmp_path)
+
+        def answer(unit: Unit) -> Failure | None:
+            Ledger(workspace).put(failed_record(unit.job, NAN))
+            return attempted(LockedElsewhere("a"))
+
+        backend = FakeBackend(answer, slots=1)
+        assert outcome([job("a")], backend, tmp_path).failures["a"].message == NAN.message
+        assert backend.started == ["a"]
+
+    def test_a_pretraining_is_not_even_started_while_its_lock_is_held(self, tmp_path: Path) -> None:
+        workspace, backend = Workspace(tmp_path), FakeBackend(lambda _: None)
+        with ThreadPoolExecutor() as pool, workspace.lock("a"):
+            found = pool.submit(outcome, [job("a", kind="initialisation"), job("b")], backend, tmp_path)
+            wait_for(lambda: backend.started == ["b"])
+            time.sleep(0.1)
+            assert backend.started == ["b"]
+            workspace.root.joinpath("initialisations", "a").mkdir(parents=True)
+            workspace.root.joinpath("initialisations", "a", "record.json").write_text("{}")
+        assert found.result(timeout=20).done == {"a", "b"}
+        assert backend.started == ["b"]
+
+
+def attempted(error: Exception) -> Failure:
+    return Failure.of(error)
+
+
+def wait_for(moment: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not moment():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(schedule, "POLL_SECONDS", 0.05)

@@ -13,6 +13,7 @@ import torch
 
 from sg_bench.config import CropRule, Training
 from sg_bench.data.cubes import CropCubes
+from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store
 from sg_bench.methods.base import Crops
 from sg_bench.running.stages import dispatch, pretrain
@@ -42,7 +43,7 @@ def test_nobody_can_finish_a_store_while_a_case_is_written_to_it(tmp_path: Path,
         waited.append(other.is_alive())
 
     monkeypatch.setattr(dispatch, "prepare_cases", write_a_case)
-    assert attempt(STORE, workspace, silent, ["a case"]) is None  # type: ignore[list-item]
+    assert attempt(STORE, workspace, silent, [Case("a case", "a patient")]) is None
     assert waited == [True]
 
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
 from sg_bench.config import key_of
-from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe
-from sg_bench.running.cluster.cells import run_trials
+from sg_bench.running.cluster.cells import CellTrials, LostClusterError
 from sg_bench.running.cluster.connect import Connection
 from sg_bench.running.cluster.errors import failure_kind
 from sg_bench.running.cluster.nodes import cluster_cards
+from sg_bench.running.cluster.occupancy import Demand, Occupancy
 from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.trainings import on_train, pretrain
 from sg_bench.running.environment import single_threaded
-from sg_bench.running.failures import Failure, failed_record
+from sg_bench.running.failures import Failure
 from sg_bench.running.local import work
 from sg_bench.running.memory import measured_mib, memory_settings
-from sg_bench.running.packing import card_share, measuring_first
-from sg_bench.running.progress import Progress
+from sg_bench.running.packing import Card, card_share
 from sg_bench.running.schedule import Unit
 from sg_bench.workspace import Workspace
+
+AHEAD = 2
+"""Cells that are queued though they do not fit yet, so that a worker that ends one finds the next."""
+REFRESH_SECONDS = 5.0
+"""How long the size of the cluster and measured memory are taken for what they were."""
 
 
 class RayBackend:
@@ -63,92 +71,146 @@ class RayBackend:
         self.connection = Connection(
             workspace, ClusterOptions(address, wait, ship_code), jobs=jobs, workers=workers, log=log
         )
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self.slots = max(1, int(resources.get("CPU", 1)))
-        self.gpu = min(1, int(resources.get("GPU", 0)))
-        self.cards = cluster_cards() if self.gpu else []
-        self.cores_a_card = max(1, int(self.slots / max(1.0, resources.get("GPU", 0))))
-        self.threads = ThreadPoolExecutor(self.slots)
+        self.occupancy = Occupancy(*_size())
+        self.slots = max(1, int(self.occupancy.cpus))
+        self.memory = CardMemory(workspace, cluster_cards() if self.occupancy.gpus else [], self.slots)
+        self.cells = CellTrials(workspace, self.occupancy, _new_run)
+        self.refreshed_at = time.monotonic()
         # Only trainings use a GPU; a task that asks Ray for none would see them all.
         environment = {"env_vars": {**single_threaded(), "CUDA_VISIBLE_DEVICES": ""}}
         # The scheduler retries, so Ray does not: max_retries=0.
         self.task: Any = ray.remote(num_cpus=1, max_retries=0, runtime_env=environment)(work)
 
-    def fits(self, unit: Unit) -> bool:
-        """Return True: Ray itself waits for free devices."""
-        return True
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        """Return whether one more unit fits, or a cell can be queued for a worker that is about to end.
+
+        A cell whose memory is being measured by another of its kind waits for that.
+        """
+        if not running:
+            return True
+        self._refresh()
+        kind = self.memory.unmeasured(unit.job)
+        if kind and any(self.memory.unmeasured(other.job) == kind for other in running):
+            return False
+        queued = [cell.demand for cell in self.cells.queue]
+        ahead = unit.job.kind == "cell" and len(queued) < AHEAD
+        return ahead or self.occupancy.fits(self._demand(unit.job), queued)
 
     def submit(self, unit: Unit) -> Future[Failure | None]:
-        """Start a unit: a pretraining on Ray Train, anything else as a task."""
+        """Start a unit: a pretraining on Ray Train, a cell on Ray Tune, anything else as a task."""
+        demand = self._demand(unit.job)
+        if unit.job.kind == "cell":
+            return self.cells.submit(unit.job, demand)
+        self.occupancy.take(unit.name, demand)
         if on_train(unit.job):
-            return self.threads.submit(self._pretrain, unit.job)
-        started = self.task.remote(unit.job, self.workspace.location, unit.cases, unit.share)
-        future: Future[Failure | None] = started.future()
+            self.cells.renew()
+            future = _in_thread(self._pretrain, unit.job)
+        else:
+            future = self.task.remote(unit.job, self.workspace.location, unit.cases, unit.share).future()
+        future.add_done_callback(lambda _: self.occupancy.release(unit.name))
         return future
 
     def failure(self, error: Exception) -> Failure:
-        """Describe an error that Ray raised for a task."""
-        return Failure.of(error, failure_kind(error))
+        """Describe an error that Ray raised.
+
+        Raises:
+            LostClusterError: Ray itself has stopped.
+        """
+        if isinstance(error, LostClusterError):
+            raise error
+        failure = Failure.of(error, failure_kind(error))
+        lines = failure.message.strip().splitlines() or [failure.type]
+        return replace(failure, message=lines[-1 if isinstance(error, RayTaskError) else 0])
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.cells.close()
         self.connection.close()
 
-    def _new_run(self, what: str) -> str:
-        """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
-        return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
-
     def _pretrain(self, job: Job) -> Failure | None:
-        return pretrain(job, self.workspace, name=self._new_run(job.key), resources=self._resources(1.0))
+        resources = Demand(1.0, 1.0 if self.occupancy.gpus else 0.0).resources
+        return pretrain(job, self.workspace, name=_new_run(job.key), resources=resources)
 
-    def fine_tune(self, jobs: Sequence[Job], progress: Progress) -> dict[str, Failure]:
-        """Run cells as trials of Tune that share the GPUs; one of each kind whose memory is unknown runs first.
+    def _demand(self, job: Job) -> Demand:
+        """Return what a job needs: a processor for each worker, or a GPU; of a GPU a cell takes what it needs."""
+        if on_train(job):
+            return Demand(job.workers, job.workers if self.occupancy.gpus else 0.0)
+        if job.kind == "cell" and self.occupancy.gpus:
+            return Demand(gpus=self.memory.share(job))
+        return Demand(1.0)
 
-        Returns:
-            The cells that could not be computed because an input was damaged, by key.
+    def _refresh(self) -> None:
+        """Look at the size of the cluster, which may change."""
+        if time.monotonic() - self.refreshed_at > REFRESH_SECONDS:
+            self.refreshed_at = time.monotonic()
+            self.occupancy.cpus, self.occupancy.gpus = _size()
 
-        Raises:
-            SgBenchError: Ray itself stopped, as when the cluster is lost.
-        """
-        damaged: dict[str, Failure] = {}
-        for part in measuring_first(jobs, self._unmeasured):
-            if part:
-                damaged |= self._run_trials(part, progress)
-        self._record_lost([job for job in jobs if job.key not in damaged])
-        return damaged
 
-    def _run_trials(self, jobs: Sequence[Job], progress: Progress) -> dict[str, Failure]:
-        resources = {job.key: self._trial_resources(job) for job in jobs}
-        name = self._new_run("cells")
-        return run_trials(jobs, self.workspace, progress, name=name, resources=resources, slots=self.slots)
+class CardMemory:
+    """What cells need of the GPUs of a cluster, by the measured memory of their kind.
 
-    def _record_lost(self, jobs: Sequence[Job]) -> None:
-        """Record the cells whose trial ended without a result: Tune counts a stopped trial as finished."""
-        ledger = Ledger(self.workspace)
-        for job in jobs:
-            if ledger.get(job.key) is None:
-                message = f"{job.title}: its worker was lost and did not come back"
-                ledger.put(failed_record(job, Failure("infrastructure", "WorkerDied", message, "")))
+    Args:
+        workspace: holds the measurements.
+        cards: the GPUs; none if there are none, or if a node did not list them: a cell then has a GPU to itself.
+        cores: processor cores of the cluster.
+    """
 
-    def _peak(self, job: Job) -> float | None:
-        """Return a job's peak memory in MiB, the largest of its measurements on the cards of this cluster."""
-        peaks = [measured_mib(self.workspace, name, job.recipe) for name in {card.name for card in self.cards}]
-        return max((peak for peak in peaks if peak is not None), default=None)
+    def __init__(self, workspace: Workspace, cards: list[Card], cores: int) -> None:
+        self.workspace, self.cards = workspace, cards
+        self.cores_a_card = max(1, cores // max(1, len(cards)))
+        self._kinds: dict[str, str] = {}
+        self._peaks: dict[str, tuple[float, float | None]] = {}
 
-    def _unmeasured(self, job: Job) -> str | None:
+    def share(self, job: Job) -> float:
+        """Return the fraction of a GPU for a cell, by the smallest card of the cluster."""
+        if not self.cards:
+            return 1.0
+        smallest = min(card.free_mib for card in self.cards)
+        return card_share(self._peak(job), smallest, self.cores_a_card)
+
+    def unmeasured(self, job: Job) -> str | None:
         """Return a name for what decides a cell's memory if it must be measured, else None."""
         if not self.cards or not isinstance(job.recipe, CellRecipe) or self._peak(job) is not None:
             return None
-        return key_of(memory_settings(job.recipe))
+        return self._kind(job)
 
-    def _trial_resources(self, job: Job) -> dict[str, float]:
-        """Return a processor and, by the cell's measured memory, a share of the smallest card of the cluster."""
-        resources = self._resources(1.0)
-        if self.gpu and self.cards:
-            smallest = min(card.free_mib for card in self.cards)
-            resources["GPU"] = card_share(self._peak(job), smallest, self.cores_a_card)
-        return resources
+    def _peak(self, job: Job) -> float | None:
+        """Return a job's peak memory in MiB, the largest of its measurements on the cards of this cluster."""
+        kind, now = self._kind(job), time.monotonic()
+        read_at, peak = self._peaks.get(kind, (-REFRESH_SECONDS, None))
+        if now - read_at >= REFRESH_SECONDS:
+            found = [measured_mib(self.workspace, name, job.recipe) for name in {card.name for card in self.cards}]
+            peak = max((each for each in found if each is not None), default=None)
+            self._peaks[kind] = now, peak
+        return peak
 
-    def _resources(self, processors: float) -> dict[str, float]:
-        return {"CPU": processors, "GPU": float(self.gpu)} if self.gpu else {"CPU": processors}
+    def _kind(self, job: Job) -> str:
+        if job.key not in self._kinds:
+            assert isinstance(job.recipe, CellRecipe)
+            self._kinds[job.key] = key_of(memory_settings(job.recipe))
+        return self._kinds[job.key]
+
+
+def _new_run(what: str) -> str:
+    """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
+    return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
+
+
+def _size() -> tuple[float, float]:
+    """Return the processors and GPUs of the cluster."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("CPU", 1.0), resources.get("GPU", 0.0)
+
+
+def _in_thread(run: Any, job: Job) -> Future[Failure | None]:
+    """Return the result of `run(job)`, computed in a thread that does not keep this process alive."""
+    future: Future[Failure | None] = Future()
+
+    def compute() -> None:
+        try:
+            future.set_result(run(job))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=compute, daemon=True).start()
+    return future

@@ -25,6 +25,7 @@ from sg_bench.running.cluster.nodes import MARKERS, require_nodes
 from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
 from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
+from sg_bench.running.environment import single_threaded
 from sg_bench.running.packing import list_cards
 from sg_bench.workspace import LockedElsewhere, Workspace
 
@@ -123,9 +124,10 @@ def _joined(address: str, log: Callable[[str], None]) -> Iterator[None]:
 
 def _init(address: str, **options: Any) -> None:
     """Call `ray.init` without its changes to loggers and signal handlers."""
+    environment = {"env_vars": single_threaded()}  # of every worker, whatever starts it
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=True, **options)
+        ray.init(address=address, log_to_driver=False, configure_logging=True, runtime_env=environment, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         what = "Ray cannot be started" if address == LOCAL else f"no Ray cluster at '{address}'"

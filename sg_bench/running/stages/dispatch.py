@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import cast
 
+from sg_bench.config import key_of
 from sg_bench.data.sources.base import Case
 from sg_bench.errors import DamagedError
 from sg_bench.ledger import Ledger
@@ -25,15 +27,25 @@ from sg_bench.training.ranks import World
 from sg_bench.workspace import Workspace
 
 
-def execute(job: Job, workspace: Workspace, progress: ProgressCallback, world: World | None = None) -> None:
+def execute(
+    job: Job, workspace: Workspace, progress: ProgressCallback, world: World | None = None, *, wait: bool = True
+) -> None:
     """Compute `job` into the workspace; return at once if its result is there.
+
+    Args:
+        job: what it needs is in the workspace.
+        workspace: of the results.
+        progress: is given the steps that are done, and of all.
+        world: the ranks that compute it together; None: this process alone.
+        wait: while another process computes the same job.
 
     Raises:
         DamagedError: something that the job is computed from is damaged, and was set aside.
+        LockedElsewhere: another process computes the job, and `wait` is False.
     """
     configure_torch()
     world = world or World()
-    with workspace.lock(job.key) if world.rank == 0 else nullcontext():
+    with workspace.lock(job.key, wait=wait) if world.rank == 0 else nullcontext():
         world.barrier()  # every rank must see the same: done by another run meanwhile, or not
         try:
             with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
@@ -63,24 +75,43 @@ def attempt(
 ) -> Failure | None:
     """Execute `job`, or only some of its cases or a share of them; return what went wrong, recorded if it is a cell.
 
-    A cell whose input is damaged has not failed: it is computed once the input is.
+    A cell whose input is damaged has not failed: it is computed once the input is. Nor has one that another process
+    computes, or that may succeed when it is started again.
     """
     try:
-        if share:
-            configure_torch()
-            with workspace.lock(job.key, shared=True):  # the patterns must not be finished in the middle of a portion
-                try:
-                    discover_share(cast(TypedJob[DiscoveryRecipe], job).recipe, workspace, share, progress)
-                except DamagedError as error:
-                    raise set_aside(error, workspace) from error
-        elif cases:
-            with workspace.lock(job.key, shared=True):  # the store must not be finished in the middle of a case
-                prepare_cases(cast(TypedJob[StoreRecipe], job), workspace, cases)
+        if share or cases:
+            with _part_lock(job, workspace, cases, share):
+                _run_part(job, workspace, progress, cases, share)
         else:
-            execute(job, workspace, progress)
+            execute(job, workspace, progress, wait=False)
     except Exception as error:
         failure = Failure.of(error)
-        if job.kind == "cell" and not failure.damaged:
+        if job.kind == "cell" and not (failure.damaged or failure.busy or failure.transient):
             Ledger(workspace).put(failed_record(job, failure, [workspace.root]))
         return failure
     return None
+
+
+@contextmanager
+def _part_lock(job: Job, workspace: Workspace, cases: Sequence[Case], share: Share | None) -> Iterator[None]:
+    """Hold a part of a job alone, and the job shared: it must not be finished in the middle of a part.
+
+    Raises:
+        LockedElsewhere: another process computes the part, or finishes the job.
+    """
+    part = key_of([asdict(share)] if share else [case.id for case in cases])
+    with workspace.lock(f"{job.key}.{part[:16]}", wait=False), workspace.lock(job.key, shared=True, wait=False):
+        yield
+
+
+def _run_part(
+    job: Job, workspace: Workspace, progress: ProgressCallback, cases: Sequence[Case], share: Share | None
+) -> None:
+    if not share:
+        prepare_cases(cast(TypedJob[StoreRecipe], job), workspace, cases)
+        return
+    configure_torch()
+    try:
+        discover_share(cast(TypedJob[DiscoveryRecipe], job).recipe, workspace, share, progress)
+    except DamagedError as error:
+        raise set_aside(error, workspace) from error
