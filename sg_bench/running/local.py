@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
-import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,9 +23,6 @@ from sg_bench.running.schedule import Unit
 from sg_bench.running.stages.discover import Share
 from sg_bench.running.stages.dispatch import attempt
 from sg_bench.workspace import Workspace
-
-ORPHAN_SECONDS = 1.0
-"""How often a worker process looks whether its parent is still there."""
 
 
 class InProcess:
@@ -159,15 +156,18 @@ class _Processes:
             process.join()
 
     def _started(self) -> ProcessPoolExecutor:
+        """Return processes that are forked from one that has imported torch and nothing more, so they start at once."""
         os.environ.update(single_threaded())
+        context = get_context("forkserver")
+        context.set_forkserver_preload([work.__module__])
         return ProcessPoolExecutor(
-            self.most, mp_context=get_context("spawn"), initializer=_prepare, initargs=(os.getpid(), self.visible)
+            self.most, mp_context=context, initializer=_prepare, initargs=(os.getpid(), self.visible)
         )
 
 
-def _prepare(parent: int, visible: str | None) -> None:
-    """Let this worker process end with its parent, and see only the GPUs that it is given."""
-    end_with_parent(parent)
+def _prepare(driver: int, visible: str | None) -> None:
+    """Let this worker process end with the run, and see only the GPUs that it is given."""
+    end_with(driver)
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
@@ -181,12 +181,16 @@ def work(job: Job, location: Path | str, cases: tuple[Case, ...] = (), share: Sh
     return failure
 
 
-def end_with_parent(parent: int) -> None:
-    """Let this process end soon after its parent, even if that was killed."""
+def end_with(process: int) -> None:
+    """Let this process end as soon as another one has ended, even if that was killed.
+
+    Args:
+        process: id of the other one, which need not be the parent: that of a forked worker is the server of forks.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(ORPHAN_SECONDS)
+        with suppress(ProcessLookupError):  # it has ended already
+            select.select([os.pidfd_open(process)], [], [])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -22,7 +22,7 @@ from sg_bench.recipes import StoreRecipe
 from sg_bench.registry import SOURCES
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure
-from sg_bench.running.local import InProcess, WorkerProcesses, end_with_parent
+from sg_bench.running.local import InProcess, WorkerProcesses, end_with
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
 from sg_bench.running.stages.prepare import cases_of
@@ -142,7 +142,7 @@ def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, 
     os.environ.update(single_threaded())
     context = get_context("spawn")
     with ProcessPoolExecutor(
-        min(jobs, len(cases)), mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+        min(jobs, len(cases)), mp_context=context, initializer=end_with, initargs=(os.getpid(),)
     ) as pool:
         waiting = [pool.submit(_why_unreadable, *state, case) for case in cases]
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import TINY, Run, alive, descendants, tables
+from tests.e2e.faults import local_workers
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "while cases are prepared": lambda work: any(work.glob("stores/*.partial/*.npy")),
@@ -62,8 +63,7 @@ def test_a_killed_worker_is_replaced_and_its_job_done_again(finished: Path, star
     command = ("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2)
     with start(*command) as process:
         wait_for(lambda: MOMENTS["while something pretrains"](tmp_path / "work"), 120)
-        victims = [pid for pid in descendants(process.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-        os.kill(victims[-1], signal.SIGKILL)
+        os.kill(local_workers(process.pid)[-1], signal.SIGKILL)
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 0, output
     assert tables(tmp_path) == tables(finished)
