@@ -50,6 +50,10 @@ class _CrossRank(_BatchNorm):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), factor or 0.0)
 
 
+class CrossRankBatchNorm1d(_CrossRank, nn.BatchNorm1d):
+    """`_CrossRank` for features (B, C)."""
+
+
 class CrossRankBatchNorm2d(_CrossRank, nn.BatchNorm2d):
     """`_CrossRank` for images (B, C, X, Y)."""
 
@@ -59,13 +63,14 @@ class CrossRankBatchNorm3d(_CrossRank, nn.BatchNorm3d):
 
 
 _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: CrossRankBatchNorm1d,
     nn.BatchNorm2d: CrossRankBatchNorm2d,
     nn.BatchNorm3d: CrossRankBatchNorm3d,
 }
 
 
 def convert_sync_batchnorm(network: _Network) -> _Network:
-    """Convert every ordinary 2D or 3D batch norm in `network` to its cross-rank version, in place, and return it.
+    """Convert every ordinary batch norm in `network` to its cross-rank version, in place, and return it.
 
     Only the class of a module changes: its parameters, buffers and hooks stay the same objects, so optimisers keep
     working.
