@@ -24,10 +24,13 @@ class Cubes(Protocol):
         """Return the number of cubes."""
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
-        """Return (n, x, y, z) in [0, 1]."""
+        """Return (n, x, y, z) in [0, 1], or (n, channels, x, y, z)."""
 
     def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """Return the pseudo-label of each cube, (n,); 0 without pseudo-labels."""
+
+    def case_ids(self) -> Sequence[str]:
+        """Return the id of the case that each cube is cut from; "" where it is unknown."""
 
 
 class CropCubes:
@@ -55,29 +58,46 @@ class CropCubes:
         """Return zeros: crops have no pseudo-label."""
         return np.zeros(len(indices), np.int64)
 
+    def case_ids(self) -> Sequence[str]:
+        """Return the id of each cube's volume."""
+        return [id_ for id_, _ in self.places]
+
 
 class ArrayCubes:
-    """Cubes stored in one array, memory-mapped or not."""
+    """Cubes stored in one array, memory-mapped or not.
 
-    def __init__(self, cubes: NDArray[Any], labels: NDArray[np.int64] | None = None) -> None:
+    Args:
+        cubes: (n, x, y, z) or (n, channels, x, y, z) in [0, 1].
+        labels: pseudo-labels (n,); None: 0 for all.
+        ids: of the cases that the cubes are cut from; None: unknown.
+    """
+
+    def __init__(
+        self, cubes: NDArray[Any], labels: NDArray[np.int64] | None = None, ids: Sequence[str] | None = None
+    ) -> None:
         self.cubes = cubes
         self._labels = labels if labels is not None else np.zeros(len(cubes), np.int64)
+        self._ids = list(ids) if ids is not None else [""] * len(cubes)
 
     def __len__(self) -> int:
         """Return the number of cubes."""
         return len(self.cubes)
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
-        """Return (n, x, y, z) in [0, 1]."""
+        """Return (n, x, y, z) in [0, 1], or (n, channels, x, y, z)."""
         return np.take(self.cubes, indices, axis=0).astype(np.float32)
 
     def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """Return (n,)."""
         return self._labels[list(indices)]
 
+    def case_ids(self) -> Sequence[str]:
+        """Return the id of each cube's case."""
+        return self._ids
+
     def permuted(self, rng: np.random.Generator) -> ArrayCubes:
         """Return the same cubes with their labels permuted at random."""
-        return ArrayCubes(self.cubes, rng.permutation(self._labels))
+        return ArrayCubes(self.cubes, rng.permutation(self._labels), self._ids)
 
 
 def random_crops(
@@ -105,7 +125,7 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
     out = np.empty((len(ids), *shape), np.float16)
     for index, id_ in enumerate(ids):
         out[index] = resized(store.image(id_), shape)
-    return ArrayCubes(out)
+    return ArrayCubes(out, ids=ids)
 
 
 def resized(volume: NDArray[Any], shape: Sequence[int], dtype: type = np.float32) -> NDArray[Any]:
@@ -145,7 +165,7 @@ def pattern_cubes(folder: Path, *, validation: bool) -> ArrayCubes:
     chosen = [row for row, window in enumerate(windows) if window["validation"] == validation]
     labels = np.array([windows[row]["label"] for row in chosen], np.int64)
     first, last = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
-    return ArrayCubes(cubes[first:last], labels)
+    return ArrayCubes(cubes[first:last], labels, [str(windows[row].get("id", "")) for row in chosen])
 
 
 def _pattern_index(path: Path) -> tuple[list[dict[str, Any]], str | None]:

@@ -7,9 +7,9 @@ the losses.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -57,13 +57,19 @@ class Batch:
     """The data of one training step, on the device."""
 
     inputs: Tensor
-    """(B, 1, X, Y, Z) in [0, 1]: the network's input."""
+    """(B, C, X, Y, Z) in [0, 1]: the network's input, or the first view of each image."""
     targets: Tensor
-    """(B, 1, X, Y, Z) in [0, 1]: the images to restore."""
+    """(B, C, X, Y, Z) in [0, 1]: the images to restore."""
     labels: Tensor
     """(B,) int64: pseudo-labels, 0 if there are none."""
     answers: dict[str, Tensor] = field(default_factory=dict)
     """Further targets of the losses by name, each (B, ...), such as the rotation applied to each image."""
+    views: tuple[Tensor, ...] = ()
+    """Further views of each image, each (B, C, X, Y, Z) in [0, 1]; their sizes can differ."""
+    indices: Tensor | None = None
+    """(B,) int64: index of each sample among the training or validation cubes; `Pretraining` fills it in."""
+    cases: Tensor | None = None
+    """(B,) int64: the case that each sample is of, as an index into `Method.case_ids`; `Pretraining` fills it in."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,27 @@ class Losses:
     """Unweighted scalar means over the batch, by name."""
     measures: dict[str, Tensor] = field(default_factory=dict)
     """Further scalar means for the curves, such as accuracy; they are not optimised."""
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """What `after_step` needs of this batch, such as the keys of a queue; without gradients."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What training improves: how the conformance kit judges whether a method learns."""
+
+    of: Literal["loss", "measure", "probe"] = "loss"
+    """loss: that of each stage falls on one repeated batch; measure: one of `Losses.measures` rises in a training;
+    probe: in the encoder's features, views of one image become more alike than those of different images. The last two
+    are for losses that may rise, such as those with a queue or a teacher."""
+    measure: str = ""
+    """Name of the measure."""
+
+
+class Ranks(Protocol):
+    """The processes that share a training, as far as a method needs them (`training.World`)."""
+
+    def gather(self, own: Tensor) -> Tensor:
+        """Return the tensors (B, ...) of all processes, one after the other, with gradients."""
 
 
 class Method(ABC):
@@ -87,6 +114,18 @@ class Method(ABC):
     mean_over_samples: bool = False
     """Whether each term of the losses is the mean of terms of single samples, if batch norm is left aside. A batch can
     then be computed in parts. False for a contrastive loss, which compares the samples of a batch."""
+    promise: Promise = Promise()
+    """What training improves. With another promise than a falling loss, the last weights are kept instead of those with
+    the lowest validation loss, and training does not end early."""
+    images_per_sample: int = 1
+    """Images of each sample. If more than one, `make_batch` gets (B, images, C, X, Y, Z): the sample's own image first,
+    whose labels and case the batch holds, then others drawn at random."""
+    from_one_case: bool = True
+    """Whether all images of a sample are cut from one case."""
+    world: Ranks | None = None
+    """The processes that share the training; set by `join`."""
+    case_ids: Sequence[str] = ()
+    """Ids of the cases that `Batch.cases` refers to; set by `join`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -116,6 +155,12 @@ class Method(ABC):
         """Return the chosen network with its decoder and a head that classifies the pseudo-labels."""
         return ynet(self.config.chosen_network, self.classes)
 
+    @property
+    def multiple(self) -> Shape:
+        """Return what each side of an image that enters the network must be a multiple of."""
+        multiple: Shape = self.config.chosen_network.config.multiple
+        return multiple
+
     def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
         """Change the weights of a freshly drawn `network` before any training; most methods change nothing.
 
@@ -142,14 +187,47 @@ class Method(ABC):
 
     @abstractmethod
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
-        """Return a batch from clean `images` (B, 1, X, Y, Z); a pure function of its arguments."""
+        """Return a batch from clean `images` (B, C, X, Y, Z); a pure function of its arguments."""
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
-        """Run `network` on the batch and return the loss terms that `stage` weights."""
+        """Run `network` on the batch and return the loss terms that `stage` weights.
+
+        Besides the running statistics of batch norm it changes nothing: a step that lacks memory is computed again.
+        """
+
+    def join(self, world: Ranks, case_ids: Sequence[str]) -> None:
+        """Take part in a training of these processes on these cases."""
+        self.world, self.case_ids = world, case_ids
+
+    def gathered(self, network: nn.Module, own: Tensor) -> Tensor:
+        """Return `own` (B, ...) of the complete batch: of all processes, one after the other, with gradients.
+
+        Every process computes the loss of the complete batch from it, and all get its gradient. In evaluation it is
+        `own`: there, the method of a loss that compares samples gets complete batches on every process.
+        """
+        return self.world.gather(own) if self.world is not None and network.training else own
+
+    def after_initialisation(self, network: nn.Module) -> None:  # noqa: B027 - most methods have none
+        """Change `network` once its initial weights are in place, as to copy them into a teacher; draw nothing."""
+
+    def after_step(  # noqa: B027 - most methods have none
+        self, network: nn.Module, step: int, steps: int, carried: dict[str, Tensor]
+    ) -> None:
+        """Change `network` after a step of the optimiser, as a teacher, a queue or a schedule needs it.
+
+        What changes must be a parameter or a buffer of the network, so that checkpoints hold it. It is called
+        without gradients, by every process with the same values.
+
+        Args:
+            network: the network that is trained.
+            step: number of steps taken, from 1.
+            steps: most steps of the whole training; it can end before.
+            carried: of the batch's `Losses`.
+        """
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
-        """Return `inputs` as `network` restores them, (B, 1, X, Y, Z) in [0, 1], or None if it restores nothing."""
+        """Return `inputs` as `network` restores them, (B, C, X, Y, Z) in [0, 1], or None if it restores nothing."""
         return None
 
     def backbone(self, network: nn.Module) -> Backbone:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from sg_bench.config import Shape, Stage, Training
 from sg_bench.errors import MethodError
-from sg_bench.methods.base import Batch, Losses, Method, Patterns, PretrainingSampling, ReadWeights
+from sg_bench.methods.base import Batch, Losses, Method, Patterns, PretrainingSampling, Ranks, ReadWeights
 from sg_bench.methods.configs import SemanticsConfig
 from sg_bench.networks.backbone import Backbone, PatternHead, YNet
 from sg_bench.networks.weights import StateDict
@@ -76,6 +77,8 @@ class WithSemantics(Method):
         super().__init__(config, classes)
         self.base = self.base_class(config, 0)
         self.mean_over_samples = self.base.mean_over_samples
+        self.promise = self.base.promise
+        self.images_per_sample, self.from_one_case = self.base.images_per_sample, self.base.from_one_case
 
     def network(self) -> nn.Module:
         """Return the method's network with a pattern head."""
@@ -104,20 +107,35 @@ class WithSemantics(Method):
     def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
         """Return the method's own batch, with the cubes' pseudo-labels as the answer "patterns"."""
         batch = self.base.make_batch(images, labels, params)
-        answers = {**batch.answers, "patterns": labels}
-        return Batch(batch.inputs, batch.targets, batch.labels, answers)
+        return replace(batch, answers={**batch.answers, "patterns": labels})
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return the method's own terms and the classification's; the encoder runs once for both."""
         assert isinstance(network, WithPatternHead)
-        labels, own = batch.answers["patterns"], Losses({})
+        labels = batch.answers["patterns"]
         if stage.name == WARM_UP:
-            maps = [self.base.coarsest(network.base, batch)]
+            maps, own = [self.base.coarsest(network.base, batch)], Losses({}, carried={WARM_UP: labels})
         else:
             with coarsest_maps(self.backbone(network)) as maps:
                 own = self.base.losses(network.base, batch, stage)
         classified = classification_losses(network.classify(maps, len(labels)), labels)
-        return Losses({**own.terms, **classified.terms}, {**own.measures, **classified.measures})
+        return Losses({**own.terms, **classified.terms}, {**own.measures, **classified.measures}, own.carried)
+
+    def join(self, world: Ranks, case_ids: Sequence[str]) -> None:
+        """Let the method take part."""
+        super().join(world, case_ids)
+        self.base.join(world, case_ids)
+
+    def after_initialisation(self, network: nn.Module) -> None:
+        """Let the method change its own network."""
+        self.base.after_initialisation(_own(network))
+
+    def after_step(self, network: nn.Module, step: int, steps: int, carried: dict[str, Tensor]) -> None:
+        """Let the method change its own network. In the warm-up its own training has not begun, so it starts anew."""
+        if WARM_UP in carried:
+            self.base.after_initialisation(_own(network))
+        else:
+            self.base.after_step(_own(network), step, steps, carried)
 
     def restored(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
         """Return what the method itself restores."""

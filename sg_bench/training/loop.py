@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,22 @@ class Learner(Protocol):
         """Apply the network to a batch and return at least the terms that `stage` gives a weight."""
 
 
+@runtime_checkable
+class SteppingLearner(Protocol):
+    """A learner that takes part in every step, as `Pretraining` does for its method."""
+
+    shares_validation: bool
+    """Whether the ranks divide a batch of the validation; if not, every rank computes it completely."""
+    keeps_last: bool
+    """Whether a stage ends with its last weights after all its epochs, whatever the loss."""
+
+    def join(self, world: World) -> None:
+        """Compute with the other ranks of `world`."""
+
+    def after_step(self, step: int, steps: int, losses: Losses) -> None:
+        """Change the network after step `step` of `steps` at most, with the losses of its batch."""
+
+
 def train(
     learner: Learner,
     *,
@@ -140,7 +156,10 @@ class _TrainingRun:
         self.history: list[dict[str, Any]] = []
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] | None = None
+        self.stepping = learner if isinstance(learner, SteppingLearner) else None
         _check_batch_sizes(learner, world)
+        if self.stepping:
+            self.stepping.join(world)
         channels_last(learner.network.to(learner.device))
         self._start_stage()
 
@@ -198,7 +217,7 @@ class _TrainingRun:
         )
         network.train()
         means = _RunningMeans(self.learner.device)
-        planned = total_steps(self.learner)
+        planned, most = total_steps(self.learner), most_steps(self.learner)
         shares = (self.world.share(draws, training.at_once) for draws in batches)
         for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
             loss, losses = self.gradients.compute(batch, self.stage)
@@ -208,6 +227,8 @@ class _TrainingRun:
                 self.schedule.step()
             means.add(loss, losses, training.batch_size)
             self.steps += 1
+            if self.stepping:
+                self.stepping.after_step(self.steps, most, losses)
             self.progress(self.steps, planned)
         row = {"stage": self.stage.name, "epoch": self.epoch, "step": self.steps, "lr": self.lr}
         self.history.append(row | {"train": self._checked(means.compute(self.world))})
@@ -222,7 +243,9 @@ class _TrainingRun:
         means = _RunningMeans(self.learner.device)
         with evaluating(self.learner, training, self.seed, self.world), torch.no_grad():
             batches = list(validation_batches(self.seed, samples=samples, batch_size=size))
-            shares = [draws[self.world.rank :: self.world.size] for draws in batches]
+            shares = batches
+            if self.stepping is None or self.stepping.shares_validation:
+                shares = [draws[self.world.rank :: self.world.size] for draws in batches]
             # In the last batch a rank may be left without samples. It still takes part in what ranks compute
             # together, with one padding sample of weight 0.
             padded = [share or draws[:1] for share, draws in zip(shares, batches, strict=True)]
@@ -241,8 +264,10 @@ class _TrainingRun:
             self.schedule.step()
 
     def _keep_best(self, loss: float) -> None:
-        """Copy the weights if their loss is the best of the stage so far."""
-        if loss < self.best_loss:
+        """Copy the weights if their loss is the best of the stage so far, unless the last ones are kept anyway."""
+        if self.stepping and self.stepping.keeps_last:
+            self.best_loss = loss
+        elif loss < self.best_loss:
             self.best_loss, self.stale_epochs = loss, 0
             self.best_weights = _copied(self.learner.network)
         else:
@@ -391,12 +416,18 @@ def stage_steps(learner: Learner, training: Training, taken: int) -> int:
 
 def total_steps(learner: Learner) -> int | None:
     """Return the most steps that a training takes, or None if only patience ends it."""
-    total = 0
     for stage in learner.stages:
         training = stage.training
         if training.patience is not None and training.steps is None and training.epochs > 1000:
             return None
-        total += stage_steps(learner, training, total)
+    return most_steps(learner)
+
+
+def most_steps(learner: Learner) -> int:
+    """Return the most steps that a training takes, without regard to its patience."""
+    total = 0
+    for stage in learner.stages:
+        total += stage_steps(learner, stage.training, total)
     return total
 
 
