@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sg_bench.config import key_of
 from sg_bench.methods.base import Batch
@@ -114,11 +116,12 @@ def check_another_seed_gives_another_outcome(subject: Subject) -> None:
 
 
 def check_its_batches_are_well_formed(subject: Subject) -> None:
-    """Inputs are finite float32 images (B, 1, X, Y, Z) in [0, 1]; all tensors of a batch stay on the CPU."""
+    """Inputs and views are finite float32 images (B, C, X, Y, Z) in [0, 1]; all tensors of a batch stay on the CPU."""
     batch = subject.batch(subject.method())
-    shape = tuple(batch.inputs.shape)
-    require(len(shape) == 5, f"inputs must be (B, 1, X, Y, Z), not {shape}")
-    _require_image(batch.inputs, "inputs")
+    for what, images in [("inputs", batch.inputs), *(("views", view) for view in batch.views)]:
+        shape = tuple(images.shape)
+        require(len(shape) == 5, f"{what} must be (B, C, X, Y, Z), not {shape}")
+        _require_image(images, what)
     for name, tensor in tensors_of(batch).items():
         require(tensor.device.type == "cpu", f"`{name}` is on {tensor.device}: compute where the images are")
         require(bool(torch.isfinite(tensor).all()), f"`{name}` holds NaN or infinity")
@@ -177,6 +180,33 @@ def _doubled(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
+def check_its_hooks_are_functions_of_the_network(subject: Subject) -> None:
+    """after_initialisation and after_step change a network in the same way every time; losses change only batch norm.
+
+    So a step that lacks memory can be computed again, and every process has the same network.
+    """
+    method, batch = subject.method(), subject.batch(subject.method())
+    network = fresh_network(method, 1)
+    one, other = copy.deepcopy(network), copy.deepcopy(network)
+    for stage in method.stages():
+        for each in (one, other):
+            with torch.no_grad():
+                method.after_initialisation(each)
+                losses = method.losses(each.train(), batch, stage)
+                before = {name: tensor.clone() for name, tensor in _state(each).items()}
+                method.losses(each, batch, stage)
+                same = _same(before, _state(each))
+                require(same, "losses changes the network: change it in after_step, with what is carried there")
+                method.after_step(each, 1, 2, losses.carried)
+        require(same_state(one, other), "its hooks change two equal networks differently: draw nothing in them")
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's state without the running statistics of batch norm, which a training step changes."""
+    norms = [f"{name}." for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
+    return {name: each for name, each in network.state_dict().items() if not name.startswith(tuple(norms) or "\0")}
+
+
 def check_it_exports_every_tensor(subject: Subject) -> None:
     """The encoder is complete, the decoder complete or empty; both follow the network and can be saved."""
     method = subject.method()
@@ -225,7 +255,8 @@ def check_what_it_restores_is_an_image(subject: Subject) -> None:
 
 def tensors_of(batch: Batch) -> dict[str, Tensor]:
     """Return the tensors of a batch by name."""
-    return {"inputs": batch.inputs, "targets": batch.targets, "labels": batch.labels, **batch.answers}
+    views = {f"view {number}": view for number, view in enumerate(batch.views, start=2)}
+    return {"inputs": batch.inputs, "targets": batch.targets, "labels": batch.labels, **batch.answers, **views}
 
 
 def same_state(one: nn.Module, other: nn.Module) -> bool:

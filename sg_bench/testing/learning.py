@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sg_bench.methods.base import Batch
+from sg_bench.networks.backbone import global_average
+from sg_bench.networks.norm import use_batch_statistics
 from sg_bench.planning import Job, Plan, plan
 from sg_bench.running.local import WorkerProcesses
 from sg_bench.running.schedule import Backend, Unit
@@ -23,11 +27,15 @@ from sg_bench.suite import Suite
 from sg_bench.testing.checks import ContractError, require
 from sg_bench.testing.contract import same_state
 from sg_bench.testing.phantoms import PATIENTS, SHAPES, SOURCES
-from sg_bench.testing.subject import Subject, train_draws
+from sg_bench.testing.subject import BATCH, Subject, train_draws
 from sg_bench.training.loop import train, weighted_loss
+from sg_bench.training.pretraining import Pretraining
 from sg_bench.workspace import Workspace, read_json
 
 STEPS = 20
+PROBE_STEPS = 40
+"""Steps on two batches in turns, after which a probe or a measure has improved."""
+PROBE_LR = 0.003
 FALL = 0.9
 """A loss must fall below this fraction of its first value: any method that learns does better on one batch."""
 STOP = 3
@@ -41,19 +49,80 @@ def check_its_loss_falls(subject: Subject) -> None:
     """The loss of every stage is finite and falls while the network is trained on a single batch."""
     for number, stage in enumerate(subject.method().stages()):
         learner = subject.learner()
-        learner.network.train()
-        optimiser = torch.optim.Adam(learner.network.parameters(), lr=0.01)
-        batch, found = learner.batch("train", train_draws()), []
-        for _ in range(STEPS):
-            optimiser.zero_grad()
-            loss = weighted_loss(learner.losses(batch, learner.stages[number]), stage)
-            require(bool(torch.isfinite(loss)), f"the loss of stage '{stage.name}' is {loss.item()}")
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            found.append(loss.item())
+        batch = learner.batch("train", train_draws())
+        found = _steps(learner, number, itertools.repeat(batch, STEPS))
         first, last = found[0], float(np.mean(found[-3:]))
         change = f"the loss of stage '{stage.name}' goes from {first:.4g} to {last:.4g} in {STEPS} steps on one batch"
         require(last < FALL * first, f"{change}: it must fall below {FALL:.0%}")
+
+
+def check_its_measure_rises(subject: Subject) -> None:
+    """The measure that the method promises rises while the network is trained on two batches in turns."""
+    name = subject.method().promise.measure
+    before, after = _before_and_after(subject, lambda learner, batch: _measured(learner, batch, name))
+    change = f"'{name}' goes from {before:.3g} to {after:.3g} in {PROBE_STEPS} steps"
+    require(after > before, f"{change} of training: it must rise, or promise something else")
+
+
+def check_its_probe_improves(subject: Subject) -> None:
+    """In the encoder's features, views of an image become more alike than views of different images."""
+    require(bool(subject.batch(subject.method()).views), "it promises a probe, so its batches must have two views")
+    before, after = _before_and_after(subject, _probed)
+    change = f"two views of an image are {before:.2f} more alike than those of others before training and {after:.2f}"
+    require(after > before, f"{change} after {PROBE_STEPS} steps: they must become more alike")
+
+
+def _before_and_after(subject: Subject, judge: Callable[[Pretraining, Batch], float]) -> tuple[float, float]:
+    """Return what `judge` says of two batches of different images before and after training on them in turns.
+
+    A queue then holds keys of the other batch, and none of the images that are compared with it.
+    """
+    learner = subject.learner()
+    batches = [learner.batch("train", train_draws(first=first)) for first in (0, BATCH)]
+    before = np.mean([judge(learner, batch) for batch in batches])
+    _steps(learner, len(learner.stages) - 1, itertools.islice(itertools.cycle(batches), PROBE_STEPS), lr=PROBE_LR)
+    return float(before), float(np.mean([judge(learner, batch) for batch in batches]))
+
+
+def _steps(learner: Pretraining, stage: int, batches: Iterable[Batch], *, lr: float = 0.01) -> list[float]:
+    """Train a stage with Adam, a step on each batch, with the method's hooks, and return the losses.
+
+    Raises:
+        ContractError: a loss is not finite.
+    """
+    learner.network.train()
+    optimiser = torch.optim.Adam([each for each in learner.network.parameters() if each.requires_grad], lr=lr)
+    found = []
+    for step, batch in enumerate(batches, start=1):
+        optimiser.zero_grad()
+        losses = learner.losses(batch, learner.stages[stage])
+        loss = weighted_loss(losses, learner.stages[stage])
+        require(bool(torch.isfinite(loss)), f"the loss of stage '{learner.stages[stage].name}' is {loss.item()}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        learner.after_step(step, PROBE_STEPS, losses)
+        found.append(loss.item())
+    return found
+
+
+def _measured(learner: Pretraining, batch: Batch, name: str) -> float:
+    with torch.no_grad(), use_batch_statistics(learner.network):
+        measures = learner.losses(batch, learner.stages[-1]).measures
+    require(name in measures, f"it promises the measure '{name}', but its losses have {sorted(measures)}")
+    return float(measures[name])
+
+
+def _probed(learner: Pretraining, batch: Batch) -> float:
+    """Return the mean cosine of the features of two views of an image, less that of views of different images."""
+    backbone = learner.method.backbone(learner.network)
+    with torch.no_grad(), use_batch_statistics(learner.network):
+        pooled = [global_average(backbone.features(view)[-1]) for view in (batch.inputs, batch.views[0])]
+    both = torch.stack(pooled)
+    deviation, mean = torch.std_mean(both.flatten(0, 1), 0)
+    one, other = torch.nn.functional.normalize((both - mean) / (deviation + 1e-6), dim=-1)
+    cosines, images = one @ other.T, len(one)
+    own = cosines.diagonal().mean()
+    return float(own - (cosines.sum() - images * own) / (images * (images - 1)))
 
 
 def check_it_resumes_bit_for_bit(subject: Subject) -> None:

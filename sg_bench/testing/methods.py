@@ -10,11 +10,17 @@ from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult
 from sg_bench.testing.subject import Subject, one_thread
 
 SEEDED = "one_seed_gives_one_outcome"
-LEARNS = "its_loss_falls"
+LEARNS = {
+    "loss": learning.check_its_loss_falls,
+    "measure": learning.check_its_measure_rises,
+    "probe": learning.check_its_probe_improves,
+}
+"""The check of each promise that a method can make."""
 
 
 def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[Subject]]:
     """Yield the checks that apply to a method, each after those that it depends on."""
+    learns = ContractCheck(LEARNS[subject.method().promise.of])
     yield ContractCheck(contract.check_its_config_survives_json)
     yield ContractCheck(contract.check_its_config_needs_no_torch)
     yield ContractCheck(contract.check_it_refuses_other_dimensions)
@@ -24,17 +30,18 @@ def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[
     yield ContractCheck(contract.check_it_leaves_its_images_alone)
     yield ContractCheck(contract.check_a_sample_does_not_depend_on_its_neighbours, after=(SEEDED,))
     yield ContractCheck(contract.check_its_loss_is_the_mean_that_it_declares, after=(SEEDED,))
+    yield ContractCheck(contract.check_its_hooks_are_functions_of_the_network, after=(SEEDED,))
     yield ContractCheck(contract.check_it_exports_every_tensor)
     yield ContractCheck(contract.check_what_it_restores_is_an_image)
     if subject.method().stages():
-        yield ContractCheck(learning.check_its_loss_falls)
-        yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, LEARNS))
-    yield ContractCheck(learning.check_it_leaves_global_randomness_alone, after=(LEARNS,))
+        yield learns
+        yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, learns.name))
+    yield ContractCheck(learning.check_it_leaves_global_randomness_alone, after=(learns.name,))
     if "weights" in subject.config.needs:  # published weights must be fetched first
         return
-    yield ContractCheck(learning.check_it_runs_in_a_worker_process, after=(LEARNS,))
+    yield ContractCheck(learning.check_it_runs_in_a_worker_process, after=(learns.name,))
     if ray:
-        yield ContractCheck(learning.check_it_runs_on_ray, after=(SEEDED, LEARNS))
+        yield ContractCheck(learning.check_it_runs_on_ray, after=(SEEDED, learns.name))
 
 
 def method_check_runner(

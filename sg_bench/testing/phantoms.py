@@ -27,14 +27,15 @@ WINDOWS: dict[int, tuple[float, float]] = {3: (-1000.0, 1000.0), 2: (0.0, 255.0)
 
 @cache
 def phantom_cubes(dimension: int) -> ArrayCubes:
-    """Return `PATIENTS` x `CLASSES` cubes of `SHAPES[dimension]` in [0, 1], with the place of each as its label."""
+    """Return `PATIENTS` x `CLASSES` cubes of `SHAPES[dimension]` in [0, 1] with patients, the place as the label."""
     source = PhantomSource(PhantomConfig.model_validate(SOURCES[dimension]), None)
     low, high = WINDOWS[dimension]
-    cubes = []
+    cubes, ids = [], []
     for case in source.scan():
+        ids += [case.id] * CLASSES
         image = np.clip((source.load(case).image - low) / (high - low), 0, 1)
         cubes += [_cut(image, place, SHAPES[dimension]) for place in range(CLASSES)]
-    return ArrayCubes(np.stack(cubes).astype(np.float16), np.arange(len(cubes)) % CLASSES)
+    return ArrayCubes(np.stack(cubes).astype(np.float16), np.arange(len(cubes)) % CLASSES, ids)
 
 
 def _cut(image: NDArray[Any], place: int, shape: Shape) -> NDArray[Any]:

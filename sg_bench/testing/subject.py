@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sg_bench.config import Model, merged
+from sg_bench.config import Model, Shape, merged
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.errors import UsageError
 from sg_bench.methods.base import Batch, Method
@@ -19,12 +20,14 @@ from sg_bench.registry import METHODS
 from sg_bench.tasks import validated
 from sg_bench.testing.phantoms import CLASSES, SHAPES, phantom_cubes
 from sg_bench.training.draws import Draw, Purpose
-from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
+from sg_bench.training.pretraining import Pretraining, fresh_network, on_device, sample_images
 from sg_bench.transforms.base import as_tensors
 from sg_bench.transforms.streams import RandomStreams
 
 CPU = torch.device("cpu")
 BATCH = 4
+LOCAL: dict[int, Shape] = {3: (8, 8, 8), 2: (32, 32, 1)}
+"""Shape of the small views of methods that have such."""
 SMALL: dict[str, Any] = {
     "width": 2,
     "crops": {"border": (0, 0, 0), "air": None},
@@ -39,6 +42,17 @@ SMALL: dict[str, Any] = {
     },
     "semantics": {"warm_up_epochs": 1},
     "transforms": {"in_painting": {"border": 1}, "out_painting": {"border": 1}},
+    "view": {"scale": (0.5, 1.0), "blur": 0},
+    "local": {"scale": (0.3, 0.5), "blur": 0},
+    "projection": {"hidden": 32, "outputs": 16},
+    "bottleneck": 8,
+    "queue": BATCH,
+    "momentum": 0.9,
+    "local_views": 2,
+    "hidden": 32,
+    "tiles": {"grid": 2, "permutations": 6},
+    "overlap": {"grid": 2, "crops": 2},
+    "fusion": {"sides": (4, 12)},
 }
 """Settings of every method in the checks, as far as the method has them."""
 
@@ -63,7 +77,7 @@ class Subject:
     def given(self) -> dict[str, Any]:
         """Return the settings that make this method small."""
         cube = SHAPES[self.dimension]
-        small = merged(SMALL, {"crops": {"cube": cube}, "shape": cube})
+        small = merged(SMALL, {"crops": {"cube": cube}, "shape": cube, "local_size": LOCAL[self.dimension]})
         return merged(fitting(METHODS.config(self.name), small), dict(self.settings), {"dimension": self.dimension})
 
     @cached_property
@@ -82,8 +96,12 @@ class Subject:
         return made
 
     def images(self) -> Tensor:
-        """Return new tensors of clean images (B, 1, X, Y, Z) in [0, 1]."""
-        return on_device(phantom_cubes(self.dimension).images(range(BATCH)), CPU)
+        """Return new tensors of clean images (B, 1, X, Y, Z) in [0, 1], or (B, images, 1, X, Y, Z)."""
+        method, cubes = self.method(), phantom_cubes(self.dimension)
+        if method.images_per_sample > 1:
+            cases = np.arange(len(cubes)) // CLASSES
+            return sample_images(method, cubes, cases, train_draws())
+        return on_device(cubes.images(range(BATCH)), CPU)
 
     def labels(self) -> Tensor:
         """Return their pseudo-labels (B,)."""
@@ -101,7 +119,7 @@ class Subject:
     def learner(self, seed: int = 0) -> Pretraining:
         """Return the method's pretraining, ready for the training loop."""
         method, cubes = self.method(), phantom_cubes(self.dimension)
-        few = ArrayCubes(cubes.cubes[:BATCH], cubes.labels(range(BATCH)))
+        few = ArrayCubes(cubes.cubes[:BATCH], cubes.labels(range(BATCH)), cubes.case_ids()[:BATCH])
         return Pretraining(method, fresh_network(method, seed), cubes, few, CPU)
 
 
@@ -116,9 +134,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train_draws(seed: int = 0) -> list[Draw]:
-    """Return the draws of one batch, which consists of the first images."""
-    return [Draw(place, (seed, Purpose.TRAIN, 0, 0, place)) for place in range(BATCH)]
+def train_draws(seed: int = 0, first: int = 0) -> list[Draw]:
+    """Return the draws of one batch, which consists of the images from `first` on."""
+    return [Draw(place, (seed, Purpose.TRAIN, 0, 0, place)) for place in range(first, first + BATCH)]
 
 
 def fitting(model: type[Model], overlay: Mapping[str, Any]) -> dict[str, Any]:
