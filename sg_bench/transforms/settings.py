@@ -186,3 +186,71 @@ class RubiksCubeSettings(Model):
     would continue from one sub-cube into the next and reveal their order."""
     turned: Fraction = 1 / 3
     """Probability that a sub-cube is rotated by 180 degrees about x, and independently about z."""
+
+
+class ViewSettings(Model):
+    """A random view of an image: crop and flip, then intensities, blur and noise."""
+
+    scale: tuple[Fraction, Fraction] = (0.2, 1.0)
+    """Share of the image's voxels that the crop covers; it is resized to the size of the view."""
+    aspect: Annotated[float, Field(ge=1)] = 4 / 3
+    """Largest ratio of two sides of the crop, each as a share of the image's."""
+    flip: Fraction = 0.5
+    """Probability of mirroring along x, from left to right. Nothing is mirrored along y and z, along which a body has
+    no symmetry."""
+    intensity: Fraction = 0.8
+    """Probability that intensities change."""
+    brightness: Fraction = 0.4
+    """Greatest change of the factor of all intensities, up or down."""
+    contrast: Fraction = 0.4
+    """Greatest change of the factor of the differences from the mean, up or down."""
+    gamma: tuple[PositiveReal, PositiveReal] = (0.7, 1.5)
+    """Range of the exponent of the intensities, in place of the hue and saturation of colour images."""
+    blur: Fraction = 0.5
+    """Probability of blur."""
+    sigma: tuple[PositiveReal, PositiveReal] = (0.1, 2.0)
+    """Range of the standard deviation of the blur, in voxels of the view."""
+    noise: Fraction = 0.2
+    """Probability of Gaussian noise, which images of scanners have and photographs of data sets have not."""
+    deviation: Fraction = 0.1
+    """Largest standard deviation of the noise."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ViewSettings:
+        for name in ("scale", "gamma", "sigma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be (low, high) with 0 < low <= high, not ({low}, {high})")
+        return self
+
+
+class FusionSettings(Model):
+    """Boxes of one image that are blended into another."""
+
+    levels: Positive = 4
+    """Number K of fusion coefficients 1/K, 2/K ... 1 besides 0, which is the class of the rest of the image."""
+    boxes: tuple[Positive, Positive] = (10, 40)
+    """Range of the number of boxes."""
+    sides: tuple[Positive, Positive] = (8, 40)
+    """Range of a box's sides in voxels; at most the image's."""
+
+
+class TilesSettings(Model):
+    """Tiles of an image that are put into another order."""
+
+    grid: Annotated[int, Field(ge=2, le=4)] = 3
+    """Tiles along every axis of the image that has more than one voxel."""
+    permutations: Annotated[int, Field(ge=2)] = 1000
+    """Number of orders, chosen for large distances from each other; at most all that there are."""
+    gap: Border = (8, 8, 8)
+    """Voxels along x, y and z by which a tile is smaller than its cell of the grid, for a random shift; without it,
+    structures would continue from one tile into the next and reveal their order."""
+
+
+class OverlapSettings(Model):
+    """Crops of an image, and by how much they overlap the cells of a grid in its plane."""
+
+    grid: Annotated[int, Field(ge=2, le=8)] = 4
+    """Cells along x and along y; each is a base crop."""
+    crops: Positive = 4
+    """Random crops of the size of a cell."""
