@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         WholeVolumes,
     )
     from sg_bench.methods.configs import CropsConfig, MethodConfig
+    from sg_bench.methods.view_configs import ViewsConfig
+    from sg_bench.methods.views import Projected, StudentAndTeacher, TeacherMethod, ViewsMethod
     from sg_bench.transforms.base import Params
 
 __all__ = [
@@ -33,10 +35,15 @@ __all__ = [
     "Params",
     "Patterns",
     "PretrainingSampling",
+    "Projected",
     "Promise",
     "Ranks",
     "ReadWeights",
     "Restoration",
+    "StudentAndTeacher",
+    "TeacherMethod",
+    "ViewsConfig",
+    "ViewsMethod",
     "WholeVolumes",
 ]
 
@@ -61,5 +68,7 @@ __getattr__, __dir__ = lazy_exports(
             "base",
         ),
         **dict.fromkeys(("CropsConfig", "MethodConfig"), "configs"),
+        "ViewsConfig": "view_configs",
+        **dict.fromkeys(("Projected", "StudentAndTeacher", "TeacherMethod", "ViewsMethod"), "views"),
     },
 )

@@ -91,6 +91,41 @@ METHODS = Registry(
             "sg_bench.methods.self_restoration:SelfRestoration",
             "restores self-discovered patterns when corrupted: semantic_genesis without classification",
         ),
+        "dino": Entry(
+            "sg_bench.methods.view_configs:DINOConfig",
+            "sg_bench.methods.dino:DINO",
+            "predicts from each view what a moving average of itself makes of the large ones (Caron et al. 2021)",
+        ),
+        "jigsaw": Entry(
+            "sg_bench.methods.view_configs:JigsawConfig",
+            "sg_bench.methods.jigsaw:Jigsaw",
+            "predicts the order of the tiles of a random crop (Noroozi and Favaro 2016)",
+        ),
+        "moco_v2": Entry(
+            "sg_bench.methods.view_configs:MoCoV2Config",
+            "sg_bench.methods.moco_v2:MoCoV2",
+            "finds the key of the same image among those of a queue (Chen et al. 2020)",
+        ),
+        "simclr": Entry(
+            "sg_bench.methods.view_configs:SimCLRConfig",
+            "sg_bench.methods.simclr:SimCLR",
+            "finds the other view of the same image in the batch (Chen et al. 2020)",
+        ),
+        "vicreg": Entry(
+            "sg_bench.methods.view_configs:VICRegConfig",
+            "sg_bench.methods.vicreg:VICReg",
+            "embeds two views alike, with units that vary and do not covary (Bardes et al. 2022)",
+        ),
+        "voco": Entry(
+            "sg_bench.methods.view_configs:VoCoConfig",
+            "sg_bench.methods.voco:VoCo",
+            "predicts by how much random crops overlap the parts of a region (Wu et al. 2024)",
+        ),
+        "volume_fusion": Entry(
+            "sg_bench.methods.view_configs:VolumeFusionConfig",
+            "sg_bench.methods.volume_fusion:VolumeFusion",
+            "segments by how much voxels are of another image (Wang et al. 2023)",
+        ),
     },
     group="sg_bench.methods",
     base="sg_bench.methods.configs:MethodConfig",
