@@ -1,19 +1,23 @@
-"""`sg-bench list`: the names of methods, tasks, suites and published numbers."""
+"""`sg-bench list`: the names of methods, networks, tasks, suites and published numbers."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sg_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sg_bench.registry import Registry
 
 
 class ListedKind(StrEnum):
     """The kinds of names."""
 
     METHODS = "methods"
+    NETWORKS = "networks"
     TASKS = "tasks"
     SUITES = "suites"
     PUBLISHED = "published"
@@ -23,12 +27,13 @@ def list_names(
     what: ListedKind,
     name: Annotated[str, typer.Argument(help="Print the numbers of this publication.")] = "",
 ) -> None:
-    """List methods, tasks, suites or published numbers, a line for each, or print the numbers of one publication."""
+    """List methods, networks, tasks, suites or published numbers, or print the numbers of one publication."""
     if name:
         typer.echo(_papers_table(what, name))
         return
     listed = {
         ListedKind.METHODS: _methods,
+        ListedKind.NETWORKS: _networks,
         ListedKind.TASKS: _tasks,
         ListedKind.SUITES: _suites,
         ListedKind.PUBLISHED: _published,
@@ -42,10 +47,20 @@ def list_names(
 def _methods() -> dict[str, str]:
     from sg_bench.registry import METHODS
 
-    usable = {name: METHODS.entry(name).summary for name in METHODS.names()}
+    return _registered(METHODS)
+
+
+def _networks() -> dict[str, str]:
+    from sg_bench.registry import NETWORKS
+
+    return _registered(NETWORKS)
+
+
+def _registered(registry: Registry) -> dict[str, str]:
+    usable = {name: registry.entry(name).summary for name in registry.names()}
     return usable | {
         name if name not in usable else f"{name} (another)": f"BROKEN: {error}"
-        for name, error in METHODS.broken().items()
+        for name, error in registry.broken().items()
     }
 
 

@@ -8,7 +8,9 @@ from sg_bench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from sg_bench.networks.backbone import Backbone, PatternHead, SegmentationBackbone, UNet, YNet
-    from sg_bench.networks.build import task_model
+    from sg_bench.networks.build import encoder, task_model, unet
+    from sg_bench.networks.configs import NetworkChoice, NetworkConfig, papers_network
+    from sg_bench.networks.decoder import UNetDecoder
     from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
     from sg_bench.networks.published.fitting import read_into
     from sg_bench.networks.published.resnet3d import MedicalNet, MedicalNetUNet
@@ -32,6 +34,8 @@ __all__ = [
     "LoadReport",
     "MedicalNet",
     "MedicalNetUNet",
+    "NetworkChoice",
+    "NetworkConfig",
     "PatternHead",
     "SegmentationBackbone",
     "Segmenter",
@@ -40,22 +44,28 @@ __all__ = [
     "UNet",
     "UNet2D",
     "UNet3D",
+    "UNetDecoder",
     "YNet",
     "YNet2D",
     "YNet3D",
+    "encoder",
     "load_initialisation",
     "load_into",
+    "papers_network",
     "read_into",
     "save_initialisation",
     "split_state",
     "task_model",
+    "unet",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         **dict.fromkeys(("Backbone", "PatternHead", "SegmentationBackbone", "UNet", "YNet"), "backbone"),
-        "task_model": "build",
+        **dict.fromkeys(("encoder", "task_model", "unet"), "build"),
+        **dict.fromkeys(("NetworkChoice", "NetworkConfig", "papers_network"), "configs"),
+        "UNetDecoder": "decoder",
         **dict.fromkeys(("Classifier", "LightSegmenter", "Segmenter", "TaskModel"), "heads"),
         "read_into": "published.fitting",
         **dict.fromkeys(("MedicalNet", "MedicalNetUNet"), "published.resnet3d"),

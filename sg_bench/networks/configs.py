@@ -13,7 +13,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 from sg_bench.config import Dimensional, Model, Positive, Shape, SpatialDims
 from sg_bench.registry import NETWORKS, PluginCode
 
-MEDICALNET = "medicalnet"
+MEDICALNET, SWIN_UNETR = "medicalnet", "swin_unetr"
 
 
 class NetworkConfig(Dimensional):

@@ -100,5 +100,5 @@ def check_size(choice: NetworkChoice, shape: Shape | None, where: str) -> None:
 
 
 def _described(choice: NetworkChoice) -> str:
-    own = choice.config.key_content(without=("version", "in_channels"))
+    own = choice.config.key_content(without=("dimension", "in_channels", "version"))
     return ", ".join(f"{name} {value}" for name, value in own.items())

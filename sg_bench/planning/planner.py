@@ -310,8 +310,9 @@ class _Planner:
         everywhere = {"training": {"precision": self.suite.precision}} if self.suite.precision else {}
         given = merged(everywhere, self.suite.pretraining, corpus.pretraining if corpus else {})
         shared = {key: value for key, value in given.items() if key in known}
-        published = issubclass(model, PublishedConfig)  # its network follows from its weights
-        given_network = network_settings(choice) if choice and not published else {"width": self.suite.width}
+        given_network = network_settings(choice) if choice else {"width": self.suite.width}
+        if issubclass(model, PublishedConfig):  # its network follows from its weights
+            given_network.pop("network", None)
         check_own_settings(own, title, given_network)
         fixed = {**given_network, "dimension": dimension}
         config: MethodConfig = validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")

@@ -21,6 +21,7 @@ from sg_bench.reporting.documents import (
 )
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import score_interval
+from sg_bench.reporting.networks import network_notes
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, percent
 from sg_bench.statistics.ties import TIE_TEST
@@ -62,7 +63,12 @@ def footnotes(table: Table) -> list[str]:
     """Return "¹ reason" for each reason of missing data, each leak, and software or devices that differ."""
     absent = [f"{superscript(index)} {one_line(reason)}" for index, reason in enumerate(table.reasons, start=1)]
     leaks = dict.fromkeys(leak for summary in _printed(table) for leak in summary.leaks)
-    return [*absent, *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks), *environment_notes(table)]
+    return [
+        *absent,
+        *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks),
+        *network_notes(table),
+        *environment_notes(table),
+    ]
 
 
 def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:

@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from sg_bench.config import key_of
+from sg_bench.config import SpatialDims, key_of
+from sg_bench.networks.configs import SWIN_UNETR, NetworkChoice, papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.registry import SOURCES
 
 INPUTS = {
-    2: "(B, 1, X, Y, 1): grey values in [0, 1], columns before rows; X and Y multiples of 32",
-    3: "(B, 1, X, Y, Z): grey values in [0, 1], axes to the right, to the front and upwards; sides multiples of 8",
+    2: "(B, {}, X, Y, 1): grey values in [0, 1], columns before rows; {}",
+    3: "(B, {}, X, Y, Z): grey values in [0, 1], axes to the right, to the front and upwards; {}",
 }
 
 
@@ -47,7 +48,7 @@ def model_card(
         f"`{file}`: {len(state)} tensors, {numbers} numbers, format {file_format}.",
         f"Initialisation `{key}`, content `{record['outputs']['initialisation']}`.",
         f"## Load it\n\n```python\n{snippet(recipe, state, file_format, file)}\n```",
-        f"Input: {INPUTS[_dimension(recipe)]}.",
+        f"Input: {_input(recipe)}.",
         f"## Data\n\n{_data(recipe)}",
         f"## Contamination\n\n{_contamination(recipe)}",
         f"## Licence\n\n{_licence(recipe)}",
@@ -60,9 +61,12 @@ def model_card(
 
 def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], file_format: str, file: str) -> str:
     """Return the Python lines that load the file, to be run in its folder."""
+    decoder = any(name.startswith(("up_tr", "decoder.")) for name in state)
+    if choice := _choice(recipe):
+        return _registered(choice, decoder, file_format, file)
     if file_format == "monai" and _dimension(recipe) == 2:
         return _monai(recipe, file)
-    network = _network(recipe, decoder=any(name.startswith(("up_tr", "decoder.")) for name in state))
+    network = _network(recipe, decoder=decoder)
     imports = [f"from sg_bench.networks import {network.partition('(')[0]}"]
     if file_format == "safetensors":
         imports += ["from safetensors.torch import load_file"]
@@ -75,6 +79,38 @@ def snippet(recipe: Mapping[str, Any], state: Mapping[str, Tensor], file_format:
         decoder = "Encoder" not in network and "MedicalNet(" not in network
         load = f'print(read_into(network, Path("{file}"), "{_architecture(recipe)}", decoder={decoder}))'
     return "\n".join([*sorted(imports, reverse=True), "", f"network = {network}", load])
+
+
+def _registered(choice: NetworkChoice, decoder: bool, file_format: str, file: str) -> str:
+    """Return the lines for a network of the registry; MONAI itself loads a SwinUNETR in its format."""
+    config = choice.config.key_content()
+    if file_format == "monai" and choice.name == SWIN_UNETR:
+        return _monai_swin_unetr(config, decoder, file)
+    build = "unet" if decoder else "encoder"
+    imports = ["from sg_bench.networks import NetworkChoice, " + build]
+    if file_format == "safetensors":
+        imports, load = ["from safetensors.torch import load_file", *imports], f'load_file("{file}")'
+    else:
+        part = '["state_dict"]' if file_format == "official" else ""
+        imports, load = ["import torch", *imports], f'torch.load("{file}", weights_only=True){part}'
+    made = f'NetworkChoice(name="{choice.name}", config={config!r})'
+    return "\n".join([*imports, "", f"network = {build}({made})", f"network.load_state_dict({load})"])
+
+
+def _monai_swin_unetr(config: Mapping[str, Any], decoder: bool, file: str) -> str:
+    strict = "" if decoder else ", strict=False"
+    return "\n".join(
+        [
+            "import torch",
+            "from monai.networks.nets.swin_unetr import SwinUNETR",
+            "",
+            f"network = SwinUNETR({config['in_channels']}, 1, feature_size={config['feature_size']},",
+            f"                    depths={config['depths']}, num_heads={config['heads']},",
+            f"                    window_size={config['window']}, use_v2={config['use_v2']},",
+            f"                    spatial_dims={config['dimension']})",
+            f'network.load_state_dict(torch.load("{file}", weights_only=True){strict})',
+        ]
+    )
 
 
 def _monai(recipe: Mapping[str, Any], file: str) -> str:
@@ -99,6 +135,21 @@ def _network(recipe: Mapping[str, Any], *, decoder: bool) -> str:
     if architecture.startswith("medicalnet"):
         return f"MedicalNet({architecture.removeprefix('medicalnet')})"
     return f"{'UNet' if decoder else 'Encoder'}{_dimension(recipe)}D({width})"
+
+
+def _choice(recipe: Mapping[str, Any]) -> NetworkChoice | None:
+    """Return the network of an initialisation; None for the papers' and published ones."""
+    given = recipe["config"].get("network")
+    return NetworkChoice.model_validate(given) if given else None
+
+
+def _input(recipe: Mapping[str, Any]) -> str:
+    dimension: SpatialDims = 2 if _dimension(recipe) == 2 else 3
+    config = (_choice(recipe) or papers_network(dimension)).config
+    used = config.multiple[:dimension]
+    multiples = str(used[0]) if len(set(used)) == 1 else " x ".join(map(str, used))
+    sides = "sides" if dimension == 3 else "X and Y"
+    return INPUTS[dimension].format(config.in_channels, f"{sides} multiples of {multiples}")
 
 
 def _architecture(recipe: Mapping[str, Any]) -> str:

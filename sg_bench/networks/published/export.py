@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 
 from sg_bench.errors import DataError, UsageError
+from sg_bench.networks.configs import MEDICALNET, SWIN_UNETR
 from sg_bench.networks.published.card import model_card
 from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.workspace import Workspace, read_json, write_atomic
@@ -43,14 +44,11 @@ class Initialisation:
 
     @property
     def architecture(self) -> str:
-        """Return the architecture of its network."""
+        """Return the published architecture of its network, or "NAME of the registry"."""
         config = self.record["recipe"]["config"]
+        if network := config.get("network"):
+            return f"{network['name']} of the registry"
         return str(config.get("architecture") or ("resnet18" if config.get("dimension") == 2 else "unet3d"))
-
-    @property
-    def width(self) -> int:
-        """Return the width of its network."""
-        return int(self.record["recipe"]["config"]["width"])
 
 
 def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
@@ -111,15 +109,18 @@ def export(
 def export_tensors(initialisation: Initialisation, file_format: WeightsFormat) -> StateDict:
     """Return an initialisation's tensors under the names of a format.
 
-    monai: of a 2D network only the encoder, with the names of MONAI's ResNet-18; 3D networks have no equal in MONAI, so
-    their names are unchanged. official: an encoder without a decoder has its publisher's names, torchvision's or
-    MedicalNet's.
+    monai: of the 2D ResNet-18 only the encoder, with MONAI's names, and of SwinUNETR everything; other networks have no
+    equal in MONAI, so their names are unchanged. official: an encoder without a decoder has its publisher's names,
+    torchvision's or MedicalNet's.
     """
     both = {**initialisation.encoder, **initialisation.decoder}
     flat, bare = initialisation.architecture == "resnet18", not initialisation.decoder
     if file_format == "monai" and flat:
         return {name.removeprefix("encoder."): tensor for name, tensor in initialisation.encoder.items()}
-    if file_format == "official" and initialisation.architecture.startswith("medicalnet"):
+    if file_format == "monai" and initialisation.architecture == f"{SWIN_UNETR} of the registry":
+        renamed = {name.replace("segmentation_head.", "out.conv.conv.", 1): tensor for name, tensor in both.items()}
+        return {name.removeprefix("decoder."): tensor for name, tensor in renamed.items()}
+    if file_format == "official" and initialisation.architecture.removeprefix(MEDICALNET).isdigit():
         return {name.replace("encoder.", "module.", 1): tensor for name, tensor in initialisation.encoder.items()}
     if file_format == "official" and flat and bare:
         return {name.removeprefix("encoder."): tensor for name, tensor in both.items()}

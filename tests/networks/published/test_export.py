@@ -15,6 +15,8 @@ from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.methods.configs import ModelsGenesisConfig, ScratchConfig
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig
+from sg_bench.networks.build import encoder, unet
+from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.published.checkpoints import read_checkpoint
 from sg_bench.networks.published.export import (
     EXPORT_FORMATS,
@@ -139,6 +141,31 @@ class TestForms:
         if form == "official":
             assert all(name.startswith("module.") for name in torch.load(path, weights_only=True)["state_dict"])
         assert len(examine(path).matched) == 72
+
+    @forms
+    @pytest.mark.parametrize("decoder", [True, False])
+    @pytest.mark.parametrize("name", ["vit", "swin_unetr"])
+    def test_a_network_of_the_registry_loads_from_each_format_by_the_lines_of_its_card(
+        self,
+        workspace: Workspace,
+        tmp_path: Path,
+        name: str,
+        decoder: bool,
+        form: WeightsFormat,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        swin = {"feature_size": 12, "depths": (1, 1, 1, 1), "window": 2}
+        settings = swin if name == "swin_unetr" else {"patch": 8, "width": 12, "depth": 1, "heads": 1}
+        choice = NetworkChoice.model_validate({"name": name, "config": settings})
+        found = made(workspace, (unet if decoder else encoder)(choice), "scratch", ScratchConfig(network=choice))
+        card = export(found, form, tmp_path / f"a.{ENDINGS[form]}")
+        assert f"sides multiples of {choice.config.multiple[0]}." in card.read_text()
+        network = loaded(card, monkeypatch)
+        monai = form == "monai" and name == "swin_unetr"
+        assert type(network).__module__.startswith("monai") == monai
+        own = {*found.encoder.values(), *found.decoder.values()}
+        state = network.state_dict().values()
+        assert sum(any(each.shape == one.shape and torch.equal(each, one) for one in state) for each in own) == len(own)
 
     def test_imagenets_encoder_bears_torchvisions_names(self, workspace: Workspace, tmp_path: Path) -> None:
         found = made(workspace, UNet2D(2), "imagenet", ImageNetConfig(width=2))

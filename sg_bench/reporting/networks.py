@@ -1,0 +1,47 @@
+"""The sentence under a table that says which networks were compared, where they are not the papers' alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sg_bench.config import canonical_json
+from sg_bench.reporting.tables import Table
+
+PAPERS = {2: "resnet18", 3: "unet3d"}
+GENERAL = frozenset({"dimension", "in_channels", "version"})
+"""Settings that every network has, and that are not printed."""
+
+
+def network_notes(table: Table) -> list[str]:
+    """Return one sentence with the methods of each network, or nothing where all are those that the papers compared."""
+    configs = [(cell.method, record["recipe"]["initialisation"]["config"]) for cell, record in table.done]
+    if not any("network" in config for _, config in configs):
+        return []
+    rows = [row.method for row in table.rows]
+    networks: dict[tuple[str, str], dict[int, None]] = {}
+    methods: dict[tuple[str, str], dict[str, None]] = {}
+    for method, config in configs:
+        if method in rows:
+            identity = _identity(config)
+            networks.setdefault(identity, {})[int(config.get("dimension", 3))] = None
+            methods.setdefault(identity, {})[method] = None
+    names = [name for name, _ in networks]
+    shown = {
+        (name, settings): f"{name} in {' and '.join(f'{each}D' for each in sorted(dimensions))}"
+        + (f" with {settings}" if names.count(name) > 1 and settings else "")
+        for (name, settings), dimensions in networks.items()
+    }
+    if all(found.keys() == set(rows) for found in methods.values()):
+        return [f"Network of all methods, pretrained or not: {', '.join(shown.values())}."]
+    groups = (f"{shown[each]} ({', '.join(row for row in rows if row in methods[each])})" for each in networks)
+    return [f"Networks: {'; '.join(groups)}."]
+
+
+def _identity(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a network's name and its settings in words."""
+    network = config.get("network")
+    if network is None:
+        return str(config.get("architecture") or PAPERS[int(config.get("dimension", 3))]), f"width {config['width']}"
+    own = {name: value for name, value in network["config"].items() if name not in GENERAL}
+    return str(network["name"]), ", ".join(f"{name} {canonical_json(own[name])}" for name in sorted(own))
