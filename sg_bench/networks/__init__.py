@@ -8,7 +8,7 @@ from sg_bench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from sg_bench.networks.backbone import Backbone, PatternHead, SegmentationBackbone, UNet, YNet
-    from sg_bench.networks.build import encoder, task_model, unet
+    from sg_bench.networks.build import task_model
     from sg_bench.networks.configs import NetworkChoice, NetworkConfig, papers_network
     from sg_bench.networks.decoder import UNetDecoder
     from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
@@ -48,7 +48,6 @@ __all__ = [
     "YNet",
     "YNet2D",
     "YNet3D",
-    "encoder",
     "load_initialisation",
     "load_into",
     "papers_network",
@@ -56,14 +55,13 @@ __all__ = [
     "save_initialisation",
     "split_state",
     "task_model",
-    "unet",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         **dict.fromkeys(("Backbone", "PatternHead", "SegmentationBackbone", "UNet", "YNet"), "backbone"),
-        **dict.fromkeys(("encoder", "task_model", "unet"), "build"),
+        "task_model": "build",
         **dict.fromkeys(("NetworkChoice", "NetworkConfig", "papers_network"), "configs"),
         "UNetDecoder": "decoder",
         **dict.fromkeys(("Classifier", "LightSegmenter", "Segmenter", "TaskModel"), "heads"),

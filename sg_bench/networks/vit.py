@@ -53,7 +53,10 @@ class Attention(nn.Module):
         batch, count, width = x.shape
         split = self.qkv(x).reshape(batch, count, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = scaled_dot_product_attention(query, key, value)
+        if torch.are_deterministic_algorithms_enabled():  # the fused kernels add up gradients in any order
+            attended = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1) @ value
+        else:
+            attended = scaled_dot_product_attention(query, key, value)
         out: Tensor = self.proj(attended.transpose(1, 2).reshape(batch, count, width))
         return out
 

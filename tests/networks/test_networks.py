@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from sg_bench.config import SpatialDims
 from sg_bench.errors import MethodError
 from sg_bench.networks.backbone import Backbone
-from sg_bench.networks.build import encoder, task_model, unet, ynet
+from sg_bench.networks.build import encoder, unet
 from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.decoder import UNetDecoder, decoder_steps, on_axes
 from sg_bench.networks.initialise import glorot_
-from sg_bench.networks.weights import load_into, split_state
+from sg_bench.networks.weights import split_state
 from sg_bench.registry import NETWORKS
+from sg_bench.testing.networks import check_network
 
 SMALL: dict[str, dict[str, Any]] = {
     "i3d": {"width": 4},
@@ -27,26 +28,53 @@ SMALL: dict[str, dict[str, Any]] = {
     "unet3d": {"width": 1},
     "vit": {"patch": 8, "width": 24, "depth": 3, "heads": 2},
 }
-SIDES = {2: (32, 64, 1), 3: (32, 32, 16)}
 CASES = [
     (name, dimension)
     for name in NETWORKS.names()
     for dimension in sorted(NETWORKS.config(name).dimensions)  # type: ignore[attr-defined]  # a network's config
 ]
-every = pytest.mark.parametrize(("name", "dimension"), CASES)
 
 
 def small(name: str, dimension: int, **settings: Any) -> NetworkChoice:
     config = {**SMALL.get(name, {}), "dimension": dimension, **settings}
-    return NetworkChoice(name=name, config=config)  # type: ignore[arg-type]  # validated by its name
-
-
-def images(dimension: int, channels: int = 1) -> Tensor:
-    return torch.rand(2, channels, *SIDES[dimension], generator=torch.Generator().manual_seed(0))
+    return NetworkChoice.model_validate({"name": name, "config": config})
 
 
 def drawn(network: Any) -> Any:
     return glorot_(network, torch.Generator().manual_seed(0)).train()
+
+
+@pytest.mark.parametrize(("name", "dimension"), CASES)
+def test_a_network_keeps_the_contract(name: str, dimension: int) -> None:
+    shape = (32, 32, 1) if dimension == 2 else (32, 32, 8)
+    check_network(name, dimension, SMALL.get(name), shape=shape)
+
+
+@pytest.mark.parametrize(("name", "dimension"), CASES)
+def test_images_of_more_channels_enter_where_the_network_is_made_for_them(name: str, dimension: int) -> None:
+    network = drawn(encoder(small(name, dimension, in_channels=2)))
+    sides = (32, 32, 1) if dimension == 2 else (32, 32, 8)
+    assert network.features(torch.rand(2, 2, *sides))[-1].shape[:2] == (2, network.channels[-1])
+    with pytest.raises(MethodError, match=r"takes? \(B, 2, X, Y"):
+        network.features(torch.rand(2, 1, *sides))
+
+
+@pytest.mark.parametrize("name", ["medicalnet", "resenc_unet", "swin_unetr", "unet3d"])
+def test_without_skips_a_decoder_sees_the_coarsest_map_alone(name: str) -> None:
+    network = drawn(unet(small(name, 3), skips=False)).eval()
+    with torch.no_grad():
+        maps = network.features(torch.rand(1, 1, 16, 16, 8))
+        other = [torch.rand_like(each) for each in maps[:-1]]
+        assert torch.equal(network.decode(maps), network.decode([*other, maps[-1]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["i3d", "resenc_unet", "swin_unetr", "vit"])
+def test_a_network_can_be_traced_for_compilation_as_a_whole(name: str) -> None:
+    network, x = drawn(unet(small(name, 3))).eval(), torch.rand(1, 1, 32, 32, 8)
+    compiled = torch.compile(network, backend="eager")
+    with torch.no_grad():
+        assert torch.allclose(compiled(x), network(x), atol=1e-6)
 
 
 def expected(side: int, stride: int) -> int:
@@ -56,104 +84,6 @@ def expected(side: int, stride: int) -> int:
 def without_gradient(network: nn.Module) -> list[str]:
     named = network.named_parameters()
     return [name for name, each in named if each.grad is None or not each.grad.abs().max()]
-
-
-@every
-def test_maps_have_the_declared_channels_and_strides(name: str, dimension: int) -> None:
-    network, x = drawn(encoder(small(name, dimension))), images(dimension)
-    maps = network.features(x)
-    assert len(maps) == len(network.channels) == len(network.strides)
-    for found, channels, stride in zip(maps, network.channels, network.strides, strict=True):
-        sides = [expected(side, own) for side, own in zip(x.shape[2:], on_axes(stride, dimension), strict=False)]
-        assert found.shape == (2, channels, *sides)
-    assert torch.equal(network(x), network.features(x)[-1])
-
-
-@every
-def test_every_parameter_gets_a_gradient_from_what_its_network_returns(name: str, dimension: int) -> None:
-    choice, x = small(name, dimension), images(dimension)
-    alone = drawn(encoder(choice))
-    alone.features(x)[-1].square().sum().backward()
-    assert without_gradient(alone) == []
-    whole = drawn(unet(choice))
-    restored = whole(x)
-    assert restored.shape == x.shape
-    (restored - x).square().sum().backward()
-    dead = [each for each in without_gradient(whole) if not each.endswith("bias")]  # of a norm behind it
-    assert dead == []
-
-
-@every
-def test_the_encoder_of_a_unet_is_that_of_the_encoder_alone(name: str, dimension: int) -> None:
-    choice, x = small(name, dimension), images(dimension)
-    whole, alone = drawn(unet(choice)).eval(), encoder(choice).eval()
-    first, second = split_state(whole)
-    assert first.keys() == alone.state_dict().keys()
-    assert second
-    assert not {*first} & {*second}
-    report = load_into(alone, first, second, need_decoder=False)
-    assert (report.missing, report.decoder) == ((), "not needed")
-    with torch.no_grad():
-        for mine, theirs in zip(alone.features(x), whole.features(x), strict=True):
-            assert torch.equal(mine, theirs)
-    again = unet(choice).eval()
-    assert load_into(again, first, second, need_decoder=True).decoder == "loaded"
-    with torch.no_grad():
-        assert torch.equal(again(x), whole(x))
-
-
-@every
-def test_a_pattern_head_is_no_part_of_the_initialisation(name: str, dimension: int) -> None:
-    choice, x = small(name, dimension), images(dimension)
-    network = drawn(ynet(choice, 3))
-    restored, logits = network(x)
-    assert restored.shape == x.shape
-    assert logits.shape == (2, 3)
-    parts = split_state(network)
-    assert {**parts[0], **parts[1]}.keys() == unet(choice).state_dict().keys()
-
-
-@every
-def test_without_skips_a_decoder_sees_the_coarsest_map_alone(name: str, dimension: int) -> None:
-    if name == "vit":
-        pytest.skip("all maps of a transformer are at its bottleneck")
-    network = drawn(unet(small(name, dimension), skips=False)).eval()
-    with torch.no_grad():
-        maps = network.features(images(dimension))
-        other = [torch.rand_like(each) for each in maps[:-1]]
-        assert torch.equal(network.decode(maps), network.decode([*other, maps[-1]]))
-
-
-@every
-def test_images_of_more_channels_enter_where_the_network_is_made_for_them(name: str, dimension: int) -> None:
-    network = drawn(encoder(small(name, dimension, in_channels=2)))
-    assert network.in_channels == 2
-    assert network.features(images(dimension, 2))[-1].shape[:2] == (2, network.channels[-1])
-    with pytest.raises((MethodError, RuntimeError)):
-        network.features(images(dimension, 4))
-
-
-@every
-def test_a_network_classifies_and_segments(name: str, dimension: int) -> None:
-    choice, x = small(name, dimension), images(dimension)
-    assert task_model(choice, "classification", 3).eval()(x).shape == (2, 3)
-    assert task_model(choice, "segmentation", 2).eval()(x).shape == (2, 2, *x.shape[2:])
-    assert task_model(choice, "segmentation", 2, frozen=True).eval()(x).shape == (2, 2, *x.shape[2:])
-
-
-@every
-def test_sizes_that_a_config_allows_work_and_others_are_refused(name: str, dimension: int) -> None:
-    choice = small(name, dimension)
-    assert choice.config.refusal(SIDES[dimension]) == ""
-    odd = (33, 32, 1) if dimension == 2 else (33, 32, 16)
-    network = drawn(unet(choice))
-    x = torch.rand(2, 1, *odd)
-    if choice.config.refusal(odd):
-        assert "multiple" in choice.config.refusal(odd)
-        with pytest.raises(MethodError, match="multiples"):
-            network(x)
-    else:
-        assert network(x).shape == x.shape
 
 
 class TestDecoder:

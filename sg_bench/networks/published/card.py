@@ -87,7 +87,7 @@ def _registered(choice: NetworkChoice, decoder: bool, file_format: str, file: st
     if file_format == "monai" and choice.name == SWIN_UNETR:
         return _monai_swin_unetr(config, decoder, file)
     build = "unet" if decoder else "encoder"
-    imports = ["from sg_bench.networks import NetworkChoice, " + build]
+    imports = [f"from sg_bench.networks.build import {build}", "from sg_bench.networks.configs import NetworkChoice"]
     if file_format == "safetensors":
         imports, load = ["from safetensors.torch import load_file", *imports], f'load_file("{file}")'
     else:

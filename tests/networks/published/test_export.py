@@ -143,8 +143,7 @@ class TestForms:
         assert len(examine(path).matched) == 72
 
     @forms
-    @pytest.mark.parametrize("decoder", [True, False])
-    @pytest.mark.parametrize("name", ["vit", "swin_unetr"])
+    @pytest.mark.parametrize(("name", "decoder"), [("vit", False), ("swin_unetr", True)])
     def test_a_network_of_the_registry_loads_from_each_format_by_the_lines_of_its_card(
         self,
         workspace: Workspace,
