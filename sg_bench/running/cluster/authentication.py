@@ -27,8 +27,12 @@ class Answer(Enum):
     REFUSED = "refused"
 
 
-def joining_mode(address: str) -> str:
+def joining_mode(address: str, name: str) -> str:
     """Return "disabled" or "token": the mode of the cluster at HOST:PORT, which this process can join.
+
+    Args:
+        address: of the cluster.
+        name: of the cluster in messages.
 
     Raises:
         UsageError: the cluster and this user do not agree about tokens; names what to do.
@@ -40,7 +44,7 @@ def joining_mode(address: str) -> str:
     with_token = _ask(address, "token") if has_token and without is Answer.REFUSED else None
     problem = mismatch(wanted, without, with_token)
     if problem:
-        raise UsageError(f"the Ray cluster at '{address}' {problem[0]}", hint=problem[1])
+        raise UsageError(f"the Ray cluster at '{name}' {problem[0]}", hint=problem[1])
     return "disabled" if without is Answer.ANSWERED else "token"
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,7 @@ from sg_bench.running.cluster.nodes import MARKERS, require_nodes
 from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
 from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
-from sg_bench.running.environment import single_threaded
+from sg_bench.running.cluster.shipping import runtime_environment
 from sg_bench.running.packing import list_cards
 from sg_bench.workspace import LockedElsewhere, Workspace
 
@@ -70,7 +71,7 @@ class Connection:
             if self.local:
                 stack.enter_context(_started(jobs or available_cores(), self.log_file))
             else:
-                stack.enter_context(_joined(options.address, log))
+                stack.enter_context(_joined(options, log))
                 await_resources(demand, options.wait, log)
                 require_nodes(workspace)
             self._stack = stack.pop_all()
@@ -97,7 +98,13 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
     try:
         with authentication({MODE: mode, **session.environment()}, without=("RAY_AUTH_TOKEN",)):
             try:
-                _init(LOCAL, num_cpus=processors, include_dashboard=False, _temp_dir=str(session.files))
+                _init(
+                    LOCAL,
+                    num_cpus=processors,
+                    include_dashboard=False,
+                    _temp_dir=str(session.files),
+                    runtime_env=runtime_environment(),
+                )
                 yield
             finally:
                 _shutdown()
@@ -107,16 +114,17 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _joined(address: str, log: Callable[[str], None]) -> Iterator[None]:
+def _joined(options: ClusterOptions, log: Callable[[str], None]) -> Iterator[None]:
     """Join a running cluster in its own mode of authentication; the context's end leaves it."""
-    where = _resolved(address)
-    _check_reachable(where, address)
-    mode = joining_mode(where)
+    where = _resolved(options.address)
+    _check_reachable(where, options.address)
+    name = where if options.address == "auto" else options.address
+    mode = joining_mode(where, name)
     if mode == "disabled":
-        log(f"The Ray cluster at {where} is open: it uses no authentication")
-    with authentication({MODE: mode}):
+        log(f"The Ray cluster at {name} is open: it uses no authentication")
+    with authentication({MODE: mode}), tempfile.TemporaryDirectory(prefix="sg-bench-code-") as folder:
         try:
-            _init(where)
+            _init(where, runtime_env=runtime_environment(Path(folder) if options.ship_code else None))
             yield
         finally:
             _shutdown()
@@ -124,10 +132,9 @@ def _joined(address: str, log: Callable[[str], None]) -> Iterator[None]:
 
 def _init(address: str, **options: Any) -> None:
     """Call `ray.init` without its changes to loggers and signal handlers."""
-    environment = {"env_vars": single_threaded()}  # of every worker, whatever starts it
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=True, runtime_env=environment, **options)
+        ray.init(address=address, log_to_driver=False, configure_logging=True, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         what = "Ray cannot be started" if address == LOCAL else f"no Ray cluster at '{address}'"
