@@ -90,12 +90,15 @@ def require_nodes(workspace: Workspace) -> None:
 def node_views(workspace: Workspace) -> tuple[list[NodeView], str]:
     """Ask every node what it has and sees; return the answers, and the value of the marker that they were to read.
 
+    A node that is lost meanwhile gives no answer and is left out: the run does not need it.
+
     Raises:
         OSError: the workspace cannot be written.
     """
     nodes = alive_nodes()
     with _marker(workspace) as (folder, value):
         answers = ask_nodes(nodes, probe.describe_node, str(folder), timeout=NODES_TIMEOUT)
+        alive = {node["NodeID"] for node in alive_nodes()}
         return [
             NodeView(
                 f"node {number} of {len(nodes)}",
@@ -105,6 +108,7 @@ def node_views(workspace: Workspace) -> tuple[list[NodeView], str]:
                 answer if isinstance(answer, str) else "",
             )
             for number, (node, answer) in enumerate(zip(nodes, answers, strict=True), 1)
+            if node["NodeID"] in alive or not isinstance(answer, str)
         ], value
 
 

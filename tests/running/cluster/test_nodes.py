@@ -116,3 +116,18 @@ def test_code_is_described_without_importing_it_and_an_edit_shows(tmp_path: Path
     after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert before[0] == after[0] == "9.9"
     assert before[1] != after[1]
+
+
+def test_a_node_that_is_lost_while_it_is_asked_is_left_out_and_one_that_does_not_answer_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [{"NodeID": name, "Resources": {"CPU": 1.0}} for name in ("head", "silent", "lost")]
+    asked = iter([there, there[:2]])
+    monkeypatch.setattr(nodes, "alive_nodes", lambda: next(asked))
+    answers = [{"seen": "", "written": "", "code": {}}, "no answer within 120 s", "no such node"]
+    monkeypatch.setattr(nodes, "ask_nodes", lambda *arguments, timeout: answers)
+    views, _ = nodes.node_views(Workspace(tmp_path))
+    assert [(each.name, each.problem) for each in views] == [
+        ("node 1 of 3", ""),
+        ("node 2 of 3", "no answer within 120 s"),
+    ]
