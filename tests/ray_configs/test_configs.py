@@ -196,7 +196,7 @@ def test_an_image_copies_all_that_the_wheel_is_built_from(tmp_path: Path) -> Non
                 shutil.copytree(ROOT / source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / source, tmp_path / target)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", tmp_path]
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "dist").glob("sg_bench-*.whl"))

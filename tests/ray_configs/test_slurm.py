@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,13 @@ LOOK = "import ray; ray.init(log_to_driver=False); print(sum(node['Alive'] for n
 def test_the_script_is_valid_bash() -> None:
     done = subprocess.run(["/bin/bash", "-n", SCRIPT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_slurm_reads_every_directive_and_may_lose_a_node_or_stop_the_job_without_loss() -> None:
+    text = SCRIPT.read_text()
+    head = text[: text.index("\nset -euo")]
+    assert text.count("\n#SBATCH") == head.count("\n#SBATCH") > 10  # those after the first command are ignored
+    assert {"--no-kill", "--requeue", "--signal=B:USR1@120"} <= set(head.split())
 
 
 @pytest.fixture
@@ -54,13 +62,14 @@ def test_a_suite_ends_although_its_job_is_queued_again_and_a_node_is_lost(slurm:
     kept = set(tmp_path.glob("work/initialisations/*/record.json"))
     before = {path: path.stat().st_mtime_ns for path in kept}
     again = submit(slurm, tmp_path)
-    wait_for(lambda: joined(slurm), 120)
+    wait_for(lambda: joined(slurm) and len(list(tmp_path.glob("work/initialisations/*/record.json"))) > len(kept), 300)
     lost = [pid for pid, node, _ in slurm.steps() if node == "node-b"][-1]
     for pid in (lost, *descendants(lost)):
         os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(f"/tmp/sgb-{JOB}.1", ignore_errors=True)  # it goes with its node
     output, _ = again.communicate(timeout=500)
     assert again.returncode == 0, output
-    assert len(list(tmp_path.glob("out/cells/*.json"))) == 12
+    assert len(list(tmp_path.glob("out/cells/*.json"))) == 6
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     assert_nothing_is_left(slurm)
 
@@ -75,7 +84,7 @@ def submit(slurm: Slurm, folder: Path) -> subprocess.Popen[str]:
         log.unlink()
     variables = {"HOME": folder / "work", "DATA": folder / "data", "ENVIRONMENT": sys.prefix}
     settings = {f"SG_BENCH_{name}": str(value) for name, value in variables.items()}
-    return slurm.sbatch(SCRIPT, "--suite", TINY, "--out", folder / "out", job=JOB, **settings)
+    return slurm.sbatch(SCRIPT, "--suite", TINY, "--seeds", "0", "--out", folder / "out", job=JOB, **settings)
 
 
 def joined(slurm: Slurm) -> bool:
