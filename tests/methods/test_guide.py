@@ -15,3 +15,7 @@ def test_the_examples_of_the_guide_run_one_after_the_other() -> None:
         exec(code, names)
     assert names["losses"].terms.keys() == {"restoration"}
     assert len(names["encoder"]) + len(names["decoder"]) == 106
+    assert [sorted(row["train"]) for row in names["curves"]] == [["distance", "loss"]] * 2
+    network = names["learner"].network
+    student, teacher = network.student.head.weight, network.teacher.head.weight
+    assert 0 < (student - teacher).abs().max() < 0.1
