@@ -10,6 +10,7 @@ from sg_bench.testing.checks import CheckRunner, ContractCheck, ContractResult
 from sg_bench.testing.subject import Subject, one_thread
 
 SEEDED = "one_seed_gives_one_outcome"
+HOOKED = "its_hooks_are_functions_of_the_network"
 LEARNS = {
     "loss": learning.check_its_loss_falls,
     "measure": learning.check_its_measure_rises,
@@ -35,7 +36,7 @@ def checks_of(subject: Subject, *, ray: bool = False) -> Iterator[ContractCheck[
     yield ContractCheck(contract.check_what_it_restores_is_an_image)
     if subject.method().stages():
         yield learns
-        yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, learns.name))
+        yield ContractCheck(learning.check_it_resumes_bit_for_bit, after=(SEEDED, HOOKED, learns.name))
     yield ContractCheck(learning.check_it_leaves_global_randomness_alone, after=(learns.name,))
     if "weights" in subject.config.needs:  # published weights must be fetched first
         return

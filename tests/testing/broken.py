@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.config import CropRule, Shape, Stage
-from sg_bench.methods import Batch, Crops, Losses, Params, PretrainingSampling, Restoration
+from sg_bench.methods import Batch, Crops, Losses, Params, PretrainingSampling, Promise, Restoration
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.networks.weights import StateDict
 from sg_bench.transforms.base import spatial_shape, uniform_noise
@@ -110,6 +110,44 @@ class RemembersItsSteps(Sound):
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         self.steps += torch.is_grad_enabled()
         return Losses({"restoration": super().losses(network, batch, stage).terms["restoration"] / (1 + self.steps)})
+
+
+class WithCounter(Sound):
+    """Has a number in its network that is not exported."""
+
+    def network(self) -> nn.Module:
+        network = super().network()
+        network.clc_out = nn.Linear(1, 1)
+        return network
+
+
+class CountsInItsLosses(WithCounter):
+    """Counts its steps where they are computed, which may happen twice, and not after them."""
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        with torch.no_grad():
+            network.clc_out.bias.add_(network.training)
+        return super().losses(network, batch, stage)
+
+
+class DrawsAfterItsSteps(WithCounter):
+    """Changes the network by what an unseeded generator draws."""
+
+    def after_step(self, network: nn.Module, step: int, steps: int, carried: dict[str, Tensor]) -> None:
+        network.clc_out.bias.fill_(np.random.default_rng().random())
+
+
+class PromisesAMeasure(Sound):
+    promise = Promise("measure", "certainty")
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        return Losses(super().losses(network, batch, stage).terms, {"certainty": torch.ones(())})
+
+
+class PromisesAProbe(Sound):
+    """Has no views that could become more alike."""
+
+    promise = Promise("probe")
 
 
 class FailsAtWork(Sound):
