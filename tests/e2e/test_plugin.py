@@ -15,6 +15,7 @@ from tests.e2e.conftest import TINY
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("e2e")]
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "sg-bench-denoising"
+WITH_STATE = ROOT / "examples" / "sg-bench-moco"
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -53,11 +54,12 @@ def install(environment: Path, *what: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def example(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Build the example's wheel and install it."""
+    """Build the wheels of both examples and install them."""
     out = tmp_path_factory.mktemp("dist")
-    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", out, EXAMPLE)
-    assert run(sys.executable, *build, cwd=out).returncode == 0
-    install(environment, next(out.glob("*.whl")))
+    for package in (EXAMPLE, WITH_STATE):
+        build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", out, package)
+        assert run(sys.executable, *build, cwd=out).returncode == 0
+    install(environment, *out.glob("*.whl"))
 
 
 @pytest.mark.usefixtures("example")
@@ -70,9 +72,12 @@ def test_the_installed_example_is_listed_and_its_suite_can_be_planned(python: Py
 
 
 @pytest.mark.usefixtures("example")
-def test_the_installed_example_passes_its_own_tests_which_are_the_kit(python: Python, tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", [EXAMPLE, WITH_STATE], ids=lambda package: package.name)
+def test_an_installed_example_passes_its_own_tests_which_are_the_kit(
+    python: Python, tmp_path: Path, package: Path
+) -> None:
     done = python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, EXAMPLE / "tests", cwd=tmp_path
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, package / "tests", cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
