@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -30,6 +31,7 @@ from sg_bench.networks.norm import running_statistics_kept, uses_batch_statistic
 from sg_bench.training.compilation import compiler_errors_explained
 from sg_bench.training.loader import map_tensors
 from sg_bench.training.precision import autocast
+from sg_bench.training.ranks import AveragedGradients, World
 
 if TYPE_CHECKING:
     from sg_bench.training.loop import Learner
@@ -105,16 +107,26 @@ class Gradients:
         learner: its network, losses and device.
         weigh: returns the loss to optimise from a batch's losses.
         memory: how to compute, changed in place where a step runs out of memory.
-        ranks: processes that share the training. Only one alone may change how it computes: others would wait for it.
+        world: of the processes that share the training, over which gradients are averaged. Only one alone may change
+            how it computes: others would wait for it.
     """
 
-    def __init__(self, learner: Learner, weigh: Weigh, memory: StepMemory, ranks: int = 1) -> None:
-        self.learner, self.weigh, self.memory, self.ranks = learner, weigh, memory, ranks
-        self.guarded = ranks == 1 and answers_memory_errors(learner.device)
+    def __init__(self, learner: Learner, weigh: Weigh, memory: StepMemory, world: World | None = None) -> None:
+        self.learner, self.weigh, self.memory = learner, weigh, memory
+        self.world = world or World()
+        self.ranks = self.world.size
+        self.guarded = self.ranks == 1 and answers_memory_errors(learner.device)
         self.saved: list[tuple[Tensor, Tensor]] = []
+
+    @cached_property
+    def averaged(self) -> AveragedGradients:
+        """Gradients that are averaged over ranks; created when the network is where it is trained."""
+        return AveragedGradients(self.learner.network, self.world)
 
     def compute(self, batch: Any, stage: Stage) -> tuple[Tensor, Losses]:
         """Replace the gradients of the network by those of `batch`; return its loss and its losses.
+
+        Of several ranks, each has the means of their gradients, and the loss and losses of its own samples.
 
         Raises:
             MethodError: micro-batches are asked for, and the loss is not one that can be computed in parts.
@@ -161,17 +173,23 @@ class Gradients:
         )
 
     def _losses(self, batch: Any, stage: Stage) -> tuple[Tensor, Losses]:
+        found: list[Losses] = []
+
+        def loss() -> Tensor:
+            found.append(self.learner.losses(batch, stage))
+            return self.weigh(found[0], stage)
+
         with self._activations(), autocast(self.learner.device, stage.training.precision):
-            losses = self.learner.losses(batch, stage)
-            return self.weigh(losses, stage), losses
+            return self.averaged(loss), found[0]
 
     def _added(self, parts: list[Any], stage: Stage, samples: int, size: int) -> tuple[Tensor, Losses]:
         """Add the gradients of the parts; return the means of their losses."""
         loss, terms, measures = torch.zeros((), device=self.learner.device), _Sums(), _Sums()
         for number, part in enumerate(parts):
             share = (min((number + 1) * size, samples) - number * size) / samples
-            own, losses = self._losses(part, stage)
-            (own * share).backward()  # type: ignore[no-untyped-call]
+            with self._until_last(number, parts):
+                own, losses = self._losses(part, stage)
+                (own * share).backward()  # type: ignore[no-untyped-call]
             loss = loss + own.detach() * share
             terms.add(losses.terms, share)
             measures.add(losses.measures, share)
@@ -193,12 +211,17 @@ class Gradients:
             loss = self.weigh(losses, stage)
         (gradient,) = torch.autograd.grad(loss, outputs)
         start = 0
-        for part in parts:
-            with self._activations(), autocast(device, precision):
-                own = learner.outputs(part)
-            own.backward(gradient[start : start + len(own)])  # type: ignore[no-untyped-call]
+        for number, part in enumerate(parts):
+            with self._until_last(number, parts):
+                with self._activations(), autocast(device, precision):
+                    own = self.averaged(partial(learner.outputs, part))
+                own.backward(gradient[start : start + len(own)])  # type: ignore[no-untyped-call]
             start += len(own)
         return loss, losses
+
+    def _until_last(self, number: int, parts: list[Any]) -> AbstractContextManager[None]:
+        """Let ranks add up the gradients of all parts but the last, with which they are averaged."""
+        return contextlib.nullcontext() if number == len(parts) - 1 else self.averaged.added_up()
 
     def _activations(self) -> AbstractContextManager[Any]:
         return activations_on_host() if self.memory.on_host else contextlib.nullcontext()

@@ -150,7 +150,7 @@ class _TrainingRun:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
         self.progress, self.checkpoint_seconds = progress, checkpoint_seconds
         self.loader = Loader(learner.device)
-        self.gradients = Gradients(learner, weighted_loss, memory or StepMemory(), world.size)
+        self.gradients = Gradients(learner, weighted_loss, memory or StepMemory(), world)
         self.saved_at = time.monotonic()
         self.stage_index = self.epoch = self.stale_epochs = self.steps = 0
         self.history: list[dict[str, Any]] = []
@@ -221,7 +221,6 @@ class _TrainingRun:
         shares = (self.world.share(draws, training.at_once) for draws in batches)
         for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
             loss, losses = self.gradients.compute(batch, self.stage)
-            self.world.average_gradients(network)
             self.optimiser.step()
             if changes_by_step(training):
                 self.schedule.step()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
@@ -31,17 +35,6 @@ class World:
         """
         return [each for start in range(0, len(batch), at_once) for each in self.slice(batch[start : start + at_once])]
 
-    def average_gradients(self, network: nn.Module) -> None:
-        """Replace each gradient by its mean over ranks, in a single all-reduce."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.size
-        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
-
     def all_reduce(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over ranks, computed in place."""
         if self.size > 1:
@@ -52,7 +45,7 @@ class World:
         """Return the tensors (B, ...) of all ranks, one after the other along the first axis; B may differ by rank.
 
         Gradients flow back to the ranks that the rows came from: each adds up those of the losses of all ranks. So
-        `average_gradients` gives the gradient of the mean of the losses of all ranks, as it does without `gather`.
+        `AveragedGradients` is the gradient of the mean of the losses of all ranks, as it is without `gather`.
         Every rank must call it, forward and backward.
         """
         return own if self.size == 1 else _Gathered.apply(own, self)  # type: ignore[no-untyped-call]
@@ -61,6 +54,51 @@ class World:
         """Wait for all ranks."""
         if self.size > 1:
             torch.distributed.barrier()
+
+
+class AveragedGradients:
+    """Averages the gradients of a network over ranks, in buckets while the backward pass is under way.
+
+    A single rank computes as without it. What a stage leaves unused has no gradient.
+
+    Args:
+        network: on its device, with the same parameters on all ranks; takes the weights of rank 0.
+        world: of the ranks, all of which create it, and call it equally often.
+    """
+
+    def __init__(self, network: nn.Module, world: World) -> None:
+        self._shared: DistributedDataParallel | None = None
+        if world.size > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of a name that older versions do not have
+                self._shared = DistributedDataParallel(
+                    _Calls(network), broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+                )
+
+    def __call__(self, compute: Callable[[], Tensor]) -> Tensor:
+        """Return what `compute` makes with the network, so that the gradients of its backward pass are averaged."""
+        if self._shared is None:
+            return compute()
+        result: Tensor = self._shared(compute)
+        return result
+
+    def added_up(self) -> AbstractContextManager[None]:
+        """Leave the gradients of the block to be averaged together with those of the next backward pass after it."""
+        if self._shared is None:
+            return contextlib.nullcontext()
+        block: AbstractContextManager[None] = self._shared.no_sync()
+        return block
+
+
+class _Calls(nn.Module):
+    """A module that calls functions which use `network`: methods also call parts of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, compute: Callable[[], Tensor]) -> Tensor:
+        return compute()
 
 
 class _Gathered(torch.autograd.Function):

@@ -223,7 +223,7 @@ class TestOutOfMemory:
         assert "training.micro_batch=2, with which batch norm sees 2 samples (other numbers)" in str(error.value)
 
     def test_one_of_several_workers_does_not_change_how_it_computes(self, semantic: Make) -> None:
-        assert not Gradients(semantic(), weighted_loss, StepMemory(), ranks=2).guarded
+        assert not Gradients(semantic(), weighted_loss, StepMemory(), World(0, 2)).guarded
 
 
 def test_libraries_report_a_lack_of_memory_in_words_of_their_own() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from sg_bench.training.ranks import World
+from sg_bench.training.ranks import AveragedGradients, World
 
 pytestmark = pytest.mark.xdist_group("ranks")  # what several processes compute is computed once
 
 Results = dict[tuple[int, int], dict[str, Any]]
-JOBS = ["several", "lonely", "none", "images"]
+TWENTY = ["twenty of semantic_genesis", "twenty of models_genesis"]
+JOBS = ["several", "lonely", "none", "images", "divided"]
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,16 @@ def test_curves_of_two_ranks_are_those_of_the_whole_batches(results: Results, jo
     alone, shared = results[0, 1][job]["curves"], results[0, 2][job]["curves"]
     assert [(row["stage"], row["step"]) for row in alone] == [(row["stage"], row["step"]) for row in shared]
     for one, other in zip(alone, shared, strict=True):
-        assert ("validation" in one) == (job != "none")
+        assert ("validation" in one) == (job not in ("none", "divided"))
         for part in {"train", "validation"} & one.keys():
             assert other[part] == pytest.approx(one[part], rel=1e-4)
+
+
+@pytest.mark.parametrize("job", TWENTY)
+def test_twenty_steps_of_adam_on_two_ranks_are_those_of_one_process(results: Results, job: str) -> None:
+    alone, shared = ([row["train"]["loss"] for row in results[place][job]["curves"]] for place in ((0, 1), (0, 2)))
+    assert len(alone) == 20
+    assert shared == pytest.approx(alone, rel=1e-6)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -77,7 +85,7 @@ def test_ranks_take_consecutive_shares_of_a_batch() -> None:
 def test_alone_nothing_is_averaged_or_waited_for() -> None:
     layer = torch.nn.Linear(1, 1)
     layer(torch.ones(1, 1)).sum().backward()
-    World().average_gradients(layer)
+    assert AveragedGradients(layer, World())(lambda: layer(torch.ones(1, 1))) == layer(torch.ones(1, 1))
     World().barrier()
     assert layer.weight.grad == 1
     assert World().all_reduce(torch.ones(1)) == 1

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 
 from sg_bench.data.cubes import ArrayCubes
-from sg_bench.methods.base import Batch
-from sg_bench.methods.configs import SemanticGenesisConfig
+from sg_bench.methods.base import Batch, Method
+from sg_bench.methods.configs import ModelsGenesisConfig, SemanticGenesisConfig
+from sg_bench.methods.models_genesis import ModelsGenesis
 from sg_bench.methods.semantic_genesis import SemanticGenesis
 from sg_bench.training.draws import Draw
 from sg_bench.training.loop import TrainingPart, train
@@ -44,23 +45,28 @@ class InDoubles(Pretraining):
         return replace(batch, inputs=batch.inputs.double(), targets=batch.targets.double())
 
 
-def trained(world: World, validation: int, norm_eval: str, dimension: int) -> dict[str, Any]:
-    """Return weights, statistics and curves of a short training of two stages."""
-    config = SemanticGenesisConfig.model_validate(
-        {
-            "dimension": dimension,
-            "width": 2,
-            "semantics": {"warm_up_epochs": 1, "weight_classification": 0.1},
-            "training": {
-                "batch_size": 6,
-                "epochs": 3,
-                "norm_eval": norm_eval,
-                "optimiser": {"name": "sgd", "lr": 0.01},
-            },
-        }
-    )
-    method = SemanticGenesis(config, 3)
-    parts = cubes(13, dimension), cubes(validation, dimension)
+Settings = dict[str, Any]
+SHORT: Settings = {"batch_size": 6, "epochs": 3, "optimiser": {"name": "sgd", "lr": 0.01}}
+TWENTY: Settings = {"batch_size": 4, "epochs": 20, "steps_per_epoch": 1, "patience": None}
+
+
+def semantic_genesis(training: Settings, *, dimension: int = 3, warm_up: int = 1) -> SemanticGenesis:
+    """Return the method of two stages, the first of which leaves the decoder unused."""
+    semantics = {"warm_up_epochs": warm_up, "weight_classification": 0.1}
+    settings = {"dimension": dimension, "width": 2, "semantics": semantics, "training": training}
+    return SemanticGenesis(SemanticGenesisConfig.model_validate(settings), 3)
+
+
+def models_genesis(training: Settings) -> ModelsGenesis:
+    """Return the method of one stage."""
+    transforms = {"shuffle": {"blocks": 20, "side_divisor": 4}}
+    settings = {"dimension": 3, "width": 2, "transforms": transforms, "training": training}
+    return ModelsGenesis(ModelsGenesisConfig.model_validate(settings), 0)
+
+
+def trained(world: World, method: Method, validation: int = 7) -> dict[str, Any]:
+    """Return weights, statistics and curves of a short training."""
+    parts = cubes(13, method.config.dimension), cubes(validation, method.config.dimension)
     learner = InDoubles(method, fresh_network(method, 0), *parts, torch.device("cpu"))
     curves = train(learner, seed=0, world=world)
     return {"weights": learner.network.state_dict(), "curves": curves}
@@ -86,11 +92,14 @@ def main(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=size)
-    jobs = {
-        "several": (7, "reestimated", 3),
-        "lonely": (1, "running", 3),
-        "none": (0, "reestimated", 3),
-        "images": (7, "running", 2),
+    jobs: dict[str, tuple[Method, int]] = {
+        "several": (semantic_genesis(SHORT | {"norm_eval": "reestimated"}), 7),
+        "lonely": (semantic_genesis(SHORT), 1),
+        "none": (semantic_genesis(SHORT | {"norm_eval": "reestimated"}), 0),
+        "images": (semantic_genesis(SHORT, dimension=2), 7),
+        "divided": (semantic_genesis(SHORT | {"batch_size": 8, "micro_batch": 4}), 0),
+        "twenty of semantic_genesis": (semantic_genesis(TWENTY, warm_up=6), 0),
+        "twenty of models_genesis": (models_genesis(TWENTY), 0),
     }
     results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
     results["gathered"] = gathered(World(rank, size))
