@@ -293,7 +293,7 @@ def _machine(record: Record) -> dict[str, Any]:
     ran = record.get("ran") or {}
     return {
         name: ran[name]
-        for name in ("git", "hardware", "software", "threads", "world_size", "step_memory")
+        for name in ("git", "hardware", "software", "threads", "world_size", "world_sizes", "step_memory")
         if name in ran
     }
 

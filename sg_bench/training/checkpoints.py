@@ -55,9 +55,8 @@ def load_state(folder: Path) -> CheckpointState | None:
 def set_state_aside(folder: Path, reason: Exception) -> None:
     """Rename a checkpoint that cannot be used to last.damaged, until the training is done, and log why."""
     path = folder / NAME
-    with contextlib.suppress(FileNotFoundError):  # another rank has renamed it already
-        path.rename(path.with_suffix(".damaged"))
-        _log.warning("Set aside as %s.damaged: %s (%s). The training starts again", path.stem, path, _short(reason))
+    path.rename(path.with_suffix(".damaged"))
+    _log.warning("Set aside as %s.damaged: %s (%s). The training starts again", path.stem, path, _short(reason))
 
 
 def check_places(counts: Sequence[int], stages: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sg_bench.config import Stage, Training
-from sg_bench.errors import MethodError, UsageError
+from sg_bench.errors import MethodError
 from sg_bench.methods.base import Losses
 from sg_bench.networks.memory import channels_last
 from sg_bench.networks.norm import reestimate, use_batch_statistics
@@ -32,9 +32,10 @@ from sg_bench.training.compilation import configure_compilation, without_compila
 from sg_bench.training.draws import Draw, calibration_batches, epoch_batches, validation_batches
 from sg_bench.training.gradients import Gradients, StepMemory
 from sg_bench.training.loader import Loader
+from sg_bench.training.means import RunningMeans
 from sg_bench.training.optimisation import changes_by_step, make_optimiser, make_schedule
 from sg_bench.training.precision import autocast, configure_arithmetic
-from sg_bench.training.ranks import World
+from sg_bench.training.ranks import World, check_batch_sizes
 
 TrainingPart = Literal["train", "validation"]
 """The samples to optimise on, and those on which early stopping and schedules look."""
@@ -103,17 +104,20 @@ def train(
     progress: ProgressCallback | None = None,
     checkpoint_seconds: float = 60.0,
     memory: StepMemory | None = None,
+    world_sizes: list[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Train through all stages and leave the best weights in the learner's network.
 
     Args:
         learner: what is trained.
         seed: seed of all random numbers (draws.py).
-        folder: where checkpoints are written. An interrupted training resumes from there, on a CPU to the same bits.
+        folder: where rank 0 keeps checkpoints. An interrupted training resumes from there, on a CPU to the same bits,
+            or with another number of processes.
         world: rank of this process, and the number of processes that share the training.
         progress: called after each step.
         checkpoint_seconds: least time between two checkpoints, which are written at the end of an epoch.
         memory: changed in place where a step runs out of memory, to be recorded.
+        world_sizes: gets the numbers of processes that took part, one after the other, to be recorded.
 
     Returns:
         The curves: one row per epoch with stage, epoch, step, lr (after the epoch's last step), training losses,
@@ -124,7 +128,16 @@ def train(
         DataError: there are no training samples.
         UsageError: a batch cannot be divided equally among the processes.
     """
-    run = _TrainingRun(learner, seed, folder, world or World(), progress or _no_progress, checkpoint_seconds, memory)
+    run = _TrainingRun(
+        learner,
+        seed,
+        folder,
+        world or World(),
+        progress or (lambda done, total: None),
+        checkpoint_seconds,
+        memory,
+        world_sizes,
+    )
     try:
         run.resume()
         while run.stage_index < len(learner.stages):
@@ -146,6 +159,7 @@ class _TrainingRun:
         progress: ProgressCallback,
         checkpoint_seconds: float,
         memory: StepMemory | None = None,
+        world_sizes: list[int] | None = None,
     ) -> None:
         self.learner, self.seed, self.folder, self.world = learner, seed, folder, world
         self.progress, self.checkpoint_seconds = progress, checkpoint_seconds
@@ -154,10 +168,11 @@ class _TrainingRun:
         self.saved_at = time.monotonic()
         self.stage_index = self.epoch = self.stale_epochs = self.steps = 0
         self.history: list[dict[str, Any]] = []
+        self.world_sizes = [] if world_sizes is None else world_sizes
         self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.stepping = learner if isinstance(learner, SteppingLearner) else None
-        _check_batch_sizes(learner, world)
+        check_batch_sizes(learner.stages, world)
         if self.stepping:
             self.stepping.join(world)
         channels_last(learner.network.to(learner.device))
@@ -207,6 +222,8 @@ class _TrainingRun:
     def _train_epoch(self) -> None:
         """Take the steps of one epoch and append its row to the history."""
         training, network = self.stage.training, self.learner.network
+        if self.world_sizes[-1:] != [self.world.size]:
+            self.world_sizes.append(self.world.size)
         self.learner.start_epoch(self.stage_index, self.epoch)
         samples = self.learner.samples("train")
         steps = _steps_per_epoch(samples, training)
@@ -216,7 +233,7 @@ class _TrainingRun:
             self.seed, self.stage_index, self.epoch, samples=samples, batch_size=training.batch_size, steps=steps
         )
         network.train()
-        means = _RunningMeans(self.learner.device)
+        means = RunningMeans(self.learner.device)
         planned, most = total_steps(self.learner), most_steps(self.learner)
         shares = (self.world.share(draws, training.at_once) for draws in batches)
         for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
@@ -239,7 +256,7 @@ class _TrainingRun:
         if not samples:
             return float(row["train"]["loss"])
         size = max(self.world.size, training.at_once)
-        means = _RunningMeans(self.learner.device)
+        means = RunningMeans(self.learner.device)
         with evaluating(self.learner, training, self.seed, self.world), torch.no_grad():
             batches = list(validation_batches(self.seed, samples=samples, batch_size=size))
             shares = batches
@@ -297,6 +314,7 @@ class _TrainingRun:
             "stale": self.stale_epochs,
             "steps": self.steps,
             "history": self.history,
+            "world_sizes": self.world_sizes,
             "best": self.best_loss,
             "best_weights": self.best_weights,
             "network": self.learner.network.state_dict(),
@@ -305,20 +323,31 @@ class _TrainingRun:
         }
 
     def resume(self) -> None:
-        """Continue from the folder's checkpoint, if there is one that fits; else start from the beginning."""
-        state = load_state(self.folder) if self.folder else None
-        if self.folder is None or state is None:
-            return
+        """Continue from the folder's checkpoint, which rank 0 reads; if none fits, start from the beginning."""
+        if self.folder is not None:
+            state = self.world.decide(self._resumed)
+            if self.world.rank > 0 and state is not None:
+                self._restore(state)
+
+    def _resumed(self) -> CheckpointState | None:
+        """Restore and return the folder's checkpoint, or None if there is none that fits."""
+        assert self.folder is not None
+        state = load_state(self.folder)
+        if state is None:
+            return None
         begun = {**self.state(), "network": _copied(self.learner.network)}
         try:
             self._restore(state)
         except UNREADABLE as error:  # a field is missing, or tensors are those of another network
             set_state_aside(self.folder, error)
             self._restore(begun)
+            return None
+        return state
 
     def _restore(self, state: CheckpointState) -> None:
         self.stage_index, self.epoch, self.stale_epochs = state["stage"], state["epoch"], state["stale"]
         self.steps, self.history = state["steps"], state["history"]
+        self.world_sizes[:] = state.get("world_sizes", [])  # earlier versions kept none
         self.best_loss, self.best_weights = state["best"], state["best_weights"]
         check_places([self.stage_index, self.epoch, self.stale_epochs, self.steps], len(self.learner.stages))
         check_weights(self.learner.network, self.best_weights)
@@ -333,29 +362,6 @@ class _TrainingRun:
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-class _RunningMeans:
-    """Means of the loss, its terms and measures, weighted by samples; kept on the device until computed."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, loss: Tensor, losses: Losses, samples: int) -> None:
-        """Add a batch of so many samples, over all ranks in training, of this rank in validation."""
-        for name, value in {"loss": loss, **losses.terms, **losses.measures}.items():
-            term = value.detach().double() * samples
-            self.sums[name] = self.sums[name] + term if name in self.sums else term
-        self.count += samples
-
-    def compute(self, world: World) -> dict[str, float]:
-        """Return the means over all ranks."""
-        names = sorted(self.sums)
-        count = torch.tensor(self.count, device=self.device).double()
-        sums = world.all_reduce(torch.stack([*(self.sums[name] for name in names), count]))
-        return dict(zip(names, (sums[:-1] / sums[-1]).tolist(), strict=True))
 
 
 def weighted_loss(losses: Losses, stage: Stage) -> Tensor:
@@ -428,18 +434,3 @@ def most_steps(learner: Learner) -> int:
     for stage in learner.stages:
         total += stage_steps(learner, stage.training, total)
     return total
-
-
-def _check_batch_sizes(learner: Learner, world: World) -> None:
-    """Raise a UsageError if the ranks cannot divide a stage's batches equally."""
-    for stage in learner.stages:
-        if stage.training.at_once % world.size:
-            setting = "micro_batch" if stage.training.micro_batch else "batch_size"
-            raise UsageError(
-                f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.at_once}",
-                hint=f"Set training.{setting} to a multiple of {world.size}, or change `workers`",
-            )
-
-
-def _no_progress(done: int, total: int | None) -> None:
-    """Ignore the progress."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from sg_bench.config import Stage
+from sg_bench.errors import SgBenchError, UsageError
 
 T = TypeVar("T")
 
@@ -50,10 +54,51 @@ class World:
         """
         return own if self.size == 1 else _Gathered.apply(own, self)  # type: ignore[no-untyped-call]
 
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.size > 1:
-            torch.distributed.barrier()
+    def broadcast(self, value: T) -> T:
+        """Return rank 0's `value`: tensors on the CPU, numbers, text, None, and lists and dicts of them."""
+        if self.size == 1:
+            return value
+        buffer = io.BytesIO()
+        if self.rank == 0:
+            torch.save(value, buffer)
+        length = torch.tensor(buffer.tell())
+        torch.distributed.broadcast(length, 0)
+        data = bytearray(buffer.getvalue()) if self.rank == 0 else bytearray(int(length))
+        torch.distributed.broadcast(torch.frombuffer(data, dtype=torch.uint8), 0)
+        if self.rank == 0:
+            return value
+        received: T = torch.load(io.BytesIO(data), weights_only=True)
+        return received
+
+    def decide(self, make: Callable[[], T]) -> T:
+        """Return what `make`, called on rank 0 alone, returns there; what it may be says `broadcast`.
+
+        Raises:
+            SgBenchError: on the other ranks, where it raised an error on rank 0.
+        """
+        if self.rank > 0:
+            made, problem = self.broadcast((list[T](), ""))
+            if problem:
+                raise SgBenchError(f"rank 0 stopped: {problem}")
+            decided: T = made[0]
+            return decided
+        try:
+            decided = make()
+        except Exception as error:
+            self.broadcast(([], str(error) or type(error).__name__))
+            raise
+        return self.broadcast(([decided], ""))[0][0]
+
+
+def check_batch_sizes(stages: Sequence[Stage], world: World) -> None:
+    """Raise a UsageError if the ranks cannot divide a stage's batches equally."""
+    for stage in stages:
+        if stage.training.at_once % world.size:
+            setting = "micro_batch" if stage.training.micro_batch else "batch_size"
+            raise UsageError(
+                f"stage '{stage.name}': {world.size} workers cannot share batches of {stage.training.at_once}",
+                hint=f"Set training.{setting} to a multiple of {world.size}, or change `workers`",
+            )
 
 
 class AveragedGradients:

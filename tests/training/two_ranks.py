@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import torch
 import torch.distributed as dist
 
 from sg_bench.data.cubes import ArrayCubes
+from sg_bench.errors import SgBenchError
 from sg_bench.methods.base import Batch, Method
 from sg_bench.methods.configs import ModelsGenesisConfig, SemanticGenesisConfig
 from sg_bench.methods.models_genesis import ModelsGenesis
 from sg_bench.methods.semantic_genesis import SemanticGenesis
+from sg_bench.running.stages.locking import locked
 from sg_bench.training.draws import Draw
 from sg_bench.training.loop import TrainingPart, train
 from sg_bench.training.pretraining import Pretraining, fresh_network
 from sg_bench.training.ranks import World
+from sg_bench.workspace import LockedElsewhere, Workspace
 
 SHAPES = {2: (32, 32, 1), 3: (16, 16, 8)}
 
@@ -64,12 +69,77 @@ def models_genesis(training: Settings) -> ModelsGenesis:
     return ModelsGenesis(ModelsGenesisConfig.model_validate(settings), 0)
 
 
-def trained(world: World, method: Method, validation: int = 7) -> dict[str, Any]:
-    """Return weights, statistics and curves of a short training."""
+RESUMED = semantic_genesis(SHORT)
+STOP = 5
+"""Of 6 steps in two stages, that after which a training is interrupted: in the second stage."""
+TIMEOUT = 6.0
+"""Seconds that ranks wait for each other."""
+LOCK = "ab" * 32
+
+
+def learner_of(method: Method, validation: int = 7) -> InDoubles:
+    """Return a learner of a fresh network."""
     parts = cubes(13, method.config.dimension), cubes(validation, method.config.dimension)
-    learner = InDoubles(method, fresh_network(method, 0), *parts, torch.device("cpu"))
+    return InDoubles(method, fresh_network(method, 0), *parts, torch.device("cpu"))
+
+
+def trained(world: World, method: Method, validation: int) -> dict[str, Any]:
+    """Return weights, statistics and curves of a short training."""
+    learner = learner_of(method, validation)
     curves = train(learner, seed=0, world=world)
     return {"weights": learner.network.state_dict(), "curves": curves}
+
+
+class StoppedError(Exception):
+    """Ends a training in its middle."""
+
+
+def begun(folder: Path, world: World | None = None) -> None:
+    """Train a few steps and leave a checkpoint, as a training does that is killed."""
+
+    def stop(done: int, total: int | None) -> None:
+        if done == STOP:
+            raise StoppedError
+
+    with contextlib.suppress(StoppedError):
+        train(learner_of(RESUMED), seed=0, folder=folder, world=world, progress=stop, checkpoint_seconds=0)
+
+
+def finished(folder: Path, world: World | None = None) -> dict[str, Any]:
+    """Resume a training and return what it ends with, and the numbers of processes that took part."""
+    learner, sizes = learner_of(RESUMED), list[int]()
+    curves = train(learner, seed=0, folder=folder, world=world, checkpoint_seconds=0, world_sizes=sizes)
+    return {"weights": learner.network.state_dict(), "curves": curves, "world_sizes": sizes}
+
+
+def waited(rank: int, folder: Path) -> dict[str, Any]:
+    """Return what happens where another process holds a lock for longer than the ranks wait for each other."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder / 'again'}", rank=rank, world_size=2, timeout=timedelta(seconds=TIMEOUT)
+    )
+    world, workspace = World(rank, 2), Workspace(folder)
+    found: dict[str, Any] = {}
+    try:
+        with locked(workspace, LOCK, world, wait=False):
+            pass
+    except LockedElsewhere:
+        found["refused"] = True
+    (folder / f"waiting{rank}").touch()
+    with locked(workspace, LOCK, world):
+        found["released"] = (folder / "released").exists()
+        if rank == 0:
+            try:
+                with workspace.lock(LOCK, wait=False):
+                    pass
+            except LockedElsewhere:
+                found["held"] = True
+        found["decided"] = world.decide(lambda: f"by rank {rank}")
+    try:
+        world.decide(lambda: [][1])
+    except (IndexError, SgBenchError) as error:
+        found["error"] = f"{type(error).__name__}: {error}"
+    dist.destroy_process_group()
+    return found
 
 
 def gathered(world: World) -> dict[str, Any]:
@@ -103,9 +173,15 @@ def main(rank: int, size: int, folder: Path) -> None:
     }
     results = {name: trained(World(rank, size), *job) for name, job in jobs.items()}
     results["gathered"] = gathered(World(rank, size))
-    torch.save(results, folder / f"rank{rank}of{size}.pt")
     if size > 1:
+        world = World(rank, size)
+        own = folder if rank == 0 else folder / "of rank 1, which reads and writes no checkpoint"
+        begun(own / "begun on two", world)
+        results["finished on two"] = finished(own / "begun on one", world)
+        results["anew on two"] = finished(own / "damaged", world)
         dist.destroy_process_group()
+        results["waited"] = waited(rank, folder)
+    torch.save(results, folder / f"rank{rank}of{size}.pt")
 
 
 if __name__ == "__main__":

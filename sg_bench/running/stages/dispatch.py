@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import cast
 
@@ -20,6 +20,7 @@ from sg_bench.running.memory import peak_noted
 from sg_bench.running.stages.discover import Share, discover, discover_share
 from sg_bench.running.stages.fine_tune import fine_tune
 from sg_bench.running.stages.inputs import set_aside
+from sg_bench.running.stages.locking import locked
 from sg_bench.running.stages.prepare import build_store, prepare_cases
 from sg_bench.running.stages.pretrain import pretrain
 from sg_bench.training.loop import ProgressCallback
@@ -45,8 +46,7 @@ def execute(
     """
     configure_torch()
     world = world or World()
-    with workspace.lock(job.key, wait=wait) if world.rank == 0 else nullcontext():
-        world.barrier()  # every rank must see the same: done by another run meanwhile, or not
+    with locked(workspace, job.key, world, wait=wait):
         try:
             with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
                 _run_stage(job, workspace, noted, world)

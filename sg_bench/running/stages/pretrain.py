@@ -25,20 +25,30 @@ from sg_bench.workspace import Workspace
 
 
 def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: ProgressCallback, world: World) -> None:
-    """Pretrain a method, or read its published weights, and write the initialisation with its record."""
-    if is_built(workspace, recipe):
+    """Pretrain a method, or read its published weights; rank 0 writes the initialisation with its record.
+
+    Rank 0 decides whether that is done already, and reads the checkpoint, for all ranks.
+    """
+    if world.decide(partial(is_built, workspace, recipe)):
         return
     watch = Stopwatch()
     method: Method = METHODS.load(recipe.method)(recipe.config, recipe.classes)
     network = fresh_network(method, recipe.seed)
     loaded = method.prepare_network(network, partial(read_weights, workspace))
-    curves, examples, memory = [], {}, StepMemory()
+    curves, examples, memory, world_sizes = [], {}, StepMemory(), list[int]()
     if method.stages():
         learner = Pretraining(method, network, *_cubes(method, recipe, workspace), compute_device())
         folder = workspace.partial("initialisations", recipe.key)
-        curves = train(learner, seed=recipe.seed, folder=folder, world=world, progress=progress, memory=memory)
+        curves = train(
+            learner,
+            seed=recipe.seed,
+            folder=folder,
+            world=world,
+            progress=progress,
+            memory=memory,
+            world_sizes=world_sizes,
+        )
         examples = restoration_examples(learner, recipe.seed) if world.rank == 0 else {}
-    world.barrier()
     if world.rank > 0:
         return
     with workspace.building("initialisations", recipe.key) as folder:
@@ -52,7 +62,13 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
             "key": recipe.key,
             "recipe": recipe.key_content(),
             "curves": curves,
-            "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": world.size},
+            "ran": {
+                **describe_environment(),
+                **watch.read(),
+                **memory.describe(),
+                "world_size": world.size,
+                "world_sizes": world_sizes,
+            },
             "outputs": outputs,
         }
         write_sealed(folder / "record.json", record | ({"loaded": loaded} if loaded else {}))
