@@ -42,7 +42,8 @@ def cubes(count: int, dimension: int) -> ArrayCubes:
 class InDoubles(Pretraining):
     """Training in double precision: in single, rounding alone can make two trainings differ by 1e-3 in six steps."""
 
-    def start_epoch(self, stage: int, epoch: int) -> None:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.network.double()
 
     def batch(self, part: TrainingPart, draws: list[Draw]) -> Batch:

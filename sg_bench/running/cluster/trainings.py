@@ -12,6 +12,7 @@ from sg_bench.errors import SgBenchError
 from sg_bench.planning import Job
 from sg_bench.recipes import PretrainingRecipe
 from sg_bench.running.cluster.errors import RESTARTS, training_failure
+from sg_bench.running.cluster.process_group import ReportedTorchConfig
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure
 from sg_bench.running.progress import reporter
@@ -37,6 +38,7 @@ def pretrain(job: Job, workspace: Workspace, *, name: str, resources: dict[str, 
     trainer = TorchTrainer(
         pretrain_worker,  # type: ignore[arg-type] # V2 hands on what rank 0 returns
         train_loop_config={"job": job, "root": workspace.location},
+        torch_config=ReportedTorchConfig(),
         scaling_config=train.ScalingConfig(
             num_workers=job.workers, use_gpu="GPU" in resources, resources_per_worker=resources
         ),
@@ -58,18 +60,25 @@ def pretrain(job: Job, workspace: Workspace, *, name: str, resources: dict[str, 
 def pretrain_worker(config: dict[str, Any]) -> Failure | None:
     """Run one rank of a pretraining; an error that a restart may fix is raised, so that Ray restarts all ranks.
 
-    What no restart can mend is returned. Where there are other ranks, an unexpected error must be raised nevertheless:
-    they would wait for this one for ever.
+    What no restart can mend is returned, and so is, by all ranks, that another run computes the same. Where there are
+    other ranks, an unexpected error must be raised nevertheless: they would wait for this one for ever.
     """
     context = train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     workspace, job = Workspace(config["root"]), config["job"]
+    progress = reporter(workspace, job.key) if world.rank == 0 else _silent
     try:
-        execute(job, workspace, reporter(workspace, job.key), world)
+        execute(job, workspace, progress, world, wait=False)
     except Exception as error:
         failure = Failure.of(error)
+        if failure.busy:
+            return failure
         expected = isinstance(error, SgBenchError) and not failure.damaged  # one rank may find damage, and others not
         if failure.transient or (world.size > 1 and not expected):
             raise
         return failure
     return None
+
+
+def _silent(done: int, total: int | None) -> None:
+    """Leave the progress to rank 0."""
