@@ -9,6 +9,7 @@ import typer
 
 from sg_bench.cli import options
 from sg_bench.errors import UsageError
+from sg_bench.workspace import is_url
 
 if TYPE_CHECKING:
     from sg_bench.cli.selection import Selection
@@ -59,15 +60,21 @@ def compare(
         )
         _finish(_with_published(selection, published), selection.folder / "tables" / f"compare-{published}.md")
     elif published and len(runs) == 1:
-        _finish(_folder_with_published(runs[0], published), (out or DEFAULT_OUT) / f"{_name(runs[0])}-{published}.md")
+        _finish(_folder_with_published(runs[0], published), _folder(out) / f"{_name(runs[0])}-{published}.md")
     elif len(runs) == 2 and not published:
         first, second = runs
-        _finish(_two_runs(first, second), (out or DEFAULT_OUT) / f"{_name(first)}-{_name(second)}.md")
+        _finish(_two_runs(first, second), _folder(out) / f"{_name(first)}-{_name(second)}.md")
     else:
         from sg_bench.reporting.published import publications
 
         known = f"Known: {', '.join(publications())}"
         raise UsageError("compare takes two folders, or --published NAME and at most one folder", hint=known)
+
+
+def _folder(out: str | None) -> Path:
+    if is_url(out):
+        raise UsageError(f"{out}: a comparison of folders is written to a folder", hint="Name a folder with --out")
+    return Path(out) if out else DEFAULT_OUT
 
 
 def _with_published(selection: Selection, published: str) -> RunComparison:

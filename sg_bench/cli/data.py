@@ -102,12 +102,12 @@ def prepare(
 
     Examples: sg-bench data prepare luna16 /data/LUNA16; sg-bench data prepare scans /scans --suite mine.yaml
     """
+    from sg_bench.cli.selection import opened
     from sg_bench.running.stores import prepare_store, store_jobs
-    from sg_bench.workspace import Workspace
 
     if not suite:
         _chosen(name).open(path)
-    workspace = Workspace(work) if work else Workspace.default()
+    workspace = opened(work)
     codes = [0]
     for job in store_jobs(name, path, suite):
         done = prepare_store(job, workspace, jobs=jobs, log=_note, terminal=sys.stderr.isatty())

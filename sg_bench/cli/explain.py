@@ -17,7 +17,7 @@ def explain(
 
     Examples: sg-bench explain 0d695f; sg-bench explain semantic_genesis/ncs --work results/demo
     """
+    from sg_bench.cli.selection import opened
     from sg_bench.reporting.explain import as_text, read_and_explain
-    from sg_bench.workspace import Workspace
 
-    typer.echo(as_text(read_and_explain(work or Workspace.default().root, cell)), nl=False)
+    typer.echo(as_text(read_and_explain(opened(work).root, cell)), nl=False)

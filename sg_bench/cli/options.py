@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
-Work = Annotated[Path | None, typer.Option("--work", help="Workspace; else $SG_BENCH_HOME, else ./.sg-bench.")]
+Work = Annotated[
+    str | None, typer.Option("--work", help="Workspace: a folder or s3:// URL; else $SG_BENCH_HOME, else ./.sg-bench.")
+]
 RecordsFolder = Annotated[
-    Path | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
+    str | None, typer.Option("--work", help="Workspace or results folder; else $SG_BENCH_HOME, else ./.sg-bench.")
 ]
 Out = Annotated[
-    Path | None,
-    typer.Option("--out", help="The suite's report; else results/<suite>. A part's is in its views/."),
+    str | None,
+    typer.Option("--out", help="The suite's report, a folder or URL; else results/<suite>. A part's is in its views/."),
 ]
 Methods = Annotated[str, typer.Option("--methods", help="Only these methods, comma-separated.")]
 Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.")]

@@ -93,10 +93,10 @@ def _suite_report(selection: Selection) -> tuple[str, scope.Scope, list[str]]:
         return str(error), scope.Scope(planned.suite, planned, list(planned.cells), nothing, 0), []
     if not covered.records and any((out / "cells").glob("*.json")):
         hint = "name the workspace with --work, or another folder with --out"
-        return f"{workspace.root} has none of its cells; {hint}", covered, []
+        return f"{workspace.shown} has none of its cells; {hint}", covered, []
     if covered.lost:
-        hint = f"sg-bench merge {out} --into {workspace.root} adds them; or name another folder with --out"
-        return f"{workspace.root} lacks {covered.lost} of its finished cells; {hint}", covered, []
+        hint = f"sg-bench merge {out} --into {workspace.shown} adds them; or name another folder with --out"
+        return f"{workspace.shown} lacks {covered.lost} of its finished cells; {hint}", covered, []
     lines = _write(out, covered.suite, covered.plan, covered.cells, covered.records, workspace)
     scope.remember(selection, covered.suite)
     return "", covered, lines

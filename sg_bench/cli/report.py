@@ -38,4 +38,6 @@ def report(
         data_root=data_root,
         settings=settings,
     )
-    raise typer.Exit(print_report(selection))
+    code = print_report(selection)
+    selection.store()
+    raise typer.Exit(code)

@@ -43,17 +43,18 @@ def rescore(
     Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
     Exit codes: 0 all the same or written, 1 something differs, 2 wrong usage, 3 predictions are missing or damaged.
     """
-    from sg_bench.cli.selection import select
+    from sg_bench.cli.selection import opened, select
     from sg_bench.evaluation import rescoring
     from sg_bench.ledger import Ledger
-    from sg_bench.workspace import Workspace
+    from sg_bench.ledger.copies import pull_predictions
 
-    workspace = Workspace(work) if work else Workspace.default()
+    workspace = opened(work)
     if suite and cells:
         raise UsageError("rescore takes cells or --suite, not both", hint="Leave one out")
     chosen = select(suite, work=work, data=data, settings=settings).plan.cells if suite else None
     ledger, results = Ledger(workspace), []
     for cell, record in _finished(ledger, chosen if chosen is not None else _named(workspace.root, cells or [])):
+        pull_predictions(workspace, record)
         found = rescoring.rescore(record, workspace, stream=stream)
         done = write and rescoring.write(found, ledger)
         name = f"{cell.method}/{cell.task}/{cell.pretraining_seed}/{cell.fine_tuning_seed}"
@@ -61,7 +62,7 @@ def rescore(
             typer.echo(f"{name} {cell.key[:12]}: {line}{' (written)' if done else ''}")
         results.append(found)
     if not results:
-        raise UsageError(f"{workspace.root}: none of these cells is finished", hint="sg-bench run computes them")
+        raise UsageError(f"{workspace.shown}: none of these cells is finished", hint="sg-bench run computes them")
     typer.echo(_summary(results))
     if write and any(found.state == "differs" for found in results):
         typer.echo("Tables are as they were: sg-bench report writes them anew.")

@@ -82,6 +82,7 @@ def run(
     except DamagedTableError:  # found by reading what the report needs; now every table is read
         compute(check_tables=True)
         code = print_report(selection) or _check(selection, anew=True)
+    selection.store()
     if _left_out(selection) and code == 0:
         code = DataError.exit_code
     raise typer.Exit(code)
@@ -91,6 +92,10 @@ def _compute_missing(
     selection: Selection, *, jobs: int | None, cluster: ClusterOptions, retry_failed: bool, check_tables: bool = False
 ) -> bool:
     """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
+    from sg_bench.ledger.copies import pull_records, repair_records
+
+    for line in repair_records(selection.workspace, pull_records(selection.workspace)):
+        _note(line)
     for line in selection.ledger.set_aside((cell.key for cell in selection.plan.cells), check_tables=check_tables):
         _note(line)
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +10,15 @@ from typing import NamedTuple
 from sg_bench.config import key_of
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.ledger import Ledger
-from sg_bench.planning import Plan, plan
+from sg_bench.ledger.copies import pull_records
+from sg_bench.planning import Plan, plan, refresh
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, data_sources, load_suite, parse_seeds
 from sg_bench.tasks import is_path, parse_reference, read_task
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import Mirror, Workspace, is_url, pull_weights
+
+_log = logging.getLogger(__name__)
 
 
 class Selection(NamedTuple):
@@ -32,11 +36,18 @@ class Selection(NamedTuple):
     """Name of the selection; empty if the whole suite is selected."""
     check_tables: bool = False
     """Whether cells with a damaged table count as not computed; else such a table is found when it is read."""
+    mirror: Mirror | None = None
+    """Where the report is kept, if --out is a URL; `out` is then this node's copy."""
 
     @property
     def ledger(self) -> Ledger:
         """Return the ledger of the workspace."""
         return Ledger(self.workspace, check_tables=self.check_tables)
+
+    def store(self) -> None:
+        """Store the written report, if --out is a URL; its page and tables come last."""
+        if self.mirror:
+            self.mirror.publish(last=("tables/main.md", "report.html"))
 
     @property
     def folder(self) -> Path:
@@ -44,11 +55,20 @@ class Selection(NamedTuple):
         return self.out / "views" / self.view if self.view else self.out
 
 
+def opened(work: Path | str | None) -> Workspace:
+    """Return the workspace of --work, with this node's copies of its records and published weights up to date."""
+    workspace = Workspace(work) if work else Workspace.default()
+    for name in pull_records(workspace):
+        _log.warning("Skipped: %s/cells/%s is damaged. sg-bench run sets it aside", workspace.shown, name)
+    pull_weights(workspace)
+    return workspace
+
+
 def select(
     suite: str,
     *,
-    work: Path | None = None,
-    out: Path | None = None,
+    work: Path | str | None = None,
+    out: Path | str | None = None,
     methods: str = "",
     tasks: str = "",
     seeds: str = "",
@@ -72,7 +92,7 @@ def select(
     }
     chosen = whole.model_copy(update=changes)
     given = _roots(data or [])
-    workspace = Workspace(work) if work else Workspace.default()
+    workspace = opened(work)
     try:
         found = _folders_in(data_root, data_sources(chosen)) if data_root else {}
         planned = plan(chosen, {**found, **given}, workspace)
@@ -80,9 +100,14 @@ def select(
             found = _folders_in(data_root, data_sources(whole), required=False) | found
     except UsageError as error:
         raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
+    refresh(planned, workspace)
+    mirror = Mirror(str(out)) if is_url(out) else None
+    if mirror:
+        mirror.fetch()
+    folder = mirror.folder if mirror else Path(out) if out else Path("results") / whole.name
     options = {"methods": methods, "tasks": tasks, "seeds": seeds, "pretraining_seeds": pretraining_seeds}
     view = _view_name(**options) if any(options.values()) else ""
-    return Selection(planned, workspace, out or Path("results") / whole.name, whole, {**found, **given}, view)
+    return Selection(planned, workspace, folder, whole, {**found, **given}, view, mirror=mirror)
 
 
 def _view_name(**chosen: str) -> str:

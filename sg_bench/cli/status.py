@@ -72,13 +72,12 @@ def status(
 
 def _without_predictions(selection: Selection, found: dict[str, Record]) -> bool:
     """Print which predictions of finished cells are missing or cut off; return whether any are."""
-    from sg_bench.digests import npz_problem
+    from sg_bench.ledger.copies import predictions_problem
 
     problems: dict[str, list[str]] = {}
     for key, record in found.items():
         if record["status"] == "done" and record.get("outputs", {}).get("predictions"):
-            path = selection.workspace.path("predictions", f"{key}.npz")
-            problems.setdefault(npz_problem(path), []).append(path.name)
+            problems.setdefault(predictions_problem(selection.workspace, record), []).append(f"{key}.npz")
     problems.pop("", None)
     for problem, names in problems.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -64,11 +64,13 @@ def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> Non
     """
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import fetch, pin_of
+    from sg_bench.workspace import push_weights
 
     weights, workspace = published_weights(name), _workspace(work)
     agreed = _agreement(weights, workspace, yes=yes)
     pinned = pin_of(weights, workspace)
     kept = fetch(weights, workspace, agreed=agreed)
+    push_weights(workspace, weights.name)
     typer.echo(f"{name}: {_description(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
 
 
@@ -86,9 +88,11 @@ def add(
     """
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import add
+    from sg_bench.workspace import push_weights
 
     weights, workspace = published_weights(name), _workspace(work)
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
+    push_weights(workspace, weights.name)
     typer.echo(f"{name}: {_description(kept)}")
 
 
@@ -139,10 +143,10 @@ def export(
     typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in {out}, card {card}")
 
 
-def _workspace(work: Path | None) -> Workspace:
-    from sg_bench.workspace import Workspace
+def _workspace(work: str | None) -> Workspace:
+    from sg_bench.cli.selection import opened
 
-    return Workspace(work) if work else Workspace.default()
+    return opened(work)
 
 
 def _description(file: StoredWeights) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sg_bench.config import canonical_json, key_of
 from sg_bench.digests import OF_FILE, SEAL, read_sealed, sealed_text, write_sealed
 from sg_bench.errors import UsageError
+from sg_bench.ledger.copies import pull_record, push_record
 from sg_bench.ledger.records import (
     DamagedRecordError,
     NewerRecordError,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TakeOutcome = Literal["added", "known", "conflict"]
+PUT_ATTEMPTS = 3
+"""How often a record is stored on shared storage while other nodes store others of its cell."""
 _log = logging.getLogger(__name__)
 
 
@@ -195,7 +198,8 @@ class Ledger:
             before = {"version": version, "metrics": record["metrics"], "tables": _cases_of(record)}
             new["rescored"] = [*record.get("rescored", []), before]
             self._write(f"{key}.json", new, [*load_old_tables(self.cells, key), *tables])
-            return new
+        push_record(self.workspace, f"{key}.json", new, replace=True)
+        return new
 
     def take(self, record: Record, cells: Path) -> TakeOutcome:
         """Store a record of another ledger, whose tables are in `cells`, and return the outcome.
@@ -222,6 +226,21 @@ class Ledger:
         return found
 
     def _put(self, record: Record, tables: Sequence[ScoreTable], tables_in: Path | None = None) -> Record:
+        for _ in range(PUT_ATTEMPTS):
+            pull_record(self.workspace, record["key"])
+            counts, written, replaces = self._put_here(record, tables, tables_in)
+            if written is None or push_record(self.workspace, written, record, replace=replaces):
+                break
+        return counts
+
+    def _put_here(
+        self, record: Record, tables: Sequence[ScoreTable], tables_in: Path | None
+    ) -> tuple[Record, str | None, bool]:
+        """Store a record in the workspace's folder.
+
+        Returns:
+            The record that counts, the name of the file that was written, and whether there was an earlier one.
+        """
         key, name = record["key"], f"{record['key']}.json"
         with self.workspace.lock("ledger"):  # another run may finish what failed here
             for line in self._set_aside(key):
@@ -229,12 +248,14 @@ class Ledger:
             earlier = self._read(key)
             if earlier and earlier["status"] == "done":
                 if record["status"] != "done" or agree(record, earlier):
-                    return earlier
+                    return earlier, None, False
                 name = f"{key}.conflict-{key_of(evidence(record))[:12]}.json"
             if tables_in is not None:
                 copy_tables(record, tables_in, self.cells)
             self._write(name, record, tables)
-            return earlier if earlier and earlier["status"] == "done" else record
+            if earlier and earlier["status"] == "done":
+                return earlier, name, True
+            return record, name, earlier is not None
 
     def _write(self, name: str, record: Record, tables: Sequence[ScoreTable]) -> None:
         canonical_json(record)  # what JSON cannot hold is refused before any file is written

@@ -11,6 +11,7 @@ from sg_bench.planning.plans import (
     TypedJob,
     is_built,
     prepares_store,
+    refresh,
     why_missing,
 )
 from sg_bench.planning.shown import shown_bytes, shown_duration
@@ -28,6 +29,7 @@ __all__ = [
     "open_source",
     "plan",
     "prepares_store",
+    "refresh",
     "shown_bytes",
     "shown_duration",
     "store_recipe",

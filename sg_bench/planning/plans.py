@@ -10,10 +10,11 @@ from typing import Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
 
 from sg_bench.config import differences
 from sg_bench.ledger import Ledger, Record
+from sg_bench.ledger.copies import pull_records
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, Recipe, RecipeKind, StoreRecipe
 from sg_bench.suite import Suite
 from sg_bench.tasks import Task
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import Workspace, in_parallel
 
 R = TypeVar("R", bound=Recipe, covariant=True)
 FOLDERS: dict[RecipeKind, Literal["stores", "initialisations", "patterns"]] = {
@@ -124,6 +125,7 @@ class Plan:
         A cell whose method failed is missing only if `retry_failed`: the same recipe would fail the same way. The
         results `damaged` are wanted too, if the workspace lacks them.
         """
+        refresh(self, workspace)
         ledger = Ledger(workspace)
         wanted = {cell.key for cell in self.cells if not cell.missing and _lacks(ledger, cell.key, retry_failed)}
         wanted |= {key for key in damaged if key in self.jobs and not is_built(workspace, self.jobs[key])}
@@ -131,6 +133,16 @@ class Plan:
             if job.key in wanted:
                 wanted.update(key for key in job.needs if not is_built(workspace, self.jobs[key]))
         return [job for job in self.jobs.values() if job.key in wanted]
+
+
+def refresh(plan: Plan, workspace: Workspace) -> None:
+    """Bring to this node what planning and reporting read of results that are kept elsewhere: records and indices."""
+    if workspace.remote is None:
+        return
+    pull_records(workspace)
+    remote = workspace.remote
+    results = [(FOLDERS[job.kind], job.key, LAST[job.kind]) for job in plan.jobs.values() if job.kind != "cell"]
+    in_parallel(lambda result: remote.fetch_file(*result), [each for each in results if remote.has(*each[:2])])
 
 
 def prepares_store(job: Job) -> TypeGuard[TypedJob[StoreRecipe]]:
@@ -141,7 +153,11 @@ def prepares_store(job: Job) -> TypeGuard[TypedJob[StoreRecipe]]:
 def is_built(workspace: Workspace, result: Job | Recipe) -> bool:
     """Return whether the result of a job or recipe other than a cell is in the workspace."""
     kind = result.kind
-    return kind != "cell" and (workspace.path(FOLDERS[kind], result.key) / LAST[kind]).is_file()
+    if kind == "cell":
+        return False
+    if workspace.remote:
+        return workspace.remote.has(FOLDERS[kind], result.key)
+    return (workspace.path(FOLDERS[kind], result.key) / LAST[kind]).is_file()
 
 
 def why_missing(job: Job, finished: Iterable[Record]) -> list[str]:

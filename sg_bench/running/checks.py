@@ -116,7 +116,9 @@ def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
 def _computed_again(job: Job, workspace: Workspace, folder: Path) -> Ledger:
     """Return the ledger of a workspace in which a cell is computed, with the inputs of this one."""
     from sg_bench.running.local import work
+    from sg_bench.running.stages.copies import bring_inputs
 
+    bring_inputs(job.recipe, workspace)
     for namespace in INPUTS:
         workspace.path(namespace).mkdir(parents=True, exist_ok=True)
         (folder / namespace).symlink_to(workspace.path(namespace))

@@ -66,6 +66,8 @@ def run(
         return RunSummary(0, ())
     for digest, ids in plan.lists.items():
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
+        if workspace.remote:
+            workspace.remote.push("lists", f"{digest}.txt")
     total, found = ScheduleOutcome(), Counter[str]()
     while pending:
         progress = Progress(pending, workspace, log, terminal=terminal, events=events)

@@ -133,7 +133,7 @@ class Scheduler:
     def _expect(self, job: Job) -> None:
         """Add a job's units; the cases of a store are units of their own, which the store waits for."""
         needs = {key for key in job.needs if key in self.jobs}
-        if prepares_store(job):
+        if prepares_store(job) and self._is_divided(store=True):
             try:
                 parts = self._parts(job)
             except Exception as error:
@@ -142,12 +142,17 @@ class Scheduler:
             for part in parts:
                 self.waiting.add(part)
             needs |= {part.name for part in parts}
-        elif isinstance(job.recipe, DiscoveryRecipe) and self.backend.slots > 1:
+        elif isinstance(job.recipe, DiscoveryRecipe) and self._is_divided():
             for shares in self._shares(job, job.recipe):
                 for share in shares:
                     self.waiting.add(share, needs)
                 needs = {share.name for share in shares}
         self.waiting.add(Unit(job), needs)
+
+    def _is_divided(self, *, store: bool = False) -> bool:
+        """Return whether a job's cases are units of their own: their parts must come together in one folder."""
+        one_folder = self.backend.one_machine or self.workspace.remote is None
+        return one_folder and (store or self.backend.slots > 1)
 
     def _parts(self, job: TypedJob[StoreRecipe]) -> list[Unit]:
         """Return a store's cases in portions small enough to keep all processes busy to the end.

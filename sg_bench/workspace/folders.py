@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 from sg_bench.workspace.files import move_aside, replace_folder, restore_folder
 from sg_bench.workspace.locks import hold
+from sg_bench.workspace.objects import checked_url, is_url, local_folder, shown_url
+from sg_bench.workspace.remote import DAMAGED, Remote
+
+KEY = re.compile(r"[0-9a-f]{64}")
+"""Keys of results; other locks have names."""
 
 WEIGHT_FILES = ("encoder.safetensors", "decoder.safetensors")
 """Files of an initialisation; one without a trained decoder lacks the second."""
@@ -30,19 +36,32 @@ Namespace = Literal[
     "runs",
 ]
 """Folders of the workspace, one a kind of result."""
-DAMAGED = "damaged"
-"""Folder of the workspace for what was set aside: `damaged/<namespace>/<name>`; nothing there is read again."""
 PARTIAL = ".partial"
 """Ending of a folder or file that is still being written; `Workspace.partial` gives a result's."""
 
 
 class Workspace:
-    """The folder given by --work, SG_BENCH_HOME, or ./.sg-bench."""
+    """The folder given by --work, SG_BENCH_HOME, or ./.sg-bench, or a URL with this node's copy in a folder.
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).resolve()
-        self.location = str(self.root)
+    Args:
+        location: a folder, or a URL such as s3://bucket/prefix.
+
+    Raises:
+        UsageError: the URL holds a secret.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        url = checked_url(str(location)) if is_url(location) else ""
+        self.root = local_folder(url) if url else Path(location).resolve()
+        self.location = url or str(self.root)
         """What other processes, on other nodes too, open this workspace by: `Workspace(location)`."""
+        self.shown = shown_url(url) if url else str(self.root)
+        """The location as it is printed."""
+        self.remote = Remote(url, self.root) if url else None
+        """Where results are kept, if that is not the folder itself."""
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
+        return type(self), (self.location,)
 
     @classmethod
     def default(cls) -> Workspace:
@@ -78,8 +97,14 @@ class Workspace:
         Raises:
             LockedElsewhere: another process holds it, and `wait` is False.
         """
-        with hold(self.root, key, shared=shared, wait=wait):
+        with hold(self.root, key, shared=shared, wait=wait), self._lock_everywhere(key, shared=shared, wait=wait):
             yield
+
+    def _lock_everywhere(self, key: str, *, shared: bool, wait: bool) -> AbstractContextManager[None]:
+        """Return the lock of a result on all nodes, where they have no folder in common; names are this node's own."""
+        if self.remote is None or not KEY.fullmatch(key):
+            return nullcontext()
+        return self.remote.lock(key, shared=shared, wait=wait)
 
     @contextmanager
     def building(self, namespace: Namespace, key: str) -> Iterator[Path]:
@@ -94,3 +119,20 @@ class Workspace:
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
         replace_folder(partial, final)
+
+
+def pull_weights(workspace: Workspace, name: str = "") -> None:
+    """Copy published weights of one name, or of all, to this node, where they are kept elsewhere."""
+    if workspace.remote is not None:
+        for path in workspace.remote.objects.files("weights", below=True):
+            if path.startswith(f"{name}/" if name else "") and not workspace.path("weights", path).is_file():
+                workspace.remote.pull("weights", path)
+
+
+def push_weights(workspace: Workspace, name: str) -> None:
+    """Store published weights of one name, where they are kept elsewhere."""
+    if workspace.remote is not None:
+        stored = workspace.remote.objects.files("weights", below=True)
+        for path in sorted(workspace.path("weights", name).iterdir()):
+            if path.is_file() and f"{name}/{path.name}" not in stored:
+                workspace.remote.push("weights", f"{name}/{path.name}")

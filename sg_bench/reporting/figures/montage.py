@@ -112,6 +112,8 @@ def restoration(evidence: Evidence, workspace: Workspace) -> Plot | None:
 def _examples(run: Run, workspace: Workspace) -> list[list[PixelArray]] | None:
     """Return (input, output, target) of some examples, each (x, y), None if the initialisation has none."""
     recipe = run.record["recipe"]["initialisation"]
+    if workspace.remote:
+        workspace.remote.fetch_file("initialisations", key_of(recipe), "examples.npz")
     found = read_arrays(workspace.path("initialisations", key_of(recipe)) / "examples.npz", PARTS)
     if found is None or not len(found["inputs"]):
         return None

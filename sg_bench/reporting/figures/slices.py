@@ -17,12 +17,15 @@ from sg_bench.config import key_of
 from sg_bench.data.store import Store
 from sg_bench.errors import SgBenchError
 from sg_bench.evaluation.crops import cut_crop, fixed_crops
+from sg_bench.ledger.copies import pull_predictions
 from sg_bench.recipes import recorded_task
 from sg_bench.reporting.evidence import Run
 from sg_bench.tasks import Task
-from sg_bench.workspace import Workspace
+from sg_bench.workspace import DamagedCopyError, Workspace
 
 PixelArray = NDArray[Any]
+MOST_BYTES = 2_000_000_000
+"""A store that is kept elsewhere is copied here for its pictures up to this size."""
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -79,6 +82,7 @@ def case_of(id_: str, record: Mapping[str, Any]) -> str:
 def slices_of(run: Run, ids: Sequence[str], workspace: Workspace) -> list[AxialSlice] | None:
     """Return a slice through the middle of each image's target, None if the run's predictions cannot be read."""
     path = workspace.path("predictions", f"{run.cell.key}.npz")
+    pull_predictions(workspace, run.record)
     listed = read_arrays(path, ["ids"])
     if listed is None:
         return None
@@ -138,9 +142,12 @@ def _slice(
 
 
 def _store(run: Run, workspace: Workspace) -> Store | None:
+    key = key_of(run.record["recipe"]["store"])
     try:
-        return Store.open(workspace.path("stores", key_of(run.record["recipe"]["store"])))
-    except SgBenchError:
+        if workspace.remote and workspace.remote.size("stores", key) <= MOST_BYTES:
+            workspace.remote.fetch("stores", key)
+        return Store.open(workspace.path("stores", key))
+    except (SgBenchError, DamagedCopyError):
         return None
 
 

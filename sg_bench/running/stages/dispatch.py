@@ -17,6 +17,7 @@ from sg_bench.running.environment import configure_torch
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.job_logs import logged
 from sg_bench.running.memory import peak_noted
+from sg_bench.running.stages.copies import bring_inputs, copied, is_stored
 from sg_bench.running.stages.discover import Share, discover, discover_share
 from sg_bench.running.stages.fine_tune import fine_tune
 from sg_bench.running.stages.inputs import set_aside
@@ -48,8 +49,10 @@ def execute(
     world = world or World()
     with locked(workspace, job.key, world, wait=wait):
         try:
-            with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
-                _run_stage(job, workspace, noted, world)
+            with copied(job, workspace, rank=world.rank) as done:
+                if not done:
+                    with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
+                        _run_stage(job, workspace, noted, world)
         except DamagedError as error:
             raise set_aside(error, workspace) from error
 
@@ -80,7 +83,11 @@ def attempt(
     """
     try:
         if share or cases:
+            if is_stored(job, workspace):
+                return None
             with _part_lock(job, workspace, cases, share):
+                if share:
+                    bring_inputs(job.recipe, workspace)
                 _run_part(job, workspace, progress, cases, share)
         else:
             execute(job, workspace, progress, wait=False)
