@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +49,8 @@ def repair_records(workspace: Workspace, damaged: Iterable[str]) -> list[str]:
         return []
     folder, lines, damaged = workspace.path(CELLS), [], list(damaged)
     for name in damaged:
-        moved = f"{DAMAGED}/{CELLS}/{name}.{uuid.uuid4().hex[:8]}"
-        remote.objects.move(f"{CELLS}/{name}", moved)
+        moved = _set_aside(remote, name)
         lines.append(f"Set aside as {remote.shown}/{moved}: it is damaged")
-    if damaged:
-        remote.refresh()
     listing = remote.listing(CELLS)
     for path in sorted(folder.glob("*.json")):
         key = path.name.partition(".")[0]
@@ -75,7 +73,8 @@ def pull_record(workspace: Workspace, key: str) -> None:
     if state is None or is_copy(workspace.path(CELLS, name), state):
         return
     if not _pull_record(remote, workspace.path(CELLS, name), state):
-        remote.objects.move(f"{CELLS}/{name}", f"{DAMAGED}/{CELLS}/{name}.{uuid.uuid4().hex[:8]}")
+        remote.refresh()
+        _set_aside(remote, name)
 
 
 def push_record(workspace: Workspace, name: str, record: Record, *, replace: bool) -> bool:
@@ -153,6 +152,18 @@ def _note_predictions(workspace: Workspace, record: Record) -> None:
     write_atomic(_noted_predictions(workspace, record), stored_predictions(record))
 
 
+def _set_aside(remote: Remote, name: str) -> str:
+    """Move a stored record that is damaged, or has a damaged table, and that table; return the record's new name."""
+    damaged = f"{DAMAGED}/{CELLS}/{uuid.uuid4().hex[:8]}"
+    folder, key = remote.root / CELLS, name.partition(".")[0]
+    tables = [each for each in remote.listing(CELLS) if each.startswith(f"{key}.") and each.endswith(".parquet")]
+    for each in [name, *(each for each in tables if not (folder / each).is_file())]:
+        with suppress(FileNotFoundError):
+            remote.objects.move(f"{CELLS}/{each}", f"{damaged}/{each}")
+    remote.refresh()
+    return f"{damaged}/{name}"
+
+
 def _pull_table(remote: Remote, path: Path) -> bool:
     """Copy a table; return whether it is there and whole."""
     if not remote.pull(CELLS, path.name):
@@ -172,7 +183,7 @@ def _pull_record(remote: Remote, path: Path, state: ObjectState) -> bool:
     try:
         record = unsealed(raw)
         canonical_json(record)
-        tables = every_table(record) if schema_of(record) == SCHEMA else ()
+        tables = every_table(record) if (schema_of(record) or 0) <= SCHEMA else ()
         files = [table_path(path.parent, record["key"], name, found) for name, found in tables]
     except (ValueError, LookupError, TypeError, AttributeError):
         return False

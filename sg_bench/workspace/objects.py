@@ -164,7 +164,7 @@ class Objects:
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one of that name; return whether this call has written it.
 
-        Where `is_exclusive` is False, two that create it at once may both be told that they have.
+        Where `is_exclusive` is False, two that create it at once may both find that they have.
         """
         if self._folder:
             path = self._folder / name

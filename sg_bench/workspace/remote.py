@@ -29,7 +29,7 @@ FETCHING = ".fetching"
 PUBLISHING_ATTEMPTS = 3
 DAMAGED = "damaged"
 """Folder of the workspace for what was set aside: `damaged/<namespace>/<name>`; nothing there is read again."""
-Manifest = dict[str, Any]
+FileList = dict[str, Any]
 """`files`: for each file of a result its `object`, `size` in bytes and `sha256`."""
 
 
@@ -212,10 +212,10 @@ class Remote:
     @contextmanager
     def pushed(self, path: Path, name: str, seconds: float) -> Iterator[None]:
         """Store a file of this node under `name` whenever it has changed, at most once in so many seconds."""
-        ended = threading.Event()
+        ended, before = threading.Event(), _state(path)
 
         def work() -> None:
-            before = _state(path)
+            nonlocal before
             while not ended.wait(seconds):
                 now = _state(path)
                 if now is not None and now != before:
@@ -263,10 +263,10 @@ class Remote:
         self.objects.upload(name, path)
         return {"object": name, "size": path.stat().st_size, "sha256": file_digest(path)}
 
-    def _remove(self, manifest: Manifest) -> None:
+    def _remove(self, manifest: FileList) -> None:
         in_parallel(self.objects.remove, [file["object"] for file in manifest["files"].values()])
 
-    def _copied(self, namespace: str, key: str) -> Manifest | None:
+    def _copied(self, namespace: str, key: str) -> FileList | None:
         try:
             return parsed_manifest(self._note_path(namespace, key).read_bytes())
         except (FileNotFoundError, DamagedCopyError):
@@ -279,13 +279,13 @@ class Remote:
         return self.root / COPIES / namespace / f"{key}.json"
 
 
-def manifest_text(manifest: Manifest) -> bytes:
+def manifest_text(manifest: FileList) -> bytes:
     """Return the text of a result's list of files, which ends with its own digest."""
     text = json.dumps(manifest, indent=1, sort_keys=True)
     return f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
 
 
-def parsed_manifest(raw: bytes) -> Manifest:
+def parsed_manifest(raw: bytes) -> FileList:
     """Return a result's list of files.
 
     Raises:
@@ -294,7 +294,7 @@ def parsed_manifest(raw: bytes) -> Manifest:
     text, _, digest = raw.strip().rpartition(b"\n")
     if hashlib.sha256(text).hexdigest().encode() != digest:
         raise DamagedCopyError("a list of files is damaged")
-    manifest: Manifest = json.loads(text)
+    manifest: FileList = json.loads(text)
     return manifest
 
 
