@@ -118,8 +118,16 @@ def _run_on_ray(
         ship_code=cluster.ship_code,
         log=progress.log,
     )
+    troubled = False
     try:
         with progress:
-            return Scheduler(pending, backend, workspace, progress).run()
+            outcome = Scheduler(pending, backend, workspace, progress).run()
+        troubled = any(failure.kind == "infrastructure" for failure in outcome.failures.values())
+        return outcome
+    except Exception:
+        troubled = True
+        raise
     finally:
         backend.close()
+        if troubled:
+            progress.log(f"What Ray wrote is in {backend.connection.log_file}")

@@ -132,13 +132,16 @@ def _joined(options: ClusterOptions, log: Callable[[str], None]) -> Iterator[Non
 
 def _init(address: str, **options: Any) -> None:
     """Call `ray.init` without its changes to loggers and signal handlers."""
+    # A job of `ray job submit` has an environment already: this one is added to it, and goes before.
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=True, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         what = "Ray cannot be started" if address == LOCAL else f"no Ray cluster at '{address}'"
-        raise SgBenchError(f"{what}: {lines[0]}", hint="Use --ray-address local or --backend local") from error
+        hint = "What Ray wrote is in the newest logs/ray-*.log of the workspace; --backend local needs no Ray"
+        raise SgBenchError(f"{what}: {lines[0]}", hint=hint) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.autoscaler.sdk import request_resources
-from ray.experimental.internal_kv import _internal_kv_get
+from ray.core.generated import autoscaler_pb2
+from ray.exceptions import RayError
+from ray.experimental.internal_kv import _internal_kv_get, internal_kv_get_gcs_client
 
 from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.running.cluster.nodes import alive_nodes
@@ -19,6 +20,7 @@ from sg_bench.running.cluster.nodes import alive_nodes
 WAIT = 900.0
 """Seconds to wait for an autoscaler: booting a machine and pulling an image take minutes."""
 POLL = 2.0
+STATUS_TIMEOUT = 10
 STATUS = b"__autoscaling_status"
 """Key under which Ray's autoscaler reports."""
 STATIC_NODE = "node_"
@@ -119,13 +121,8 @@ def node_resources() -> list[dict[str, float]]:
 
 def has_autoscaler() -> bool:
     """Return whether something can add nodes to the connected cluster: `ray up`, KubeRay with autoscaling."""
-    found: Any = None
-    with contextlib.suppress(ValueError, RuntimeError):
-        found = json.loads(_internal_kv_get(STATUS) or b"null")
-    if found is not None:
-        return autoscales(found)
-    with contextlib.suppress(ValueError, RuntimeError, AttributeError):
-        return bool(ray._private.state.state.get_max_resources_from_cluster_config())
+    with contextlib.suppress(ValueError, RuntimeError, RayError):
+        return autoscales(json.loads(_internal_kv_get(STATUS) or b"{}")) or _autoscales_v2()
     return False
 
 
@@ -134,6 +131,17 @@ def autoscales(status: Mapping[str, Any]) -> bool:
     report = status.get("autoscaler_report") or {}
     types = [*report.get("active_nodes", {}), *(each[1] for each in report.get("pending_nodes", []))]
     return any(not name.startswith(STATIC_NODE) for name in types)
+
+
+def _autoscales_v2() -> bool:
+    """Return whether version 2 of Ray's autoscaler, KubeRay's, has reported to the connected cluster."""
+    client: Any = internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    messages: Any = autoscaler_pb2
+    reply = messages.GetClusterStatusReply()
+    reply.ParseFromString(client.get_cluster_status(timeout_s=STATUS_TIMEOUT))
+    types = [node.ray_node_type_name for node in reply.cluster_resource_state.node_states]
+    reported = reply.autoscaling_state.autoscaler_state_version > 0
+    return reported and any(name and not name.startswith(STATIC_NODE) for name in types)
 
 
 def _bundles(demand: RunDemand, *, gpus: bool) -> list[dict[str, float]]:

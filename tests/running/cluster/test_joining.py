@@ -51,6 +51,8 @@ print(json.dumps(join(open_one, work_folder, jobs=9, workers=3)))
 home("without-token")
 print(json.dumps(join(closed_one, work_folder)))
 home("with-token", token)
+submitted = {"runtime_env": {"env_vars": {"OMP_NUM_THREADS": "7"}}}
+os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps(submitted)  # as `ray job submit` sets it
 print(json.dumps(join(closed_one, work_folder)))
 """
 
