@@ -24,22 +24,23 @@ def explicit_precision(given: Any) -> Any:
 
 
 class Optimiser(Model):
-    """Adam or SGD, with the papers' settings as defaults."""
+    """Adam, AdamW or SGD, with the papers' settings as defaults."""
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """adamw: Adam whose weight decay is not part of the gradient (Loshchilov and Hutter 2019)."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     momentum: Fraction = 0.9
     """SGD only."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Adam only: decay of the running means of the gradient and of its square; those of Keras and of PyTorch."""
+    """Adam, AdamW: decay of the running means of the gradient and of its square; those of Keras and of PyTorch."""
     eps: Annotated[float, Field(gt=0)] = 1e-7
-    """Adam only: added to the denominator. 1e-7 is the default of Keras, with which the papers trained (protocol B.0,
+    """Adam, AdamW: added to the denominator. 1e-7 is the default of Keras, with which the papers trained (protocol B.0,
     verified); PyTorch's is 1e-8, and the cards of targets whose published code is PyTorch's set that."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
     def without_effect(self) -> frozenset[str]:
         """Return the settings of the other optimiser."""
-        return frozenset({"momentum"} if self.name == "adam" else {"betas", "eps"})
+        return frozenset({"betas", "eps"} if self.name == "sgd" else {"momentum"})
 
 
 class Schedule(Model):

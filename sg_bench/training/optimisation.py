@@ -11,7 +11,7 @@ from sg_bench.config import Training
 
 
 def make_optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Return SGD or Adam over the parameters of a network that are trained; on a GPU Adam is fused."""
+    """Return SGD, Adam or AdamW over the parameters of a network that are trained; on a GPU Adam is fused."""
     settings = training.optimiser
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if settings.name == "sgd":
@@ -19,7 +19,8 @@ def make_optimiser(network: nn.Module, training: Training) -> torch.optim.Optimi
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
     fused = all(parameter.is_cuda for parameter in parameters)
-    return torch.optim.Adam(
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(
         parameters,
         lr=settings.lr,
         betas=settings.betas,
