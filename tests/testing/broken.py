@@ -126,7 +126,7 @@ class CountsInItsLosses(WithCounter):
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         with torch.no_grad():
-            network.clc_out.bias.add_(network.training)
+            network.get_parameter("clc_out.bias").add_(network.training)
         return super().losses(network, batch, stage)
 
 
@@ -134,7 +134,7 @@ class DrawsAfterItsSteps(WithCounter):
     """Changes the network by what an unseeded generator draws."""
 
     def after_step(self, network: nn.Module, step: int, steps: int, carried: dict[str, Tensor]) -> None:
-        network.clc_out.bias.fill_(np.random.default_rng().random())
+        network.get_parameter("clc_out.bias").fill_(np.random.default_rng().random())
 
 
 class PromisesAMeasure(Sound):
