@@ -13,6 +13,7 @@ from pydantic import Field
 
 from sg_bench.config import CropRule, Fraction, Model, Optimiser, Positive, Schedule, Shape, Training
 from sg_bench.methods.configs import FILM_CROPS, CropsConfig
+from sg_bench.networks.configs import NetworkChoice, ViTConfig
 from sg_bench.transforms import settings as corruptions
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -72,6 +73,32 @@ class VICRegConfig(ViewsConfig):
     training: Training = sgd(0.2, 1e-6, 1000)
 
 
+class MaskedAutoencoderViTConfig(CropsConfig):
+    """Masked auto-encoder (arXiv:2111.06377): 75 % masked, a decoder of 8 blocks of width 512, lr 1.5e-4, 800 epochs.
+
+    The network is ViT-B/16 unless another ViT is chosen.
+    """
+
+    networks: ClassVar[frozenset[str]] = frozenset({"vit"})
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Share of the patches that are masked."""
+    decoder_depth: Positive = 8
+    decoder_width: Positive = 512
+    decoder_heads: Positive = 16
+    training: Training = Training(
+        optimiser=Optimiser(name="adamw", lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05),
+        schedule=COSINE,
+        batch_size=256,
+        epochs=800,
+        patience=None,
+    )
+
+    @property
+    def chosen_network(self) -> NetworkChoice:
+        """Return the network to pretrain, by default ViT-B/16."""
+        return self.network or NetworkChoice(name="vit", config=ViTConfig(dimension=self.dimension))
+
+
 class DINOConfig(ViewsConfig):
     """DINO (arXiv:2104.14294): two global and eight local views, 65 536 outputs, student's temperature 0.1.
 
@@ -122,7 +149,11 @@ class VoCoConfig(PiecesConfig):
     weight_regularisation: Weight = 1.0
     """Of the similarity of different base crops."""
     training: Training = Training(
-        optimiser=Optimiser(lr=1e-4), schedule=COSINE, batch_size=4, epochs=1000, patience=None
+        optimiser=Optimiser(name="adamw", lr=1e-4, weight_decay=1e-2),
+        schedule=COSINE,
+        batch_size=4,
+        epochs=1000,
+        patience=None,
     )
 
 

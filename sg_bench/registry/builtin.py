@@ -35,6 +35,11 @@ METHODS = Registry(
             "sg_bench.methods.published:Published",
             "published: 3D ResNet trained with labels on many segmentation data sets (Chen et al. 2019)",
         ),
+        "masked_autoencoder_vit": Entry(
+            "sg_bench.methods.view_configs:MaskedAutoencoderViTConfig",
+            "sg_bench.methods.masked_autoencoder_vit:MaskedAutoencoderViT",
+            "restores masked patches from the visible ones with a vision transformer (He et al. 2022)",
+        ),
         "models_genesis": Entry(
             "sg_bench.methods.configs:ModelsGenesisConfig",
             "sg_bench.methods.models_genesis:ModelsGenesis",

@@ -51,10 +51,15 @@ SMALL: dict[str, Any] = {
     "local_views": 2,
     "hidden": 32,
     "tiles": {"grid": 2, "permutations": 6},
+    "decoder_depth": 1,
+    "decoder_width": 24,
+    "decoder_heads": 2,
     "overlap": {"grid": 2, "crops": 2},
     "fusion": {"sides": (4, 12)},
 }
 """Settings of every method in the checks, as far as the method has them."""
+SMALL_NETWORKS: dict[str, dict[str, Any]] = {"vit": {"patch": 8, "width": 24, "depth": 2, "heads": 2}}
+"""Settings of the networks of methods that are not defined for the papers'."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,11 @@ class Subject:
         """Return the settings that make this method small."""
         cube = SHAPES[self.dimension]
         small = merged(SMALL, {"crops": {"cube": cube}, "shape": cube, "local_size": LOCAL[self.dimension]})
-        return merged(fitting(METHODS.config(self.name), small), dict(self.settings), {"dimension": self.dimension})
+        kind: Any = METHODS.config(self.name)
+        for network in sorted(kind.networks & SMALL_NETWORKS.keys()):
+            config = {**SMALL_NETWORKS[network], "dimension": self.dimension}
+            small["network"] = {"name": network, "config": config}
+        return merged(fitting(kind, small), dict(self.settings), {"dimension": self.dimension})
 
     @cached_property
     def config(self) -> Any:

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.methods import Batch, Method
 from sg_bench.methods.dino import GLOBAL, Distillation
+from sg_bench.methods.masked_autoencoder import normalised, patches
 from sg_bench.methods.moco_v2 import WithQueue
 from sg_bench.methods.simclr import contrast
 from sg_bench.methods.vicreg import covariance, hinge
@@ -202,6 +203,37 @@ class TestPieces:
         perfect = nn.functional.one_hot(classes, 3).movedim(-1, 1).float()
         assert dice(perfect, classes).item() == pytest.approx(1)
         assert dice(perfect.roll(1, 1), classes).item() < 0.01
+
+
+class TestMaskedAutoencoderOnViT:
+    def method(self) -> Method:
+        vit = {"name": "vit", "config": {"patch": 8, "width": 12, "depth": 1, "heads": 2}}
+        return made("masked_autoencoder_vit", network=vit, decoder_depth=1, decoder_width=12, decoder_heads=2)
+
+    def test_the_encoder_sees_the_visible_patches_alone(self) -> None:
+        pretraining = learner(self.method())
+        network: Any = pretraining.network
+        batch = pretraining.batch("train", draws())
+        visible = batch.answers["visible"]
+        assert visible.flatten(1).sum(1).tolist() == [1] * 4
+        shown = visible[:, None].repeat_interleave(8, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
+        other = torch.where(shown, batch.targets, torch.rand_like(batch.targets))
+        with torch.no_grad():
+            found = network.encoded(batch.targets, visible)
+            torch.testing.assert_close(network.encoded(other, visible), found)
+            torch.testing.assert_close(network.encoded(batch.inputs, visible), found)
+        assert not torch.equal(other, batch.targets)
+
+    def test_restored_patches_in_place_of_the_targets_cost_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretraining = learner(self.method())
+        batch = pretraining.batch("train", draws())
+        wanted = normalised(patches(batch.targets, (8, 8, 8))).flatten(1, 3)
+        monkeypatch.setattr(pretraining.network, "forward", lambda images, visible: wanted)
+        assert pretraining.losses(batch, pretraining.stages[0]).terms["restoration"].item() == 0
+
+    def test_its_network_is_a_vit_unless_another_one_is_chosen(self) -> None:
+        config: Any = METHODS.config("masked_autoencoder_vit")()
+        assert (config.chosen_network.name, config.chosen_network.config.width) == ("vit", 768)
 
 
 class TwoImages(Method):
