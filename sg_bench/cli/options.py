@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,3 +30,16 @@ DataRoot = Annotated[
 Set = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the suite; repeatable.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; docs/json.md describes it.")]
+
+
+def note(line: str) -> None:
+    """Print a line for people, on standard error."""
+    typer.echo(line, err=True)
+
+
+def json_text(content: Any) -> str:
+    """Return JSON in one line."""
+    import json
+
+    return json.dumps(content, allow_nan=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.ledger import Record
+from sg_bench.planning import Predicted, hardware_name, predicted_of
 from sg_bench.reporting.documents import (
     DASH,
     Document,
@@ -23,6 +24,7 @@ from sg_bench.reporting.documents import (
     PrintedRow,
     PrintedTable,
     csv_text,
+    signed,
 )
 from sg_bench.reporting.tables import Table
 from sg_bench.workspace import Workspace, read_json
@@ -36,6 +38,10 @@ LEGEND = (
     "Peak memory: the highest of any run, of the complete process; a process that computed several jobs keeps the "
     "peak of all of them.",
     "The auto-encoder of discovery is trained once and shared; the cost of cropping the patterns is not recorded.",
+)
+FORECAST_LEGEND = (
+    "Predicted: when the run that computed them began, from measurements of this hardware and from equal runs on it. "
+    "Other programs on the machine change the wall time, and hardly the processor time.",
 )
 CSV_HEADER = (
     "stage,method,task,runs,wall_seconds,processor_seconds,wall_seconds_all,processor_seconds_all,peak_memory_mib,"
@@ -75,6 +81,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What was predicted of some runs before they began, and what they took."""
+
+    predicted: tuple[Predicted, ...]
+    ran: Cost
+    """The same runs."""
+
+    @property
+    def seconds(self) -> float:
+        """Return the predicted wall time of all runs."""
+        return sum(each.seconds for each in self.predicted)
+
+    @property
+    def processor_seconds(self) -> float:
+        """Return their predicted processor time."""
+        return sum(each.processor_seconds for each in self.predicted)
+
+
+@dataclass(frozen=True)
 class Costs:
     """The cost of all runs of a table."""
 
@@ -98,6 +123,23 @@ class Costs:
             if encoder:
                 wanted.setdefault(DISCOVERY, {})[encoder] = None
         return {method: _cost((key, self._ran(key)) for key in keys) for method, keys in wanted.items()}
+
+    @cached_property
+    def forecasts(self) -> dict[str, Forecast]:
+        """By stage, of the runs that something was predicted of."""
+        predicted = predicted_of(self.workspace) if self.workspace else {}
+        stages = {"pretraining": [*self.pretraining.values()], "fine-tuning": [*self.fine_tuning.values()]}
+        found = {}
+        for stage, costs in stages.items():
+            ran = {
+                key: ran
+                for cost in costs
+                for key, ran in zip(cost.keys, cost.ran, strict=True)
+                if key in predicted and ran.get("wall_seconds") is not None
+            }
+            if ran:
+                found[stage] = Forecast(tuple(predicted[key] for key in ran), Cost(tuple(ran.values()), tuple(ran)))
+        return found
 
     def _initialisations(self) -> Iterator[tuple[str, str, str]]:
         """Yield each (method, key of its initialisation, key of the auto-encoder of its discovery or "")."""
@@ -134,11 +176,12 @@ def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
     """
     costs = Costs(table, workspace)
     hardware = _hardware(costs)
+    forecast = _forecast_sheet(costs)
     notes = [f"Measured on: {'; '.join(hardware)}."] if hardware else ["No results yet."]
     if len(hardware) > 1:
         notes.append("Times measured on different hardware are not comparable.")
     sheet = _sheet(costs, notes)
-    return Document("cost", "Cost", (sheet,), _csv(costs))
+    return Document("cost", "Cost", (sheet, *forecast), _csv(costs))
 
 
 def _cost(runs: Iterable[tuple[str, Record | None]]) -> Cost:
@@ -154,6 +197,25 @@ def _sheet(costs: Costs, notes: Sequence[str]) -> PrintedTable:
     names = ("runs", "wall s", "processor s", "peak MiB")
     heads = [Heading(name, stage) for stage in ("pretraining", "fine-tuning") for name in names]
     return PrintedTable("Cost", (Heading("method"), *heads), tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
+
+
+def _forecast_sheet(costs: Costs) -> list[PrintedTable]:
+    """Return the table of what was predicted and what it took; [] where nothing was predicted."""
+    rows = tuple(_forecast_row(stage, found) for stage, found in costs.forecasts.items())
+    heads = [Heading("stage"), Heading("runs")]
+    heads += [
+        Heading(name, group) for group in ("wall s", "processor s") for name in ("predicted", "taken", "deviation")
+    ]
+    return [PrintedTable("Predicted and taken", tuple(heads), rows, (), (), FORECAST_LEGEND)] if rows else []
+
+
+def _forecast_row(stage: str, found: Forecast) -> PrintedRow:
+    texts = [stage, str(found.ran.runs)]
+    for predicted, name in ((found.seconds, "wall_seconds"), (found.processor_seconds, "processor_seconds")):
+        taken = found.ran.total(name)
+        deviation = signed(100 * (taken / predicted - 1), 0, plus=True) + " %" if taken and predicted else DASH
+        texts += [_seconds(predicted), _seconds(taken), deviation]
+    return PrintedRow(tuple(PrintedCell(text) for text in texts))
 
 
 def _line(costs: Costs, method: str, footnotes: Footnotes) -> PrintedRow:
@@ -187,19 +249,19 @@ def _seconds(value: float | None) -> str:
 def _hardware(costs: Costs) -> list[str]:
     found = [*costs.pretraining.values(), *costs.fine_tuning.values()]
     machines = (ran.get("hardware") or {} for cost in found for ran in cost.ran)
-    return sorted({text for machine in machines if (text := _machine(machine))})
-
-
-def _machine(hardware: Mapping[str, Any]) -> str:
-    device = str(hardware.get("device") or "")
-    processor = f"{hardware.get('processor') or 'unknown processor'}, {hardware.get('cores') or '?'} cores"
-    return "" if not hardware else processor if device in ("", "cpu") else f"{device} ({processor})"
+    return sorted({text for machine in machines if (text := hardware_name(machine))})
 
 
 def _csv(costs: Costs) -> str:
     lines = [_csv_line("pretraining", method, None, cost) for method, cost in costs.pretraining.items()]
     lines += [_csv_line("fine-tuning", method, task, cost) for (method, task), cost in costs.fine_tuning.items()]
+    lines += [_forecast_csv(stage, found) for stage, found in costs.forecasts.items()]
     return csv_text([CSV_HEADER.split(","), *lines])
+
+
+def _forecast_csv(stage: str, found: Forecast) -> list[object]:
+    count, totals = len(found.predicted), [found.seconds, found.processor_seconds]
+    return [f"{stage}, predicted", None, None, count, *(total / count for total in totals), *totals, None, None]
 
 
 def _csv_line(stage: str, method: str, task: str | None, cost: Cost) -> list[object]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sg_bench.ledger import Ledger
 from sg_bench.machine import available_cores
-from sg_bench.planning import Job, Plan
+from sg_bench.planning import Job, Plan, registered
 from sg_bench.running.cluster.options import ON_THIS_MACHINE, ClusterOptions
 from sg_bench.running.failures import failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
@@ -68,13 +68,32 @@ def run(
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
         if workspace.remote:
             workspace.remote.push("lists", f"{digest}.txt")
-    total, found = ScheduleOutcome(), Counter[str]()
-    while pending:
+
+    def run_once(pending: list[Job]) -> ScheduleOutcome:
         progress = Progress(pending, workspace, log, terminal=terminal, events=events)
         if (backend or plan.suite.backend) == "ray":
-            outcome = _run_on_ray(pending, workspace, progress, cluster, jobs)
-        else:
-            outcome = _run_locally(pending, workspace, progress, jobs or available_cores())
+            return _run_on_ray(pending, workspace, progress, cluster, jobs)
+        return _run_locally(pending, workspace, progress, jobs or available_cores())
+
+    with registered(plan, pending, workspace, slots=jobs or available_cores(), log=log):
+        total = _until_undamaged(plan, workspace, pending, run_once, retry_failed=retry_failed)
+    _record_damage(plan, total, workspace)
+    messages = [failure.message for failure in [*total.failures.values(), *total.damaged.values()]]
+    return RunSummary(len(total.done), tuple(dict.fromkeys(messages)))
+
+
+def _until_undamaged(
+    plan: Plan,
+    workspace: Workspace,
+    pending: list[Job],
+    run_once: Callable[[list[Job]], ScheduleOutcome],
+    *,
+    retry_failed: bool,
+) -> ScheduleOutcome:
+    """Run the pending jobs, and what is found damaged again, with what needs it; a few times at most."""
+    total, found = ScheduleOutcome(), Counter[str]()
+    while pending:
+        outcome = run_once(pending)
         total = ScheduleOutcome(total.done | outcome.done, total.failures | outcome.failures, outcome.damaged)
         damaged = {failure.damaged for failure in outcome.damaged.values()}
         found.update(damaged)
@@ -82,9 +101,7 @@ def run(
             break
         again = plan.pending(workspace, retry_failed=retry_failed, damaged=damaged)
         pending = [job for job in again if job.key not in total.failures]
-    _record_damage(plan, total, workspace)
-    messages = [failure.message for failure in [*total.failures.values(), *total.damaged.values()]]
-    return RunSummary(len(total.done), tuple(dict.fromkeys(messages)))
+    return total
 
 
 def _record_damage(plan: Plan, outcome: ScheduleOutcome, workspace: Workspace) -> None:

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sg_bench.machine import processor_name
+
 PACKAGES = ("torch", "torchio", "monai", "numpy", "scipy", "scikit-learn", "nibabel", "SimpleITK", "ray")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MEGABYTE = 1 << 20
@@ -82,7 +84,7 @@ def describe_environment() -> dict[str, Any]:
         "software": {"python": platform.python_version(), "sg-bench": _version("sg-bench"), **_versions()},
         "hardware": {
             "machine": platform.machine(),
-            "processor": _processor(),
+            "processor": processor_name(),
             "cores": os.cpu_count(),
             "device": device,
         },
@@ -100,14 +102,6 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -156,13 +156,18 @@ class _Processes:
             process.join()
 
     def _started(self) -> ProcessPoolExecutor:
-        """Return processes that are forked from one that has imported torch and nothing more, so they start at once."""
-        os.environ.update(single_threaded())
-        context = get_context("forkserver")
-        context.set_forkserver_preload([work.__module__])
-        return ProcessPoolExecutor(
-            self.most, mp_context=context, initializer=_prepare, initargs=(os.getpid(), self.visible)
-        )
+        return start_processes(self.most, self.visible)
+
+
+def start_processes(most: int, visible: str | None = None) -> ProcessPoolExecutor:
+    """Return single-threaded processes that end with this one; `visible` as in `_Processes`.
+
+    They are forked from one that has imported torch and nothing more, so they start at once.
+    """
+    os.environ.update(single_threaded())
+    context = get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    return ProcessPoolExecutor(most, mp_context=context, initializer=_prepare, initargs=(os.getpid(), visible))
 
 
 def _prepare(driver: int, visible: str | None) -> None:

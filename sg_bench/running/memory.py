@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_bench.config import key_of
+from sg_bench.planning import needs_device, training_settings
 from sg_bench.recipes import CellRecipe, PretrainingRecipe, Recipe
 from sg_bench.workspace import Workspace, read_json, write_json
 
@@ -21,31 +22,16 @@ if TYPE_CHECKING:
 PROBE_STEPS = 2
 """Steps after which a job's peak memory is first noted: by then the optimiser has its state."""
 MEGABYTE = 1 << 20
-LENGTH = ("epochs", "steps", "steps_per_epoch", "patience")
-"""Settings of a training that do not change the memory of a step."""
 
 
 def needs_card(recipe: Recipe) -> bool:
     """Return whether a job computes on a GPU: trainings do; preparation and discovery use the CPU."""
-    return isinstance(recipe, CellRecipe) or (isinstance(recipe, PretrainingRecipe) and recipe.corpus is not None)
+    return needs_device(recipe)
 
 
 def memory_settings(recipe: CellRecipe | PretrainingRecipe) -> dict[str, Any]:
-    """Return what decides the peak memory of a job: its network, batch, images and arithmetic, but no seed or split."""
-    if isinstance(recipe, PretrainingRecipe):
-        length = [f"training.{name}" for name in LENGTH]
-        return {
-            "method": recipe.method,
-            "config": recipe.config.key_content(without=length),
-            "classes": recipe.classes,
-            "workers": recipe.config.workers,
-        }
-    left_out = ["split", "fraction", *(f"training.{name}" for name in LENGTH)]
-    return {
-        "task": recipe.task.key_content(without=left_out),
-        "preparation": recipe.store.preparation.key_content(),
-        "network": recipe.initialisation.config.chosen_network.key_content(),
-    }
+    """Return what decides the peak memory of a job, which is what decides the cost of a step."""
+    return training_settings(recipe)
 
 
 def measured_mib(workspace: Workspace, card: str, recipe: Recipe) -> float | None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
 
-from sg_bench.planning import STAGES, Job, TypedJob, shown_duration
+from sg_bench.planning import STAGES, Job, JobProgress, TypedJob, read_progress, shown_duration
 from sg_bench.recipes import RecipeKind, StoreRecipe
 from sg_bench.running.job_logs import log_name
 from sg_bench.running.live import LiveView, StageView
-from sg_bench.workspace import Workspace, parsed_json, write_atomic
+from sg_bench.workspace import Workspace, write_atomic
 
 EventSink = Callable[[Mapping[str, Any]], None]
 """Takes one event of a run; docs/json.md describes their fields."""
@@ -35,25 +35,6 @@ class HasMessage(Protocol):
         """Return one line of text."""
 
 
-@dataclass(frozen=True)
-class JobProgress:
-    """How far a running job is, as its process wrote it."""
-
-    done: int
-    """Steps, or cases."""
-    total: int | None
-    """None where it is not known."""
-    began: float
-    """Seconds since 1970, as all times here."""
-    at: float
-    """When it was written."""
-
-    @property
-    def fraction(self) -> float:
-        """Return the part that is done, below 1 as long as the job runs."""
-        return min(self.done / self.total, 0.999) if self.total else 0.0
-
-
 def reporter(workspace: Workspace, key: str) -> Callable[[int, int | None], None]:
     """Return a callback for (steps done, steps in all) that writes progress/<key>.json at most once a second."""
     last, began = 0.0, time.time()
@@ -67,14 +48,6 @@ def reporter(workspace: Workspace, key: str) -> Callable[[int, int | None], None
             write_atomic(workspace.path("progress", f"{key}.json"), json.dumps(written))
 
     return report
-
-
-def read_progress(workspace: Workspace, key: str) -> JobProgress | None:
-    """Return how far the job `key` was when it last wrote; None if it did not, has ended, or the file is damaged."""
-    try:
-        return JobProgress(**parsed_json(workspace.path("progress", f"{key}.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 class Progress:

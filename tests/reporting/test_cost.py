@@ -1,11 +1,14 @@
 import csv
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sg_bench.config import key_of
+from sg_bench.digests import write_sealed
+from sg_bench.planning import Predicted, WorkspaceRun
 from sg_bench.reporting import Table, main_table, markdown
 from sg_bench.reporting.cost import DISCOVERY, NO_RECORD, cost_document
 from sg_bench.workspace import Workspace, write_json
@@ -77,3 +80,15 @@ def test_times_of_different_machines_are_said_not_to_be_comparable(study: Any) -
 def test_records_that_tell_no_cost_leave_a_table_of_dashes(ledger: Any) -> None:
     written = markdown.document(cost_document(main_table(ledger.cells, ledger.records)))
     assert "No results yet." in written
+
+
+def test_what_was_predicted_stands_next_to_what_it_took(study_table: Table, workspace: Workspace) -> None:
+    scratch = [record for cell, record in study_table.done if (cell.method, cell.task) == ("scratch", "ncc")]
+    predicted = {record["key"]: Predicted(41.0, 82.0) for record in scratch}
+    run = WorkspaceRun("a", "study", "here", 1, 0.0, 2, tuple(predicted), len(predicted), predicted=predicted)
+    write_sealed(workspace.path("runs", "a.json"), {"schema": 1, **asdict(run)})
+    document = cost_document(study_table, workspace)
+    assert "Predicted and taken" in markdown.document(document)
+    assert [cell.text for cell in document.tables[1].rows[0].cells[:5]] == ["fine-tuning", "6", "246", "615", "+150 %"]
+    line = next(line for line in lines(document.csv) if line["stage"] == "fine-tuning, predicted")
+    assert (line["runs"], float(line["wall_seconds_all"]), float(line["processor_seconds"])) == ("6", 246.0, 82.0)
