@@ -10,8 +10,10 @@ import typer
 from sg_bench.cli import (
     audit,
     check,
+    clean,
     compare,
     data,
+    doctor,
     explain,
     listing,
     merge,
@@ -20,6 +22,7 @@ from sg_bench.cli import (
     power,
     report,
     rescore,
+    retry,
     run,
     status,
     weights,
@@ -40,6 +43,9 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("retry")(retry.retry)
+app.command("clean")(clean.clean)
+app.command("doctor")(doctor.doctor)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from sg_bench.workspace import Workspace
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
 Work = Annotated[
@@ -43,3 +46,15 @@ def json_text(content: Any) -> str:
     import json
 
     return json.dumps(content, allow_nan=False)
+
+
+def need_folder(workspace: Workspace, hint: str) -> None:
+    """Refuse a workspace on other storage, of which this machine has copies only.
+
+    Raises:
+        UsageError: it is one.
+    """
+    from sg_bench.errors import UsageError
+
+    if workspace.remote:
+        raise UsageError(f"{workspace.shown}: this works on workspaces that are folders", hint=hint)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,6 +49,7 @@ def run(
         bool, typer.Option("--ship-code", help="Send this sg-bench and its plugins to the nodes of the cluster.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also compute failed cells again.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Run a suite: compute the cells that the ledger lacks, then print the table.
 
@@ -75,21 +79,60 @@ def run(
     )
     check_folder(selection)
     cluster = ClusterOptions(ray_address or "local", wait_for_resources, ship_code)
-    compute = partial(_compute_missing, selection, jobs=jobs, cluster=cluster, retry_failed=retry_failed)
-    anew = compute()
-    try:
-        code = print_undamaged(selection) or _check(selection, anew=anew)
-    except DamagedTableError:  # found by reading what the report needs; now every table is read
-        compute(check_tables=True)
-        code = print_report(selection) or _check(selection, anew=True)
-    selection.store()
-    if _left_out(selection) and code == 0:
-        code = DataError.exit_code
+    events = EventPrinter() if as_json else None
+    compute = partial(_compute_missing, selection, jobs=jobs, cluster=cluster, retry_failed=retry_failed, events=events)
+    with redirect_stdout(sys.stderr) if events else nullcontext():  # events have the output to themselves
+        anew = compute()
+        try:
+            code = print_undamaged(selection) or _check(selection, anew=anew)
+        except DamagedTableError:  # found by reading what the report needs; now every table is read
+            compute(check_tables=True)
+            code = print_report(selection) or _check(selection, anew=True)
+        selection.store()
+        if _left_out(selection) and code == 0:
+            code = DataError.exit_code
+    if events:
+        events(_end(selection, code))
     raise typer.Exit(code)
 
 
+class EventPrinter:
+    """Prints each event of a run as a line of JSON on the standard output that it was made with."""
+
+    def __init__(self) -> None:
+        self.out = sys.stdout
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Print an event at once: programs follow the run."""
+        self.out.write(f"{options.json_text(event)}\n")
+        self.out.flush()
+
+
+def _end(selection: Selection, code: int) -> dict[str, Any]:
+    """Return the last event of a run: the cells in each state, where the report is, and the exit code."""
+    from collections import Counter
+
+    from sg_bench.cli.printing import records
+
+    found = records(selection)
+    cells = selection.plan.cells
+    states = Counter(
+        found[cell.key]["status"] if cell.key in found else "missing" if cell.missing else "to_compute"
+        for cell in cells
+    )
+    counts = {state: states[state] for state in ("done", "failed", "to_compute", "missing")}
+    folder = str(selection.folder)
+    return {"event": "end", "time": round(time.time(), 3), "cells": counts, "report": folder, "exit_code": code}
+
+
 def _compute_missing(
-    selection: Selection, *, jobs: int | None, cluster: ClusterOptions, retry_failed: bool, check_tables: bool = False
+    selection: Selection,
+    *,
+    jobs: int | None,
+    cluster: ClusterOptions,
+    retry_failed: bool,
+    events: EventPrinter | None = None,
+    check_tables: bool = False,
 ) -> bool:
     """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
     from sg_bench.ledger.copies import pull_records, repair_records
@@ -105,7 +148,7 @@ def _compute_missing(
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
-        _compute(selection, jobs, cluster, retry_failed=retry_failed)
+        _compute(selection, jobs, cluster, retry_failed=retry_failed, events=events)
     elif any(not cell.missing for cell in selection.plan.cells):
         _note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
@@ -113,7 +156,14 @@ def _compute_missing(
     return bool(pending)
 
 
-def _compute(selection: Selection, jobs: int | None, cluster: ClusterOptions, *, retry_failed: bool) -> None:
+def _compute(
+    selection: Selection,
+    jobs: int | None,
+    cluster: ClusterOptions,
+    *,
+    retry_failed: bool,
+    events: EventPrinter | None,
+) -> None:
     from sg_bench.running import run as compute
 
     compute(
@@ -123,7 +173,8 @@ def _compute(selection: Selection, jobs: int | None, cluster: ClusterOptions, *,
         cluster=cluster,
         retry_failed=retry_failed,
         log=_note,
-        terminal=sys.stderr.isatty(),
+        terminal=sys.stderr.isatty() and not events,
+        events=events,
     )
 
 

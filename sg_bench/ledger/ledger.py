@@ -31,7 +31,7 @@ from sg_bench.ledger.records import (
 from sg_bench.ledger.schema import SCHEMA, Record
 from sg_bench.ledger.scores import ScoreTables
 from sg_bench.ledger.tables import ScoreTable, damaged_table, is_intact, read_table, split_tables, table_path
-from sg_bench.workspace import DAMAGED, PARTIAL, Workspace, write_atomic
+from sg_bench.workspace import DAMAGED, PARTIAL, Workspace, move_aside, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,16 @@ class Ledger:
             except (FileNotFoundError, NewerRecordError):
                 continue
         return lines
+
+    def withdraw(self, key: str, folder: str) -> bool:
+        """Move the record of a failed cell into a folder of the workspace; return False if there is none any more."""
+        with self.workspace.lock("ledger"):
+            record = self.get(key)
+            if record is None or record["status"] != "failed":
+                return False
+            path = self.cells / f"{key}.json"
+            move_aside(path, self.workspace.root / folder / "cells" / path.name)
+        return True
 
     def _read(self, key: str) -> Record | None:
         try:

@@ -65,7 +65,7 @@ class JobLog(logging.Handler):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                left = MAX_BYTES - file.tell()
+                left = MAX_BYTES - self.path.stat().st_size
                 if not self.begun and (left > 0 or always):
                     file.write(f"{_clock(time.time())} {self.title}\n")
                 if len(text) < left or always:
