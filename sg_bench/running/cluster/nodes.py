@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -15,10 +15,11 @@ from ray import cloudpickle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sg_bench.errors import UsageError
+from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.running.cluster import probe
 from sg_bench.running.packing import Card, list_cards
 from sg_bench.workspace import Workspace, write_atomic
+from sg_bench.workspace.objects import Objects
 
 CARDS_TIMEOUT = 120.0
 """Seconds for the nodes of a cluster to list their GPUs."""
@@ -60,9 +61,12 @@ def check_nodes(workspace: Workspace) -> list[NodeCheck]:
     """Return the checks of every node of the cluster that this process is connected to; raises nothing."""
     try:
         views, value = node_views(workspace)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return [NodeCheck("nodes", False, cause, "See that the cluster runs and that the workspace can be written")]
+    except (OSError, RuntimeError, ValueError, RayError, SgBenchError) as error:
+        return [
+            NodeCheck(
+                "nodes", False, _first_line(error), "See that the cluster runs and that the workspace can be written"
+            )
+        ]
     here = probe.describe_code()
     return [
         check
@@ -70,7 +74,7 @@ def check_nodes(workspace: Workspace) -> list[NodeCheck]:
         for check in (
             [answer_check(view)]
             if view.problem
-            else [workspace_check(view, value, workspace.root), *code_checks(view, here)]
+            else [*code_checks(view, here), workspace_check(view, value, workspace.shown)]
         )
     ]
 
@@ -96,20 +100,43 @@ def node_views(workspace: Workspace) -> tuple[list[NodeView], str]:
         OSError: the workspace cannot be written.
     """
     nodes = alive_nodes()
-    with _marker(workspace) as (folder, value):
-        answers = ask_nodes(nodes, probe.describe_node, str(folder), timeout=NODES_TIMEOUT)
+    with _marker(workspace) as (name, value, read):
+        folder = "" if workspace.remote else str(workspace.root / name)
+        answers = ask_nodes(nodes, probe.describe_node, folder, timeout=NODES_TIMEOUT)
+        if workspace.remote:
+            trips = ask_nodes(nodes, storage_round_trip, workspace.remote.url, name, timeout=NODES_TIMEOUT)
+            answers = [_joined_answer(answer, trip) for answer, trip in zip(answers, trips, strict=True)]
         alive = {node["NodeID"] for node in alive_nodes()}
         return [
             NodeView(
                 f"node {number} of {len(nodes)}",
                 node["Resources"],
                 {} if isinstance(answer, str) else answer,
-                not isinstance(answer, str) and _returned(folder, answer["written"]),
+                not isinstance(answer, str) and _returned(read, answer["written"]),
                 answer if isinstance(answer, str) else "",
             )
             for number, (node, answer) in enumerate(zip(nodes, answers, strict=True), 1)
             if node["NodeID"] in alive or not isinstance(answer, str)
         ], value
+
+
+def storage_round_trip(url: str, name: str) -> dict[str, str]:
+    """Return what this process reads of the marker `name` at a URL, and the name of a file that it wrote next to it."""
+    objects, own = Objects(url), secrets.token_hex(16)
+    answer = {"seen": "", "written": "", "problem": ""}
+    try:
+        answer["seen"] = objects.read(f"{name}/driver").decode()
+        objects.upload(f"{name}/{own}", own.encode())
+    except (OSError, SgBenchError, ImportError) as error:
+        return answer | {"problem": _first_line(error)}
+    return answer | {"written": own}
+
+
+def _joined_answer(answer: Any, trip: Any) -> Any:
+    """Return a node's description with its round trip through remote storage; a node without sg-bench made none."""
+    if isinstance(answer, str):
+        return answer
+    return answer | (trip if isinstance(trip, dict) else {"problem": trip})
 
 
 def answer_check(view: NodeView) -> NodeCheck:
@@ -120,7 +147,7 @@ def answer_check(view: NodeView) -> NodeCheck:
     )
 
 
-def workspace_check(view: NodeView, value: str, root: Path) -> NodeCheck:
+def workspace_check(view: NodeView, value: str, root: str) -> NodeCheck:
     """Return whether a node sees the workspace of this process, and this process what that node writes into it."""
     what, seen = f"{view.name}: workspace", view.answer.get("seen", "")
     if not seen:
@@ -128,7 +155,7 @@ def workspace_check(view: NodeView, value: str, root: Path) -> NodeCheck:
     if seen != value:
         return NodeCheck(what, False, f"sees another folder at {root}", SHARE)
     if not view.answer.get("written"):
-        return NodeCheck(what, False, f"cannot write to {root}", "Mount it writable there, for the user who runs Ray")
+        return NodeCheck(what, False, f"cannot write to {root}", "Make it writable there for the user who runs Ray")
     if not view.returned:
         return NodeCheck(what, False, f"what it writes to {root} does not arrive here", SHARE)
     return NodeCheck(what, True, "reads and writes it", "")
@@ -184,20 +211,34 @@ def cluster_cards() -> list[Card]:
 
 
 @contextmanager
-def _marker(workspace: Workspace) -> Iterator[tuple[Path, str]]:
-    """Yield a new folder of the workspace and the random text in its file `driver`."""
-    value = secrets.token_hex(16)
-    folder = workspace.root / f"{MARKERS}{secrets.token_hex(8)}"
-    write_atomic(folder / "driver", value)
+def _marker(workspace: Workspace) -> Iterator[tuple[str, str, Callable[[str], bytes]]]:
+    """Yield the name of a new folder in the workspace, the random text in its file `driver`, and a reader of files."""
+    name, value = f"{MARKERS}{secrets.token_hex(8)}", secrets.token_hex(16)
+    if workspace.remote is None:
+        folder = workspace.root / name
+        write_atomic(folder / "driver", value)
+        try:
+            yield name, value, lambda file: (folder / file).read_bytes()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    objects = workspace.remote.objects
+    objects.upload(f"{name}/driver", value.encode())
     try:
-        yield folder, value
+        yield name, value, lambda file: objects.read(f"{name}/{file}")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for each in objects.files(name):
+                objects.remove(f"{name}/{each}")
 
 
-def _returned(folder: Path, name: str) -> bool:
+def _returned(read: Callable[[str], bytes], name: str) -> bool:
     """Return whether the file that a node wrote is here."""
     try:
-        return bool(name) and (folder / name).read_text(encoding="utf-8") == name
-    except OSError:
+        return bool(name) and read(name).decode() == name
+    except (OSError, ValueError):
         return False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

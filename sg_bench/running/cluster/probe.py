@@ -30,8 +30,9 @@ def describe_node(marker: str) -> dict[str, Any]:
 
     Args:
         marker: folder that the driver made in the workspace; its file `driver` is read, and one is written next to it.
+            "" looks at no folder.
     """
-    seen, problem = _read_marker(Path(marker))
+    seen, problem = _read_marker(Path(marker)) if marker else ("", "")
     return {
         "python": platform.python_version(),
         "code": describe_code(),
@@ -41,7 +42,7 @@ def describe_node(marker: str) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_mib": _available_memory(),
         "shm_mib": _free_mib("/dev/shm"),  # noqa: S108 # Ray keeps objects there
-        "disk_mib": _free_mib(marker) or _free_mib("/"),
+        "disk_mib": _free_mib(marker or "/") or _free_mib("/"),
     }
 
 

@@ -16,7 +16,7 @@ from sg_bench.running.cluster.nodes import NodeCheck, NodeView, answer_check, co
 from sg_bench.workspace import Workspace
 
 HERE = {"sg_bench": "1.0 aaaa", "my-plugin": "0.3 bbbb"}
-ROOT = Path("/shared/work")
+ROOT = "/shared/work"
 
 
 def view(*, returned: bool = True, **answer: Any) -> NodeView:
@@ -88,13 +88,31 @@ def test_checks_without_a_cluster_raise_nothing(tmp_path: Path) -> None:
 
 
 def test_a_node_reads_the_marker_and_writes_another(tmp_path: Path) -> None:
-    with nodes._marker(Workspace(tmp_path)) as (folder, value):
-        answer = probe.describe_node(str(folder))
+    with nodes._marker(Workspace(tmp_path)) as (name, value, read):
+        answer = probe.describe_node(str(tmp_path / name))
         assert answer["seen"] == value
-        assert nodes._returned(folder, answer["written"])
-        assert not nodes._returned(folder, "never-written")
+        assert nodes._returned(read, answer["written"])
+        assert not nodes._returned(read, "never-written")
         assert answer["memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_remote_storage_the_marker_goes_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SG_BENCH_LOCAL", str(tmp_path / "node"))
+    workspace = Workspace((tmp_path / "remote").as_uri())
+    assert workspace.remote
+    with nodes._marker(workspace) as (name, value, read):
+        answer = nodes._joined_answer(probe.describe_node(""), nodes.storage_round_trip(workspace.remote.url, name))
+        assert (answer["seen"], answer["problem"]) == (value, "")
+        assert nodes._returned(read, answer["written"])
+        elsewhere = nodes.storage_round_trip((tmp_path / "another").as_uri(), name)
+        assert (elsewhere["seen"], elsewhere["written"]) == ("", "")
+        assert elsewhere["problem"]
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
+    lost = view(**nodes._joined_answer({"seen": ""}, "No module named 'sg_bench'"))
+    assert (
+        workspace_check(lost, "value", "s3://bucket").found == "does not see s3://bucket (No module named 'sg_bench')"
+    )
 
 
 def test_a_node_without_the_workspace_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
