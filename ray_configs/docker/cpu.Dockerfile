@@ -13,7 +13,7 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN python -m venv /opt/sg-bench \
  && /opt/sg-bench/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
       "$(grep '^torch==' constraints.txt)+cpu" \
- && /opt/sg-bench/bin/pip install --no-cache-dir -c constraints.txt '.[cluster]'
+ && /opt/sg-bench/bin/pip install --no-cache-dir -c constraints.txt '.[cluster,s3]'
 
 FROM python:3.11-slim-bookworm
 # rsync: `ray up` copies files into the container; wget: KubeRay's probes.

@@ -11,7 +11,7 @@ COPY results/published results/published
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # PyPI's wheels of PyTorch bring CUDA, cuDNN and NCCL with them; only the driver is the node's.
 RUN python -m venv /opt/sg-bench \
- && /opt/sg-bench/bin/pip install --no-cache-dir -c constraints.txt '.[cluster]'
+ && /opt/sg-bench/bin/pip install --no-cache-dir -c constraints.txt '.[cluster,s3]'
 
 FROM python:3.11-slim-bookworm
 # rsync: `ray up` copies files into the container; wget: KubeRay's probes; gcc: `training.compile`.
