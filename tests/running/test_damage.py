@@ -13,6 +13,7 @@ import pytest
 
 from sg_bench.cli.selection import select
 from sg_bench.digests import read_sealed
+from sg_bench.errors import DamagedError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan
 from sg_bench.running import run
@@ -20,6 +21,7 @@ from sg_bench.running.driver import RunSummary
 from sg_bench.running.failures import Failure
 from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import ATTEMPTS, Scheduler
+from sg_bench.running.stages.inputs import set_aside
 from sg_bench.workspace import Workspace
 from tests.running.test_schedule import FakeBackend, job
 
@@ -234,3 +236,16 @@ def test_what_is_damaged_each_time_is_given_up_and_left_to_the_next_run(
     assert (done.computed, done.failures, len(started)) == (0, ("weights is damaged",), ATTEMPTS)
     (record,) = Ledger(Workspace(work)).records()
     assert record["error"]["kind"] == "infrastructure", "never the method's"
+
+
+def test_without_waiting_nothing_is_set_aside_that_another_process_has_locked(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    folder = workspace.path("patterns", "ab" * 32)
+    folder.mkdir(parents=True)
+    (folder / "index.json").write_text("{}")
+    error = DamagedError("index.json is damaged", path=folder / "index.json")
+    with workspace.lock(folder.name):
+        assert set_aside(error, workspace, wait=False) is error
+        assert folder.exists()
+    assert "set aside as damaged/patterns/" in str(set_aside(error, workspace, wait=False))
+    assert not folder.exists()

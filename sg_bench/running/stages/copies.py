@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 from sg_bench.data.store import skipped_cases
@@ -18,6 +19,7 @@ from sg_bench.methods.published_config import PublishedConfig
 from sg_bench.planning import FOLDERS, LAST, Job
 from sg_bench.recipes import CellRecipe, CorpusRecipe, DiscoveryRecipe, PretrainingRecipe, Recipe, StoreRecipe
 from sg_bench.training.checkpoints import NAME
+from sg_bench.training.ranks import World
 from sg_bench.workspace import DamagedCopyError, Remote, Workspace, pull_weights
 
 CHECKPOINT_SECONDS = 60.0
@@ -25,13 +27,13 @@ CHECKPOINT_SECONDS = 60.0
 
 
 @contextmanager
-def copied(job: Job, workspace: Workspace, *, rank: int = 0) -> Iterator[bool]:
+def copied(job: Job, workspace: Workspace, world: World) -> Iterator[bool]:
     """Prepare this node for a job, and store the result at the end; yield whether the result is there already.
 
     Args:
         job: to be computed in the block; hold its lock.
         workspace: of the results.
-        rank: of this process among those that share the job; only the first stores the result.
+        world: the processes that share the job; rank 0 decides whether it is done, and stores the result.
 
     Raises:
         DamagedError: something that the job is computed from is damaged where it is stored, and was set aside there.
@@ -41,15 +43,15 @@ def copied(job: Job, workspace: Workspace, *, rank: int = 0) -> Iterator[bool]:
         yield False
         return
     remote.refresh()
-    if _is_done(recipe, workspace, remote, rank):
+    if world.decide(partial(_is_done, recipe, workspace, remote)):
         yield True
         return
     bring_inputs(recipe, workspace)
-    with _checkpointed(recipe, workspace, remote, rank):
+    with _checkpointed(recipe, workspace, remote, world.rank):
         yield False
-    if rank == 0 and recipe.kind != "cell":
+    if world.rank == 0 and recipe.kind != "cell":
         remote.publish(FOLDERS[recipe.kind], recipe.key, LAST[recipe.kind])
-    if rank == 0 and (path := checkpoint_path(recipe, workspace)):
+    if world.rank == 0 and (path := checkpoint_path(recipe, workspace)):
         remote.objects.remove(_stored_checkpoint(recipe))
         path.unlink(missing_ok=True)
 
@@ -100,7 +102,7 @@ def checkpoint_path(recipe: Recipe, workspace: Workspace) -> Path | None:
     return None
 
 
-def _is_done(recipe: Recipe, workspace: Workspace, remote: Remote, rank: int) -> bool:
+def _is_done(recipe: Recipe, workspace: Workspace, remote: Remote) -> bool:
     """Return whether a result is stored; one that is here, as after a crash, is stored first."""
     if recipe.kind == "cell":
         pull_record(workspace, recipe.key)
@@ -113,7 +115,7 @@ def _is_done(recipe: Recipe, workspace: Workspace, remote: Remote, rank: int) ->
         if skipped_cases(folder):  # they are tried again
             _bring(recipe, workspace, remote)
             return False
-    if not stored and rank == 0 and (folder / last).is_file():
+    if not stored and (folder / last).is_file():
         remote.publish(namespace, recipe.key, last)
         return True
     return stored

@@ -49,12 +49,12 @@ def execute(
     world = world or World()
     with locked(workspace, job.key, world, wait=wait):
         try:
-            with copied(job, workspace, rank=world.rank) as done:
+            with copied(job, workspace, world) as done:
                 if not done:
                     with logged(job, workspace), peak_noted(job.recipe, workspace, progress) as noted:
                         _run_stage(job, workspace, noted, world)
         except DamagedError as error:
-            raise set_aside(error, workspace) from error
+            raise set_aside(error, workspace, wait=world.size == 1) from error  # other ranks wait for this one
 
 
 def _run_stage(job: Job, workspace: Workspace, progress: ProgressCallback, world: World) -> None:

@@ -12,7 +12,7 @@ from sg_bench.ledger import initialisation_digest
 from sg_bench.networks.weights import StateDict, load_initialisation
 from sg_bench.planning import FOLDERS
 from sg_bench.recipes import PretrainingRecipe, StoreRecipe
-from sg_bench.workspace import DAMAGED, Workspace, file_state, sync_folder
+from sg_bench.workspace import DAMAGED, LockedElsewhere, Workspace, file_state, sync_folder
 
 
 def open_store(recipe: StoreRecipe, workspace: Workspace) -> Store:
@@ -47,18 +47,25 @@ def read_initialisation(recipe: PretrainingRecipe, workspace: Workspace) -> tupl
     return *load_initialisation(folder, digest=digest), digest
 
 
-def set_aside(error: DamagedError, workspace: Workspace) -> DamagedError:
+def set_aside(error: DamagedError, workspace: Workspace, *, wait: bool = True) -> DamagedError:
     """Move a damaged result into the workspace's `damaged/`, so that it counts as not computed; return what to raise.
 
     Of a store only the damaged file is moved; the rest becomes an unfinished store, whose other cases are kept. Nothing
-    is moved that another process has replaced meanwhile.
+    is moved that another process has replaced meanwhile, or without `wait` that another process has locked.
     """
+    try:
+        return _set_aside(error, workspace, wait=wait)
+    except LockedElsewhere:
+        return error
+
+
+def _set_aside(error: DamagedError, workspace: Workspace, *, wait: bool) -> DamagedError:
     folder = error.path.parent
     namespace = next((each for each in FOLDERS.values() if workspace.path(each) == folder.parent), None)
     if namespace is None:
         return error
     before = file_state(error.path)
-    with workspace.lock(folder.name):
+    with workspace.lock(folder.name, wait=wait):
         if not folder.exists() or file_state(error.path) != before:
             return error
         partial = workspace.partial(namespace, folder.name)
