@@ -44,6 +44,7 @@ class Connection:
         options: which cluster, and how it is joined.
         jobs: processors that were asked for by --jobs: of the local cluster, else of all nodes.
         workers: of the largest pretraining of the run.
+        checked: whether resources and nodes are checked when joining; no run should do without.
         log: prints one line.
 
     Raises:
@@ -58,6 +59,7 @@ class Connection:
         *,
         jobs: int | None = None,
         workers: int = 1,
+        checked: bool = True,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.workspace, self.local = workspace, options.address == LOCAL
@@ -72,8 +74,9 @@ class Connection:
                 stack.enter_context(_started(jobs or available_cores(), self.log_file))
             else:
                 stack.enter_context(_joined(options, log))
-                await_resources(demand, options.wait, log)
-                require_nodes(workspace)
+                if checked:
+                    await_resources(demand, options.wait, log)
+                    require_nodes(workspace)
             self._stack = stack.pop_all()
 
     def close(self) -> None:

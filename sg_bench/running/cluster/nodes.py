@@ -25,6 +25,8 @@ CARDS_TIMEOUT = 120.0
 """Seconds for the nodes of a cluster to list their GPUs."""
 NODES_TIMEOUT = 120.0
 """Seconds for the nodes of a cluster to say what they have and see."""
+LEAST_SHM_MIB, LEAST_DISK_MIB = 256, 1024
+"""Below these, Ray spills objects to the disk, and stores and weights may not fit."""
 MARKERS = ".nodes-"
 """Beginning of the folders of the workspace by which nodes show that they see it."""
 SHARE = "Give --work a folder that all nodes share under the same path, or a URL as s3://bucket/folder"
@@ -57,8 +59,13 @@ class NodeView:
     """Why the node gave no answer."""
 
 
-def check_nodes(workspace: Workspace) -> list[NodeCheck]:
-    """Return the checks of every node of the cluster that this process is connected to; raises nothing."""
+def check_nodes(workspace: Workspace, *, machines: bool = False) -> list[NodeCheck]:
+    """Return the checks of every node of the cluster that this process is connected to; raises nothing.
+
+    Args:
+        workspace: that all nodes must see.
+        machines: also describe each machine, and check its memory for shared objects and its disk.
+    """
     try:
         views, value = node_views(workspace)
     except (OSError, RuntimeError, ValueError, RayError, SgBenchError) as error:
@@ -74,7 +81,11 @@ def check_nodes(workspace: Workspace) -> list[NodeCheck]:
         for check in (
             [answer_check(view)]
             if view.problem
-            else [*code_checks(view, here), workspace_check(view, value, workspace.shown)]
+            else [
+                *([machine_check(view)] if machines else []),
+                *code_checks(view, here),
+                workspace_check(view, value, workspace.shown),
+            ]
         )
     ]
 
@@ -159,6 +170,20 @@ def workspace_check(view: NodeView, value: str, root: str) -> NodeCheck:
     if not view.returned:
         return NodeCheck(what, False, f"what it writes to {root} does not arrive here", SHARE)
     return NodeCheck(what, True, "reads and writes it", "")
+
+
+def machine_check(view: NodeView) -> NodeCheck:
+    """Return what a node has, and whether its /dev/shm and its disk are large enough."""
+    free = {name: view.answer.get(f"{name}_mib") for name in ("memory", "shm", "disk")}
+    amounts = [f"{amount / 1024:.1f} GiB of {name} free" for name, amount in free.items() if amount is not None]
+    counts = [f"{view.resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU")]
+    found = ", ".join([f"Python {view.answer.get('python')}", *counts, *amounts])
+    fix = ""
+    if free["shm"] is not None and free["shm"] < LEAST_SHM_MIB:
+        fix = "Give containers more /dev/shm: --shm-size=2g, or a volume in memory there"
+    elif free["disk"] is not None and free["disk"] < LEAST_DISK_MIB:
+        fix = "Remove what is not needed there"
+    return NodeCheck(f"{view.name}: machine", not fix, found, fix)
 
 
 def code_checks(view: NodeView, here: Mapping[str, str]) -> list[NodeCheck]:

@@ -65,6 +65,18 @@ def test_a_node_with_other_code_is_refused(there: dict[str, str], found: str) ->
     assert plugin.found == "has no my-plugin; here it is 0.3"
 
 
+def test_a_machine_is_described_and_a_containers_small_shared_memory_is_a_problem() -> None:
+    machine: dict[str, Any] = {"python": "3.11.7", "memory_mib": 8192, "shm_mib": 4096, "disk_mib": 51200}
+    check = nodes.machine_check(view(**machine))
+    assert (check.what, check.ok) == ("node 2 of 3: machine", True)
+    assert check.found == (
+        "Python 3.11.7, 4 CPUs, 0 GPUs, 8.0 GiB of memory free, 4.0 GiB of shm free, 50.0 GiB of disk free"
+    )
+    assert "--shm-size" in nodes.machine_check(view(**machine | {"shm_mib": 64})).fix
+    assert nodes.machine_check(view(**machine | {"disk_mib": 64})).fix
+    assert nodes.machine_check(view(python=None)).ok
+
+
 def test_a_node_that_does_not_answer_is_named() -> None:
     check = answer_check(NodeView("node 1 of 1", {}, problem="no answer within 120 s"))
     assert (check.ok, check.found) == (False, "no answer within 120 s")
