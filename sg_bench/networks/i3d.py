@@ -50,7 +50,8 @@ class PaddedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, outputs, Z / stride, Y / stride, X / stride) >= 0."""
-        return torch.relu_(self.bn(self.conv3d(pad(x, self.around * 3))))
+        out: Tensor = torch.relu_(self.bn(self.conv3d(pad(x, self.around * 3))))
+        return out
 
 
 class Pool(nn.MaxPool3d):

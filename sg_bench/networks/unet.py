@@ -78,12 +78,12 @@ class Encoder3D(Backbone):
 
     DECODER = ("up_tr", "out_tr")
     OUTPUT = ("out_tr",)
+    strides: tuple[int, ...] = (1, 2, 4, 8)
 
     def __init__(self, width: int = 32, in_channels: int = 1) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.channels = (2 * width, 4 * width, 8 * width, 16 * width)
-        self.strides = (1, 2, 4, 8)
         self.down_tr64 = DownTransition(in_channels, width)
         self.down_tr128 = DownTransition(2 * width, 2 * width)
         self.down_tr256 = DownTransition(4 * width, 4 * width)

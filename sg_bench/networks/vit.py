@@ -133,7 +133,7 @@ class ViT(Backbone):
         """
         sides = zip(x.shape[2 : 2 + self.dimension], self.multiple, strict=False)
         grid = [side // patch for side, patch in sides]
-        return [each.transpose(1, 2).unflatten(2, grid) for each in self.attend(self.tokens(x))]
+        return [each.transpose(1, 2).reshape(len(x), -1, *grid) for each in self.attend(self.tokens(x))]
 
 
 class SummedDecoder(nn.Module):

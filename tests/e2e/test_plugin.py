@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("e2e")]
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "sg-bench-denoising"
 WITH_STATE = ROOT / "examples" / "sg-bench-moco"
+TRANSFORMERS = ROOT / "examples" / "sg-bench-transformers"
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -54,9 +55,9 @@ def install(environment: Path, *what: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def example(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Build the wheels of both examples and install them."""
+    """Build the wheels of the examples and install them."""
     out = tmp_path_factory.mktemp("dist")
-    for package in (EXAMPLE, WITH_STATE):
+    for package in (EXAMPLE, WITH_STATE, TRANSFORMERS):
         build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", out, package)
         assert run(sys.executable, *build, cwd=out).returncode == 0
     install(environment, *out.glob("*.whl"))
@@ -92,6 +93,19 @@ def test_the_installed_example_is_compared_with_scratch_in_one_command(python: P
     table = (tmp_path / "out/tables/main.md").read_text()
     assert "| scratch " in table
     assert "| denoising " in table
+
+
+@pytest.mark.usefixtures("example")
+def test_installed_networks_are_listed_keep_the_contract_and_can_be_compared(python: Python, tmp_path: Path) -> None:
+    listed = python("-m", "sg_bench", "list", "networks", cwd=tmp_path).stdout.splitlines()
+    assert {"monai_swin", "monai_vit"} < {line.partition(" ")[0] for line in listed}
+    planned = python("-m", "sg_bench", "plan", "--suite", TRANSFORMERS / "compare.yaml", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout.count("3 cells") == 4
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, TRANSFORMERS / "tests")
+    done = python(*tests, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
 
 
 def test_what_new_writes_is_installed_listed_and_passes_its_own_test(
