@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,7 @@ def list_weights(work: options.Work = None) -> None:
     """
     from sg_bench.networks.published.catalogue import CATALOGUE
     from sg_bench.networks.published.files import all_stored
+    from sg_bench.networks.published.own_files import own_weights
 
     files = all_stored(_workspace(work))
     for name, weights in CATALOGUE.items():
@@ -54,6 +55,11 @@ def list_weights(work: options.Work = None) -> None:
             "here: " + ("; ".join(map(_description, files[name])) or "no"),
         ]
         typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
+    for name, own in own_weights(_workspace(work)).items():
+        for each in own:
+            record = each.record
+            typer.echo(f"{name}\n  your own, network {record['network']['name']}: {record['coverage']}")
+            typer.echo(f"  licence: {record['licence']}\n  has seen: {record['corpus']}\n  here: {each.sha256}")
 
 
 @app.command("fetch")
@@ -79,13 +85,29 @@ def add(
     name: WeightsName,
     path: Annotated[Path, typer.Argument(help="The file, downloaded by other means.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Its expected SHA-256.")] = "",
+    network: Annotated[
+        str, typer.Option("--network", help="Your own file: its network, as vit or '{name: vit, patch: 8}'.")
+    ] = "",
+    map_: Annotated[
+        Path | None, typer.Option("--map", help="Your own file: YAML of patterns of names and replacements.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Your own file: its licence.")] = "",
+    corpus: Annotated[str, typer.Option("--corpus", help="Your own file: name of its pretraining data.")] = "",
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Your own file: a source that reads these data; repeatable.")
+    ] = None,
     work: options.Work = None,
     yes: Yes = False,
 ) -> None:
-    """Copy a file of published weights into the workspace, after checking its content.
+    """Copy a file of published weights, or with --network one of your own, into the workspace, after checking it.
 
-    Example: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes
+    Examples: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes;
+    sg-bench weights add mine best.pth --network resenc_unet --licence CC-BY-4.0 --corpus "our CT"
     """
+    if network:
+        declared = {"licence": licence, "corpus": corpus, "sources": source or []}
+        _add_own(name, path, network, map_, declared, _workspace(work))
+        return
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import add
     from sg_bench.workspace import push_weights
@@ -141,6 +163,39 @@ def export(
     found = find_initialisation(workspace, initialisation)
     card = export(found, to.value, out, Ledger(workspace).finished())
     typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in {out}, card {card}")
+
+
+def _add_own(
+    name: str, path: Path, network: str, map_: Path | None, declared: dict[str, Any], workspace: Workspace
+) -> None:
+    """Rename, check and keep a user's own file, and print how it covers its network."""
+    import yaml
+
+    from sg_bench.networks.configs import NetworkChoice
+    from sg_bench.networks.published.own import add_own, read_map
+    from sg_bench.networks.published.own_files import check_own_name
+    from sg_bench.registry import NETWORKS, SOURCES
+    from sg_bench.tasks import validated
+
+    check_own_name(name)
+    if not declared["licence"] or not declared["corpus"]:
+        raise UsageError(
+            "your own file needs --licence and --corpus: results with it name both",
+            hint="Write --licence unknown --corpus unknown if you do not know",
+        )
+    for source in declared["sources"]:
+        SOURCES.config(source)
+    given = yaml.safe_load(network)
+    settings = {"name": given} if isinstance(given, str) else dict(given)
+    chosen = settings.pop("name", "")
+    config = validated(NETWORKS.config(chosen), settings, f"--network {chosen}")
+    choice = NetworkChoice(name=chosen, plugin=NETWORKS.plugin(chosen), config=config)  # type: ignore[arg-type]
+    kept, coverage = add_own(name, path, choice, workspace, declared, read_map(map_) if map_ else None)
+    typer.echo(f"{name}: {kept.sha256}, {coverage}")
+    for what, names in coverage.lists().items():
+        if names:
+            typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
+    typer.echo(f"Use it in a suite as {{name: checkpoint, label: {name}, config: {{weights: {name}}}}}")
 
 
 def _workspace(work: str | None) -> Workspace:

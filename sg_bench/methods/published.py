@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from sg_bench.config import Stage
 from sg_bench.errors import MethodError
 from sg_bench.methods.base import Batch, Losses, Method, PretrainingSampling, ReadWeights
-from sg_bench.methods.published_config import PublishedConfig
+from sg_bench.methods.published_config import CheckpointConfig, PublishedConfig
 from sg_bench.networks.published.fitting import load_published
-from sg_bench.networks.weights import StateDict, split_state
+from sg_bench.networks.weights import StateDict, load_into, split_state
 
 
 class Published(Method):
@@ -54,3 +54,21 @@ class Published(Method):
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Raise MethodError: nothing is pretrained."""
         raise MethodError(f"{self.config.weights} is read from a file, so it has no loss")
+
+
+class Checkpoint(Published):
+    """A user's own file, whose tensors have the network's names already."""
+
+    config: CheckpointConfig
+
+    def prepare_network(self, network: nn.Module, read_weights: ReadWeights) -> str:
+        """Copy the file's tensors into `network` and return a summary of them; on an error nothing is copied.
+
+        Raises:
+            DataError: the file is missing, changed or unsafe.
+            MethodError: it does not fit the network.
+        """
+        state, backbone = read_weights(self.config.weights, self.config.sha256), self.backbone(network)
+        decoder = {name: each for name, each in state.items() if name.startswith(backbone.DECODER)}
+        encoder = {name: each for name, each in state.items() if name not in decoder}
+        return str(load_into(backbone, encoder, decoder, need_decoder=self.config.decoder))

@@ -15,6 +15,7 @@ from sg_bench.methods.configs import Ingredient, MethodConfig
 from sg_bench.networks.configs import MEDICALNET, MedicalNetNetworkConfig, NetworkChoice, papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, PublishedWeights
 from sg_bench.networks.published.files import find
+from sg_bench.networks.published.own_files import find_own
 from sg_bench.workspace import Workspace
 
 
@@ -102,6 +103,40 @@ class PublishedConfig(MethodConfig):
             )
         sha256 = find(self.entry, workspace, self.sha256).sha256
         return self.model_copy(update={"sha256": sha256, "width": WIDTH})
+
+
+class CheckpointConfig(PublishedConfig):
+    """A user's own checkpoint, added by `sg-bench weights add NAME FILE --network NETWORK`.
+
+    Only `weights`, its name, and `sha256` and `decoder` can be chosen; network and pretraining data follow from them.
+    """
+
+    def without_effect(self) -> frozenset[str]:
+        """Return what belongs to published weights alone."""
+        return frozenset({"architecture", "training", "width"})
+
+    @property
+    def chosen_network(self) -> NetworkChoice:
+        """Return the network of the file; before planning has looked it up, the papers'."""
+        return self.network or papers_network(self.dimension)
+
+    def located(self, workspace: Workspace) -> CheckpointConfig:
+        """Return this config with hash, network and pretraining data of the workspace's file.
+
+        Raises:
+            DataError: the file is absent or ambiguous, or its network has another dimension.
+        """
+        found = find_own(self.weights, workspace, self.sha256)
+        network = NetworkChoice.model_validate(found.record["network"])
+        if network.config.dimension != self.dimension:
+            raise DataError(
+                f"the weights '{self.weights}' are of a {network.config.dimension}D network",
+                hint="Leave the method out of these tasks",
+            )
+        seen = PretrainingData(corpus=found.record["corpus"], sources=tuple(found.record["sources"]))
+        decoder = self.decoder and bool(found.record["decoder"])
+        update = {"sha256": found.sha256, "network": network, "seen": seen, "decoder": decoder}
+        return self.model_copy(update=update)
 
 
 class _Volumes(PublishedConfig):

@@ -64,7 +64,8 @@ class Pool(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, ...), each side divided by its stride."""
-        return super().forward(pad(x, self.around))
+        out: Tensor = super().forward(pad(x, self.around))
+        return out
 
 
 class Inception(nn.Module):

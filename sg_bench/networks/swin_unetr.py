@@ -85,8 +85,8 @@ class SwinDecoder(nn.Module):
             self.add_module(f"encoder{place}", block)
         self.encoder10 = UnetrBasicBlock(backbone.dimension, widths[-1], widths[-1], stride=1, **shared)
         for place, (below, skip) in enumerate(zip(widths, [widths[0], *widths[:-1]], strict=True), 1):
-            block = UnetrUpBlock(backbone.dimension, below, skip, upsample_kernel_size=2, **shared)
-            self.add_module(f"decoder{place}", block)
+            up = UnetrUpBlock(backbone.dimension, below, skip, upsample_kernel_size=2, **shared)
+            self.add_module(f"decoder{place}", up)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Return (B, channels, X, Y[, Z]) from the image and the maps."""

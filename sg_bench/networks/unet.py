@@ -9,6 +9,8 @@ Source: Zhou et al., "Models Genesis" (MICCAI 2019); Haghighi et al., arXiv:2007
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -76,8 +78,8 @@ class OutputTransition(nn.Module):
 class Encoder3D(Backbone):
     """The U-Net's encoder without a decoder, for classification tasks."""
 
-    DECODER = ("up_tr", "out_tr")
-    OUTPUT = ("out_tr",)
+    DECODER: ClassVar[tuple[str, ...]] = ("up_tr", "out_tr")
+    OUTPUT: ClassVar[tuple[str, ...]] = ("out_tr",)
     strides: tuple[int, ...] = (1, 2, 4, 8)
 
     def __init__(self, width: int = 32, in_channels: int = 1) -> None:

@@ -15,7 +15,7 @@ from sg_bench.data.splits import read_list
 from sg_bench.discovery.settings import DiscoverySettings
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.methods.configs import MethodConfig
-from sg_bench.methods.published_config import PublishedConfig
+from sg_bench.methods.published_config import CheckpointConfig, PublishedConfig
 from sg_bench.networks.configs import NetworkChoice
 from sg_bench.planning.networks import (
     check_network,
@@ -276,6 +276,8 @@ class _Planner:
         setting = (method.network or self.suite.network).get("2d" if dimension == 2 else "3d")
         choice = self._network(setting, dimension) if setting else None
         config = self._config(method.name, method.config, method.title, dimension, choice)
+        if isinstance(config, CheckpointConfig):  # its network is that of its file
+            config = config.located(self.workspace)
         if choice:
             check_network(config, method.name, choice)
         check_size(config.chosen_network, config.input_shape, f"pretraining of '{method.title}'")

@@ -25,6 +25,11 @@ METHODS = Registry(
             "sg_bench.methods.masked_autoencoder:MaskedAutoencoder",
             "restores blanked patches that the encoder never sees (light edition of SparK, Tian et al. 2023)",
         ),
+        "checkpoint": Entry(
+            "sg_bench.methods.published_config:CheckpointConfig",
+            "sg_bench.methods.published:Checkpoint",
+            "your own weights: added by `sg-bench weights add NAME FILE --network NETWORK`, config: {weights: NAME}",
+        ),
         "imagenet": Entry(
             "sg_bench.methods.published_config:ImageNetConfig",
             "sg_bench.methods.published:Published",

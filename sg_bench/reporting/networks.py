@@ -1,4 +1,4 @@
-"""The sentence under a table that says which networks were compared, where they are not the papers' alone."""
+"""Sentences under a table: which networks were compared, and whose weights nobody has verified."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sg_bench.config import canonical_json
+from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.reporting.tables import Table
 
 PAPERS = {2: "resnet18", 3: "unet3d"}
@@ -36,6 +37,19 @@ def network_notes(table: Table) -> list[str]:
         return [f"Network of all methods, pretrained or not: {', '.join(shown.values())}."]
     groups = (f"{shown[each]} ({', '.join(row for row in rows if row in methods[each])})" for each in networks)
     return [f"Networks: {'; '.join(groups)}."]
+
+
+def weights_notes(table: Table) -> list[str]:
+    """Return one sentence with the published weights whose hash is not known to sg-bench, and with own checkpoints."""
+    rows = {row.method for row in table.rows}
+    found: dict[str, None] = {}
+    for cell, record in table.done:
+        config = record["recipe"]["initialisation"]["config"]
+        entry = CATALOGUE.get(str(config.get("weights")))
+        if cell.method in rows and config.get("weights") and not (entry and entry.sha256_start):
+            origin = "by its name only" if entry else f"an own file, said to have seen {config['seen']['corpus']}"
+            found[f"{cell.method} ({origin}, SHA-256 {config['sha256'][:12]}...)"] = None
+    return [f"Unverified weights: {'; '.join(found)}."] if found else []
 
 
 def _identity(config: Mapping[str, Any]) -> tuple[str, str]:

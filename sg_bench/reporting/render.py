@@ -21,7 +21,7 @@ from sg_bench.reporting.documents import (
 )
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import score_interval
-from sg_bench.reporting.networks import network_notes
+from sg_bench.reporting.networks import network_notes, weights_notes
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, percent
 from sg_bench.statistics.ties import TIE_TEST
@@ -67,6 +67,7 @@ def footnotes(table: Table) -> list[str]:
         *absent,
         *(f"{LEAK_MARK} {one_line(leak)}" for leak in leaks),
         *network_notes(table),
+        *weights_notes(table),
         *environment_notes(table),
     ]
 

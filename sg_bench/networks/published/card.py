@@ -163,7 +163,9 @@ def _dimension(recipe: Mapping[str, Any]) -> int:
 def _data(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
-        entry = CATALOGUE[config["weights"]]
+        entry = CATALOGUE.get(config["weights"])
+        if entry is None:
+            return f"{config['seen']['corpus']}, as declared for `{config['weights']}`, SHA-256 `{config['sha256']}`."
         return f"{entry.seen}. Published as `{entry.file}`, SHA-256 `{config['sha256']}`. {entry.citation}."
     store = (recipe["corpus"] or {}).get("store")
     if store is None:
@@ -191,7 +193,9 @@ def _contamination(recipe: Mapping[str, Any]) -> str:
 def _licence(recipe: Mapping[str, Any]) -> str:
     config = recipe["config"]
     if config.get("seen"):
-        return f"{CATALOGUE[config['weights']].licence}. The export does not change it."
+        entry = CATALOGUE.get(config["weights"])
+        licence = entry.licence if entry else "As declared when the file was added; see `sg-bench weights list`"
+        return f"{licence}. The export does not change it."
     if recipe["corpus"] is None:
         return "None is attached by sg-bench."
     about = SOURCES.load(recipe["corpus"]["store"]["source"]).about

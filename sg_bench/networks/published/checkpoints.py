@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ READ_ERRORS = (
 """Exceptions from reading a broken file."""
 
 
-def read_checkpoint(path: Path, *, sha256: str = "", shown: str = "") -> StateDict:
+def read_checkpoint(
+    path: Path, *, sha256: str = "", shown: str = "", nested: Sequence[str] = ("state_dict",)
+) -> StateDict:
     """Return the tensors of a torch or safetensors file by name, on the CPU; no code in the file is executed.
 
     Prefixes of wrappers are removed from the names; the tensors are unchanged.
@@ -54,6 +56,7 @@ def read_checkpoint(path: Path, *, sha256: str = "", shown: str = "") -> StateDi
         path: the file; its kind is detected from the content.
         sha256: expected SHA-256, or its first digits; "" accepts any.
         shown: name of the file in messages, by default its path.
+        nested: keys under which the tensors may be, also one inside another.
 
     Raises:
         DataError: the file is missing, damaged or unsafe, has another hash or kind, or contains no named tensors.
@@ -67,7 +70,7 @@ def read_checkpoint(path: Path, *, sha256: str = "", shown: str = "") -> StateDi
         head = file.read(16)
     _check_kind(head, name)
     content = _read_safetensors(path, name) if head[8:9] == b"{" else _read_torch(path, name, head)
-    return _checked(_unwrapped(_tensors(content, name), name), name)
+    return _checked(_unwrapped(_tensors(content, name, nested), name), name)
 
 
 def _check_hash(path: Path, sha256: str, name: str) -> None:
@@ -150,17 +153,19 @@ def _damaged(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: it is truncated or damaged ({_short(error)})", hint=FETCH_AGAIN)
 
 
-def _tensors(content: Any, name: str) -> StateDict:
-    """Return the tensors of a file's `state_dict`, or of the file itself."""
-    inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
+def _tensors(content: Any, name: str, nested: Sequence[str]) -> StateDict:
+    """Return the tensors of a file, under one of its `nested` keys or outside of them."""
+    inner = content
+    while isinstance(inner, Mapping) and (key := next((each for each in nested if each in inner), None)):
+        inner = inner[key]
     if isinstance(inner, Mapping) and inner and all(isinstance(each, Tensor) for each in inner.values()):
         return {str(key): tensor for key, tensor in inner.items()}
     what = f"a {type(content).__name__}"
     if isinstance(content, Mapping):
         what = f"{', '.join(map(str, list(content)[:4]))}" if content else "nothing"
+    keys = "', '".join(nested)
     raise DataError(
-        f"{name}: it contains {what} and no named tensors",
-        hint="It must contain a state dict, or one under 'state_dict'",
+        f"{name}: it contains {what} and no named tensors", hint=f"It must contain a state dict, or one under '{keys}'"
     )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sg_bench.errors import DataError, UsageError
-from sg_bench.networks.published.catalogue import CATALOGUE, PublishedWeights, published_weights
+from sg_bench.networks.published.catalogue import CATALOGUE, PublishedWeights
+from sg_bench.networks.published.own_files import find_own
 from sg_bench.workspace import Workspace, file_digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -82,14 +83,14 @@ def find(weights: PublishedWeights, workspace: Workspace, sha256: str = "") -> S
 
 
 def read_weights(workspace: Workspace, name: str, sha256: str) -> StateDict:
-    """Return the tensors of the published weights `name` that the workspace holds under `sha256`.
+    """Return the tensors of the published or own weights `name` that the workspace holds under `sha256`.
 
     Raises:
         DataError: the file is missing, changed, damaged or unsafe.
     """
     from sg_bench.networks.published.checkpoints import read_checkpoint
 
-    path = find(published_weights(name), workspace, sha256).path
+    path = (find(CATALOGUE[name], workspace, sha256) if name in CATALOGUE else find_own(name, workspace, sha256)).path
     return read_checkpoint(path, sha256=sha256, shown=f"{name} ({path.relative_to(workspace.root)})")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from sg_bench.reporting.documents import LEAK_MARK
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.networks import network_notes
+from sg_bench.reporting.networks import network_notes, weights_notes
 from sg_bench.reporting.page.content import PageContent, state_of
 from sg_bench.reporting.render import secondary_sentences
 
@@ -21,7 +21,7 @@ def limits_of(content: PageContent) -> list[tuple[str, str]]:
     evidence = content.evidence
     found = [*_checkpoints(evidence), *_leaks(content), *_tests(content), *_incomplete(content), *_spread(evidence)]
     found += [("Secondary metric", sentence) for sentence in secondary_sentences(content.table)]
-    found += [("Networks", note) for note in network_notes(content.table)]
+    found += [("Networks", note) for note in (*network_notes(content.table), *weights_notes(content.table))]
     found += [("Software and devices", note) for note in environment_notes(content.table)]
     if any(shown.column.role == "parity" for shown in content.columns):
         text = "Columns marked so have the metric of the papers, the only one to compare with published numbers."

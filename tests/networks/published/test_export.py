@@ -15,6 +15,7 @@ from sg_bench.config import key_of
 from sg_bench.errors import UsageError
 from sg_bench.methods.configs import ModelsGenesisConfig, ScratchConfig
 from sg_bench.methods.published_config import ImageNetConfig, MedicalNetConfig
+from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.build import encoder, unet
 from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.published.checkpoints import read_checkpoint
@@ -37,7 +38,7 @@ forms = pytest.mark.parametrize("form", EXPORT_FORMATS)
 
 
 def made(
-    workspace: Workspace, network: nn.Module, method: str, config: Any, *, seed: int = 0, corpus: Any = None
+    workspace: Workspace, network: Backbone, method: str, config: Any, *, seed: int = 0, corpus: Any = None
 ) -> Initialisation:
     """Put an initialisation into the workspace as a run would."""
     encoder, decoder = split_state(network)
