@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sg_bench.config import canonical_json
+from sg_bench.ledger import Record
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.reporting.tables import Table
 
@@ -16,7 +17,7 @@ GENERAL = frozenset({"dimension", "in_channels", "version"})
 
 def network_notes(table: Table) -> list[str]:
     """Return one sentence with the methods of each network, or nothing where all are those that the papers compared."""
-    configs = [(cell.method, record["recipe"]["initialisation"]["config"]) for cell, record in table.done]
+    configs = [(cell.method, _config(record)) for cell, record in table.done]
     if not any("network" in config for _, config in configs):
         return []
     rows = [row.method for row in table.rows]
@@ -44,18 +45,28 @@ def weights_notes(table: Table) -> list[str]:
     rows = {row.method for row in table.rows}
     found: dict[str, None] = {}
     for cell, record in table.done:
-        config = record["recipe"]["initialisation"]["config"]
+        config = _config(record)
         entry = CATALOGUE.get(str(config.get("weights")))
         if cell.method in rows and config.get("weights") and not (entry and entry.sha256_start):
-            origin = "by its name only" if entry else f"an own file, said to have seen {config['seen']['corpus']}"
+            origin = (
+                "by its name only" if entry else f"an own file, with the declared corpus {config['seen']['corpus']}"
+            )
             found[f"{cell.method} ({origin}, SHA-256 {config['sha256'][:12]}...)"] = None
     return [f"Unverified weights: {'; '.join(found)}."] if found else []
+
+
+def _config(record: Record) -> dict[str, Any]:
+    """Return the settings of a cell's method; {} in records of early versions."""
+    initialisation = (record.get("recipe") or {}).get("initialisation") or {}
+    return dict(initialisation.get("config") or {})
 
 
 def _identity(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return a network's name and its settings in words."""
     network = config.get("network")
     if network is None:
-        return str(config.get("architecture") or PAPERS[int(config.get("dimension", 3))]), f"width {config['width']}"
+        return str(
+            config.get("architecture") or PAPERS[int(config.get("dimension", 3))]
+        ), f"width {config.get('width')}"
     own = {name: value for name, value in network["config"].items() if name not in GENERAL}
     return str(network["name"]), ", ".join(f"{name} {canonical_json(own[name])}" for name in sorted(own))

@@ -82,7 +82,7 @@ def _check_decoder(network: UNet, images: Tensor) -> None:
 
 
 def _check_state(choice: NetworkChoice, alone: Backbone, whole: UNet, images: Tensor) -> None:
-    """Encoder and decoder are told apart, and load into new networks that then compute the same."""
+    """Encoder and decoder are split, and load into new networks that then compute the same."""
     parts = split_state(whole)
     names = sorted(parts[0].keys() ^ alone.state_dict().keys())
     require(not names, f"the encoder of its U-Net and the encoder alone differ in {', '.join(names[:3])}")
