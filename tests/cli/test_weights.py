@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from sg_bench.config import key_of
+from sg_bench.networks.build import encoder
+from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
@@ -191,3 +194,41 @@ class TestExport:
         refused(ask("export", "scratch/3", "a.pt"), 2, "--to safetensors writes .safetensors")
         refused(ask("export", "scratch/3", "a.pt", "--to", "onnx"), 2, "onnx")
         assert set(Path().iterdir()) == before
+
+
+class TestOwn:
+    """`weights add NAME FILE --network NETWORK`."""
+
+    NETWORK = "{name: vit, patch: 8, width: 12, depth: 1, heads: 1}"
+    DECLARED = ("--licence", "CC0", "--corpus", "our CT")
+
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> Path:
+        settings = yaml.safe_load(self.NETWORK)
+        choice = NetworkChoice.model_validate({"name": settings.pop("name"), "config": settings})
+        path = tmp_path / "own.pth"
+        torch.save({"model": encoder(choice).state_dict(), "epoch": 3}, path)
+        return path
+
+    def test_it_is_kept_listed_and_named_as_a_suite_would(self, ask: Ask, own: Path) -> None:
+        added = ask("add", "mine", str(own), "--network", self.NETWORK, *self.DECLARED)
+        assert added.code == 0, added.err
+        assert "16 of 16 tensors of the encoder" in added.out
+        assert "{name: checkpoint, label: mine, config: {weights: mine}}" in added.out
+        listed = ask("list").out
+        assert "your own, network vit" in listed
+        assert "has seen: our CT" in listed
+
+    @pytest.mark.parametrize(
+        ("name", "network", "declared", "parts"),
+        [
+            ("mine", "vitt", DECLARED, ("unknown network 'vitt'",)),
+            ("mine", NETWORK, (), ("--licence and --corpus",)),
+            ("imagenet", NETWORK, DECLARED, ("the name of published weights",)),
+            ("mine", NETWORK, (*DECLARED, "--source", "luna"), ("unknown source 'luna'",)),
+        ],
+    )
+    def test_what_is_missing_or_wrong_is_refused(
+        self, ask: Ask, own: Path, name: str, network: str, declared: tuple[str, ...], parts: tuple[str, ...]
+    ) -> None:
+        refused(ask("add", name, str(own), "--network", network, *declared), 2, *parts)
