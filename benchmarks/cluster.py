@@ -2,8 +2,10 @@
 
     python -m benchmarks.cluster cells 1000
     python -m benchmarks.cluster idle
+    python -m benchmarks.cluster share 2
 
-Both go through the real scheduler and a real cluster on this machine, with two processors.
+All go through the real scheduler; the first two through a real cluster on this machine, with two processors. The third
+is of runs that share a workspace, each with one process, in which cells sleep.
 """
 
 from __future__ import annotations
@@ -12,14 +14,19 @@ import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from sg_bench.ledger import Ledger
 from sg_bench.planning import Job
+from sg_bench.running.failures import Failure
+from sg_bench.running.local import InProcess
 from sg_bench.running.progress import Progress
-from sg_bench.running.schedule import Scheduler
-from sg_bench.workspace import Workspace
+from sg_bench.running.schedule import Scheduler, Unit
+from sg_bench.workspace import LockedElsewhere, Workspace
 
 SLOTS = 2
 PRETRAININGS = (24.0, 12.0, 6.0, 3.0)
@@ -27,14 +34,18 @@ PRETRAININGS = (24.0, 12.0, 6.0, 3.0)
 CELLS = 10
 """Cells of each pretraining."""
 CELL_SECONDS = 1.0
+SHARED, SHARED_SECONDS = 60, 0.5
+"""Cells of several runs that share a workspace, and the seconds of each."""
 
 
 def main(what: str, count: str = "1000") -> None:
     """Run one benchmark and print its figures."""
     if what == "cells":
         no_op_cells(int(count))
-    else:
+    elif what == "idle":
         idle_devices()
+    else:
+        shared_work(int(count))
 
 
 def no_op_cells(count: int) -> None:
@@ -54,13 +65,57 @@ def idle_devices() -> None:
     print(f"{busy:.0f} s of work on {SLOTS} processors in {seconds:.1f} s: idle {1 - busy / SLOTS / seconds:.0%}")
 
 
+def shared_work(runs: int) -> None:
+    """Let several runs begin at once on one workspace."""
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(runs, get_context("spawn")) as pool:
+        list(pool.map(_job, ["cell"] * runs, ["imports"] * runs))
+        began = time.monotonic()
+        computed = list(pool.map(_share, [folder] * runs))
+        seconds = time.monotonic() - began
+    print(f"{runs} runs: {SHARED} cells of {SHARED_SECONDS} s in {seconds:.1f} s; each computed {computed}")
+
+
+def _share(folder: str) -> int:
+    jobs = [_job("cell", f"{number:064}", seconds=SHARED_SECONDS) for number in range(SHARED)]
+    backend, workspace = _Sleeping(Workspace(folder)), Workspace(folder)
+    outcome = Scheduler(jobs, backend, workspace, Progress(jobs, workspace, lambda line: None, terminal=False)).run()
+    assert len(outcome.done) == SHARED
+    return backend.computed
+
+
+class _Sleeping(InProcess):
+    """Sleeps for each cell, and records it."""
+
+    computed = 0
+
+    def submit(self, unit: Unit) -> Future[Failure | None]:
+        future: Future[Failure | None] = Future()
+        try:
+            with self.workspace.lock(unit.job.key, wait=False):
+                if not Ledger(self.workspace).done(unit.job.key):
+                    sleep(unit.job)
+                    record = {"key": unit.job.key, "status": "done", "recipe": {}, "metrics": {}}
+                    Ledger(self.workspace).put({**record, "cases": [], "curves": []})
+                    self.computed += 1
+            future.set_result(None)
+        except LockedElsewhere as error:
+            future.set_result(Failure.of(error))
+        return future
+
+
 def run(jobs: list[Job]) -> float:
     """Run jobs on a new cluster; return the seconds without its start and end."""
+    import ray
+
+    from sg_bench.running.cluster import cells
     from sg_bench.running.cluster.backend import RayBackend
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
         backend = RayBackend(workspace, "local", SLOTS)
+        if any(job.recipe.seconds for job in jobs):  # type: ignore[union-attr]
+            backend.task = ray.remote(num_cpus=1)(sleep)
+            cells.fine_tune_trial = sleeping_trial
         try:
             began = time.monotonic()
             with Progress(jobs, workspace, lambda line: None, terminal=False) as progress:
@@ -74,20 +129,23 @@ def run(jobs: list[Job]) -> float:
     return seconds
 
 
-class _Sleep:
-    """A recipe for which nothing is computed; asking for its description takes a while."""
+def sleep(job: Job, *rest: Any) -> None:
+    """Stand in for a pretraining; pickled by value, as it is in the main module."""
+    time.sleep(job.recipe.seconds)  # type: ignore[union-attr]
 
-    def __init__(self, kind: str, key: str, seconds: float) -> None:
-        self.kind, self.key, self.seconds = kind, key, seconds
 
-    def key_content(self) -> dict[str, Any]:
-        return {}
+def sleeping_trial(config: dict[str, Any]) -> None:
+    """Stand in for a cell."""
+    from ray import tune
+
+    from sg_bench.running.cluster.cells import FAILURE, decoded
+
+    time.sleep(decoded(config["job"]).recipe.seconds)  # type: ignore[union-attr]
+    tune.report({FAILURE: ""})
 
 
 def _job(kind: str, key: str, *needs: str, seconds: float = 0.0) -> Job:
-    recipe: Any = SimpleNamespace(kind=kind, key=key, key_content=dict)
-    if seconds:
-        recipe = _Sleep(kind, key, seconds)
+    recipe: Any = SimpleNamespace(kind=kind, key=key, key_content=dict, seconds=seconds)
     return Job(recipe, needs, key)
 
 

@@ -28,6 +28,7 @@ from sg_bench.cli import (
     weights,
 )
 from sg_bench.errors import SgBenchError, UsageError
+from sg_bench.running.interrupts import INTERRUPTED, TERMINATED, exit_at_once
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 """The exception of an unknown option or a wrong value: click's UsageError, or typer's copy of it."""
@@ -72,8 +73,10 @@ def main() -> None:
     except OSError as error:
         message = f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
         _fail("Error", f"{message}. Check --work, --out and --data", 1)
-    if code == 130:
-        typer.echo("Interrupted. Nothing finished is lost: the same command continues from here.", err=True)
+    except SystemExit as stop:
+        code = stop.code
+    if code in (INTERRUPTED, TERMINATED):
+        exit_at_once(code)
     sys.exit(code)
 
 

@@ -165,17 +165,19 @@ def _compute(
     events: EventPrinter | None,
 ) -> None:
     from sg_bench.running import run as compute
+    from sg_bench.running.interrupts import stopped_by_signals
 
-    compute(
-        selection.plan,
-        selection.workspace,
-        jobs=jobs,
-        cluster=cluster,
-        retry_failed=retry_failed,
-        log=_note,
-        terminal=sys.stderr.isatty() and not events,
-        events=events,
-    )
+    with stopped_by_signals():
+        compute(
+            selection.plan,
+            selection.workspace,
+            jobs=jobs,
+            cluster=cluster,
+            retry_failed=retry_failed,
+            log=_note,
+            terminal=sys.stderr.isatty() and not events,
+            events=events,
+        )
 
 
 def _left_out(selection: Selection) -> bool:

@@ -141,6 +141,9 @@ def _run_on_ray(
             outcome = Scheduler(pending, backend, workspace, progress).run()
         troubled = any(failure.kind == "infrastructure" for failure in outcome.failures.values())
         return outcome
+    except (KeyboardInterrupt, SystemExit):
+        backend.close(at_once=True)
+        raise
     except Exception:
         troubled = True
         raise

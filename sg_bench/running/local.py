@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -140,11 +141,14 @@ class _Processes:
 
     def submit(self, unit: Unit, location: str) -> Future[Failure | None]:
         """Start a unit in a free process; after one of them was killed, all are replaced first."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process keeps it: Ctrl-C is ours
         try:
             return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
         except BrokenProcessPool:
             self.pool = self._started()
             return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def close(self) -> None:
         """End the processes."""

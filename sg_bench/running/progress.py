@@ -142,8 +142,18 @@ class Progress:
         if not inherited:
             self._print(job.kind, f"{job.title} found damage: {failure.message}")
 
-    def finished(self, job: Job, failure: HasMessage | None, *, inherited: bool = False) -> None:
-        """Note that a job is done or has failed; `inherited` failures were printed for a job that this one needs."""
+    def left(self, job: Job) -> None:
+        """Note that a job is left to another run, which computes it now."""
+        for known in (self.parts, self.running, self.sent):
+            known.pop(job.key, None)
+
+    def finished(
+        self, job: Job, failure: HasMessage | None, *, inherited: bool = False, elsewhere: bool = False
+    ) -> None:
+        """Note that a job is done or has failed; `inherited` failures were printed for a job that this one needs.
+
+        With `elsewhere` another run has done it.
+        """
         self._forget(job)
         self.done[job.kind] += 1
         self.failed[job.kind] += failure is not None
@@ -164,7 +174,8 @@ class Progress:
         if failure and not inherited:
             self._print(job.kind, f"FAILED {job.title}: {failure.message}{f' (log: {log})' if log else ''}")
         elif not failure and not self.live:
-            self._print(job.kind, f"{job.title} ({seconds:.1f} s){self._time_left(job.kind)}")
+            how = "in another run" if elsewhere else f"{seconds:.1f} s"
+            self._print(job.kind, f"{job.title} ({how}){self._time_left(job.kind)}")
         self._draw(job.kind)
 
     def _forget(self, job: Job) -> None:

@@ -185,8 +185,8 @@ class Scheduler:
                 refused, tried = self.waiting.urgency(unit), tried + 1
                 continue
             self.waiting.remove(unit)
-            if self.waiting.turned and self._done_elsewhere(unit):
-                self._complete(unit)
+            if self._done_elsewhere(unit):
+                self._complete(unit, elsewhere=True)
             elif unit.job.kind == "initialisation" and self._locked_elsewhere(unit):  # dear to find out by starting it
                 self._leave(unit)
             else:
@@ -213,13 +213,13 @@ class Scheduler:
         else:
             self._fail(unit.job, failure)
 
-    def _complete(self, unit: Unit) -> None:
+    def _complete(self, unit: Unit, *, elsewhere: bool = False) -> None:
         if unit.cases and prepares_store(unit.job):
             if self.outcome.unfinished(unit.job.key):
                 self.progress.prepared(unit.job, len(unit.cases))
         elif not unit.share:
             self.outcome.done.add(unit.job.key)
-            self.progress.finished(unit.job, None)
+            self.progress.finished(unit.job, None, elsewhere=elsewhere)
         self.waiting.release(unit.name)
 
     def _retry(self, unit: Unit, failure: Failure) -> None:
@@ -238,6 +238,7 @@ class Scheduler:
         """Leave a unit to the other run that computes it, and go on at another place of the order."""
         if not self.waiting.turned:
             self.progress.log("Another run computes the same results: this one shares the work with it")
+        self.progress.left(unit.job)
         self.busy.append((time.monotonic() + BUSY_SECONDS, unit))
         self.waiting.turn()
 
@@ -251,7 +252,7 @@ class Scheduler:
             if self._locked_elsewhere(unit):
                 self.busy.append((now + BUSY_SECONDS, unit))
             elif self._done_elsewhere(unit):
-                self._complete(unit)
+                self._complete(unit, elsewhere=True)
             elif failure:
                 self._fail(unit.job, failure, recorded=True)
             elif self.outcome.unfinished(unit.job.key):

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "while something pretrains": lambda work: any(work.glob("initialisations/*/record.json")),
     "between discovery and pretraining": lambda work: any(work.glob("patterns/*/index.json")),
     "after the first cell": lambda work: any(work.glob("cells/*.json")),
+    "after the fourth cell": lambda work: len(list(work.glob("cells/*.json"))) >= 4,
     "after the seventh cell": lambda work: len(list(work.glob("cells/*.json"))) >= 7,
 }
-INTERRUPTED = "between discovery and pretraining"
-"""The moment of MOMENTS at which the run is interrupted rather than killed."""
+SIGNALS = {"between discovery and pretraining": signal.SIGINT, "after the fourth cell": signal.SIGTERM}
+"""Moments of MOMENTS at which the run is interrupted rather than killed."""
 
 
 def wait_for(moment: Callable[[], bool], seconds: float) -> None:
@@ -33,7 +35,14 @@ def wait_for(moment: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def test_a_run_killed_four_times_and_interrupted_ends_with_the_same_table_and_no_cell_twice(
+def interrupt(pid: int, number: signal.Signals) -> None:
+    """Send a signal as a terminal sends Ctrl-C: to all processes of the run; SIGTERM to the run alone."""
+    for each in [*(descendants(pid) if number == signal.SIGINT else []), pid]:
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
+
+
+def test_a_run_killed_four_times_interrupted_and_terminated_ends_with_the_same_table_and_no_cell_twice(
     finished: Path, sg_bench: Run, start: Any, tmp_path: Path
 ) -> None:
     command = ("run", "--suite", TINY, "--work", tmp_path / "work", "--out", tmp_path / "out", "--jobs", 2)
@@ -41,12 +50,16 @@ def test_a_run_killed_four_times_and_interrupted_ends_with_the_same_table_and_no
         with start(*command) as process:
             wait_for(lambda: moment(tmp_path / "work") or process.poll() is not None, 120)  # noqa: B023
             workers = descendants(process.pid)
-            process.send_signal(signal.SIGINT if name == INTERRUPTED else signal.SIGKILL)
+            if name in SIGNALS:
+                interrupt(process.pid, SIGNALS[name])
+            else:
+                process.kill()
             output, _ = process.communicate(timeout=60)
-        if name == INTERRUPTED:
-            assert process.returncode == 130
-            assert "Nothing finished is lost" in output
+        if name in SIGNALS:
+            assert process.returncode == 128 + SIGNALS[name]
+            assert output.endswith("\nInterrupted. Nothing finished is lost: the same command continues from here.\n")
             assert "Traceback" not in output
+            assert "FAILED" not in output
         if name == "while something pretrains":
             assert workers
         wait_for(lambda: not any(alive(pid) for pid in workers), 20)  # noqa: B023

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import TINY, Run, descendants, tables
-from tests.e2e.test_kill import wait_for
+from tests.e2e.conftest import TINY, Run, alive, descendants, tables
+from tests.e2e.test_kill import interrupt, wait_for
 
 ON_RAY = ("--backend", "ray", "--jobs", 2)
 LONGER = ("--set", "pretraining.training.epochs=40", "--set", "pretraining.training.steps_per_epoch=4")
@@ -74,6 +76,33 @@ def test_a_driver_killed_on_ray_leaves_a_workspace_that_any_backend_finishes(
     done = sg_bench(*command, "--jobs", 2)
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path) == tables(finished)
+
+
+@pytest.mark.cluster
+def test_ctrl_c_and_sigterm_on_ray_end_a_run_within_seconds_and_record_nothing(start: Any, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    command = ("run", "--suite", TINY, "--work", work, "--out", tmp_path / "out", *ON_RAY)
+    moments: dict[signal.Signals, Callable[[int], bool]] = {
+        signal.SIGINT: lambda pid: bool(training_workers(pid)) and any(work.glob("progress/*.json")),
+        signal.SIGTERM: lambda pid: any(work.glob("cells/*.json")),
+    }
+    for number, moment in moments.items():
+        with start(*command) as process:
+            wait_for(lambda: moment(process.pid) or process.poll() is not None, 300)  # noqa: B023
+            processes = descendants(process.pid)
+            interrupt(process.pid, number)
+            began = time.monotonic()
+            output, _ = process.communicate(timeout=60)
+            seconds = time.monotonic() - began
+        assert process.returncode == 128 + number, output
+        assert seconds < 15, output  # 5 on a machine that does nothing else
+        assert output.endswith("\nInterrupted. Nothing finished is lost: the same command continues from here.\n")
+        for noise in ("Traceback", "***", "FAILED", "core_worker", "raylet"):
+            assert noise not in output
+        wait_for(lambda: not any(alive(pid) for pid in processes), 10)  # noqa: B023
+    records = [json.loads(path.read_text()) for path in work.glob("cells/*.json")]
+    assert records
+    assert {record["status"] for record in records} == {"done"}
 
 
 def test_an_address_where_no_cluster_is_gets_one_line(sg_bench: Run, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ from sg_bench.workspace import Workspace
 
 AHEAD = 2
 """Cells that are queued though they do not fit yet, so that a worker that ends one finds the next."""
+INTERRUPT_SECONDS = 0.5
+"""To wait at most for the experiments of cells to stop when the run is interrupted."""
+STOP_SECONDS = 10.0
+"""The same at the end of a run: each looks ten times a second whether it should stop, and ends its workers."""
 REFRESH_SECONDS = 5.0
 """How long the size of the cluster and measured memory are taken for what they were."""
 
@@ -122,10 +126,10 @@ class RayBackend:
         lines = failure.message.strip().splitlines() or [failure.type]
         return replace(failure, message=lines[-1 if isinstance(error, RayTaskError) else 0])
 
-    def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
-        self.cells.close()
-        self.connection.close()
+    def close(self, *, at_once: bool = False) -> None:
+        """Leave the cluster; one that was started here ends, `at_once` without asking Ray."""
+        self.cells.close(INTERRUPT_SECONDS if at_once else STOP_SECONDS)
+        self.connection.close(at_once=at_once)
 
     def _pretrain(self, job: Job) -> Failure | None:
         resources = Demand(1.0, 1.0 if self.occupancy.gpus else 0.0).resources

@@ -35,8 +35,6 @@ TRIALS = 500
 """Trials of one experiment."""
 IDLE_SECONDS = 1.0
 """After so long without a cell an experiment ends, and with it its workers."""
-STOP_SECONDS = 10.0
-"""To wait at most for experiments to stop: each looks ten times a second whether it should, and ends its workers."""
 
 
 class LostClusterError(SgBenchError):
@@ -85,11 +83,12 @@ class CellTrials:
             if self.queue:
                 self._begin()
 
-    def close(self) -> None:
-        """Stop all experiments where they are; the caller disconnects from Ray, which ends their workers."""
+    def close(self, seconds: float) -> None:
+        """Stop all experiments where they are, waiting at most so long; disconnecting from Ray ends their workers."""
         self.closed = True
+        end = time.monotonic() + seconds
         for thread in self.threads:
-            thread.join(STOP_SECONDS)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def next_cell(self, experiment: _Experiment, trial: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial, None if there is none yet, or `Searcher.FINISHED`."""

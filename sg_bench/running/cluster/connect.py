@@ -79,9 +79,17 @@ class Connection:
                     require_nodes(workspace)
             self._stack = stack.pop_all()
 
-    def close(self) -> None:
-        """Leave the cluster; one that was started here ends, with all of its processes and files."""
-        self._stack.close()
+    def close(self, *, at_once: bool = False) -> None:
+        """Leave the cluster; one that was started here ends, with all of its processes and files.
+
+        With `at_once` Ray is not asked to end anything: its processes are killed, and a cluster that was joined ends
+        what this process has started when this process ends.
+        """
+        if not at_once:
+            self._stack.close()
+            return
+        with contextlib.suppress(KeyboardInterrupt):
+            self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
 
     def __enter__(self) -> Connection:
         return self
@@ -101,16 +109,14 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
     try:
         with authentication({MODE: mode, **session.environment()}, without=("RAY_AUTH_TOKEN",)):
             try:
-                _init(
-                    LOCAL,
-                    num_cpus=processors,
-                    include_dashboard=False,
-                    _temp_dir=str(session.files),
-                    runtime_env=runtime_environment(),
-                )
-                yield
+                here: dict[str, Any] = {
+                    "num_cpus": processors,
+                    "include_dashboard": False,
+                    "_temp_dir": str(session.files),
+                }
+                with _initialised(LOCAL, **here, runtime_env=runtime_environment()):
+                    yield
             finally:
-                _shutdown()
                 keep_session_logs(log_file, session.files)
     finally:
         session.end()
@@ -126,11 +132,9 @@ def _joined(options: ClusterOptions, log: Callable[[str], None]) -> Iterator[Non
     if mode == "disabled":
         log(f"The Ray cluster at {name} is open: it uses no authentication")
     with authentication({MODE: mode}), tempfile.TemporaryDirectory(prefix="sg-bench-code-") as folder:
-        try:
-            _init(where, runtime_env=runtime_environment(Path(folder) if options.ship_code else None))
+        environment = runtime_environment(Path(folder) if options.ship_code else None)
+        with _initialised(where, runtime_env=environment):
             yield
-        finally:
-            _shutdown()
 
 
 def _init(address: str, **options: Any) -> None:
@@ -149,6 +153,20 @@ def _init(address: str, **options: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def _initialised(address: str, **options: Any) -> Iterator[None]:
+    """Connect to Ray; disconnect at the end, unless that is an interruption, for which Ray takes too long."""
+    try:
+        _init(address, **options)
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        _shutdown()
+        raise
+    _shutdown()
 
 
 def _shutdown() -> None:

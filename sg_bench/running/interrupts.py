@@ -1,0 +1,56 @@
+"""Stopping a run: Ctrl-C or SIGTERM drops what runs, records nothing, and ends this process within seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes after Ctrl-C and after SIGTERM."""
+GRACE_SECONDS = 4.0
+"""After so long this process ends whatever it is doing; the processes that it has started end with it."""
+MESSAGE = "Interrupted. Nothing finished is lost: the same command continues from here."
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C end the block with KeyboardInterrupt, and SIGTERM with SystemExit; later signals change nothing."""
+    signals: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        signals = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    earlier = {number: signal.signal(number, _stop) for number in signals}
+    try:
+        yield
+    finally:
+        if not _stopping.is_set():
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+_stopping = threading.Event()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _stopping.is_set():
+        return
+    _stopping.set()
+    code = 128 + number
+    timer = threading.Timer(GRACE_SECONDS, exit_at_once, (code,))
+    timer.daemon = True
+    timer.start()
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(code)
+
+
+def exit_at_once(code: int) -> None:
+    """End this process without waiting for threads that may not return."""
+    sys.stdout.flush()
+    sys.stderr.write(f"{MESSAGE}\n")
+    sys.stderr.flush()
+    os._exit(code)
