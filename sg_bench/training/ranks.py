@@ -61,7 +61,7 @@ class World:
         buffer = io.BytesIO()
         if self.rank == 0:
             torch.save(value, buffer)
-        length = torch.tensor(buffer.tell())
+        length = torch.tensor(len(buffer.getbuffer()))
         torch.distributed.broadcast(length, 0)
         data = bytearray(buffer.getvalue()) if self.rank == 0 else bytearray(int(length))
         torch.distributed.broadcast(torch.frombuffer(data, dtype=torch.uint8), 0)

@@ -45,7 +45,7 @@ def test_two_workers_learn_what_one_learns_up_to_rounding(sg_bench: Run, tmp_pat
         )
         assert done.returncode == 0, done.stderr
         (record,) = (json.loads(path.read_text()) for path in work.glob("initialisations/*/record.json"))
-        assert record["ran"]["world_size"] == workers
+        assert (record["ran"]["world_size"], record["ran"]["world_sizes"]) == (workers, [workers])
         losses.append([row["train"]["loss"] for row in record["curves"]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 

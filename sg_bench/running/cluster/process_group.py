@@ -12,7 +12,7 @@ from ray.train.torch.config import _TorchBackend
 
 GLOO = "gloo"
 NCCL = "cpu:gloo,cuda:nccl"
-"""Tensors on GPUs by NCCL; what ranks decide and tell each other is on the CPU."""
+"""Tensors on GPUs by NCCL; what rank 0 decides and broadcasts is on the CPU."""
 
 
 @dataclass(frozen=True)

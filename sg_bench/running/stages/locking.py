@@ -18,8 +18,8 @@ LOCK_POLL = 1.0
 def locked(workspace: Workspace, key: str, world: World, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of `key` on rank 0 while it is in the block.
 
-    Of several ranks, none waits for another that waits for the lock: rank 0 asks for it again and again, and tells the
-    others each time, so that no time limit of theirs is reached.
+    Of several ranks, none waits for another that waits for the lock: rank 0 asks for it again and again, and broadcasts
+    the answer each time, so that no time limit of the others is reached.
 
     Raises:
         LockedElsewhere: another process holds it, and `wait` is False; on all ranks.
