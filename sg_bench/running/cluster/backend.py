@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import LocalRayletDiedError, RayTaskError
 
 from sg_bench.config import key_of
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe
-from sg_bench.running.cluster.cells import CellTrials, LostClusterError
+from sg_bench.running.cluster.cells import RESUME, CellTrials, LostClusterError
 from sg_bench.running.cluster.connect import Connection
 from sg_bench.running.cluster.errors import failure_kind
 from sg_bench.running.cluster.nodes import cluster_cards
@@ -122,9 +122,11 @@ class RayBackend:
         """
         if isinstance(error, LostClusterError):
             raise error
+        if isinstance(error, LocalRayletDiedError):
+            raise LostClusterError(f"Ray stopped: {_first_line(error)}", hint=RESUME) from error
         failure = Failure.of(error, failure_kind(error))
         lines = failure.message.strip().splitlines() or [failure.type]
-        return replace(failure, message=lines[-1 if isinstance(error, RayTaskError) else 0])
+        return replace(failure, message=lines[-1] if isinstance(error, RayTaskError) else lines[0])
 
     def close(self, *, at_once: bool = False) -> None:
         """Leave the cluster; one that was started here ends, `at_once` without asking Ray."""
@@ -144,10 +146,17 @@ class RayBackend:
         return Demand(1.0)
 
     def _refresh(self) -> None:
-        """Look at the size of the cluster, which may change."""
+        """Look at the size of the cluster, which may change.
+
+        Raises:
+            LostClusterError: it does not answer.
+        """
         if time.monotonic() - self.refreshed_at > REFRESH_SECONDS:
             self.refreshed_at = time.monotonic()
-            self.occupancy.cpus, self.occupancy.gpus = _size()
+            try:
+                self.occupancy.cpus, self.occupancy.gpus = _size()
+            except Exception as error:
+                raise LostClusterError(f"Ray stopped: {_first_line(error)}", hint=RESUME) from error
 
 
 class CardMemory:
@@ -198,6 +207,10 @@ class CardMemory:
 def _new_run(what: str) -> str:
     """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
     return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _size() -> tuple[float, float]:

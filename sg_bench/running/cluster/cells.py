@@ -33,6 +33,7 @@ FAILURE = "failure"
 """Name of a trial's result that holds its cell's failure as JSON, "" if it has none."""
 TRIALS = 500
 """Trials of one experiment."""
+RESUME = "What is finished is kept: run the same command again"
 IDLE_SECONDS = 1.0
 """After so long without a cell an experiment ends, and with it its workers."""
 
@@ -143,8 +144,7 @@ class CellTrials:
         except _StoppedError:
             return
         except Exception as error:
-            hint = "What is finished is kept: run the same command again"
-            lost = LostClusterError(f"Ray stopped: {str(error).strip().partition(chr(10))[0]}", hint=hint)
+            lost = LostClusterError(f"Ray stopped: {str(error).strip().partition(chr(10))[0]}", hint=RESUME)
         with self._lock:
             if isinstance(lost, LostClusterError):
                 while self.queue and experiment is self.current:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 from ray import cloudpickle, exceptions, tune
 from ray.tune.trainable.function_trainable import wrap_function
 
@@ -99,8 +100,17 @@ class TestSharedCards:
     def test_an_error_is_described_by_its_one_line(self, backend: RayBackend) -> None:
         lost = backend.failure(exceptions.ActorDiedError())
         assert (lost.kind, lost.transient, lost.message.count(chr(10))) == ("infrastructure", True, 0)
-        with pytest.raises(LostClusterError):
-            backend.failure(LostClusterError("Ray stopped"))
+
+    def test_nothing_is_recorded_where_ray_itself_has_stopped(
+        self, backend: RayBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for error in (LostClusterError("Ray stopped"), exceptions.LocalRayletDiedError()):
+            with pytest.raises(LostClusterError, match="Ray stopped"):
+                backend.failure(error)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: (_ for _ in ()).throw(exceptions.RaySystemError("gone")))
+        backend.refreshed_at -= 9
+        with pytest.raises(LostClusterError, match="Ray stopped: System error: gone"):
+            backend.fits(Unit(job("ncc")), [Unit(job("ncc", 1))])
 
 
 def job(task: str, seed: int = 0) -> Job:
