@@ -9,18 +9,21 @@ from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sg_bench.digests import write_npz
 from sg_bench.errors import UsageError
-from sg_bench.ledger import Ledger
+from sg_bench.ledger import Ledger, merge
 from sg_bench.ledger.copies import (
     predictions_problem,
+    pull_everything,
     pull_predictions,
     pull_records,
     repair_records,
     stored_predictions,
 )
-from sg_bench.workspace import DamagedCopyError, LockedElsewhere, Mirror, Remote, Workspace
+from sg_bench.workspace import DamagedCopyError, LockedElsewhere, Mirror, Remote, Workspace, file_digest
 from sg_bench.workspace.objects import Objects, checked_url, local_folder, shown_url
 from tests.fixtures.s3 import BUCKET, s3_server
 from tests.reporting.test_explain import record
@@ -355,6 +358,20 @@ class TestRecords:
         assert repair_records(one, pull_records(one)) == []
         pull_records(two)
         assert Ledger(two).done(done()["key"])
+
+    def test_ledgers_merge_into_and_from_other_storage(self, nodes: Nodes, tmp_path: Path) -> None:
+        here, each = Workspace(tmp_path / "here"), done()
+        path = here.path("predictions", f"{each['key']}.npz")
+        write_npz(path, {"probability": np.zeros(3)})
+        each["outputs"]["predictions"] = file_digest(path)
+        Ledger(here).put(each)
+        assert merge([here.root], nodes("one")).predictions == 1
+        again = nodes("two")
+        assert pull_everything(again) == again.root
+        there = Workspace(tmp_path / "there")
+        merged = merge([again.root], there)
+        assert (merged.added, merged.predictions, merged.damaged) == (1, 1, [])
+        assert merge([here.root], there).known == 1
 
     def test_predictions_of_two_nodes_are_kept_apart(self) -> None:
         assert stored_predictions(done()) == f"{done()['key']}.{'12' * 6}.npz"

@@ -9,8 +9,8 @@ import typer
 
 
 def merge(
-    sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Workspaces or results folders.")],
-    into: Annotated[Path, typer.Option("--into", metavar="WORK", help="Workspace that takes it all in.")],
+    sources: Annotated[list[str], typer.Argument(metavar="FROM...", help="Workspaces or results folders; or URLs.")],
+    into: Annotated[str, typer.Option("--into", metavar="WORK", help="Workspace that takes it all in; or its URL.")],
 ) -> None:
     """Bring the finished cells of other workspaces, or results folders, into one workspace.
 
@@ -18,10 +18,13 @@ def merge(
     What two of them have counts once; two outcomes under one key are named, the first stays. Exit code 1 if a file
     was damaged and so left out.
     """
+    from sg_bench.cli.selection import opened
     from sg_bench.ledger import merge as merge_ledgers
-    from sg_bench.workspace import Workspace
+    from sg_bench.ledger.copies import pull_everything
+    from sg_bench.workspace import is_url
 
-    merged = merge_ledgers(sources, Workspace(into))
+    folders = [pull_everything(opened(source)) if is_url(source) else Path(source) for source in sources]
+    merged = merge_ledgers(folders, opened(into))
     typer.echo(f"{merged.added} cells added, {merged.known} known already, {len(merged.conflicts)} conflicts")
     typer.echo(f"{merged.predictions} predictions and {merged.initialisations} initialisations copied")
     for conflict in merged.conflicts:

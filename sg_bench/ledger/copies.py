@@ -17,7 +17,17 @@ from sg_bench.digests import npz_problem, unsealed
 from sg_bench.ledger.records import DamagedRecordError, NewerRecordError, every_table, read_record
 from sg_bench.ledger.schema import SCHEMA, Record, schema_of
 from sg_bench.ledger.tables import is_intact, table_path
-from sg_bench.workspace import DAMAGED, ObjectState, Remote, Workspace, in_parallel, is_copy, mark_copy, write_atomic
+from sg_bench.workspace import (
+    DAMAGED,
+    DamagedCopyError,
+    ObjectState,
+    Remote,
+    Workspace,
+    in_parallel,
+    is_copy,
+    mark_copy,
+    write_atomic,
+)
 
 CELLS: Final = "cells"
 
@@ -135,6 +145,21 @@ def pull_predictions(workspace: Workspace, record: Record) -> None:
         return
     if remote.pull("predictions", path.name, of=stored_predictions(record)):
         _note_predictions(workspace, record)
+
+
+def pull_everything(workspace: Workspace) -> Path:
+    """Copy all records, predictions and initialisations to this node, and return the folder that they are in."""
+    remote = workspace.remote
+    if remote is not None:
+        pull_records(workspace)
+        paths = [path for path in workspace.path(CELLS).glob("*.json") if path.stem.isalnum()]
+        for path in paths:
+            with suppress(DamagedRecordError, NewerRecordError):
+                pull_predictions(workspace, read_record(path, path.stem))
+        for name in remote.listing("initialisations"):
+            with suppress(DamagedCopyError):
+                remote.fetch("initialisations", name.removesuffix(".json"))
+    return workspace.root
 
 
 def predictions_problem(workspace: Workspace, record: Record) -> str:

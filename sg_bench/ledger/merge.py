@@ -14,6 +14,7 @@ from typing import get_args
 from sg_bench.config import canonical_json, key_of
 from sg_bench.digests import npz_digest, read_sealed, safetensors_digest, weights_digest
 from sg_bench.errors import FailureKind, SgBenchError, UsageError
+from sg_bench.ledger.copies import push_predictions
 from sg_bench.ledger.ledger import Ledger
 from sg_bench.ledger.records import agree, damaged, every_table, read_record
 from sg_bench.ledger.schema import Record, initialisation_digest
@@ -153,6 +154,7 @@ def _merge_predictions(source: Path, ledger: Ledger, record: Record, merged: Mer
         raise damaged(theirs, "its content has another digest than in the record")
     with _appearing(ours) as unfinished:
         shutil.copyfile(theirs, unfinished)
+    push_predictions(ledger.workspace, record)
     merged.predictions += 1
 
 
@@ -162,9 +164,13 @@ def _merge_initialisations(namespace: Path, into: Workspace, merged: Merged) -> 
         try:
             digest, ours = _weights(folder), into.path("initialisations", folder.name)
             with into.lock(folder.name):
+                if into.remote:
+                    into.remote.fetch("initialisations", folder.name)
                 if not (ours / "record.json").is_file():
                     with _appearing(ours) as unfinished:
                         shutil.copytree(folder, unfinished)
+                    if into.remote:
+                        into.remote.publish("initialisations", folder.name, "record.json")
                     merged.initialisations += 1
                 elif _weights(ours) != digest:
                     merged.conflicts.append(f"{folder}: other weights than in initialisations/{folder.name}")
