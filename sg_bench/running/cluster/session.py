@@ -19,10 +19,8 @@ from pathlib import Path
 
 from sg_bench.errors import SgBenchError
 from sg_bench.running.cluster import watchdog
-from sg_bench.running.cluster.watchdog import FILES, SESSION_VARIABLE, end_session
+from sg_bench.running.cluster.watchdog import FILES, PREFIX, SESSION_VARIABLE, end_session
 
-PREFIX = "sg-bench-ray-"
-"""Beginning of the names of sessions' folders."""
 SOCKET_LIMIT = 107
 """Bytes that the path of a socket may have on Linux."""
 RAY_SUFFIX = f"/{FILES}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
@@ -92,7 +90,9 @@ def new_session() -> Session:
     if folder.parent == spacious:
         (folder / FILES).mkdir()
     else:
-        (folder / FILES).symlink_to(tempfile.mkdtemp(prefix=PREFIX, dir=spacious))
+        files = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spacious)) / FILES
+        files.mkdir()
+        (folder / FILES).symlink_to(files)
     (folder / "token").touch(0o600)
     (folder / "token").write_text(secrets.token_hex(32), encoding="ascii")
     return Session(folder, lock)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 SESSION_VARIABLE = "SG_BENCH_RAY_SESSION"
 """Environment variable with the folder of the session, in all processes of a cluster that was started here."""
+PREFIX = "sg-bench-ray-"
+"""Beginning of the names of sessions' folders, which only their user can enter: Ray gives all below it mode 777."""
 FILES = "ray"
 """In the folder of a session: Ray's own files, or a link to them."""
 ROUNDS, PAUSE = 40, 0.1
@@ -68,9 +70,10 @@ def end_session(folder: Path, *, spare: Collection[int] = ()) -> bool:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(PAUSE)
-    if (folder / FILES).is_symlink():
-        shutil.rmtree((folder / FILES).resolve(), ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    elsewhere = (folder / FILES).resolve().parent if (folder / FILES).is_symlink() else folder
+    for each in {folder, elsewhere}:
+        if each.name.startswith(PREFIX):
+            shutil.rmtree(each, ignore_errors=True)
     return not left
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sg_bench
-from sg_bench.running.cluster.watchdog import SESSION_VARIABLE, end_session
+from sg_bench.running.cluster.watchdog import PREFIX, SESSION_VARIABLE, end_session
 
 ROOT = Path(sg_bench.__file__).parents[1]
 START_SECONDS = 120.0
@@ -88,16 +88,16 @@ class RealCluster:
 
 
 @contextmanager
-def real_cluster(*, token: str = "") -> Iterator[RealCluster]:
+def real_cluster(*, token: str = "", port: int = 0) -> Iterator[RealCluster]:
     """A cluster without nodes, open or with a token, which ends with the context."""
-    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
     mode = {"RAY_AUTH_MODE": "token" if token else "disabled"}
     if token:
         (folder / "token").write_text(token)
         mode["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment = {**kept, **mode, SESSION_VARIABLE: str(folder), "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    cluster = RealCluster(folder, free_port(), environment, [])
+    cluster = RealCluster(folder, port or free_port(), environment, [])
     try:
         yield cluster
     finally:

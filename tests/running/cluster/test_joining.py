@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +132,62 @@ def test_nodes_with_another_workspace_or_other_code_are_refused_and_code_can_be_
     assert {what.partition(":")[0] for what in bad.values()} == {"node 2 of 3", "node 3 of 3"}
     assert [found for _, ok, found, _ in shipped if not ok] == [blind]
     assert list(work.glob(".nodes-*")) == []
+
+
+WAITING = """
+address, work_folder = sys.argv[1:]
+from sg_bench.running.cluster import connect
+connect.require_nodes = lambda workspace: None
+lines = []
+def wait(seconds, **more):
+    try:
+        with Connection(Workspace(work_folder), ClusterOptions(address, wait=seconds), log=lines.append, **more):
+            return [lines, ray.cluster_resources()["CPU"]]
+    except SgBenchError as error:
+        return [lines, type(error).__name__, str(error)]
+
+print(json.dumps(wait(None, workers=2)))
+lines.clear()
+print(json.dumps(wait(4, workers=9)))
+"""
+
+FAKE_PROVIDER = {
+    "type": "fake_multinode",
+    "head_node_id": "f" * 51 + "00000",
+    "use_node_id_as_ip": True,
+    "disable_node_updaters": True,
+    "disable_launch_config_check": True,
+}
+
+
+def test_an_autoscaler_is_asked_for_nodes_and_awaited_for_a_limited_time(tmp_path: Path) -> None:
+    types = {
+        "ray.head.default": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0},
+        "small": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+    }
+    lists = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    config = {
+        "cluster_name": "fake",
+        "max_workers": 1,
+        "provider": FAKE_PROVIDER,
+        "available_node_types": types,
+        "head_node_type": "ray.head.default",
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1.0,
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{f"{name}_commands": [] for name in lists},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+        "file_mounts_sync_continuously": False,
+    }
+    with real_cluster(port=6379) as cluster:  # the only one that Ray's fake provider joins
+        (cluster.folder / "config.json").write_text(json.dumps(config))
+        cluster.environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+        cluster.start_head(1, f"--autoscaling-config={cluster.folder / 'config.json'}")
+        cluster.wait()
+        come, never = in_driver(COMMON + WAITING, cluster.address, tmp_path / "work", folder=tmp_path)
+    asked = "pretraining.workers=2 asks for 2 processors, the Ray cluster has 1 processor and 0 GPUs on 1 node"
+    assert come[0][1:] == [f"Waiting for nodes, at most 900 s: {asked}"]
+    assert come[1] == 2
+    assert never[1] == "SgBenchError"
+    assert "pretraining.workers=9 asks for 9 processors" in never[2]
+    assert "after 4 s of waiting. Look at `ray status`" in never[2]

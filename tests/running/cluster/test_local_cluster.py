@@ -60,8 +60,8 @@ def test_a_cluster_is_for_its_user_alone_and_ends_with_its_killed_driver_without
         name, log, environments, same_handler = json.loads(line)
         folder = Path(name)
         mine = processes_of(folder)
-        modes = {path: path.stat().st_mode & 0o777 for path in (folder, (folder / "ray").resolve())}
-        links = (folder / "ray").resolve().parent
+        modes = {path: path.stat().st_mode & 0o777 for path in (folder, (folder / "ray").resolve().parent)}
+        links = (folder / "ray").resolve().parents[1]
         driver.kill()
         _, errors = driver.communicate(timeout=30)
     end = time.monotonic() + 5
