@@ -6,9 +6,18 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from sg_bench.running.cluster import output
+import pytest
+
+from sg_bench.running import driver
+from sg_bench.running.cluster import backend, output
+from sg_bench.running.cluster.options import ON_THIS_MACHINE
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
+from sg_bench.running.failures import Failure
+from sg_bench.running.progress import Progress
+from sg_bench.running.schedule import ScheduleOutcome
 from sg_bench.workspace import Workspace
 
 SCRIPT = """
@@ -75,3 +84,24 @@ def test_errors_of_rays_processes_are_appended(tmp_path: Path) -> None:
     log.write_text("before\n")
     keep_session_logs(log, tmp_path)
     assert log.read_text() == "before\n\n---- worker-1.err\nTraceback of a worker\n"
+
+
+@pytest.mark.parametrize(("kind", "named"), [("infrastructure", True), ("method", False), ("", False)])
+def test_one_line_names_the_log_when_the_infrastructure_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, named: bool
+) -> None:
+    class Backend:
+        def __init__(self, *given: object, **named: object) -> None:
+            self.connection = SimpleNamespace(log_file=tmp_path / "logs" / "ray-1.log")
+
+        def close(self, *, at_once: bool = False) -> None:
+            pass
+
+    failures = {"key": Failure(kind, "Error", "it failed", "")} if kind else {}
+    outcome = ScheduleOutcome(failures=failures)
+    monkeypatch.setattr(backend, "RayBackend", Backend)
+    monkeypatch.setattr(driver, "Scheduler", lambda *given: SimpleNamespace(run=lambda: outcome))
+    workspace, lines = Workspace(tmp_path), list[str]()
+    progress = Progress([], workspace, lines.append, terminal=False)
+    assert driver._run_on_ray([], workspace, progress, ON_THIS_MACHINE, None) is outcome
+    assert lines == [f"What Ray wrote is in {tmp_path / 'logs' / 'ray-1.log'}"] * named
