@@ -122,7 +122,9 @@ def node_resources() -> list[dict[str, float]]:
 def has_autoscaler() -> bool:
     """Return whether something can add nodes to the connected cluster: `ray up`, KubeRay with autoscaling."""
     with contextlib.suppress(ValueError, RuntimeError, RayError):
-        return autoscales(json.loads(_internal_kv_get(STATUS) or b"{}")) or _autoscales_v2()
+        client: Any = internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+        reported = json.loads(_internal_kv_get(STATUS) or b"{}")
+        return autoscales(reported) or autoscales_v2(client.get_cluster_status(timeout_s=STATUS_TIMEOUT))
     return False
 
 
@@ -133,12 +135,11 @@ def autoscales(status: Mapping[str, Any]) -> bool:
     return any(not name.startswith(STATIC_NODE) for name in types)
 
 
-def _autoscales_v2() -> bool:
-    """Return whether version 2 of Ray's autoscaler, KubeRay's, has reported to the connected cluster."""
-    client: Any = internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+def autoscales_v2(status: bytes) -> bool:
+    """Return whether version 2 of Ray's autoscaler, as on Kubernetes, has reported to the server of a cluster."""
     messages: Any = autoscaler_pb2
     reply = messages.GetClusterStatusReply()
-    reply.ParseFromString(client.get_cluster_status(timeout_s=STATUS_TIMEOUT))
+    reply.ParseFromString(status)
     types = [node.ray_node_type_name for node in reply.cluster_resource_state.node_states]
     reported = reply.autoscaling_state.autoscaler_state_version > 0
     return reported and any(name and not name.startswith(STATIC_NODE) for name in types)

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ray.core.generated import autoscaler_pb2
 
 from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.running.cluster import demand
-from sg_bench.running.cluster.demand import RunDemand, autoscales, await_resources, check_local, worker_places
+from sg_bench.running.cluster.demand import (
+    RunDemand,
+    autoscales,
+    autoscales_v2,
+    await_resources,
+    check_local,
+    worker_places,
+)
 
 CPUS = [{"CPU": 4.0}, {"CPU": 2.5, "memory": 1e9}, {"CPU": 0.0}]
 CARDS = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 1.0, "GPU": 4.0}, {"CPU": 16.0}]
@@ -63,6 +71,24 @@ def test_more_workers_than_this_machine_has_processors_or_gpus_are_refused_in_on
 )
 def test_a_cluster_with_named_types_of_nodes_has_an_autoscaler(report: dict[str, Any], scales: bool) -> None:
     assert autoscales(report) is scales
+
+
+@pytest.mark.parametrize(
+    ("version", "types", "scales"),
+    [
+        (0, ["small-group"], False),
+        (3, ["headgroup", "small-group"], True),
+        (3, ["", "node_1b0"], False),
+        (3, [], False),
+    ],
+)
+def test_version_2_of_the_autoscaler_is_seen_by_its_reports(version: int, types: list[str], scales: bool) -> None:
+    messages: Any = autoscaler_pb2
+    reply = messages.GetClusterStatusReply()
+    reply.autoscaling_state.autoscaler_state_version = version
+    for name in types:
+        reply.cluster_resource_state.node_states.add().ray_node_type_name = name
+    assert autoscales_v2(reply.SerializeToString()) is scales
 
 
 class TestWaiting:
