@@ -189,7 +189,7 @@ def _add_own(
     settings = {"name": given} if isinstance(given, str) else dict(given)
     chosen = settings.pop("name", "")
     config = validated(NETWORKS.config(chosen), settings, f"--network {chosen}")
-    choice = NetworkChoice(name=chosen, plugin=NETWORKS.plugin(chosen), config=config)  # type: ignore[arg-type]
+    choice = NetworkChoice(name=chosen, plugin=NETWORKS.plugin(chosen), config=config)
     kept, coverage = add_own(name, path, choice, workspace, declared, read_map(map_) if map_ else None)
     typer.echo(f"{name}: {kept.sha256}, {coverage}")
     for what, names in coverage.lists().items():

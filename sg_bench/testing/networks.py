@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -48,7 +49,8 @@ def check_network(
     images = torch.rand(2, choice.config.in_channels, *(shape or SIDES[dimension]), generator=generator)
     reason = choice.config.refusal(tuple(images.shape[2:]))  # type: ignore[arg-type]  # three sides
     require(not reason, f"its config refuses images of {tuple(images.shape[2:])}: {reason}; give the check a shape")
-    alone, whole = (build_initialised(lambda build=build: build(choice), 0).train() for build in (encoder, unet))
+    alone = build_initialised(partial(encoder, choice), 0).train()
+    whole = build_initialised(partial(unet, choice), 0).train()
     _check_maps(alone, images)
     _check_decoder(whole, images)
     _check_state(choice, alone, whole, images)
@@ -66,7 +68,7 @@ def _check_maps(network: Backbone, images: Tensor) -> None:
         grid = [-(-side // own) for side, own in zip(sides, on_axes(stride, dimension), strict=True)]
         declared, shape = (len(images), channels, *grid), tuple(found.shape)
         require(shape == declared, f"a map is {shape}, and its declared channels and stride give {declared}")
-    maps[-1].float().square().mean().backward()
+    torch.autograd.backward(maps[-1].float().square().mean())
     _require_gradients(network, "the coarsest map")
     with torch.autocast("cpu", torch.bfloat16):
         require(bool(network.features(images)[-1].isfinite().all()), "its maps in bfloat16 hold NaN or infinity")
@@ -77,7 +79,7 @@ def _check_decoder(network: UNet, images: Tensor) -> None:
     restored = network(images)
     require(restored.shape[2:] == images.shape[2:], f"restored images are {tuple(restored.shape)}")
     require(bool(((restored >= 0) & (restored <= 1)).all()), "restored images are not in [0, 1]")
-    (restored - images.mean(dim=1, keepdim=True)).square().mean().backward()
+    torch.autograd.backward((restored - images.mean(dim=1, keepdim=True)).square().mean())
     _require_gradients(network, "restored images", biases=False)
 
 

@@ -43,7 +43,7 @@ def test_the_network_of_the_guide_is_registered_and_works(example: ModuleType) -
 
 
 def test_each_way_to_name_a_network_in_the_guide_is_valid() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    block = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0]
     lines = [line for line in block.splitlines() if line.startswith("network:")]
     methods = yaml.safe_load(block[block.index("methods:") :])["methods"]
     base = {"name": "a", "corpora": {}, "tasks": ["ncc"], "methods": methods}

@@ -120,7 +120,7 @@ def renamed(
     Of all wrappers and layouts, the one is taken in which most tensors of the network are found with their shapes.
     """
     own = network.state_dict()
-    heads = [int(found[1]) for each in state if (found := re.search(r"decoder\.seg_layers\.(\d+)\.", each))]
+    heads = [int(place) for each in state for place in re.findall(r"decoder\.seg_layers\.(\d+)\.", each)]
     last = (rf"^decoder\.seg_layers\.{max(heads, default=0)}\.", "segmentation_head.")  # others supervise coarser maps
     known: Rename = _replacing((*RULES.get(name, ()), last))
     layouts: list[Rename] = [known, lambda each: f"encoder.{each}"]
