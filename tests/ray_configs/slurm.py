@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,35 @@ case "$1 $2" in
   *) exit 1 ;;
 esac
 """
+
+RAY = r"""#!/usr/bin/env bash
+# Stand-in for `ray start --block`: publishes an address as the head does, and runs until it is stopped.
+trap 'exit 0' TERM
+echo "$*" >>"$FAKE_SLURM/ray"
+if [[ -n ${RAY_FAILS:-} ]]; then exit 1; fi
+mkdir -p "$RAY_TMPDIR/ray"
+echo -n 192.0.2.1:1234 >"$RAY_TMPDIR/ray/ray_current_cluster"
+while sleep 0.1; do :; done
+"""
+SG_BENCH = r"""#!/usr/bin/env bash
+# Stand-in for `sg-bench`: exits with EXIT once both nodes have started Ray, or runs until it is stopped.
+trap 'exit 143' TERM
+echo "$RAY_ADDRESS $RAY_AUTH_MODE $(stat -c %a "$RAY_AUTH_TOKEN_PATH") $*" >"$FAKE_SLURM/run"
+while sleep 0.1; do
+  if [[ -n ${EXIT:-} && $(wc -l <"$FAKE_SLURM/ray") -ge 2 ]]; then exit "$EXIT"; fi
+done
+"""
+
+
+def stand_ins(folder: Path) -> Path:
+    """Return an environment whose `ray` and `sg-bench` only note how they are called."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    for name, text in (("ray", RAY), ("sg-bench", SG_BENCH)):
+        path = folder / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+    return folder
 
 
 @dataclass

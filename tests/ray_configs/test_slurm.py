@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import TINY, alive, descendants
 from tests.e2e.test_kill import wait_for
-from tests.ray_configs.slurm import Slurm
+from tests.ray_configs.slurm import Slurm, stand_ins
 
 SCRIPT = Path(__file__).resolve().parents[2] / "ray_configs" / "slurm.sbatch"
 LOOK = "import ray; ray.init(log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"
@@ -41,6 +41,42 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
     yield slurm
     for pid in slurm.processes():
         os.kill(pid, signal.SIGKILL)
+
+
+def test_the_exit_code_of_the_run_is_that_of_the_job_and_the_token_goes_with_it(slurm: Slurm, tmp_path: Path) -> None:
+    job = submit(slurm, tmp_path, ENVIRONMENT=stand_ins(tmp_path / "environment"), exit="3")
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 3, output
+    address, mode, rights, *command = (slurm.folder / "run").read_text().split()
+    assert (address, mode, rights) == ("192.0.2.1:1234", "token", "600")
+    assert command[:3] == ["run", "--suite", "full"]
+    assert command[command.index("--ray-address") + 1] == "auto"
+    head, worker = (slurm.folder / "ray").read_text().splitlines()
+    assert head.startswith("start --head --port=0 --include-dashboard=false")
+    assert worker.startswith("start --address=192.0.2.1:1234 --block")
+    assert slurm.requeued() == []
+    assert_nothing_is_left(slurm)
+
+
+@pytest.mark.parametrize(("number", "requeued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_the_time_limit_queues_the_job_again_and_its_owner_does_not(
+    slurm: Slurm, tmp_path: Path, number: int, requeued: bool
+) -> None:
+    job = submit(slurm, tmp_path, ENVIRONMENT=stand_ins(tmp_path / "environment"))
+    wait_for(lambda: (slurm.folder / "run").exists(), 60)
+    job.send_signal(number)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 143, output
+    assert slurm.requeued() == ([str(JOB)] if requeued else [])
+    assert_nothing_is_left(slurm)
+
+
+def test_a_ray_that_does_not_start_is_named_with_its_log(slurm: Slurm, tmp_path: Path) -> None:
+    job = submit(slurm, tmp_path, ENVIRONMENT=stand_ins(tmp_path / "environment"), ray_fails="1")
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 1
+    assert f"Ray did not start on node-a within 300 s: see {slurm.folder}/sg-bench-{JOB}-ray-0.log" in output
+    assert_nothing_is_left(slurm)
 
 
 @pytest.mark.cluster
@@ -79,13 +115,13 @@ JOB = 100_000_000 + os.getpid()  # its sockets are in /tmp, under its number
 PART = ("--methods", "scratch,models_genesis", "--seeds", "0")
 
 
-def submit(slurm: Slurm, folder: Path) -> subprocess.Popen[str]:
+def submit(slurm: Slurm, folder: Path, **changed: str | Path) -> subprocess.Popen[str]:
     """Submit the script as its owner does, with the suite of the other end-to-end tests."""
     (folder / "data").mkdir(exist_ok=True)
     for log in slurm.folder.glob("*.log"):
         log.unlink()
-    variables = {"HOME": folder / "work", "DATA": folder / "data", "ENVIRONMENT": sys.prefix}
-    settings = {f"SG_BENCH_{name}": str(value) for name, value in variables.items()}
+    variables = {"HOME": folder / "work", "DATA": folder / "data", "ENVIRONMENT": sys.prefix, **changed}
+    settings = {name.upper() if name.islower() else f"SG_BENCH_{name}": str(value) for name, value in variables.items()}
     return slurm.sbatch(SCRIPT, "--suite", TINY, *PART, "--out", folder / "out", job=JOB, **settings)
 
 
