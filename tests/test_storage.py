@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sg_bench.digests import write_npz
-from sg_bench.errors import UsageError
+from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.ledger import Ledger, merge
 from sg_bench.ledger.copies import (
     predictions_problem,
@@ -231,6 +231,16 @@ class TestResults:
         assert not remote(two).is_copied("initialisations", KEY)
         assert remote(two).fetch("initialisations", KEY)
         assert content(two) == "weights"
+
+
+def test_storage_that_cannot_be_used_is_named_before_anything_is_computed(
+    server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**server, "SG_BENCH_LOCAL": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    assert remote(Workspace(f"s3://{BUCKET}/there")).check() > 0
+    with pytest.raises(SgBenchError, match=r"^s3://nosuchbucket/x: files cannot be written there: .*Check the bucket"):
+        remote(Workspace("s3://nosuchbucket/x")).check()
 
 
 class TestLocks:

@@ -13,9 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from sg_bench.errors import SgBenchError
 from sg_bench.machine import available_cores
 from sg_bench.planning import shown_bytes
-from sg_bench.workspace import LockedElsewhere, Workspace, atomic_file
+from sg_bench.workspace import LockedElsewhere, Remote, Workspace, atomic_file
 
 Grade = Literal["ok", "warning", "problem"]
 SUPPORTED = {
@@ -149,6 +150,8 @@ def disk(workspace: Workspace) -> Iterator[Finding]:
 
 def storage(workspace: Workspace) -> Iterator[Finding]:
     """Yield whether files can be written, renamed, read and deleted in the workspace, and how fast."""
+    if workspace.remote:
+        yield from _other_storage(workspace.remote)
     workspace.root.mkdir(parents=True, exist_ok=True)
     fix = "Give the user of this process the right to write there, or name another workspace with --work"
     try:
@@ -171,6 +174,18 @@ def storage(workspace: Workspace) -> Iterator[Finding]:
     speed, slow = PROBE_BYTES / seconds, "Use a faster disk for --work: trainings write checkpoints there"
     found = f"write, sync, rename, read and delete work at {workspace.root}; {shown_bytes(speed)} a second"
     yield _graded("storage", speed >= SLOW_BYTES_A_SECOND, found, slow, "warning")
+
+
+def _other_storage(remote: Remote) -> Iterator[Finding]:
+    """Yield whether files can be written, read and removed where the results are kept, and whether locks hold there."""
+    try:
+        seconds = remote.check()
+    except SgBenchError as error:
+        yield Finding("storage", "problem", error.problem, error.hint)
+        return
+    fix = "pip install sg-bench[s3]; without it, two nodes may compute the same now and then"
+    found = f"write, read and remove work at {remote.shown}; {seconds:.2f} s a file"
+    yield _graded("storage", remote.objects.is_exclusive, found, fix, "warning")
 
 
 def locks(workspace: Workspace) -> Iterator[Finding]:

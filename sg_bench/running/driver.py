@@ -64,6 +64,8 @@ def run(
     pending = plan.pending(workspace, retry_failed=retry_failed, damaged=also)
     if not pending:
         return RunSummary(0, ())
+    if workspace.remote:
+        workspace.remote.check()
     for digest, ids in plan.lists.items():
         write_atomic(workspace.path("lists", f"{digest}.txt"), "".join(f"{each}\n" for each in ids))
         if workspace.remote:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sg_bench.errors import SgBenchError
 from sg_bench.workspace.files import file_digest, replace_folder, restore_folder, write_atomic
 from sg_bench.workspace.leases import lease
 from sg_bench.workspace.locks import LEASES, LockedElsewhere, hold
@@ -54,6 +56,25 @@ class Remote:
     def shown(self) -> str:
         """Return the URL without parameters, for people."""
         return shown_url(self.url)
+
+    def check(self) -> float:
+        """Write, read and remove a small file; return the seconds that it took.
+
+        Raises:
+            SgBenchError: the storage cannot be used.
+        """
+        name, content, began = f".check-{uuid.uuid4().hex[:12]}", uuid.uuid4().bytes, time.perf_counter()
+        hint = "Check the bucket's name, AWS_ENDPOINT_URL, and that these credentials may read, write and delete there"
+        try:
+            self.objects.upload(name, content)
+            same = self.objects.read(name) == content
+            self.objects.remove(name)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise SgBenchError(f"{self.shown}: files cannot be written there: {reason}", hint=hint) from error
+        if not same:
+            raise SgBenchError(f"{self.shown}: what was written is not what was read", hint=hint)
+        return time.perf_counter() - began
 
     @contextmanager
     def lock(self, key: str, *, shared: bool, wait: bool) -> Iterator[None]:
