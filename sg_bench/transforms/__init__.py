@@ -1,4 +1,4 @@
-"""Transforms that corrupt images for a network to restore. They act on batched tensors, on the tensors' own device.
+"""Transforms that corrupt images for a network to restore, and random views and pieces of images.
 
 `settings` holds the settings; `preset` builds a `Corruption` from them. Importing this package does not import torch.
 """

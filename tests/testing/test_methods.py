@@ -25,8 +25,8 @@ def test_every_built_in_method_keeps_the_contract(check: Callable[[], None]) -> 
 
 
 @pytest.mark.slow
-@parametrize_with_checks("rotation+semantics", "models_genesis+semantics")
-def test_semantics_keep_the_contract_with_a_loss_of_classes_and_with_one_of_images(check: Callable[[], None]) -> None:
+@parametrize_with_checks("rotation+semantics", "models_genesis+semantics", "dino+semantics", "voco+semantics")
+def test_semantics_keep_the_contract_with_losses_of_classes_images_views_and_pieces(check: Callable[[], None]) -> None:
     check()
 
 
