@@ -7,9 +7,10 @@ learning rate.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sg_bench.config import CropRule, Fraction, Model, Optimiser, Positive, Schedule, Shape, Training
 from sg_bench.methods.configs import FILM_CROPS, CropsConfig
@@ -93,6 +94,13 @@ class MaskedAutoencoderViTConfig(CropsConfig):
         patience=None,
     )
 
+    @model_validator(mode="after")
+    def _has_patches(self) -> MaskedAutoencoderViTConfig:
+        sides = zip(self.crops.cube, self.chosen_network.config.multiple, strict=True)
+        if math.prod(max(1, side // patch) for side, patch in sides) < 2:
+            raise ValueError(f"crops.cube {self.crops.cube} has one patch only, so it cannot be masked in part")
+        return self
+
     @property
     def chosen_network(self) -> NetworkChoice:
         """Return the network to pretrain, by default ViT-B/16."""
@@ -124,6 +132,13 @@ class DINOConfig(ViewsConfig):
     """Share of all steps in which the teacher's temperature rises: 30 epochs of 100."""
     centre_momentum: Fraction = 0.9
     training: Training = sgd(0.03, 1e-4, 100)
+
+    @model_validator(mode="after")
+    def _local_views_fit(self) -> DINOConfig:
+        network = self.chosen_network
+        if self.local_views and (refusal := network.config.refusal(self.local_size)):
+            raise ValueError(f"local_size {self.local_size} does not fit network '{network}': {refusal}")
+        return self
 
 
 class PiecesConfig(CropsConfig):

@@ -149,6 +149,10 @@ class TestDINO:
         assert len(pairs) == 4
         assert found.terms["distillation"].item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-4)
 
+    def test_small_views_that_do_not_fit_the_network_are_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"local_size \(10, 8, 8\) does not fit network 'unet3d': sides must be"):
+            made("dino", local_size=(10, 8, 8))
+
     def test_momentum_temperature_and_centre_follow_their_schedules(self) -> None:
         method = made("dino", local_views=0, bottleneck=4, momentum=0.5, warm_up=0.5)
         network = learner(method).network
