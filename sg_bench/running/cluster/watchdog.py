@@ -71,7 +71,7 @@ def end_session(folder: Path, *, spare: Collection[int] = ()) -> bool:
                 os.kill(process, signal.SIGKILL)
         time.sleep(PAUSE)
     elsewhere = (folder / FILES).resolve().parent if (folder / FILES).is_symlink() else folder
-    for each in {folder, elsewhere}:
+    for each in (elsewhere, folder):  # the session is there until all is removed
         if each.name.startswith(PREFIX):
             shutil.rmtree(each, ignore_errors=True)
     return not left
