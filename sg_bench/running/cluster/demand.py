@@ -71,8 +71,8 @@ def check_local(demand: RunDemand, processors: int, gpus: int) -> None:
     """
     node = {"CPU": float(processors), "GPU": float(gpus)}
     if not demand.met([node], gpus=gpus > 0):
-        asked = demand.asked(gpus=gpus > 0)
-        raise UsageError(f"{asked}, a local cluster here has {there([node])}", hint=_remedy(demand))
+        hint = "Lower pretraining.workers" + (", or raise --jobs" if processors < demand.workers else "")
+        raise UsageError(f"{demand.asked(gpus=gpus > 0)}, a local cluster here has {there([node])}", hint=hint)
 
 
 def await_resources(demand: RunDemand, wait: float | None, log: Callable[[str], None]) -> None:

@@ -53,7 +53,7 @@ def test_more_workers_than_this_machine_has_processors_or_gpus_are_refused_in_on
         check_local(RunDemand(workers=4), 2, 0)
     assert str(caught.value) == (
         "pretraining.workers=4 asks for 4 processors, a local cluster here has 2 processors and 0 GPUs on 1 node. "
-        "Lower pretraining.workers, or add nodes"
+        "Lower pretraining.workers, or raise --jobs"
     )
     with pytest.raises(UsageError, match=r"asks for 2 processors and 2 GPUs, .* has 8 processors and 1 GPU"):
         check_local(RunDemand(workers=2), 8, 1)
