@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -115,8 +116,12 @@ def test_an_address_where_no_cluster_is_gets_one_line(sg_bench: Run, tmp_path: P
 
 def training_workers(pid: int) -> list[int]:
     """Return the processes of Ray Train's workers below `pid`."""
-    titles = {child: Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace") for child in descendants(pid)}
-    return [child for child, title in titles.items() if "RayTrainWorker" in title]
+    found = []
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if b"RayTrainWorker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 def outputs(work: Path) -> list[dict[str, str]]:
