@@ -39,9 +39,8 @@ def joining_mode(address: str, name: str) -> str:
         SgBenchError: no cluster answers.
     """
     wanted = os.environ.get(MODE, "").lower()
-    has_token = _has_token()
     without = _ask(address, "disabled")
-    with_token = _ask(address, "token") if has_token and without is Answer.REFUSED else None
+    with_token = _ask(address, "token") if without is Answer.REFUSED and _has_token() else None
     problem = mismatch(wanted, without, with_token)
     if problem:
         raise UsageError(f"the Ray cluster at '{name}' {problem[0]}", hint=problem[1])
@@ -99,7 +98,16 @@ def _reload() -> None:
 
 
 def _has_token() -> bool:
-    return bool(_ray.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    """Return whether there is a token for this user.
+
+    Raises:
+        UsageError: the file that is to hold it cannot be read, or is empty.
+    """
+    try:
+        return bool(_ray.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    except AuthenticationError as error:
+        problem = error.message.partition(". ")[0]
+        raise UsageError(problem, hint="Let RAY_AUTH_TOKEN_PATH name a file with the cluster's token") from error
 
 
 def _ask(address: str, mode: str) -> Answer:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from sg_bench.running.cluster.authentication import Answer, authentication, mismatch
+from sg_bench.errors import UsageError
+from sg_bench.running.cluster.authentication import Answer, _has_token, authentication, mismatch
 
 YES, NO = Answer.ANSWERED, Answer.REFUSED
 
@@ -41,3 +43,10 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
         assert "RAY_AUTH_TOKEN" not in os.environ
     assert "RAY_AUTH_MODE" not in os.environ
     assert os.environ["RAY_AUTH_TOKEN"] == "mine"
+
+
+def test_a_file_without_a_token_is_named(tmp_path: Path) -> None:
+    absent = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "absent")}
+    message = r"absent\. Let RAY_AUTH_TOKEN_PATH name a file"
+    with authentication(absent, without=("RAY_AUTH_TOKEN",)), pytest.raises(UsageError, match=message):
+        _has_token()
