@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Any
 
 from sg_bench.config import differences
 from sg_bench.digests import OF_FILE
+from sg_bench.errors import DamagedError
 from sg_bench.ledger import Ledger
 from sg_bench.planning import Job, Plan, is_built
 from sg_bench.suite import CheckName
@@ -106,7 +108,8 @@ def _deterministic(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
         with tempfile.TemporaryDirectory() as folder:
             second = _computed_again(job, workspace, Path(folder))
             found, absent = list(_differences(ledger, second, key)), second.get(key) is None
-        if not absent or all(is_built(workspace, plan.jobs[need]) for need in job.needs):
+        fetched_again = workspace.remote is not None  # what is damaged only here
+        if not absent or (not fetched_again and all(is_built(workspace, plan.jobs[need]) for need in job.needs)):
             break
         # an input was damaged, and nothing that was computed now needed it
         run(plan, workspace, backend="local", also=job.needs, log=partial(print, file=sys.stderr))
@@ -118,7 +121,8 @@ def _computed_again(job: Job, workspace: Workspace, folder: Path) -> Ledger:
     from sg_bench.running.local import work
     from sg_bench.running.stages.copies import bring_inputs
 
-    bring_inputs(job.recipe, workspace)
+    with suppress(DamagedError):  # then the cell finds nothing to be computed from
+        bring_inputs(job.recipe, workspace)
     for namespace in INPUTS:
         workspace.path(namespace).mkdir(parents=True, exist_ok=True)
         (folder / namespace).symlink_to(workspace.path(namespace))
