@@ -28,7 +28,7 @@ from sg_bench.cli import (
     weights,
 )
 from sg_bench.errors import SgBenchError, UsageError
-from sg_bench.running.interrupts import INTERRUPTED, TERMINATED, exit_at_once
+from sg_bench.running.interrupts import INTERRUPTED, TERMINATED, end_interrupted
 
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 """The exception of an unknown option or a wrong value: click's UsageError, or typer's copy of it."""
@@ -76,7 +76,7 @@ def main() -> None:
     except SystemExit as stop:
         code = stop.code
     if code in (INTERRUPTED, TERMINATED):
-        exit_at_once(code)
+        end_interrupted(code)
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 """Exit codes after Ctrl-C and after SIGTERM."""
@@ -32,7 +33,7 @@ def stopped_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-_stopping = threading.Event()
+_stopping, _printed = threading.Event(), threading.Event()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -40,7 +41,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     _stopping.set()
     code = 128 + number
-    timer = threading.Timer(GRACE_SECONDS, exit_at_once, (code,))
+    timer = threading.Timer(GRACE_SECONDS, _give_up, (code,))
     timer.daemon = True
     timer.start()
     if number == signal.SIGINT:
@@ -48,9 +49,22 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(code)
 
 
-def exit_at_once(code: int) -> None:
-    """End this process without waiting for threads that may not return."""
-    sys.stdout.flush()
-    sys.stderr.write(f"{MESSAGE}\n")
-    sys.stderr.flush()
+def end_interrupted(code: int) -> NoReturn:
+    """Print that the run was interrupted, and end this process; of Ray no thread is waited for."""
+    _print_message()
+    if "ray" in sys.modules:
+        os._exit(code)
+    sys.exit(code)
+
+
+def _give_up(code: int) -> None:
+    _print_message()
     os._exit(code)
+
+
+def _print_message() -> None:
+    if not _printed.is_set():
+        _printed.set()
+        sys.stdout.flush()
+        sys.stderr.write(f"{MESSAGE}\n")
+        sys.stderr.flush()

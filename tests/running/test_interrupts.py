@@ -24,7 +24,7 @@ except BaseException as stop:
     os.kill(os.getpid(), number)  # impatience changes nothing
     if sys.argv[2] == "stuck":
         time.sleep(9)
-interrupts.exit_at_once(128 + number)
+interrupts.end_interrupted(128 + number)
 """
 
 
