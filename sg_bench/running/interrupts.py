@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 """Exit codes after Ctrl-C and after SIGTERM."""
@@ -50,11 +50,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def end_interrupted(code: int) -> NoReturn:
-    """Print that the run was interrupted, and end this process; of Ray no thread is waited for."""
+    """Print that the run was interrupted, and end this process without waiting for threads or unloading modules."""
     _print_message()
-    if "ray" in sys.modules:
-        os._exit(code)
-    sys.exit(code)
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util:
+        util._run_finalizers(0)  # removes the semaphores of process pools, as at the end of any process
+    os._exit(code)
 
 
 def _give_up(code: int) -> None:
