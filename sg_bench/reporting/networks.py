@@ -34,7 +34,8 @@ def network_notes(table: Table) -> list[str]:
         + (f" with {settings}" if names.count(name) > 1 and settings else "")
         for (name, settings), dimensions in networks.items()
     }
-    if all(found.keys() == set(rows) for found in methods.values()):
+    measured = {method for found in methods.values() for method in found}
+    if all(found.keys() == measured for found in methods.values()):
         return [f"Network of all methods, pretrained or not: {', '.join(shown.values())}."]
     groups = (f"{shown[each]} ({', '.join(row for row in rows if row in methods[each])})" for each in networks)
     return [f"Networks: {'; '.join(groups)}."]

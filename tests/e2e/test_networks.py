@@ -18,5 +18,5 @@ def test_a_tiny_suite_runs_on_swin_unetr_and_its_table_names_the_network(sg_benc
     done = sg_bench("run", "--suite", TINY, "--set", NETWORK, *methods, *where)
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "out/tables/main.md").read_text()
-    assert r"Network of all methods, pretrained or not: swin\_unetr in 3D." in table
+    assert "Network of all methods, pretrained or not: swin_unetr in 3D." in table
     assert "| semantic_genesis " in table
