@@ -101,7 +101,12 @@ class TestHelp:
 class TestList:
     @pytest.mark.parametrize(
         ("what", "names"),
-        [("methods", ["scratch", "semantic_genesis"]), ("tasks", ["ncc", "dxc"]), ("suites", ["demo", "targets"])],
+        [
+            ("methods", ["scratch", "semantic_genesis"]),
+            ("networks", ["unet3d", "vit"]),
+            ("tasks", ["ncc", "dxc"]),
+            ("suites", ["demo", "targets"]),
+        ],
     )
     def test_each_name_has_a_line(self, ask: Ask, what: str, names: list[str]) -> None:
         answer = ask("list", what)
