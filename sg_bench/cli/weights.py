@@ -116,6 +116,8 @@ def add(
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
     push_weights(workspace, weights.name)
     typer.echo(f"{name}: {_description(kept)}")
+    if not weights.sha256_start:
+        typer.echo("Unverified: its authors state no SHA-256, so tables print it as unverified", err=True)
 
 
 @app.command("check")

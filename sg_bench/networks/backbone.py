@@ -221,6 +221,8 @@ def _combined(part: type[UNet], backbone: type[Backbone]) -> type[Backbone]:
 
 def cropped(found: Tensor, image: Tensor) -> Tensor:
     """Return `found` (B, C, X', Y', Z') on the grid of `image` (B, ..., X, Y, Z), where each X' >= X."""
+    if found.shape[2:] == image.shape[2:]:
+        return found
     return found[tuple(slice(None, side) for side in (*found.shape[:2], *image.shape[2:]))]
 
 
