@@ -77,9 +77,9 @@ def plan(
         typer.echo(options.json_text({**_json(selection, pending), **price_json(found, order, budget_hours)}))
     else:
         _print(selection, pending)
-        print_price(selection, found)
+        print_price(selection, suite, found)
         if budget_hours is not None:
-            print_budget(selection, found, order, budget_hours)
+            print_budget(suite, found, order, budget_hours)
     raise typer.Exit(DataError.exit_code if any(cell.missing for cell in planned.cells) else 0)
 
 

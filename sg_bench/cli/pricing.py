@@ -49,15 +49,17 @@ def budget_of(plan: Plan, found: Price, hours: float) -> list[Portion]:
     return portions(plan, found, hours)
 
 
-def print_price(selection: Selection, found: Price) -> None:
+def print_price(selection: Selection, suite: str, found: Price) -> None:
     """Print device hours, wall time, disk and network, or how to measure them."""
     from sg_bench.planning import shown_duration
 
     name, machines = selection.plan.suite.name, found.machines
     if not found.jobs and not found.unknown:
-        typer.echo("\nNothing to compute")
+        typer.echo(
+            "\nNothing to compute" + (" with these data" if any(c.missing for c in selection.plan.cells) else "")
+        )
         return
-    measure = f"sg-bench plan --suite {selection.suite.name} --measure"
+    measure = f"sg-bench plan --suite {suite} --measure"
     if not found.jobs:
         typer.echo(f"\nPrice unknown: nothing of {name} was measured on {machines.hardware}. To measure: {measure}")
         return
@@ -100,8 +102,8 @@ def _print_volume(selection: Selection, found: Price) -> None:
         typer.echo("The disk is too small for this: free space, or name another workspace with --work")
     if found.machines.nodes > 1:
         to_node, back = network_bytes(found)
-        typer.echo(f"{'network':<17} up to {shown_bytes(to_node)} to each of {found.machines.nodes} nodes, ", nl=False)
-        typer.echo(f"{shown_bytes(back)} back")
+        nodes = f"each of {found.machines.nodes} nodes"
+        typer.echo(f"{'network':<17} up to {shown_bytes(to_node)} to {nodes}, {shown_bytes(back)} back")
 
 
 def network_bytes(found: Price) -> tuple[float, float]:
@@ -111,7 +113,7 @@ def network_bytes(found: Price) -> tuple[float, float]:
     return inputs, sum(disk.values())
 
 
-def print_budget(selection: Selection, found: Price, order: Sequence[Portion], hours: float) -> None:
+def print_budget(suite: str, found: Price, order: Sequence[Portion], hours: float) -> None:
     """Print which portions of the cells fit into a budget, in order, and which do not."""
     from sg_bench.planning import shown_duration
 
@@ -129,7 +131,7 @@ def print_budget(selection: Selection, found: Price, order: Sequence[Portion], h
     if found.unknown:
         typer.echo(f"{len(found.unknown)} jobs have no price and are not in this list")
     if fitting and rest:
-        typer.echo(f"To compute the first: {_command(selection, fitting[0])}")
+        typer.echo(f"To compute the first: {_command(suite, fitting[0])}")
 
 
 def _portion(each: Portion) -> str:
@@ -137,9 +139,9 @@ def _portion(each: Portion) -> str:
     return f"{each.task}, seeds {seeds}: {len(each.cells)} cells"
 
 
-def _command(selection: Selection, each: Portion) -> str:
+def _command(suite: str, each: Portion) -> str:
     return (
-        f"sg-bench run --suite {selection.suite.name} --tasks '{each.task}' --seeds {each.fine_tuning_seed} "
+        f"sg-bench run --suite {suite} --tasks '{each.task}' --seeds {each.fine_tuning_seed} "
         f"--pretraining-seeds {each.pretraining_seed}"
     )
 

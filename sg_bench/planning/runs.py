@@ -57,11 +57,26 @@ class WorkspaceRun:
 
 @contextmanager
 def registered(
-    plan: Plan, pending: Iterable[Job], workspace: Workspace, *, slots: int, log: Callable[[str], None]
+    plan: Plan,
+    pending: Iterable[Job],
+    workspace: Workspace,
+    *,
+    slots: int,
+    log: Callable[[str], None],
+    elsewhere: bool = False,
 ) -> Iterator[WorkspaceRun]:
-    """Keep in the workspace that a run is under way in the block and what is predicted of it; log how near that was."""
+    """Keep in the workspace that a run is under way in the block and what is predicted of it; log how near that was.
+
+    Args:
+        plan: of the run.
+        pending: its jobs that are to be computed.
+        workspace: of the results.
+        slots: processes at once.
+        log: prints one line.
+        elsewhere: whether the jobs run on a cluster that was joined, of whose machines no wall time is predicted.
+    """
     jobs = list(pending)
-    run = _new_run(plan, jobs, workspace, slots)
+    run = _new_run(plan, jobs, workspace, slots, elsewhere=elsewhere)
     with workspace.lock(f"run-{run.id}"):
         _write(workspace, run)
         began = time.monotonic()
@@ -73,7 +88,7 @@ def registered(
         log(line)
 
 
-def _new_run(plan: Plan, jobs: list[Job], workspace: Workspace, slots: int) -> WorkspaceRun:
+def _new_run(plan: Plan, jobs: list[Job], workspace: Workspace, slots: int, *, elsewhere: bool) -> WorkspaceRun:
     name = hardware_name(hardware())
     found = price(plan, jobs, workspace, Machines(name, slots, available_cores()))
     predicted = {
@@ -90,7 +105,7 @@ def _new_run(plan: Plan, jobs: list[Job], workspace: Workspace, slots: int) -> W
         keys=tuple(plan.jobs),
         pending=len(jobs),
         hardware=name,
-        wall_seconds=None if found.unknown else round(found.seconds, 3),
+        wall_seconds=None if found.unknown or elsewhere else round(found.seconds, 3),
         predicted=predicted,
     )
 
@@ -117,11 +132,18 @@ def is_locked(workspace: Workspace, name: str) -> bool:
         return True
 
 
-def predicted_of(workspace: Workspace) -> dict[str, Predicted]:
-    """Return what was predicted of each job by the last run that computed it or was to."""
+def predicted_of(workspace: Workspace, hardware: Mapping[str, str]) -> dict[str, Predicted]:
+    """Return what was predicted of jobs by the last run that was to compute them.
+
+    Args:
+        workspace: holds the files of the runs.
+        hardware: by the keys of the jobs, what they were computed on; a prediction for another machine is left out.
+    """
     found: dict[str, Predicted] = {}
     for run in read_runs(workspace):
-        found |= run.predicted or {}
+        for key, predicted in (run.predicted or {}).items():
+            if hardware.get(key) == run.hardware:
+                found[key] = predicted
     return found
 
 

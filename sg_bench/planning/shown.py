@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def shown_duration(seconds: float) -> str:
-    """Return seconds as "12 s", "7 min", "3.2 h" or "4.1 days"."""
+    """Return seconds as "0.4 s", "12 s", "7 min", "3.2 h" or "4.1 days"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

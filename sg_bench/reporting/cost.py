@@ -127,18 +127,15 @@ class Costs:
     @cached_property
     def forecasts(self) -> dict[str, Forecast]:
         """By stage, of the runs that something was predicted of."""
-        predicted = predicted_of(self.workspace) if self.workspace else {}
+        found: dict[str, Forecast] = {}
         stages = {"pretraining": [*self.pretraining.values()], "fine-tuning": [*self.fine_tuning.values()]}
-        found = {}
         for stage, costs in stages.items():
-            ran = {
-                key: ran
-                for cost in costs
-                for key, ran in zip(cost.keys, cost.ran, strict=True)
-                if key in predicted and ran.get("wall_seconds") is not None
-            }
-            if ran:
-                found[stage] = Forecast(tuple(predicted[key] for key in ran), Cost(tuple(ran.values()), tuple(ran)))
+            ran = {key: ran for cost in costs for key, ran in zip(cost.keys, cost.ran, strict=True)}
+            machines = {key: hardware_name(each.get("hardware") or {}) for key, each in ran.items()}
+            predicted = predicted_of(self.workspace, machines) if self.workspace else {}
+            if predicted:
+                taken = tuple(ran[key] for key in predicted)
+                found[stage] = Forecast(tuple(predicted.values()), Cost(taken, tuple(predicted)))
         return found
 
     def _initialisations(self) -> Iterator[tuple[str, str, str]]:

@@ -78,7 +78,7 @@ def explain_cell(cell: Cell, record: Record, folder: Path | None = None) -> list
     recipe = record["recipe"]
     sections = [Section("Cell", tuple(_cell(cell, record))), Section("Scores", tuple(_scores(record)))]
     if record.get("error"):
-        sections.append(Section("Error", tuple(_flat(record["error"]))))
+        sections.append(Section("Error", (*_flat(record["error"]), *_log(record, folder))))
     sections += [Section(title, tuple(lines)) for title, lines in _chain(recipe)]
     sections.append(Section("Outputs (SHA-256)", tuple(_outputs(record, folder))))
     sections.append(Section("Ran", tuple(_flat(record.get("ran") or {}))))
@@ -222,6 +222,13 @@ def _corpus(title: str, corpus: Mapping[str, Any]) -> Iterator[tuple[str, Iterat
 
 def _keyed(title: str, recipe: Mapping[str, Any]) -> str:
     return f"{title} ({key_of(recipe)})"
+
+
+def _log(record: Record, folder: Path | None) -> Iterator[NamedValue]:
+    """Yield the path of the cell's log, if it has one here."""
+    path = folder / "logs" / f"{record['key']}.log" if folder else None
+    if path and path.is_file():
+        yield "log", str(path)
 
 
 def _outputs(record: Record, folder: Path | None) -> Iterator[NamedValue]:

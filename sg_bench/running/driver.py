@@ -77,7 +77,8 @@ def run(
             return _run_on_ray(pending, workspace, progress, cluster, jobs)
         return _run_locally(pending, workspace, progress, jobs or available_cores())
 
-    with registered(plan, pending, workspace, slots=jobs or available_cores(), log=log):
+    elsewhere = (backend or plan.suite.backend) == "ray" and cluster.address != ON_THIS_MACHINE.address
+    with registered(plan, pending, workspace, slots=jobs or available_cores(), log=log, elsewhere=elsewhere):
         total = _until_undamaged(plan, workspace, pending, run_once, retry_failed=retry_failed)
     _record_damage(plan, total, workspace)
     messages = [failure.message for failure in [*total.failures.values(), *total.damaged.values()]]

@@ -40,7 +40,7 @@ class TestPlan:
         planned()
         answer = ask("plan", "--suite", "mine.yaml")
         assert "Price unknown" in answer.out
-        assert "sg-bench plan --suite mine --measure" in answer.out
+        assert "sg-bench plan --suite mine.yaml --measure" in answer.out
 
     def test_the_price_and_what_fits_are_printed(self, ask: Ask) -> None:
         measured(planned())
@@ -48,7 +48,7 @@ class TestPlan:
         assert "device time       about 4 min" in answer.out
         assert "1 of 2 cells fit" in answer.out
         assert "network" in answer.out
-        assert "sg-bench run --suite mine --tasks 'ncs[data=phantom]' --seeds 0" in answer.out
+        assert "sg-bench run --suite mine.yaml --tasks 'ncs[data=phantom]' --seeds 0" in answer.out
 
     def test_it_is_there_as_json(self, ask: Ask) -> None:
         measured(planned())

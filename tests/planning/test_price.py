@@ -174,5 +174,11 @@ class TestWallTime:
 
 
 def test_durations_and_sizes_are_shown_as_people_read_them() -> None:
-    assert [shown_duration(s) for s in (12, 600, 7200 * 2, 1e6)] == ["12 s", "10 min", "4.0 h", "11.6 days"]
+    assert [shown_duration(s) for s in (0.4, 12, 600, 7200 * 2, 1e6)] == [
+        "0.4 s",
+        "12 s",
+        "10 min",
+        "4.0 h",
+        "11.6 days",
+    ]
     assert [shown_bytes(b) for b in (12, 3400, 52e6, 4.2e9, 3e12)] == ["12 B", "3.4 kB", "52 MB", "4.2 GB", "3.0 TB"]

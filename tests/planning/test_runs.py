@@ -61,8 +61,9 @@ def test_the_prediction_is_kept_and_compared_at_the_end(tmp_path: Path) -> None:
     with registered(found, found.pending(workspace), workspace, slots=1, log=lines.append) as run:
         assert run.wall_seconds == len(run.predicted or {}) > 2
     assert len(lines) == 1
-    assert lines[0].startswith(f"Predicted {run.wall_seconds:.0f} s, took 0 s (-")
-    predicted = predicted_of(workspace)
+    assert lines[0].startswith(f"Predicted {run.wall_seconds:.1f} s, took 0.0 s (-")
+    assert predicted_of(workspace, dict.fromkeys(found.jobs, "another machine")) == {}
+    predicted = predicted_of(workspace, dict.fromkeys(found.jobs, name))
     assert predicted.keys() == found.jobs.keys()
     assert {(each.seconds, each.processor_seconds) for each in predicted.values()} == {(1.0, 0.5)}
 
@@ -75,3 +76,10 @@ def test_damaged_files_of_runs_are_passed_over(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("small", "large"))
     path.with_name("other.json").write_text("[]")
     assert read_runs(workspace) == []
+
+
+def test_no_wall_time_is_predicted_of_a_cluster_that_was_joined(tmp_path: Path) -> None:
+    workspace, lines = Workspace(tmp_path), list[str]()
+    with registered(plan(SUITE, {}, workspace), [], workspace, slots=2, log=lines.append, elsewhere=True) as run:
+        assert run.wall_seconds is None
+    assert lines == []

@@ -85,8 +85,12 @@ def test_records_that_tell_no_cost_leave_a_table_of_dashes(ledger: Any) -> None:
 def test_what_was_predicted_stands_next_to_what_it_took(study_table: Table, workspace: Workspace) -> None:
     scratch = [record for cell, record in study_table.done if (cell.method, cell.task) == ("scratch", "ncc")]
     predicted = {record["key"]: Predicted(41.0, 82.0) for record in scratch}
-    run = WorkspaceRun("a", "study", "here", 1, 0.0, 2, tuple(predicted), len(predicted), predicted=predicted)
+    run = WorkspaceRun(
+        "a", "study", "here", 1, 0.0, 2, tuple(predicted), len(predicted), "A processor, 2 cores", predicted=predicted
+    )
     write_sealed(workspace.path("runs", "a.json"), {"schema": 1, **asdict(run)})
+    other = {**asdict(run), "hardware": "Another", "predicted": {key: asdict(Predicted(1.0, 1.0)) for key in predicted}}
+    write_sealed(workspace.path("runs", "b.json"), {"schema": 1, **other, "id": "b"})
     document = cost_document(study_table, workspace)
     assert "Predicted and taken" in markdown.document(document)
     assert [cell.text for cell in document.tables[1].rows[0].cells[:5]] == ["fine-tuning", "6", "246", "615", "+150 %"]
