@@ -256,10 +256,20 @@ def _suite(subject: Subject) -> Suite:
             "name": "conformance",
             "width": subject.config.width,
             "corpora": {f"{subject.dimension}d": corpus},
-            "methods": [{"name": subject.name, "config": subject.given}],
+            "methods": [_method(subject)],
             "tasks": ["pxs[data=phantom]" if subject.dimension == 2 else "lcs[data=phantom]"],
         }
     )
+
+
+def _method(subject: Subject) -> dict[str, Any]:
+    """Return the method as a suite names it; a network of its own is written next to its settings."""
+    if "network" not in subject.given:
+        return {"name": subject.name, "config": subject.given}
+    own = {name: value for name, value in subject.given.items() if name not in ("network", "width")}
+    network = subject.config.network
+    settings = network.config.model_dump(exclude={"dimension"})
+    return {"name": subject.name, "config": own, "network": {"name": network.name, **settings}}
 
 
 @cache
