@@ -124,7 +124,10 @@ def _logs(workspace: Workspace, records: Mapping[str, Record], used: set[str]) -
     for path in _entries(workspace.path("logs")):
         key = path.name.partition(".")[0]
         failed = key in records and records[key]["status"] == "failed"
-        if not failed and key not in used:
+        if len(key) != 64:
+            if not used:
+                yield Leftover(path, _size(path), "a log of Ray, and no run is alive")
+        elif not failed and key not in used:
             yield Leftover(path, _size(path), "a log of a job that has not failed", key)
     runs = sorted(_entries(workspace.path("runs")))
     for path in runs[:-KEPT_RUNS]:

@@ -63,9 +63,12 @@ def test_what_a_living_run_uses_is_kept(workspace: Workspace) -> None:
     built(workspace, NCS)
     partial = workspace.partial("stores", "ab" * 32)
     partial.mkdir(parents=True)
+    workspace.path("logs").mkdir()
+    workspace.path("logs", "ray-1.log").touch()
     with registered(NCS, [], workspace, slots=1, log=print):
         assert names(workspace, BMS).keys() == {f"stores/{partial.name}"}
-    assert len(names(workspace, BMS)) == 1 + len([job for job in NCS.of_kind("store") if job.key not in BMS.jobs])
+    assert names(workspace, BMS)["logs/ray-1.log"] == "a log of Ray, and no run is alive"
+    assert len(names(workspace, BMS)) == 2 + len([job for job in NCS.of_kind("store") if job.key not in BMS.jobs])
 
 
 def test_parts_checkpoints_logs_and_what_was_set_aside_are_listed(workspace: Workspace) -> None:
