@@ -47,7 +47,7 @@ class Parts:
 
     plan: Plan
     _cases: dict[str, list[SplitMember]] = field(default_factory=dict)
-    _counts: dict[tuple[str, str, int], SplitParts] = field(default_factory=dict)
+    _counts: dict[tuple[str, int, int], SplitParts] = field(default_factory=dict)
 
     def of_task(self, recipe: CellRecipe) -> SplitParts:
         """Return the ids of each part of a cell's task, before its fraction."""
@@ -63,7 +63,7 @@ class Parts:
 
     def _parts(self, store: StoreRecipe, split: Split, seed: int) -> SplitParts:
         fold = seed % split.folds if split.folds else 0
-        name = (store.key, split.model_dump_json(), fold)
+        name = (store.key, id(split), fold)
         if name not in self._counts:
             self._counts[name] = self._divided(self._members(store), split, fold)
         return self._counts[name]

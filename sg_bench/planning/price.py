@@ -6,7 +6,7 @@ counted as such.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -19,7 +19,6 @@ from sg_bench.planning.measurements import (
     START,
     Measurement,
     cost_name,
-    cost_settings,
     hardware_name,
     read_measurements,
 )
@@ -143,11 +142,12 @@ def needs_device(recipe: Recipe) -> bool:
 def price(plan: Plan, pending: Iterable[Job], workspace: Workspace, machines: Machines) -> Price:
     """Return the price of the `pending` jobs of a plan on some machines."""
     measured = read_measurements(workspace, machines.hardware)
-    taken, parts = _taken(plan, workspace, machines.hardware), Parts(plan)
+    settings = CostNames()
+    taken, parts = _taken(plan, workspace, machines.hardware, settings), Parts(plan)
     jobs, unknown, names = list[JobPrice](), list[Job](), set[str]()
     for job in pending:
-        name = cost_name(job.recipe)
-        found = _price(job, measured.get(name), taken, parts)
+        name = settings.name(job.recipe)
+        found = _price(job, measured.get(name), taken.get(settings.same(job.recipe)), parts)
         if found:
             jobs.append(found)
         else:
@@ -161,15 +161,15 @@ def price(plan: Plan, pending: Iterable[Job], workspace: Workspace, machines: Ma
 
 def unmeasured(plan: Plan, pending: Iterable[Job], workspace: Workspace, hardware: str) -> list[Job]:
     """Return one job of each kind of settings that nothing is known of on some hardware."""
-    known = read_measurements(workspace, hardware)
-    jobs = {cost_name(job.recipe): job for job in pending}
+    known, settings = read_measurements(workspace, hardware), CostNames()
+    jobs = {settings.name(job.recipe): job for job in pending}
     return [job for name, job in jobs.items() if name not in known]
 
 
-def _price(job: Job, measured: Measurement | None, taken: Mapping[str, float], parts: Parts) -> JobPrice | None:
+def _price(job: Job, measured: Measurement | None, found: float | None, parts: Parts) -> JobPrice | None:
+    """Return the price of a job by what equal jobs took, `found`, or else by a measurement."""
     done = amount(job.recipe, measured, parts) if measured else None
-    found = taken.get(_same(job.recipe))
-    if found:
+    if found is not None:
         share = measured.processor_share if measured else 1.0
         disk = _disk(job.recipe, done, measured) if measured and done else {}
         return JobPrice(job, found, found, "finished", share, disk)
@@ -193,18 +193,34 @@ def _disk(recipe: Recipe, done: Amount, measured: Measurement) -> Disk:
     return {FOLDERS[recipe.kind]: measured.job_bytes + units * measured.case_bytes + measured.record_bytes}
 
 
-def _same(recipe: Recipe) -> str:
-    """Return a name that jobs share whose time is the same: all but the seeds, and for a cell the weights."""
-    if isinstance(recipe, CellRecipe):
-        return key_of([recipe.task, recipe.store.key, cost_settings(recipe)])
-    if isinstance(recipe, PretrainingRecipe):
-        return key_of([cost_settings(recipe), recipe.config, recipe.corpus, recipe.patterns])
-    return ""
+class CostNames:
+    """The names of the settings that decide the cost of a plan's jobs; cells that share their parts share the work."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, str, str], str] = {}
+
+    def name(self, recipe: Recipe) -> str:
+        """Return `cost_name(recipe)`."""
+        if not isinstance(recipe, CellRecipe):
+            return cost_name(recipe)
+        # The cells of a plan hold the same task, which lives as long as the plan.
+        parts = (id(recipe.task), recipe.store.key, recipe.initialisation.key)
+        if parts not in self._names:
+            self._names[parts] = cost_name(recipe)
+        return self._names[parts]
+
+    def same(self, recipe: Recipe) -> Hashable:
+        """Return what jobs share whose time is the same: all but the seeds, and for a cell the weights."""
+        if isinstance(recipe, CellRecipe):
+            return id(recipe.task), recipe.store.key, self.name(recipe)
+        if isinstance(recipe, PretrainingRecipe):
+            return key_of([self.name(recipe), recipe.config, recipe.corpus, recipe.patterns])
+        return None
 
 
-def _taken(plan: Plan, workspace: Workspace, hardware: str) -> dict[str, float]:
+def _taken(plan: Plan, workspace: Workspace, hardware: str, settings: CostNames) -> dict[Hashable, float]:
     """Return the mean seconds of the plan's finished cells and pretrainings on some hardware."""
-    ledger, seconds = Ledger(workspace), dict[str, list[float]]()
+    ledger, seconds = Ledger(workspace), dict[Hashable, list[float]]()
     for job in plan.jobs.values():
         if isinstance(job.recipe, CellRecipe):
             record = ledger.get(job.key)
@@ -214,7 +230,7 @@ def _taken(plan: Plan, workspace: Workspace, hardware: str) -> dict[str, float]:
             continue
         ran = (record or {}).get("ran") or {}
         if "wall_seconds" in ran and hardware_name(ran.get("hardware") or {}) == hardware:
-            seconds.setdefault(_same(job.recipe), []).append(float(ran["wall_seconds"]))
+            seconds.setdefault(settings.same(job.recipe), []).append(float(ran["wall_seconds"]))
     return {name: sum(found) / len(found) for name, found in seconds.items()}
 
 
