@@ -130,7 +130,8 @@ def _check_odd_sizes(choice: NetworkChoice, images: Tensor) -> None:
 
 
 def _require_gradients(network: nn.Module, source: str, *, biases: bool = True) -> None:
-    named = [(name, each) for name, each in network.named_parameters() if biases or not name.endswith("bias")]
-    dead = [name for name, each in named if each.grad is None or not each.grad.abs().max()]
+    """Check that every parameter has a gradient; that of a bias before a norm may be zero."""
+    named = [(name, each.grad, biases or not name.endswith("bias")) for name, each in network.named_parameters()]
+    dead = [name for name, grad, needed in named if grad is None or (needed and not grad.abs().max())]
     require(not dead, f"{source} give no gradient to {', '.join(dead[:3])} ({len(dead)} of {len(named)})")
     network.zero_grad()
