@@ -9,7 +9,7 @@ from typing import Literal
 
 from sg_bench.ledger import Ledger
 from sg_bench.machine import available_cores
-from sg_bench.planning import Job, Plan, registered
+from sg_bench.planning import Job, Plan, refresh, registered
 from sg_bench.running.cluster.options import ON_THIS_MACHINE, ClusterOptions
 from sg_bench.running.failures import failed_record
 from sg_bench.running.local import InProcess, WorkerProcesses
@@ -80,6 +80,7 @@ def run(
     elsewhere = (backend or plan.suite.backend) == "ray" and cluster.address != ON_THIS_MACHINE.address
     with registered(plan, pending, workspace, slots=jobs or available_cores(), log=log, elsewhere=elsewhere):
         total = _until_undamaged(plan, workspace, pending, run_once, retry_failed=retry_failed)
+    refresh(plan, workspace)  # other nodes may have computed a part
     _record_damage(plan, total, workspace)
     messages = [failure.message for failure in [*total.failures.values(), *total.damaged.values()]]
     return RunSummary(len(total.done), tuple(dict.fromkeys(messages)))

@@ -143,7 +143,7 @@ def test_two_nodes_at_once_share_the_work_and_end_with_the_same_table(
     with start(*command, "--out", tmp_path / "one" / "out") as one:
         node("two")
         with start(*command, "--out", tmp_path / "two" / "out") as two:
-            outputs = [process.communicate(timeout=500)[0] for process in (one, two)]
+            outputs = [process.communicate(timeout=900)[0] for process in (one, two)]
             assert [one.returncode, two.returncode] == [0, 0], outputs
     assert tables(tmp_path / "one") == tables(tmp_path / "two") == tables(finished)
     assert outcomes(stored_cells(work)) == outcomes(local_cells(finished))
