@@ -22,7 +22,7 @@ from sg_bench.errors import SgBenchError
 from sg_bench.machine import available_cores
 from sg_bench.running.cluster.authentication import MODE, authentication, joining_mode
 from sg_bench.running.cluster.demand import RunDemand, await_resources, check_local
-from sg_bench.running.cluster.nodes import MARKERS, require_nodes
+from sg_bench.running.cluster.nodes import MARKERS, require_nodes, run_marker
 from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
 from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
@@ -73,7 +73,7 @@ class Connection:
             if self.local:
                 stack.enter_context(_started(jobs or available_cores(), self.log_file))
             else:
-                stack.enter_context(_joined(options, log))
+                stack.enter_context(_joined(workspace, options, log))
                 if checked:
                     await_resources(demand, options.wait, log)
                     require_nodes(workspace)
@@ -123,7 +123,7 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _joined(options: ClusterOptions, log: Callable[[str], None]) -> Iterator[None]:
+def _joined(workspace: Workspace, options: ClusterOptions, log: Callable[[str], None]) -> Iterator[None]:
     """Join a running cluster in its own mode of authentication; the context's end leaves it."""
     where = _resolved(options.address)
     _check_reachable(where, options.address)
@@ -131,8 +131,10 @@ def _joined(options: ClusterOptions, log: Callable[[str], None]) -> Iterator[Non
     mode = joining_mode(where, name)
     if mode == "disabled":
         log(f"The Ray cluster at {name} is open: it uses no authentication")
-    with authentication({MODE: mode}), tempfile.TemporaryDirectory(prefix="sg-bench-code-") as folder:
+    code = tempfile.TemporaryDirectory(prefix="sg-bench-code-")
+    with authentication({MODE: mode}), code as folder, run_marker(workspace) as marker:
         environment = runtime_environment(Path(folder) if options.ship_code else None)
+        environment["env_vars"] |= marker
         with _initialised(where, runtime_env=environment):
             yield
 

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sg_bench.errors import SgBenchError, UsageError
 from sg_bench.running.cluster import probe
+from sg_bench.running.markers import MARKER_VARIABLE
 from sg_bench.running.packing import Card, list_cards
 from sg_bench.workspace import Workspace, write_atomic
 from sg_bench.workspace.objects import Objects
@@ -233,6 +234,16 @@ def cluster_cards() -> list[Card]:
     nodes = [node for node in alive_nodes() if node["Resources"].get("GPU")]
     answers = ask_nodes(nodes, list_cards, timeout=CARDS_TIMEOUT)
     return [] if any(isinstance(each, str) for each in answers) else [card for cards in answers for card in cards]
+
+
+@contextmanager
+def run_marker(workspace: Workspace) -> Iterator[dict[str, str]]:
+    """Yield the environment by which workers on nodes that join later know the workspace; see `running.markers`."""
+    if workspace.remote:
+        yield {}
+        return
+    with _marker(workspace) as (name, value, _):
+        yield {MARKER_VARIABLE: f"{value} {workspace.root / name / 'driver'}"}
 
 
 @contextmanager

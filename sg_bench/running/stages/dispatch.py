@@ -16,6 +16,7 @@ from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, Sto
 from sg_bench.running.environment import configure_torch
 from sg_bench.running.failures import Failure, failed_record
 from sg_bench.running.job_logs import logged
+from sg_bench.running.markers import require_workspace
 from sg_bench.running.memory import peak_noted
 from sg_bench.running.stages.copies import bring_inputs, copied, is_stored
 from sg_bench.running.stages.discover import Share, discover, discover_share
@@ -44,7 +45,9 @@ def execute(
     Raises:
         DamagedError: something that the job is computed from is damaged, and was set aside.
         LockedElsewhere: another process computes the job, and `wait` is False.
+        OSError: this node of a cluster does not see the workspace.
     """
+    require_workspace()
     configure_torch()
     world = world or World()
     with locked(workspace, job.key, world, wait=wait):
@@ -83,6 +86,7 @@ def attempt(
     """
     try:
         if share or cases:
+            require_workspace()
             if is_stored(job, workspace):
                 return None
             with _part_lock(job, workspace, cases, share):

@@ -65,6 +65,11 @@ from sg_bench.running.cluster import connect
 connect.require_nodes = lambda workspace: print(json.dumps(check_nodes(workspace)))
 join(address, work_folder)
 join(address, work_folder, ship_code=True)
+from sg_bench.running.cluster.nodes import alive_nodes, ask_nodes
+from sg_bench.running.markers import require_workspace
+ask = lambda workspace: print(json.dumps(ask_nodes(alive_nodes(), require_workspace, timeout=60)))
+connect.require_nodes = ask  # as if the nodes had joined after the checks
+join(address, work_folder, ship_code=True)
 """
 
 
@@ -119,7 +124,7 @@ def test_nodes_with_another_workspace_or_other_code_are_refused_and_code_can_be_
     open_cluster.wait()
     open_cluster.add_node(1, before=mounted)
     open_cluster.wait()
-    refused, checks, shipped = in_driver(COMMON + NODES, open_cluster.address, work, folder=tmp_path)
+    refused, checks, shipped, later = in_driver(COMMON + NODES, open_cluster.address, work, folder=tmp_path)
     assert refused[0] == "UsageError"
     assert refused[1].startswith("node ")
     bad = {found: what for what, ok, found, _ in checks if not ok}
@@ -131,6 +136,8 @@ def test_nodes_with_another_workspace_or_other_code_are_refused_and_code_can_be_
     assert blind == f"does not see {work} (No such file or directory)"
     assert {what.partition(":")[0] for what in bad.values()} == {"node 2 of 3", "node 3 of 3"}
     assert [found for _, ok, found, _ in shipped if not ok] == [blind]
+    (found,) = (each for each in later if each is not None)
+    assert f"a node that has joined sees another folder at {work}" in found
     assert list(work.glob(".nodes-*")) == []
 
 
