@@ -205,9 +205,16 @@ def _check_reachable(where: str, address: str) -> None:
 
 @contextmanager
 def run_folders(workspace: Workspace) -> Iterator[None]:
-    """Hold the workspace's folders of Ray's runs; those of dead runs are removed first if no living run has any."""
+    """Hold the workspace's folders of Ray's runs; before and after that, those that no living run holds are removed."""
+    _remove_runs(workspace)
+    try:
+        with workspace.lock("ray", shared=True):
+            yield
+    finally:
+        _remove_runs(workspace)
+
+
+def _remove_runs(workspace: Workspace) -> None:
     with contextlib.suppress(LockedElsewhere), workspace.lock("ray", wait=False):
         for path in [*workspace.path("ray").glob("*"), *workspace.root.glob(f"{MARKERS}*")]:
             shutil.rmtree(path, ignore_errors=True)
-    with workspace.lock("ray", shared=True):
-        yield

@@ -17,7 +17,7 @@ from sg_bench.workspace import Workspace
 
 KEPT = 20
 """Newest logs of a workspace that are kept."""
-TAIL = 1 << 16
+TAIL = 1 << 14
 """Bytes that are kept of each of Ray's own files."""
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray.data")
 

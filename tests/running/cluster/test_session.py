@@ -14,6 +14,7 @@ import pytest
 
 from sg_bench.errors import SgBenchError
 from sg_bench.running.cluster import session as sessions
+from sg_bench.running.cluster.connect import run_folders
 from sg_bench.running.cluster.session import (
     RAY_SUFFIX,
     SOCKET_LIMIT,
@@ -23,6 +24,7 @@ from sg_bench.running.cluster.session import (
     temporary_folders,
 )
 from sg_bench.running.cluster.watchdog import PREFIX, SESSION_VARIABLE, end_session, processes_of
+from sg_bench.workspace import Workspace
 
 SLEEP = "import time; time.sleep(60)"
 DRIVER = """
@@ -158,3 +160,16 @@ def test_a_session_that_is_being_made_is_not_swept(short: Path, monkeypatch: pyt
 
 def test_the_temporary_folder_comes_first(short: Path) -> None:
     assert temporary_folders()[0] == short
+
+
+def test_folders_of_runs_go_with_the_last_run_that_may_use_them(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    left, mine = workspace.path("ray", "left"), workspace.path("ray", "mine")
+    left.mkdir(parents=True)
+    with run_folders(workspace):
+        assert not left.exists()
+        mine.mkdir()
+        with run_folders(workspace):  # another run on the same workspace
+            assert mine.exists()
+        assert mine.exists()
+    assert not mine.exists()
