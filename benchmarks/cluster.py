@@ -4,7 +4,7 @@
     python -m benchmarks.cluster idle
     python -m benchmarks.cluster share 2
 
-All go through the real scheduler; the first two through a real cluster on this machine, with two processors. The third
+All go through the real scheduler; the first two through a real cluster on this machine. The third
 is of runs that share a workspace, each with one process, in which cells sleep.
 """
 
@@ -28,12 +28,13 @@ from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler, Unit
 from sg_bench.workspace import LockedElsewhere, Workspace
 
-SLOTS = 2
-PRETRAININGS = (24.0, 12.0, 6.0, 3.0)
+SLOTS = {"cells": 2, "idle": 4}
+"""Processors of the cluster; what sleeps needs none."""
+PRETRAININGS = (60.0, 30.0, 15.0, 7.5)
 """Seconds of each pretraining."""
 CELLS = 10
 """Cells of each pretraining."""
-CELL_SECONDS = 1.0
+CELL_SECONDS = 2.5
 SHARED, SHARED_SECONDS = 60, 0.5
 """Cells of several runs that share a workspace, and the seconds of each."""
 
@@ -50,7 +51,7 @@ def main(what: str, count: str = "1000") -> None:
 
 def no_op_cells(count: int) -> None:
     """Run cells of no known kind, for which nothing is computed."""
-    run([_job("cell", f"{number:064}") for number in range(count)])
+    run([_job("cell", f"{number:064}") for number in range(count)], SLOTS["cells"])
 
 
 def idle_devices() -> None:
@@ -61,8 +62,9 @@ def idle_devices() -> None:
         cells = [_job("cell", f"{number}{cell:063}", first.key, seconds=CELL_SECONDS) for cell in range(CELLS)]
         jobs += [first, *cells]
     busy = sum(PRETRAININGS) + CELL_SECONDS * CELLS * len(PRETRAININGS)
-    seconds = run(jobs)
-    print(f"{busy:.0f} s of work on {SLOTS} processors in {seconds:.1f} s: idle {1 - busy / SLOTS / seconds:.0%}")
+    slots = SLOTS["idle"]
+    seconds = run(jobs, slots)
+    print(f"{busy:.0f} s of work on {slots} processors in {seconds:.1f} s: idle {1 - busy / slots / seconds:.0%}")
 
 
 def shared_work(runs: int) -> None:
@@ -103,7 +105,7 @@ class _Sleeping(InProcess):
         return future
 
 
-def run(jobs: list[Job]) -> float:
+def run(jobs: list[Job], slots: int) -> float:
     """Run jobs on a new cluster; return the seconds without its start and end."""
     import ray
 
@@ -112,7 +114,7 @@ def run(jobs: list[Job]) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        backend = RayBackend(workspace, "local", SLOTS)
+        backend = RayBackend(workspace, "local", slots)
         if any(job.recipe.seconds for job in jobs):  # type: ignore[union-attr]
             backend.task = ray.remote(num_cpus=1)(sleep)
             cells.fine_tune_trial = sleeping_trial
