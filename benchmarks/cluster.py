@@ -4,8 +4,8 @@
     python -m benchmarks.cluster idle
     python -m benchmarks.cluster share 2
 
-All go through the real scheduler; the first two through a real cluster on this machine. The third
-is of runs that share a workspace, each with one process, in which cells sleep.
+All go through the real scheduler, the first through a real cluster on this machine. In the second and third jobs sleep
+in threads; the third is of runs that share a workspace, each with one process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import resource
 import sys
 import tempfile
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Collection
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,13 +29,15 @@ from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler, Unit
 from sg_bench.workspace import LockedElsewhere, Workspace
 
-SLOTS = {"cells": 2, "idle": 4}
-"""Processors of the cluster; what sleeps needs none."""
-PRETRAININGS = (60.0, 30.0, 15.0, 7.5)
+SLOTS = 2
+"""Processors of the cluster."""
+DEVICES = 4
+"""On which jobs sleep."""
+PRETRAININGS = (24.0, 12.0, 6.0, 3.0)
 """Seconds of each pretraining."""
 CELLS = 10
 """Cells of each pretraining."""
-CELL_SECONDS = 2.5
+CELL_SECONDS = 1.0
 SHARED, SHARED_SECONDS = 60, 0.5
 """Cells of several runs that share a workspace, and the seconds of each."""
 
@@ -51,20 +54,41 @@ def main(what: str, count: str = "1000") -> None:
 
 def no_op_cells(count: int) -> None:
     """Run cells of no known kind, for which nothing is computed."""
-    run([_job("cell", f"{number:064}") for number in range(count)], SLOTS["cells"])
+    run([_job("cell", f"{number:064}") for number in range(count)])
 
 
 def idle_devices() -> None:
     """Run pretrainings of unequal length and their cells, all of which sleep."""
     jobs = []
     for number, seconds in enumerate(PRETRAININGS):
-        first = _job("initialisation", f"{number:064}", seconds=seconds)
+        first = _job("initialisation", f"first{number}", seconds=seconds)
         cells = [_job("cell", f"{number}{cell:063}", first.key, seconds=CELL_SECONDS) for cell in range(CELLS)]
         jobs += [first, *cells]
+    with tempfile.TemporaryDirectory() as folder:
+        workspace, backend = Workspace(folder), _Threads(DEVICES)
+        began = time.monotonic()
+        Scheduler(jobs, backend, workspace, Progress(jobs, workspace, lambda line: None, terminal=False)).run()
+        seconds = time.monotonic() - began
     busy = sum(PRETRAININGS) + CELL_SECONDS * CELLS * len(PRETRAININGS)
-    slots = SLOTS["idle"]
-    seconds = run(jobs, slots)
-    print(f"{busy:.0f} s of work on {slots} processors in {seconds:.1f} s: idle {1 - busy / slots / seconds:.0%}")
+    print(f"{busy:.0f} s of work on {DEVICES} devices in {seconds:.1f} s: idle {1 - busy / DEVICES / seconds:.0%}")
+
+
+class _Threads:
+    """Sleeps in threads, one for each device."""
+
+    one_machine = False
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.pool = slots, ThreadPoolExecutor(slots)
+
+    def fits(self, unit: Unit, running: Collection[Unit]) -> bool:
+        return len(running) < self.slots
+
+    def submit(self, unit: Unit) -> Future[Failure | None]:
+        return self.pool.submit(sleep, unit.job)
+
+    def failure(self, error: Exception) -> Failure:
+        return Failure.of(error)
 
 
 def shared_work(runs: int) -> None:
@@ -105,19 +129,13 @@ class _Sleeping(InProcess):
         return future
 
 
-def run(jobs: list[Job], slots: int) -> float:
-    """Run jobs on a new cluster; return the seconds without its start and end."""
-    import ray
-
-    from sg_bench.running.cluster import cells
+def run(jobs: list[Job]) -> None:
+    """Run jobs on a new cluster; print the seconds without its start and end."""
     from sg_bench.running.cluster.backend import RayBackend
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        backend = RayBackend(workspace, "local", slots)
-        if any(job.recipe.seconds for job in jobs):  # type: ignore[union-attr]
-            backend.task = ray.remote(num_cpus=1)(sleep)
-            cells.fine_tune_trial = sleeping_trial
+        backend = RayBackend(workspace, "local", SLOTS)
         try:
             began = time.monotonic()
             with Progress(jobs, workspace, lambda line: None, terminal=False) as progress:
@@ -128,22 +146,11 @@ def run(jobs: list[Job], slots: int) -> float:
     assert len(outcome.done) == len(jobs), outcome.failures
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(jobs)} jobs: {seconds:.1f} s, {seconds / len(jobs):.4f} s each; the driver took {rss:.0f} MB at most")
-    return seconds
 
 
-def sleep(job: Job, *rest: Any) -> None:
-    """Stand in for a pretraining; pickled by value, as it is in the main module."""
+def sleep(job: Job) -> None:
+    """Stand in for a job."""
     time.sleep(job.recipe.seconds)  # type: ignore[union-attr]
-
-
-def sleeping_trial(config: dict[str, Any]) -> None:
-    """Stand in for a cell."""
-    from ray import tune
-
-    from sg_bench.running.cluster.cells import FAILURE, decoded
-
-    time.sleep(decoded(config["job"]).recipe.seconds)  # type: ignore[union-attr]
-    tune.report({FAILURE: ""})
 
 
 def _job(kind: str, key: str, *needs: str, seconds: float = 0.0) -> Job:
