@@ -171,12 +171,15 @@ class TestLocalBackend:
     def no_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "_Processes", FakeProcesses)
 
-    def made(self, tmp_path: Path, recipes: list[Any], *cards: Card, jobs: int = 16) -> tuple[Any, Scheduler]:
+    def made(
+        self, tmp_path: Path, recipes: list[Any], *cards: Card, jobs: int = 16, later: int = 0
+    ) -> tuple[Any, Scheduler]:
+        """Return a backend, and a scheduler of recipes of which the last so many cannot start yet."""
         workspace = Workspace(tmp_path)
         work = [Job(recipe, (), f"job {number}") for number, recipe in enumerate(recipes)]
         backend: Any = WorkerProcesses(workspace, jobs, cards)
         scheduler = Scheduler(work, backend, workspace, Progress(work, workspace, lambda line: None, terminal=False))
-        for job in work:
+        for job in work[: len(work) - later]:
             scheduler._expect(job)
         return backend, scheduler
 
@@ -205,11 +208,11 @@ class TestLocalBackend:
         assert [card.visible for card in backend.on_cards] == ["GPU-aaaa", "GPU-bbbb"]
 
     def test_a_pretraining_that_waits_for_a_card_lets_no_cell_go_first(self, tmp_path: Path) -> None:
-        backend, scheduler = self.made(tmp_path, [cell(seed=0)], H200)
+        backend, scheduler = self.made(tmp_path, [cell(seed=0), cell(seed=1), ROTATION], H200, later=2)
         note_peak(backend.workspace, "NVIDIA H200", cell(), reserved=1000.0, allocated=900.0)
         scheduler._start_ready()
-        for recipe in (cell(seed=1), ROTATION):
-            scheduler._expect(Job(recipe, (), "another"))
+        for job in list(scheduler.jobs.values())[1:]:
+            scheduler._expect(job)
         scheduler._start_ready()
         (card,) = backend.on_cards
         assert [unit.job.kind for unit, _ in card.running] == ["cell"]
