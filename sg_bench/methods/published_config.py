@@ -12,10 +12,17 @@ from pydantic import Field, model_validator
 from sg_bench.config import Model, SpatialDims, Training
 from sg_bench.errors import DataError
 from sg_bench.methods.configs import Ingredient, MethodConfig
-from sg_bench.networks.configs import MEDICALNET, MedicalNetNetworkConfig, NetworkChoice, papers_network
+from sg_bench.networks.configs import (
+    DENSE_VNET,
+    MEDICALNET,
+    DenseVNetConfig,
+    MedicalNetNetworkConfig,
+    NetworkChoice,
+    papers_network,
+)
 from sg_bench.networks.published.catalogue import CATALOGUE, WIDTH, Architecture, PublishedWeights
 from sg_bench.networks.published.files import find
-from sg_bench.networks.published.own_files import find_own
+from sg_bench.networks.published.own_files import NIFTYNET, find_own
 from sg_bench.workspace import Workspace
 
 
@@ -137,6 +144,18 @@ class CheckpointConfig(PublishedConfig):
         decoder = self.decoder and bool(found.record["decoder"])
         update = {"sha256": found.sha256, "network": network, "seen": seen, "decoder": decoder}
         return self.model_copy(update=update)
+
+
+class NiftyNetConfig(CheckpointConfig):
+    """NiftyNet's dense V-Net of abdominal CT, trained with labels (protocol C.11), from its TensorFlow checkpoint."""
+
+    dimensions: ClassVar[frozenset[int]] = frozenset({3})
+    weights: Literal["niftynet"] = NIFTYNET
+
+    @property
+    def chosen_network(self) -> NetworkChoice:
+        """Return the published network."""
+        return self.network or NetworkChoice(name=DENSE_VNET, config=DenseVNetConfig())
 
 
 class _Volumes(PublishedConfig):

@@ -77,6 +77,10 @@ class Backbone(nn.Module, ABC):
         """Return a new decoder for the maps of `features`: a generic U-Net decoder unless a subclass has its own."""
         return UNetDecoder(self.dimension, self.channels, self.strides)
 
+    def make_output(self, channels: int, out_channels: int) -> nn.Module:
+        """Return the layer from the decoder's channels to logits on the image's grid: a 1x1 convolution."""
+        return CONVOLUTIONS[self.dimension](channels, out_channels, kernel_size=1)
+
     @abstractmethod
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return one map for each entry of `channels`: (B, channels[i], X / strides[i], Y / strides[i], ...).
@@ -188,14 +192,14 @@ class YNet(UNet):
 
 
 class WithDecoder(UNet):
-    """The U-Net of any backbone that is built from its config: encoder, `make_decoder` and a 1x1 convolution."""
+    """The U-Net of any backbone that is built from its config: encoder, `make_decoder` and `make_output`."""
 
     def __init__(self, config: Any, out_channels: int = 1, *, skips: bool = True) -> None:
         """Build the network; without `skips` the decoder gets zeros in place of the finer maps."""
         super().__init__(config)  # type: ignore[call-arg]  # the backbone's
         self.skips = skips
         self.decoder = self.make_decoder()
-        self.segmentation_head = CONVOLUTIONS[self.dimension](self.decoder.channels, out_channels, kernel_size=1)
+        self.segmentation_head = self.make_output(self.decoder.channels, out_channels)
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return logits (B, out_channels, X, Y, Z) from the maps of `features`."""

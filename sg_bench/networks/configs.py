@@ -13,7 +13,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 from sg_bench.config import Dimensional, Model, Positive, Shape, SpatialDims
 from sg_bench.registry import NETWORKS, PluginCode
 
-MEDICALNET, SWIN_UNETR = "medicalnet", "swin_unetr"
+DENSE_VNET, MEDICALNET, SWIN_UNETR = "dense_vnet", "medicalnet", "swin_unetr"
 
 
 class NetworkConfig(Dimensional):
@@ -178,6 +178,25 @@ class I3DConfig(NetworkConfig):
     def multiple(self) -> Shape:
         """Return 32 in the plane and 8 across slices."""
         return 32, 32, 8
+
+
+class DenseVNetConfig(NetworkConfig):
+    """NiftyNet's dense V-Net (Gibson et al., 2018)."""
+
+    dimensions: ClassVar[frozenset[int]] = frozenset({3})
+    width: Positive = 24
+    """Channels of the first convolution and of those that halve the grid."""
+    growth: tuple[Positive, Positive, Positive] = (4, 8, 16)
+    """Channels of each convolution of a block."""
+    layers: tuple[Positive, Positive, Positive] = (5, 10, 10)
+    """Convolutions of each block."""
+    skips: tuple[Positive, Positive, Positive] = (12, 24, 24)
+    """Channels of each block's convolution in the decoder."""
+
+    @property
+    def multiple(self) -> Shape:
+        """Return 8: three halvings."""
+        return 8, 8, 8
 
 
 class NetworkChoice(Model):

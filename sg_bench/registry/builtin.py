@@ -55,6 +55,11 @@ METHODS = Registry(
             "sg_bench.methods.published:Published",
             "published: the authors' Models Genesis of chest CT (Zhou et al. 2019)",
         ),
+        "niftynet": Entry(
+            "sg_bench.methods.published_config:NiftyNetConfig",
+            "sg_bench.methods.published:Checkpoint",
+            "published: NiftyNet's dense V-Net, trained with labels on abdominal CT (Gibson et al. 2018)",
+        ),
         "patch_shuffling": Entry(
             "sg_bench.methods.configs:PatchShufflingConfig",
             "sg_bench.methods.patch_shuffling:PatchShuffling",
@@ -148,6 +153,11 @@ METHODS = Registry(
 NETWORKS = Registry(
     "network",
     {
+        "dense_vnet": Entry(
+            "sg_bench.networks.configs:DenseVNetConfig",
+            "sg_bench.networks.dense_vnet:DenseVNet",
+            "3D: NiftyNet's dense V-Net of abdominal CT (Gibson et al. 2018)",
+        ),
         "i3d": Entry(
             "sg_bench.networks.configs:I3DConfig",
             "sg_bench.networks.i3d:I3D",

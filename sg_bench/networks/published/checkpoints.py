@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sg_bench.errors import DataError
+from sg_bench.networks.published.bundle import INDEX, read_bundle
 from sg_bench.networks.weights import StateDict
 from sg_bench.workspace import file_digest
 
@@ -48,12 +49,12 @@ READ_ERRORS = (
 def read_checkpoint(
     path: Path, *, sha256: str = "", shown: str = "", nested: Sequence[str] = ("state_dict",)
 ) -> StateDict:
-    """Return the tensors of a torch or safetensors file by name, on the CPU; no code in the file is executed.
+    """Return the tensors of a torch, safetensors or TensorFlow file by name, on the CPU; no code in it is executed.
 
     Prefixes of wrappers are removed from the names; the tensors are unchanged.
 
     Args:
-        path: the file; its kind is detected from the content.
+        path: the file; its kind is detected from the content, and TensorFlow's from its ending, .index.
         sha256: expected SHA-256, or its first digits; "" accepts any.
         shown: name of the file in messages, by default its path.
         nested: keys under which the tensors may be, also one inside another.
@@ -66,6 +67,8 @@ def read_checkpoint(
         raise DataError(f"{name}: no such file", hint="Correct the path")
     if sha256:
         _check_hash(path, sha256, name)
+    if path.suffix == INDEX:
+        return _checked(_unwrapped(read_bundle(path), name), name)
     with path.open("rb") as file:
         head = file.read(16)
     _check_kind(head, name)

@@ -20,7 +20,9 @@ from sg_bench.errors import DataError, UsageError
 from sg_bench.networks.backbone import UNet
 from sg_bench.networks.build import unet
 from sg_bench.networks.configs import NetworkChoice
+from sg_bench.networks.dense_vnet import NAMES
 from sg_bench.networks.i3d import FIRST, I3D
+from sg_bench.networks.published.bundle import INDEX, data_files
 from sg_bench.networks.published.checkpoints import read_checkpoint
 from sg_bench.networks.published.own_files import OwnWeights, keep
 from sg_bench.networks.weights import COUNTER, StateDict
@@ -33,6 +35,7 @@ WRAPPERS = ("module.", "_orig_mod.", "backbone.", "encoder.", "model.", "net.", 
 DEPTH = 3
 """Most wrappers around each other."""
 RULES: dict[str, tuple[tuple[str, str], ...]] = {
+    "dense_vnet": NAMES,
     "swin_unetr": ((r"^(encoder\d+|decoder\d+)\.", r"decoder.\1."), (r"^out\.conv\.conv\.", "segmentation_head.")),
     "resenc_unet": ((r"^(.*\.)?all_modules\..*$", ""), (r"^decoder\.encoder\..*$", "")),
 }
@@ -81,7 +84,7 @@ def add_own(
 
     Args:
         name: of the weights.
-        path: a torch or safetensors file; no code in it is run.
+        path: a torch or safetensors file, or the .index of a TensorFlow checkpoint; no code in it is run.
         choice: the network.
         workspace: where they are kept.
         declared: `licence`, `corpus` and `sources` of the pretraining, as the user states them.
@@ -105,7 +108,7 @@ def add_own(
         "network": choice.model_dump(mode="json"),
         "decoder": coverage.complete_decoder,
         "file": path.name,
-        "file_sha256": file_digest(path),
+        "file_sha256": file_digest(_content(path)),
         "coverage": str(coverage),
         **declared,
     }
@@ -190,6 +193,11 @@ def read_map(path: Path) -> dict[str, str]:
         except re.error as error:
             raise UsageError(f"{path}: '{pattern}' is not a pattern: {error}", hint="Use Python's re") from error
     return {str(pattern): str(replacement or "") for pattern, replacement in content.items()}
+
+
+def _content(path: Path) -> Path:
+    """Return the file with the tensors' bytes: of a TensorFlow checkpoint, the first one of its index."""
+    return data_files(path)[0] if path.suffix == INDEX else path
 
 
 def _replacing(rules: Iterable[tuple[str, str]]) -> Rename:

@@ -6,13 +6,25 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.workspace import Workspace, read_json, write_atomic, write_json
 
 SUFFIX = ".safetensors"
+NIFTYNET: Final = "niftynet"
+KNOWN: dict[str, dict[str, Any]] = {
+    NIFTYNET: {
+        "network": "dense_vnet",
+        "licence": "CC BY 4.0, according to its page in NiftyNet's model zoo",
+        "corpus": "Pancreas-CT and BTCV: abdominal CT, with labels",
+        "sources": [],
+        "size": "NiftyNet's dense V-Net, abdominal CT (3D): 878 514 parameters, 4 MB or more",
+        "url": "https://github.com/NifTK/NiftyNetModelZoo, folder dense_vnet_abdominal_ct: a TensorFlow checkpoint",
+    }
+}
+"""Published weights that are added as a user's own are: network, licence, pretraining data, and how `weights list` shows them."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -42,7 +54,7 @@ def check_own_name(name: str) -> None:
     Raises:
         UsageError: it is a publication's, or not valid.
     """
-    if name in CATALOGUE:
+    if name in CATALOGUE or name in KNOWN:
         raise UsageError(
             f"'{name}' is the name of published weights, whose network is known",
             hint="Leave --network out, or choose another name for your own file",
@@ -72,7 +84,8 @@ def find_own(name: str, workspace: Workspace, sha256: str = "") -> OwnWeights:
             f"there are {len(files)} files of the weights '{name}': {', '.join(each.sha256 for each in files)}",
             hint="Choose one: give the method config: {weights: ..., sha256: ...}",
         )
-    hint = f"Type sg-bench weights add {name} FILE --network NETWORK. {did_you_mean(name, own_weights(workspace))}"
+    network = "" if name in KNOWN else " --network NETWORK"
+    hint = f"Type sg-bench weights add {name} FILE{network}. {did_you_mean(name, own_weights(workspace))}"
     raise DataError(f"the weights '{name}' are not in the workspace", hint=hint)
 
 
