@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,11 +14,14 @@ from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from sg_bench.networks.published.catalogue import PublishedWeights
+    from sg_bench.networks.published.export import WeightsFormat
     from sg_bench.networks.published.files import LicenceAcceptance, StoredWeights
     from sg_bench.workspace import Workspace
 
 WeightsName = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Accept the licence, which is printed.")]
+
+LISTED = {"licence": "licence", "from": "url", "has seen": "corpus"}
 
 app = typer.Typer(
     help="Published weights to start from, and the export of trained ones.",
@@ -33,6 +36,7 @@ class ExportFormat(StrEnum):
     SAFETENSORS = "safetensors"
     OFFICIAL = "official"
     MONAI = "monai"
+    HUB = "hub"
 
 
 @app.command("list")
@@ -43,7 +47,7 @@ def list_weights(work: options.Work = None) -> None:
     """
     from sg_bench.networks.published.catalogue import CATALOGUE
     from sg_bench.networks.published.files import all_stored
-    from sg_bench.networks.published.own_files import own_weights
+    from sg_bench.networks.published.own_files import KNOWN, own_weights
 
     files = all_stored(_workspace(work))
     for name, weights in CATALOGUE.items():
@@ -55,7 +59,12 @@ def list_weights(work: options.Work = None) -> None:
             "here: " + ("; ".join(map(_description, files[name])) or "no"),
         ]
         typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
-    for name, own in own_weights(_workspace(work)).items():
+    own_files = own_weights(_workspace(work))
+    for name in sorted(KNOWN.keys() - own_files.keys()):
+        known = KNOWN[name]
+        lines = [known["size"], *(f"{what}: {known[key]}" for what, key in LISTED.items()), "here: no"]
+        typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
+    for name, own in own_files.items():
         for each in own:
             record = each.record
             typer.echo(f"{name}\n  your own, network {record['network']['name']}: {record['coverage']}")
@@ -83,7 +92,7 @@ def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> Non
 @app.command("add")
 def add(
     name: WeightsName,
-    path: Annotated[Path, typer.Argument(help="The file, downloaded by other means.")],
+    path: Annotated[Path, typer.Argument(help="The file, or a folder of weights export --to hub.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Its expected SHA-256.")] = "",
     network: Annotated[
         str, typer.Option("--network", help="Your own file: its network, as vit or '{name: vit, patch: 8}'.")
@@ -104,7 +113,17 @@ def add(
     Examples: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes;
     sg-bench weights add mine best.pth --network resenc_unet --licence CC-BY-4.0 --corpus "our CT"
     """
+    from sg_bench.networks.published.own_files import KNOWN, check_own_name
+
+    if path.is_dir():
+        _add_folder(name, path, {"licence": licence, "corpus": corpus, "sources": source or []}, _workspace(work))
+        return
+    if name in KNOWN and not network:
+        known = {key: KNOWN[name][key] for key in ("licence", "corpus", "sources")}
+        _add_own(name, path, KNOWN[name]["network"], map_, known, _workspace(work))
+        return
     if network:
+        check_own_name(name)
         declared = {"licence": licence, "corpus": corpus, "sources": source or []}
         _add_own(name, path, network, map_, declared, _workspace(work))
         return
@@ -148,23 +167,51 @@ def check(
 @app.command("export")
 def export(
     initialisation: Annotated[str, typer.Argument(help="A key, its first digits, or METHOD/SEED.")],
-    out: Annotated[Path, typer.Argument(help="The file to write; its card is written next to it, ending in .md.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, with a card next to it; --to hub: the folder.")],
     to: Annotated[
-        ExportFormat, typer.Option("--to", help="safetensors, the papers' torch file, or for MONAI.")
+        ExportFormat,
+        typer.Option("--to", help="safetensors, the papers' torch file, MONAI's, or the Hub's folder."),
     ] = ExportFormat.SAFETENSORS,
+    licence: Annotated[
+        str, typer.Option("--licence", help="--to hub: licence of the weights, such as cc-by-4.0.")
+    ] = "",
     work: options.Work = None,
 ) -> None:
-    """Export an initialisation of the workspace to one file, with a card of its data, method, licence and scores.
+    """Export an initialisation of the workspace to a file, with a card of its data, method, licence and scores.
 
-    Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; ... export 3f2a9c1d --to official sg.pt
+    Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; ... export 3f2a9c1d --to official sg.pt;
+    ... export semantic_genesis/0 sg --to hub --licence cc-by-4.0
     """
     from sg_bench.ledger import Ledger
     from sg_bench.networks.published.export import export, find_initialisation
 
     workspace = _workspace(work)
     found = find_initialisation(workspace, initialisation)
-    card = export(found, to.value, out, Ledger(workspace).finished())
+    if to is ExportFormat.HUB:
+        from sg_bench.networks.published.hub import export_folder
+
+        export_folder(found, out, Ledger(workspace).finished(), licence)
+        typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in the folder {out}")
+        return
+    if licence:
+        raise UsageError("--licence is for --to hub", hint="Leave it out, or add --to hub")
+    card = export(found, cast("WeightsFormat", to.value), out, Ledger(workspace).finished())
     typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in {out}, card {card}")
+
+
+@app.command("push")
+def push(
+    folder: Annotated[Path, typer.Argument(help="A folder written by weights export --to hub.")],
+    to: Annotated[str, typer.Option("--to", metavar="USER/NAME", help="The model repository.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it private, if it does not exist.")] = False,
+) -> None:
+    """Upload an exported folder to the Hugging Face Hub; needs the extra `hub`, and HF_TOKEN or a login.
+
+    Example: sg-bench weights push sg --to me/semantic-genesis-unet3d
+    """
+    from sg_bench.networks.published.folders import push
+
+    typer.echo(push(folder, to, private=private))
 
 
 def _add_own(
@@ -175,11 +222,10 @@ def _add_own(
 
     from sg_bench.networks.configs import NetworkChoice
     from sg_bench.networks.published.own import add_own, read_map
-    from sg_bench.networks.published.own_files import check_own_name
+    from sg_bench.networks.published.own_files import KNOWN
     from sg_bench.registry import NETWORKS, SOURCES
     from sg_bench.tasks import validated
 
-    check_own_name(name)
     if not declared["licence"] or not declared["corpus"]:
         raise UsageError(
             "your own file needs --licence and --corpus: results with it name both",
@@ -197,7 +243,21 @@ def _add_own(
     for what, names in coverage.lists().items():
         if names:
             typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
-    typer.echo(f"Use it in a suite as {{name: checkpoint, label: {name}, config: {{weights: {name}}}}}")
+    use = name if name in KNOWN else f"{{name: checkpoint, label: {name}, config: {{weights: {name}}}}}"
+    typer.echo(f"Use it in a suite as {use}")
+
+
+def _add_folder(name: str, folder: Path, declared: dict[str, Any], workspace: Workspace) -> None:
+    """Keep the weights of an exported folder; what is declared replaces what the folder says."""
+    import json
+
+    from sg_bench.networks.published.hub import read_folder
+    from sg_bench.networks.published.own_files import check_own_name
+
+    check_own_name(name)
+    found = read_folder(folder)
+    given = {key: value for key, value in declared.items() if value}
+    _add_own(name, found.weights, json.dumps(found.network), None, {**found.declared, **given}, workspace)
 
 
 def _workspace(work: str | None) -> Workspace:

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from sg_bench.config import key_of
 from sg_bench.networks.build import encoder
 from sg_bench.networks.configs import NetworkChoice
 from sg_bench.networks.published.catalogue import CATALOGUE
+from sg_bench.networks.published.own_files import find_own
 from sg_bench.networks.unet import UNet3D
 from sg_bench.networks.weights import save_initialisation, split_state
 from sg_bench.workspace import Workspace, file_digest, write_json
@@ -59,9 +61,9 @@ class TestList:
     def test_all_published_weights_tell_licence_size_origin_and_whether_they_are_here(self, ask: Ask) -> None:
         answer = ask("list")
         assert answer.code == 0
-        assert [line for line in answer.out.splitlines() if not line.startswith(" ")] == list(CATALOGUE)
+        assert [line for line in answer.out.splitlines() if not line.startswith(" ")] == [*CATALOGUE, "niftynet"]
         for word in ("licence: ", "from: https://", "has seen: ", "here: no", " MB or more"):
-            assert answer.out.count(word) == len(CATALOGUE), word
+            assert answer.out.count(word) == len(CATALOGUE) + 1, word
         assert "19 073 665 parameters, 76 MB or more" in answer.out
         assert list(Path().iterdir()) == []
 
@@ -188,12 +190,33 @@ class TestExport:
         assert "48 of 48 tensors of the encoder and 44 of 44 of the decoder" in checked.out
         assert Path("a.md").read_text().startswith("# scratch, pretraining seed 3\n")
 
+    def test_a_folder_for_the_hub_is_added_back_as_own_weights(self, ask: Ask, workspace: Workspace) -> None:
+        answer = ask("export", "scratch/3", "mine", "--to", "hub")
+        assert (answer.code, answer.out) == (0, "scratch of seed 3 in the folder mine\n")
+        added = ask("add", "theirs", "mine", "--licence", "CC0")
+        assert added.code == 0, added.err
+        assert "48 of 48 tensors of the encoder, 44 of 44 tensors of the decoder (used)" in added.out
+        kept = find_own("theirs", workspace)
+        wanted, tensors = UNet3D(2).state_dict(), load_file(kept.path)
+        assert {name: each.shape for name, each in tensors.items()} == {n: wanted[n].shape for n in tensors}
+        assert (kept.record["licence"], kept.record["corpus"]) == ("CC0", "none: random weights")
+        refused(ask("add", "imagenet", "mine"), 2, "the name of published weights")
+        refused(ask("export", "scratch/3", "mine", "--to", "hub"), 2, "mine exists")
+        refused(ask("export", "scratch/3", "a.safetensors", "--licence", "mit"), 2, "--licence is for --to hub")
+
     def test_what_cannot_be_done_is_refused_and_leaves_nothing(self, ask: Ask, workspace: Workspace) -> None:
         before = set(Path().iterdir())
         refused(ask("export", "scratch/4", "a.safetensors"), 2, "no initialisation 'scratch/4'", "There are: scratch/3")
         refused(ask("export", "scratch/3", "a.pt"), 2, "--to safetensors writes .safetensors")
         refused(ask("export", "scratch/3", "a.pt", "--to", "onnx"), 2, "onnx")
         assert set(Path().iterdir()) == before
+
+
+class TestNiftyNet:
+    def test_a_small_network_of_the_same_form_is_not_taken_for_it(self, ask: Ask) -> None:
+        index = Path(official.__file__).with_name("niftynet.index")
+        refused(ask("add", "niftynet", str(index)), 3, "of another shape", "of the encoder")
+        refused(ask("add", "niftynet", str(index), "--network", "dense_vnet"), 2, "the name of published weights")
 
 
 class TestOwn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from torch import Tensor
 
 from sg_bench.config import SpatialDims, key_of
-from sg_bench.networks.configs import SWIN_UNETR, NetworkChoice, papers_network
+from sg_bench.networks.configs import MEDICALNET, SWIN_UNETR, MedicalNetNetworkConfig, NetworkChoice, papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.registry import SOURCES
 
@@ -143,6 +144,17 @@ def _choice(recipe: Mapping[str, Any]) -> NetworkChoice | None:
     return NetworkChoice.model_validate(given) if given else None
 
 
+def network_of(recipe: Mapping[str, Any]) -> NetworkChoice:
+    """Return the network of an initialisation's recipe."""
+    architecture = _architecture(recipe)
+    if choice := _choice(recipe):
+        return choice
+    if depth := architecture.removeprefix(MEDICALNET) if architecture.startswith(MEDICALNET) else "":
+        config = MedicalNetNetworkConfig.model_validate({"depth": int(depth)})
+        return NetworkChoice(name=MEDICALNET, config=config)
+    return papers_network(2 if _dimension(recipe) == 2 else 3, recipe["config"]["width"])
+
+
 def _input(recipe: Mapping[str, Any]) -> str:
     dimension: SpatialDims = 2 if _dimension(recipe) == 2 else 3
     config = (_choice(recipe) or papers_network(dimension)).config
@@ -158,6 +170,18 @@ def _architecture(recipe: Mapping[str, Any]) -> str:
 
 def _dimension(recipe: Mapping[str, Any]) -> int:
     return int(recipe["config"].get("dimension", 3))
+
+
+def pretraining_data(recipe: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the name of the pretraining data, and the registered sources that read them."""
+    config = recipe["config"]
+    if config.get("seen"):
+        return config["seen"]["corpus"], list(config["seen"]["sources"])
+    store = (recipe["corpus"] or {}).get("store")
+    if store is None:
+        return "none: random weights", []
+    about = SOURCES.load(store["source"]).about
+    return about.title if about else store["source"], [store["source"]]
 
 
 def _data(recipe: Mapping[str, Any]) -> str:
@@ -203,20 +227,38 @@ def _licence(recipe: Mapping[str, Any]) -> str:
     return f"None is attached by sg-bench. The licence of the data: {licence}."
 
 
-def _measured(key: str, cells: Iterable[Mapping[str, Any]]) -> str:
-    scores: dict[tuple[str, str, str], list[float]] = {}
+@dataclass(frozen=True)
+class MeanScore:
+    """The mean of a task's headline over the fine-tunings of an initialisation."""
+
+    task: str
+    kind: str
+    key: str
+    """First digits of the task's key."""
+    metric: str
+    mean: float
+    count: int
+
+
+def mean_scores(key: str, cells: Iterable[Mapping[str, Any]]) -> list[MeanScore]:
+    """Return the scores of an initialisation in finished records, by task."""
+    scores: dict[tuple[str, str, str, str], list[float]] = {}
     for record in cells:
         recipe = record["recipe"]
         if record["status"] != "done" or key_of(recipe["initialisation"]) != key:
             continue
         score = record["metrics"].get(record["headline"])
-        place = (recipe["task"]["name"], key_of(recipe["task"])[:6], str(record["headline"]))
+        task = recipe["task"]
+        place = (task["name"], str(task.get("kind", "")), key_of(task)[:6], str(record["headline"]))
         scores.setdefault(place, []).extend([] if score is None else [float(score)])
-    if not any(scores.values()):
+    return [MeanScore(*place, fmean(found), len(found)) for place, found in sorted(scores.items()) if found]
+
+
+def _measured(key: str, cells: Iterable[Mapping[str, Any]]) -> str:
+    scores = mean_scores(key, cells)
+    if not scores:
         return "The ledger has no scores with these weights."
     lines = [
-        f"| {task} (`{digits}`) | {metric} | {100 * fmean(found):.2f} | {len(found)} |"
-        for (task, digits, metric), found in sorted(scores.items())
-        if found
+        f"| {each.task} (`{each.key}`) | {each.metric} | {100 * each.mean:.2f} | {each.count} |" for each in scores
     ]
     return "\n".join(["| task | metric | mean, % | fine-tunings |", "| :--- | :--- | ---: | ---: |", *lines])
