@@ -24,7 +24,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         "url": "https://github.com/NifTK/NiftyNetModelZoo, folder dense_vnet_abdominal_ct: a TensorFlow checkpoint",
     }
 }
-"""Published weights that are added as a user's own are: network, licence, pretraining data, and how `weights list` shows them."""
+"""Published weights that are added as a user's own are; size and address are for `weights list`."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
