@@ -8,9 +8,10 @@ import pytest
 
 from sg_bench.config import merged
 from sg_bench.errors import UsageError
+from sg_bench.networks.configs import NetworkChoice
 from sg_bench.planning import Plan, plan
 from sg_bench.recipes import read_recipe
-from sg_bench.suite import Suite, suite_digest
+from sg_bench.suite import Suite, load_suite, suite_digest
 
 NCC, DXC = "ncc[data=phantom]", "dxc[data=phantom]"
 FILMS = {"name": "films", "source": "phantom", "config": {"modality": "film"}}
@@ -24,6 +25,7 @@ BASE: dict[str, Any] = {
     "methods": ["scratch", "rotation"],
     "tasks": [NCC],
 }
+NETWORKS = ("resenc", "vit")
 VIT = {"name": "vit", "patch": 8, "width": 24, "depth": 2, "heads": 2}
 
 
@@ -145,3 +147,38 @@ class TestRefusal:
         with pytest.raises(UsageError) as caught:
             plan(Suite.model_validate({**BASE, **changes}))
         assert message in str(caught.value)
+
+
+class TestToday:
+    """The suites of today's methods on two networks."""
+
+    ROWS = {
+        *(
+            f"{method}_{network}"
+            for method in ("scratch", "simclr", "moco_v2", "vicreg", "dino")
+            for network in NETWORKS
+        ),
+        *(f"{method}_{network}" for method in ("voco", "volume_fusion", "jigsaw") for network in NETWORKS),
+        "masked_autoencoder_vit",
+    }
+
+    def test_every_row_of_the_demo_is_planned_on_every_task(self) -> None:
+        found = plan(load_suite("demo-today"))
+        assert not missing(found)
+        assert {cell.method for cell in found.cells} == self.ROWS
+        assert len(found.cells) == 6 * len(self.ROWS)
+        assert len(found.of_kind("initialisation")) == 2 * len(self.ROWS)
+
+    def test_only_data_are_missing_from_the_full_size(self) -> None:
+        found = plan(load_suite("today"))
+        assert {cell.method for cell in found.cells} == self.ROWS
+        assert {cell.task for cell in found.cells} == {"ncc", "ncs", "lcs", "bms", "dxc", "pxs"}
+        assert all("no folder given for the data" in reason for reason in missing(found).values())
+
+    @pytest.mark.parametrize(("key", "crop"), [("3d", (64, 64, 32)), ("2d", (224, 224, 1))])
+    def test_its_networks_take_the_published_crops(self, key: Any, crop: tuple[int, int, int]) -> None:
+        for row in load_suite("today").methods:
+            given = row.network[key]
+            config = {**given.config, "dimension": int(key[0])}
+            choice = NetworkChoice.model_validate({"name": given.name, "config": config})
+            assert choice.config.refusal(crop) == ""
