@@ -20,6 +20,7 @@ from sg_bench.registry import NETWORKS
 from sg_bench.testing.networks import check_network
 
 SMALL: dict[str, dict[str, Any]] = {
+    "dense_vnet": {"width": 2, "growth": (1, 1, 1), "layers": (1, 2, 1), "skips": (1, 2, 1)},
     "i3d": {"width": 4},
     "medicalnet": {"depth": 10},
     "resenc_unet": {"width": 2, "blocks": (1, 2, 1)},
@@ -69,7 +70,7 @@ def test_without_skips_a_decoder_sees_the_coarsest_map_alone(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["i3d", "resenc_unet", "swin_unetr", "vit"])
+@pytest.mark.parametrize("name", ["dense_vnet", "i3d", "resenc_unet", "swin_unetr", "vit"])
 def test_a_network_can_be_traced_for_compilation_as_a_whole(name: str) -> None:
     network, x = drawn(unet(small(name, 3))).eval(), torch.rand(1, 1, 32, 32, 8)
     compiled = torch.compile(network, backend="eager")
