@@ -146,8 +146,27 @@ class PiecesConfig(CropsConfig):
 
     @property
     def input_shape(self) -> Shape | None:
-        """Return None: pieces fit any network."""
+        """Return None: what enters the network are the pieces."""
         return None
+
+    @property
+    def piece(self) -> Shape:
+        """Return the voxels of a piece, before it is enlarged."""
+        return self.crops.cube
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> PiecesConfig:
+        if "crops" in self.without_effect():  # they are cut from self-discovered cubes
+            return self
+        network = self.chosen_network
+        sizes = zip(self.piece, network.config.multiple, strict=True)
+        x, y, z = (-(-side // step) * step for side, step in sizes)
+        if refusal := network.config.refusal((x, y, z)):
+            raise ValueError(
+                f"crops.cube {self.crops.cube} makes pieces of {x} x {y} x {z}, which do not fit network '{network}': "
+                f"{refusal}"
+            )
+        return self
 
 
 class VoCoConfig(PiecesConfig):
@@ -171,6 +190,11 @@ class VoCoConfig(PiecesConfig):
         patience=None,
     )
 
+    @property
+    def piece(self) -> Shape:
+        """Return the voxels of a crop."""
+        return self.overlap.cell(self.crops.cube)
+
 
 class VolumeFusionConfig(CropsConfig):
     """Volume fusion (arXiv:2306.16925): five classes, 10 to 40 boxes of 8 to 40 voxels a side, Adam, lr 1e-3."""
@@ -190,3 +214,8 @@ class JigsawConfig(PiecesConfig):
     hidden: Positive = 4096
     """Units of the layer that sees all tiles."""
     training: Training = sgd(0.01, 5e-4, 200)
+
+    @property
+    def piece(self) -> Shape:
+        """Return the voxels of a tile."""
+        return self.tiles.tile(self.crops.cube, self.dimension)

@@ -44,6 +44,7 @@ def check(name: CheckName, plan: Plan, workspace: Workspace) -> SuiteCheck:
     """Return whether one check holds for a plan whose cells are all done."""
     checks = {
         "losses_fall": _losses_fall,
+        "pretraining_improves": _pretraining_improves,
         "pseudo_labels_above_chance": _pseudo_labels,
         "deterministic": _deterministic,
     }
@@ -56,6 +57,15 @@ def _losses_fall(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     trainings = list(_curves(plan, workspace))
     rising = [title for title, curve in trainings if len(curve) > 1 and curve[-1] >= curve[0]]
     return not rising, "; ".join(rising) or f"{len(trainings)} curves"
+
+
+def _pretraining_improves(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
+    """Every pretraining improves what its method promises: a loss falls, a measure rises, or a probe improves."""
+    from sg_bench.running.promises import improvements
+
+    found = list(improvements(plan, workspace))
+    failing = [detail for improved, detail in found if not improved]
+    return not failing, "; ".join(failing or [detail for _, detail in found]) or "does not apply: nothing to pretrain"
 
 
 def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]]]:

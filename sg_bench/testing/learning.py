@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from sg_bench.methods.base import Batch
-from sg_bench.networks.backbone import global_average
 from sg_bench.networks.norm import use_batch_statistics
 from sg_bench.planning import Job, Plan, plan
 from sg_bench.running.local import WorkerProcesses
@@ -30,6 +29,7 @@ from sg_bench.testing.phantoms import PATIENTS, SHAPES, SOURCES
 from sg_bench.testing.subject import BATCH, Subject, train_draws
 from sg_bench.training.loop import train, weighted_loss
 from sg_bench.training.pretraining import Pretraining
+from sg_bench.training.view_probe import view_probe
 from sg_bench.workspace import Workspace, read_json
 
 STEPS = 20
@@ -67,7 +67,9 @@ def check_its_measure_rises(subject: Subject) -> None:
 def check_its_probe_improves(subject: Subject) -> None:
     """In the encoder's features, views of an image become more alike than views of different images."""
     require(bool(subject.batch(subject.method()).views), "it promises a probe, so its batches must have two views")
-    before, after = _before_and_after(subject, _probed)
+    before, after = _before_and_after(
+        subject, lambda learner, batch: view_probe(learner.method, learner.network, batch)
+    )
     change = f"two views of an image are {before:.2f} more alike than those of others before training and {after:.2f}"
     require(after > before, f"{change} after {PROBE_STEPS} steps: they must become more alike")
 
@@ -110,19 +112,6 @@ def _measured(learner: Pretraining, batch: Batch, name: str) -> float:
         measures = learner.losses(batch, learner.stages[-1]).measures
     require(name in measures, f"it promises the measure '{name}', but its losses have {sorted(measures)}")
     return float(measures[name])
-
-
-def _probed(learner: Pretraining, batch: Batch) -> float:
-    """Return the mean cosine of the features of two views of an image, less that of views of different images."""
-    backbone = learner.method.backbone(learner.network)
-    with torch.no_grad(), use_batch_statistics(learner.network):
-        pooled = [global_average(backbone.features(view)[-1]) for view in (batch.inputs, batch.views[0])]
-    both = torch.stack(pooled)
-    deviation, mean = torch.std_mean(both.flatten(0, 1), 0)
-    one, other = torch.nn.functional.normalize((both - mean) / (deviation + 1e-6), dim=-1)
-    cosines, images = one @ other.T, len(one)
-    own = cosines.diagonal().mean()
-    return float(own - (cosines.sum() - images * own) / (images * (images - 1)))
 
 
 def check_it_resumes_bit_for_bit(subject: Subject) -> None:

@@ -246,6 +246,13 @@ class TilesSettings(Model):
     """Voxels along x, y and z by which a tile is smaller than its cell of the grid, for a random shift; without it,
     structures would continue from one tile into the next and reveal their order."""
 
+    def tile(self, shape: Shape, dimension: int) -> Shape:
+        """Return the size of a tile of an image: its cell without the gap, and at least half of the cell."""
+        cells = (self.grid, self.grid, self.grid if dimension == 3 else 1)
+        sides = [whole // count for whole, count in zip(shape, cells, strict=True)]
+        x, y, z = (max(side - gap, -(-side // 2)) for side, gap in zip(sides, self.gap, strict=True))
+        return x, y, z
+
 
 class OverlapSettings(Model):
     """Crops of an image, and by how much they overlap the cells of a grid in its plane."""
@@ -254,3 +261,8 @@ class OverlapSettings(Model):
     """Cells along x and along y; each is a base crop."""
     crops: Positive = 4
     """Random crops of the size of a cell."""
+
+    def cell(self, shape: Shape) -> Shape:
+        """Return the size of a cell of an image; along z, it is as deep as the image."""
+        x, y = (max(1, side // self.grid) for side in shape[:2])
+        return x, y, shape[2]

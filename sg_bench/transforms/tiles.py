@@ -31,7 +31,7 @@ class Tiles:
     """
 
     def __init__(self, config: settings.TilesSettings, dimension: int) -> None:
-        self.config = config
+        self.config, self.dimension = config, dimension
         self.grid = (config.grid, config.grid, config.grid if dimension == 3 else 1)
         self.tiles = math.prod(self.grid)
         self.orders = min(config.permutations, math.factorial(self.tiles))
@@ -53,10 +53,8 @@ class Tiles:
         }
 
     def tile(self, shape: Shape) -> Shape:
-        """Return the size of a tile: its cell without the gap, and at least half of the cell."""
-        cell = [whole // cells for whole, cells in zip(shape, self.grid, strict=True)]
-        x, y, z = (max(side - gap, -(-side // 2)) for side, gap in zip(cell, self.config.gap, strict=True))
-        return x, y, z
+        """Return the size of a tile."""
+        return self.config.tile(shape, self.dimension)
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         """Return the tiles (B, tiles, C, x, y, z): at place p that of the cell `permutations[order][p]`."""
@@ -82,8 +80,7 @@ class OverlappingCrops:
 
     def cell(self, shape: Shape) -> Shape:
         """Return the size of a cell, which is also that of a random crop."""
-        x, y = (max(1, side // self.config.grid) for side in shape[:2])
-        return x, y, shape[2]
+        return self.config.cell(shape)
 
     def corners(self, shape: Shape) -> Tensor:
         """Return where each base crop starts, (bases, 3)."""

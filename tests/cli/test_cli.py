@@ -131,6 +131,12 @@ class TestPlan:
         assert "cells" in answer.out
         assert everything(tmp_path) == set()
 
+    @pytest.mark.parametrize(("name", "code"), [("demo-today", 0), ("today", 3)])
+    def test_todays_methods_are_planned_on_the_phantom_and_on_data_that_are_there(
+        self, ask: Ask, name: str, code: int
+    ) -> None:
+        assert ask("plan", "--suite", name).code == code
+
     def test_data_that_are_missing_are_named_with_the_option_and_exit_with_3(self, ask: Ask) -> None:
         answer = ask("plan", "--suite", with_scans())
         assert answer.code == 3

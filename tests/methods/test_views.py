@@ -295,3 +295,21 @@ class TestSamples:
         ]
         network: Any = pretraining.network
         assert int(network.base.place) == 8 % 6
+
+
+class TestSizeOfPieces:
+    @pytest.mark.parametrize(
+        ("name", "message"), [("jigsaw", "pieces of 24 x 24 x 8"), ("voco", "pieces of 24 x 24 x 48")]
+    )
+    def test_pieces_that_do_not_fit_the_network_are_refused(self, name: str, message: str) -> None:
+        network = {"name": "resenc_unet", "config": {"blocks": (1, 1, 1, 1, 1, 1, 1)}}
+        with pytest.raises(ValueError, match=f"{message}, which do not fit network 'resenc_unet': 7 levels need"):
+            made(name, network=network, crops={"cube": (96, 96, 48)})
+
+    def test_they_are_judged_as_they_are_after_they_are_enlarged(self) -> None:
+        assert made("jigsaw", crops={"cube": (16, 16, 8)}, tiles={"grid": 2}).config.piece == (4, 4, 2)
+
+    def test_pieces_of_self_discovered_cubes_do_not_depend_on_the_crops(self) -> None:
+        small = {"name": "resenc_unet", "config": {"width": 1}}
+        semantics = {"warm_up_epochs": 1}
+        assert made("jigsaw+semantics", network=small, semantics=semantics).config.piece == (24, 24, 8)

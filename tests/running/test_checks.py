@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sg_bench.data.cubes import ArrayCubes
 from sg_bench.ledger import Ledger
+from sg_bench.methods import Promise
+from sg_bench.methods.simclr import SimCLR
+from sg_bench.networks.weights import save_initialisation
 from sg_bench.planning import Job, Plan, plan
-from sg_bench.running import checks
+from sg_bench.registry import METHODS
+from sg_bench.running import checks, promises
 from sg_bench.running.checks import INPUTS, check
 from sg_bench.suite import Suite
+from sg_bench.training.pretraining import fresh_network
 from sg_bench.workspace import Workspace, write_atomic, write_json
 
 SUITE: dict[str, Any] = {
@@ -21,6 +28,11 @@ SUITE: dict[str, Any] = {
     "corpora": {"3d": {"name": "phantom", "source": "phantom"}},
     "methods": ["semantic_genesis"],
     "tasks": ["ncs[data=phantom]"],
+}
+SMALL_MOCO: dict[str, Any] = {
+    "crops": {"cube": [16, 16, 8]},
+    "projection": {"hidden": 4, "outputs": 4},
+    "queue": 4,
 }
 
 
@@ -57,6 +69,56 @@ def test_an_initialisation_that_is_gone_is_passed_over(planned: Plan, tmp_path: 
     settle(planned, Workspace(tmp_path), 2.0, 1.0)
     assert check("losses_fall", planned, Workspace(tmp_path)).detail == "1 curves"
     assert check("pseudo_labels_above_chance", planned, Workspace(tmp_path)).holds
+
+
+def pretrained(found: Plan, workspace: Workspace, **values: list[float]) -> None:
+    (job,) = found.of_kind("initialisation")
+    count = len(next(iter(values.values())))
+    rows = [{"stage": "pretrain", "train": {name: values[name][row] for name in values}} for row in range(count)]
+    write_json(workspace.path("initialisations", job.key) / "record.json", {"curves": rows})
+
+
+class TestPretrainingImproves:
+    @pytest.mark.parametrize(("losses", "holds"), [([3.0, 4.0, 2.0], True), ([2.0, 2.0], False)])
+    def test_a_promised_loss_falls(self, tmp_path: Path, losses: list[float], holds: bool) -> None:
+        found, workspace = plan(Suite.model_validate({**SUITE, "methods": ["simclr"]})), Workspace(tmp_path)
+        pretrained(found, workspace, loss=losses)
+        verdict = check("pretraining_improves", found, workspace)
+        assert verdict.holds == holds
+        assert f"loss: {losses[0]:.4f} to {losses[-1]:.4f}" in verdict.detail
+
+    @pytest.mark.parametrize(("accuracies", "holds"), [([0.1, 0.4], True), ([0.4, 0.1], False)])
+    def test_a_promised_measure_rises(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], holds: bool
+    ) -> None:
+        found, workspace = plan(Suite.model_validate({**SUITE, "methods": ["simclr"]})), Workspace(tmp_path)
+        monkeypatch.setattr(SimCLR, "promise", Promise("measure", "instance_accuracy"))
+        pretrained(found, workspace, loss=[1.0, 2.0], instance_accuracy=accuracies)
+        assert check("pretraining_improves", found, workspace).holds == holds
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_a_promised_probe_compares_the_last_weights_with_the_first(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    ) -> None:
+        suite = {**SUITE, "methods": ["moco_v2"], "width": 1, "pretraining": SMALL_MOCO}
+        found, workspace = plan(Suite.model_validate(suite)), Workspace(tmp_path)
+        pretrained(found, workspace, loss=[1.0, 2.0])
+        (job,) = found.of_kind("initialisation")
+        method = METHODS.load("moco_v2")(job.recipe.config)
+        folder = workspace.path("initialisations", job.key)
+        save_initialisation(folder, *method.initialisation(fresh_network(method, seed)))
+        cubes = ArrayCubes(np.random.default_rng(0).random((4, 16, 16, 8), np.float32))
+        monkeypatch.setattr(promises, "pretraining_cubes", lambda *_: (cubes, cubes))
+        monkeypatch.setattr(promises, "is_built", lambda *_: True)
+        ((improved, detail),) = promises.improvements(found, workspace)
+        before, after = detail.rstrip(")").partition("probe: ")[2].split(" to ")
+        assert (before == after) == (seed == 0)
+        assert improved == (float(after) > float(before))
+
+    def test_a_pretraining_that_is_gone_or_that_trains_nothing_is_passed_over(self, tmp_path: Path) -> None:
+        found = plan(Suite.model_validate({**SUITE, "methods": ["scratch", "moco_v2"]}))
+        verdict = check("pretraining_improves", found, Workspace(tmp_path))
+        assert (verdict.holds, verdict.detail) == (True, "does not apply: nothing to pretrain")
 
 
 @pytest.mark.parametrize(("accuracy", "holds"), [(0.9, True), (0.02, False)])

@@ -60,7 +60,7 @@ def test_a_case_that_becomes_readable_leaves_the_crops_of_all_others_as_they_wer
         ids = [id_ for id_ in store.ids if id_ != unreadable]
         monkeypatch.setattr(pretrain, "corpus_ids", lambda *_: (store, ids[:-1], ids[-1:]))
         found: dict[str, list[Any]] = {}
-        for cubes in pretrain._cubes(method, recipe, Workspace(tmp_path)):
+        for cubes in pretrain.pretraining_cubes(method, recipe, Workspace(tmp_path)):
             assert isinstance(cubes, CropCubes)
             for id_, start in cubes.places:
                 found.setdefault(id_, []).append(start)

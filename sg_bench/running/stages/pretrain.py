@@ -37,7 +37,7 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
     loaded = method.prepare_network(network, partial(read_weights, workspace))
     curves, examples, memory, world_sizes = [], {}, StepMemory(), list[int]()
     if method.stages():
-        learner = Pretraining(method, network, *_cubes(method, recipe, workspace), compute_device())
+        learner = Pretraining(method, network, *pretraining_cubes(method, recipe, workspace), compute_device())
         folder = workspace.partial("initialisations", recipe.key)
         curves = train(
             learner,
@@ -74,7 +74,7 @@ def pretrain(recipe: PretrainingRecipe, workspace: Workspace, progress: Progress
         write_sealed(folder / "record.json", record | ({"loaded": loaded} if loaded else {}))
 
 
-def _cubes(method: Method, recipe: PretrainingRecipe, workspace: Workspace) -> tuple[Cubes, Cubes]:
+def pretraining_cubes(method: Method, recipe: PretrainingRecipe, workspace: Workspace) -> tuple[Cubes, Cubes]:
     """Return the training and validation cubes of `method`."""
     sampling = method.sampling()
     if isinstance(sampling, Patterns):
