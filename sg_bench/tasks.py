@@ -1,7 +1,8 @@
 """Reads tasks/*.yaml, and a user's own card, into Task.
 
 A task's name may choose variants: `ncs[data=phantom-clean]`, `lcs[steps=240]`, `ncc[fraction=0.1,protocol=frozen]`.
-`data`, `protocol` and the like pick one of the card's own variants; `steps` and `fraction` exist for every card.
+`data`, `protocol` and the like pick one of the card's own variants; `steps`, `fraction`, `shots` and `probe` exist for
+every card.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from sg_bench import resources
 from sg_bench.config import (
+    AddedLater,
     Border,
     Fraction,
     Model,
@@ -32,11 +34,14 @@ from sg_bench.config import (
 from sg_bench.errors import UsageError, did_you_mean
 
 TaskKind = Literal["classification", "segmentation"]
+Probe = Literal["linear", "knn"]
 M = TypeVar("M", bound=Model)
 DERIVED = frozenset({"folder", "variant"})
 """Fields that reading fills in and no file may contain."""
 WHOLE = frozenset({"data", "preparation", "split"})
 """Fields that a variant replaces as a whole: other data, another split."""
+COMMON_AXES = ("steps", "fraction", "shots", "probe")
+"""Variants that every card has."""
 
 
 class DataChoice(Model):
@@ -168,6 +173,9 @@ class Task(Model):
     """A card that sets a part of it replaces all of it."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training cases that is used, nested from small to large under one seed."""
+    shots: Annotated[Positive | None, AddedLater()] = None
+    """Classification: train on so many samples of each class, of each finding; segmentation: on so many cases that show
+    the target. Nested from few to many under one seed; None: all."""
     target: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     """segmentation: label-map values that count as foreground, taken together."""
     findings: tuple[str, ...] = ()
@@ -176,6 +184,9 @@ class Task(Model):
     inference: Inference = Inference()
     frozen: bool = False
     """Train a linear head, or for segmentation a light decoder, on features that stay as they were pretrained."""
+    probe: Annotated[Probe | None, AddedLater()] = None
+    """Instead of fine-tuning, fit a classifier on frozen features: logistic regression, of images or of voxels, or for
+    classification nearest neighbours."""
     loss: Literal["bce", "dice"]
     training: Training = Training()
     headline: str
@@ -197,6 +208,9 @@ class Task(Model):
         fixed = places == "foreground" and self.inference.mode == "crops"
         thinned = classification and places == "candidates" and self.sampling.validation_negatives is not None
         unused = set()
+        if self.probe:
+            unused |= {"frozen", "training", "sampling.shift", "sampling.flips", "sampling.validation_negatives"}
+            unused.add("sampling.augmentation")
         if not fixed:
             unused.add("inference.crops_per_case")
         if self.inference.mode != "sliding_window":
@@ -224,6 +238,8 @@ class Task(Model):
             raise ValueError("a segmentation task needs `target` label values, a classification task has none")
         if segmentation != (self.loss == "dice"):
             raise ValueError(f"a {self.kind} task cannot be trained with the {self.loss} loss")
+        if segmentation and self.probe == "knn":
+            raise ValueError("nearest neighbours classify images; the probe of a segmentation is probe=linear")
         if (self.sampling.places == "image" and not segmentation) != bool(self.findings):
             raise ValueError("`findings` are for a classification of whole images, which needs them")
         if not segmentation and self.sampling.places == "foreground":
@@ -276,6 +292,11 @@ def parse_reference(reference: str) -> tuple[str, dict[str, str]]:
     if not match or len(choices) < len(pairs) or not all(axis and value for axis, value in choices.items()):
         raise UsageError(f"'{reference}' is not a task", hint="Write it as ncs or ncs[data=phantom,steps=80]")
     return match[1], choices
+
+
+def fine_tunes_all(reference: str) -> bool:
+    """Return whether a task is fine-tuned on all training cases: not a fraction, not some shots, not a probe."""
+    return not {"fraction", "shots", "probe"} & parse_reference(reference)[1].keys()
 
 
 def is_path(name: str) -> bool:
@@ -388,10 +409,10 @@ def _card_path(name: str, folder: Path | None) -> Path:
 def _overlay(axis: str, value: str, variants: dict[str, dict[str, dict[str, Any]]], path: Path) -> dict[str, Any]:
     if axis == "steps":
         return {"training": {"steps": value}}
-    if axis == "fraction":
-        return {"fraction": value}
+    if axis in COMMON_AXES:
+        return {axis: value}
     if axis not in variants:
-        axes = [*variants, "steps", "fraction"]
+        axes = [*variants, *COMMON_AXES]
         raise UsageError(f"{path}: task has no variants by '{axis}'", hint=did_you_mean(axis, axes))
     if value not in variants[axis]:
         raise UsageError(f"{path}: no variant {axis}={value}", hint=did_you_mean(value, variants[axis]))

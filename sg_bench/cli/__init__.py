@@ -20,6 +20,7 @@ from sg_bench.cli import (
     new,
     plan,
     power,
+    probe,
     report,
     rescore,
     retry,
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("probe")(probe.probe)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("report")(report.report)

@@ -98,3 +98,33 @@ class LightSegmenter(TaskModel):
         summed = torch.stack([interpolate(reduced, size=grid, mode=mode) for reduced in maps]).sum(0)
         logits: Tensor = self.output(torch.relu(summed))
         return logits.reshape(*logits.shape[:2], *x.shape[2:])
+
+
+class LinearSegmenter(TaskModel):
+    """A linear probe for segmentation: one linear function of a voxel's features, of which nothing is trained here.
+
+    A voxel's features are all maps of the encoder, interpolated linearly to the image's grid, one after the other.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Build the layers for `backbone`'s maps; `set_weights` gives them their weights."""
+        super().__init__(backbone, frozen=True)
+        convolution = CONVOLUTIONS[backbone.dimension]
+        self.lateral = nn.ModuleList(convolution(channels, 1, 1, bias=False) for channels in backbone.channels)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def set_weights(self, weight: Tensor, bias: float) -> None:
+        """Set the weight of each feature, (sum of the maps' channels,), and the bias."""
+        with torch.no_grad():
+            parts = torch.split(weight, list(self.backbone.channels))
+            for parameter, part in zip(self.lateral.parameters(), parts, strict=True):
+                parameter.copy_(part.reshape(parameter.shape))
+            self.bias.fill_(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, 1, X, Y, Z) of images (B, C, X, Y, Z) in [0, 1]."""
+        grid = x.shape[2 : 2 + self.backbone.dimension]
+        mode = "trilinear" if len(grid) == 3 else "bilinear"
+        maps = [layer(features) for layer, features in zip(self.lateral, self.features(x), strict=True)]
+        logits = torch.stack([interpolate(each, size=grid, mode=mode) for each in maps]).sum(0) + self.bias
+        return logits.reshape(*logits.shape[:2], *x.shape[2:])

@@ -96,6 +96,8 @@ def _amount(recipe: Recipe, measured: Measurement, parts: Parts) -> Amount:
         return _pretraining(recipe, measured, parts)
     found = parts.of_task(recipe)
     train = max(1, round(len(found["train"]) * recipe.task.fraction))
+    if recipe.task.probe:
+        return Amount(len(found["train"]) + len(found["test"]))
     validation = len(found["validation"]) * measured.validation_samples
     done = _training(recipe.task.training, train * measured.train_samples, validation)
     return Amount(len(found["test"]), *done)

@@ -92,14 +92,19 @@ def _keys_in(content: Any) -> Iterator[str]:
 
 def _results(workspace: Workspace, needed: set[str]) -> Iterator[Leftover]:
     """Yield finished results and predictions that nothing needs, and earlier ones that a crash left."""
-    places: tuple[Namespace, ...] = (*FOLDERS.values(), "predictions")
+    places: tuple[Namespace, ...] = (*FOLDERS.values(), "features", "predictions")
     for namespace in places:
         for path in _entries(workspace.path(namespace)):
             key = path.name.partition(".")[0]
             if path.name.endswith(OLD) and path.with_name(key).exists():
                 yield Leftover(path, _size(path), "an earlier result that was replaced", key)
-            elif path.name in (key, f"{key}.npz") and len(key) == 64 and key not in needed:
+            elif _is_result(path, namespace, key) and len(key) == 64 and key not in needed:
                 yield Leftover(path, _size(path), "no cell of these suites, and no finished cell, needs it", key)
+
+
+def _is_result(path: Path, namespace: Namespace, key: str) -> bool:
+    """Return whether a path is a result's; features are named by the initialisation that they were computed with."""
+    return path.suffix == ".npz" if namespace == "features" else path.name in (key, f"{key}.npz")
 
 
 def _parts(workspace: Workspace, needed: set[str], done: set[str], used: set[str]) -> Iterator[Leftover]:

@@ -39,7 +39,7 @@ from sg_bench.reporting.published import PublishedScore as Score
 from sg_bench.reporting.render import cell_text, column_heading, interval_bounds, legend, marks, std_text
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, MetricColumn, Table
-from sg_bench.tasks import parse_reference
+from sg_bench.tasks import fine_tunes_all, parse_reference
 
 NOT_RUN = "not run"
 UNRESOLVED = "It is not resolved which metric was printed: shown, not compared."
@@ -150,7 +150,7 @@ def base_name(task: str) -> str:
 
 
 def _belongs(column: MetricColumn, comparison: PaperComparison) -> bool:
-    return base_name(column.task) in comparison.tasks and "fraction" not in parse_reference(column.task)[1]
+    return base_name(column.task) in comparison.tasks and fine_tunes_all(column.task)
 
 
 def _sheet(found: MeasuredComparison) -> PrintedTable:

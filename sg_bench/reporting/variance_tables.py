@@ -30,7 +30,7 @@ from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_o
 from sg_bench.statistics.two_sample import MIN_UNITS
 from sg_bench.statistics.units import Units
 from sg_bench.statistics.variance import CaseUnit, VarianceComponents, bootstrap_std, variance_components
-from sg_bench.tasks import parse_reference
+from sg_bench.tasks import fine_tunes_all
 
 SOURCES = ("pretraining", "fine_tuning", "test_cases")
 LEGEND = (
@@ -148,8 +148,8 @@ class AcrossTasks:
 
 
 def across(table: Table, names: Mapping[str, str]) -> AcrossTasks:
-    """Return the methods with a value on every task; tasks with a fraction of the labels are ignored."""
-    columns = [index for index in _headlines(table) if "fraction" not in parse_reference(table.columns[index].task)[1]]
+    """Return the methods with a value on every task; fractions of the labels, few shots and probes are ignored."""
+    columns = [index for index in _headlines(table) if fine_tunes_all(table.columns[index].task)]
     columns = [index for index in columns if any(row.summaries[index].n for row in table.rows)]
     lacking = {
         row.method: tuple(table.columns[index].task for index in columns if not row.summaries[index].n)

@@ -41,6 +41,8 @@ def effort(recipe: Recipe) -> float:
     counts in full.
     """
     if isinstance(recipe, CellRecipe):
+        if recipe.task.probe:
+            return 0.0
         cases = recipe.store.manifest.cases * recipe.task.fraction
         width = recipe.initialisation.config.width
         return _steps(recipe.task.training, cases) * prod(recipe.task.sampling.patch) * width**2

@@ -28,12 +28,15 @@ from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Crops, Method, Patterns, WholeVolumes
 from sg_bench.methods.configs import AutoencoderConfig
 from sg_bench.networks.build import task_model
+from sg_bench.networks.heads import LinearSegmenter
 from sg_bench.networks.weights import save_initialisation, split_state
 from sg_bench.planning import Measurement, TypedJob, is_built, open_source
 from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
 from sg_bench.registry import METHODS
 from sg_bench.running.environment import compute_device, describe_environment
+from sg_bench.running.stages.probe import frozen_encoder
 from sg_bench.training.draws import Purpose, generator
+from sg_bench.training.features import image_features, training_crops, voxel_features
 from sg_bench.training.fine_tuning import FineTuning, task_network
 from sg_bench.training.loop import calibrate, evaluating, train
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
@@ -99,6 +102,8 @@ def probe_store(job: TypedJob[StoreRecipe], workspace: Workspace, scratch: Works
 def probe_cell(recipe: CellRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
     """Fine-tune a few steps on a few cases, and test on two of them; twice, as the first time imports and compiles."""
     store = _store(recipe.store, workspace, scratch)
+    if recipe.task.probe:
+        return _features(recipe, store)
     began = time.perf_counter()
     warm = _cell(recipe, store, scratch, WARM_STEPS, tested=1)
     first = time.perf_counter() - began
@@ -138,6 +143,26 @@ def _cell(recipe: CellRecipe, store: Store, scratch: Workspace, steps: int, *, t
         validation_samples=float(samples),
         case_bytes=path.stat().st_size / min(tested, len(ids)),
         record_bytes=_size(scratch.root / "ledger"),
+    )
+
+
+def _features(recipe: CellRecipe, store: Store) -> Measurement:
+    """Compute the features of a few cases; for a segmentation, predict them too, which costs more."""
+    watch, device, task = _Watch(), compute_device(), recipe.task
+    choice, ids = recipe.initialisation.config.chosen_network, store.ids[:TESTED]
+    state = split_state(task_model(choice, "classification").backbone)
+    encoder, _ = frozen_encoder(recipe, (*state, ""), device)
+    began = time.perf_counter()
+    crops = training_crops(task, store, ids)
+    if task.kind == "classification":
+        image_features(task, encoder, store, crops, device)
+    else:
+        voxel_features(task, encoder, store, crops, device)
+        predict(task, LinearSegmenter(encoder).to(device).eval(), store, ids, device)
+    each = (time.perf_counter() - began) / len(ids)
+    seconds, share = watch.read()
+    return Measurement(
+        job_seconds=max(0.0, seconds - each * len(ids)), case_seconds=each, first_seconds=each, processor_share=share
     )
 
 

@@ -27,6 +27,7 @@ from sg_bench.evaluation.crops import (
     truth_of,
 )
 from sg_bench.evaluation.inference import middle_slices
+from sg_bench.evaluation.shots import few_shots
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
 from sg_bench.networks.configs import NetworkChoice
@@ -98,6 +99,7 @@ class FineTuning:
             part: candidate_or_image_crops(task, store, ids) for part, ids in self.ids.items()
         }
         self.crops["validation"] = _validation_subset(self.crops["validation"], task)
+        self.ids["train"], self.crops["train"] = few_shots(task, store, train, self.crops["train"], seed)
         self.epoch_crops = self.crops["train"]
         self._voxels: dict[str, NDArray[np.int64]] = {}
 

@@ -26,6 +26,7 @@ Namespace = Literal[
     "patterns",
     "weights",
     "initialisations",
+    "features",
     "predictions",
     "cells",
     "progress",

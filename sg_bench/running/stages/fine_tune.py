@@ -1,20 +1,23 @@
-"""Fine-tuning of an initialisation on a task, and its test: one cell."""
+"""Fine-tuning of an initialisation on a task, or a probe of its features, and its test: one cell."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from sg_bench.data.splits import nested_subset
+from sg_bench.data.splits import SplitParts, nested_subset
 from sg_bench.data.store import Store
 from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.metrics import score
 from sg_bench.ledger import Ledger, Record
+from sg_bench.networks.weights import StateDict
 from sg_bench.recipes import CellRecipe
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
 from sg_bench.running.stages.inputs import open_store, read_initialisation
 from sg_bench.running.stages.parts import seen_before, task_parts
+from sg_bench.running.stages.probe import CellOutcome, probe
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.fine_tuning import FineTuning, task_network
@@ -37,19 +40,15 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     parts, split_file = task_parts(store, task.split, seed, workspace)
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
-    encoder, decoder, weights_digest = read_initialisation(initialisation, workspace)
-    network, loaded = task_network(task, initialisation.config.chosen_network, encoder, decoder, seed)
-    learner = FineTuning(task, network, store, train_ids, parts["validation"], seed, device)
-    if task.frozen:
-        calibrate(learner, task.training, seed)  # random weights have no running statistics
-    progress_folder = workspace.path("progress", recipe.key)
+    weights = read_initialisation(initialisation, workspace)
     memory = StepMemory()
-    curves = train(learner, seed=seed, folder=progress_folder, progress=progress, memory=memory)
-    with evaluating(learner, task.training, seed):
-        predictions = predict(task, network, store, parts["test"], device)
-    path = workspace.path("predictions", f"{recipe.key}.npz")
-    digest = predictions.save(path)
-    clear_state(progress_folder)
+    if task.probe:
+        tested = probe(recipe, store, parts, train_ids, weights, workspace, device)
+    else:
+        tested = _fine_tuned(recipe, store, {**parts, "train": train_ids}, weights, workspace, device, progress, memory)
+    predictions = tested.predictions
+    digest = predictions.save(workspace.path("predictions", f"{recipe.key}.npz"))
+    clear_state(workspace.path("progress", recipe.key))
     metrics, cases = score(task.kind, predictions.probabilities, predictions.truths, task.findings)
     return {
         "key": recipe.key,
@@ -60,10 +59,10 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "secondary": list(task.secondary),
         "metrics": metrics,
         "cases": [{**row, "patient": _patient(store, row["case"])} for row in cases],
-        "curves": curves,
+        "curves": tested.curves,
         "error": None,
-        "loaded": str(loaded),
-        "counts": {"train": len(train_ids), **{part: len(parts[part]) for part in ("validation", "test")}},
+        "loaded": tested.loaded,
+        "counts": {"train": tested.train_cases, **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
         "leak": seen_before(initialisation, store, task.split, parts["test"], workspace),
         "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": 1},
@@ -71,9 +70,32 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
             "predictions": digest,
             "split": file_digest(split_file),
             "store": store.digest,
-            "initialisation": weights_digest,
+            "initialisation": weights[2],
+            **tested.outputs,
         },
     }
+
+
+def _fine_tuned(
+    recipe: CellRecipe,
+    store: Store,
+    parts: SplitParts,
+    weights: tuple[StateDict, StateDict, str],
+    workspace: Workspace,
+    device: torch.device,
+    progress: ProgressCallback,
+    memory: StepMemory,
+) -> CellOutcome:
+    task, seed = recipe.task, recipe.fine_tuning_seed
+    network, loaded = task_network(task, recipe.initialisation.config.chosen_network, *weights[:2], seed)
+    learner = FineTuning(task, network, store, parts["train"], parts["validation"], seed, device)
+    if task.frozen:
+        calibrate(learner, task.training, seed)  # random weights have no running statistics
+    folder = workspace.path("progress", recipe.key)
+    curves = train(learner, seed=seed, folder=folder, progress=progress, memory=memory)
+    with evaluating(learner, task.training, seed):
+        predictions = predict(task, network, store, parts["test"], device)
+    return CellOutcome(predictions, str(loaded), len(learner.ids["train"]), curves)
 
 
 def _check_testable(task: Task, store: Store, test: list[str]) -> None:
