@@ -217,7 +217,7 @@ class Task(Model):
             unused.add("inference.overlap")
         if not classification:
             unused |= {"sampling.balanced", "sampling.validation_negatives", "sampling.slices.scored"}
-        if not (self.split.draws or fixed or thinned):
+        if not (self.split.draws or fixed or thinned or self.probe):
             unused.add("split.seed")
         return frozenset(unused)
 

@@ -15,7 +15,7 @@ from sg_bench.errors import UsageError
 from sg_bench.evaluation.metrics import METRICS
 from sg_bench.registry import SOURCES
 from sg_bench.resources import task_cards
-from sg_bench.tasks import Task, parse_reference, read_task
+from sg_bench.tasks import Task, fine_tunes_all, parse_reference, read_task
 
 CARD: dict[str, Any] = {
     "name": "mine",
@@ -196,3 +196,30 @@ class TestRefusals:
         self, write: Write, changes: dict[str, Any], parts: list[str]
     ) -> None:
         refused(str(write(**changes)), "mine.yaml: ", *parts)
+
+
+class TestProbesAndShots:
+    def test_they_are_in_no_key_unless_chosen(self) -> None:
+        assert not {"probe", "shots"} & read_task("ncc").key_content().keys()
+        chosen = read_task("ncc[probe=knn,shots=5]").key_content()
+        assert (chosen["probe"], chosen["shots"]) == ("knn", 5)
+
+    def test_what_trains_a_network_has_no_effect_on_a_probe(self) -> None:
+        plain, longer = read_task("ncc[probe=linear]"), read_task("ncc[probe=linear,steps=80,protocol=frozen]")
+        assert plain.key_json == longer.key_json
+        assert plain.key_json != read_task("ncc[probe=knn]").key_json
+
+    def test_a_probe_read_back_from_its_key_has_the_same_key(self) -> None:
+        for name in task_cards():
+            task = read_task(f"{name}[probe=linear,shots=2]")
+            content = {**task.key_content(), "title": "", "data": task.data.model_dump()}
+            assert Task.model_validate(content).key_json == task.key_json
+
+    @pytest.mark.parametrize("wrong", ["lcs[probe=knn]", "ncc[probe=tree]", "ncc[shots=0]", "ncc[shots=few]"])
+    def test_a_probe_that_cannot_be_is_refused(self, wrong: str) -> None:
+        with pytest.raises(UsageError, match=r"probe|shots"):
+            read_task(wrong)
+
+    def test_only_full_fine_tuning_is_compared_with_papers(self) -> None:
+        assert fine_tunes_all("ncc[data=phantom]")
+        assert not any(fine_tunes_all(f"ncc[{each}]") for each in ("probe=knn", "shots=1", "fraction=0.1"))

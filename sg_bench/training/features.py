@@ -69,7 +69,8 @@ def estimate_norms(task: Task, encoder: Backbone, store: Store, crops: Sequence[
     """
     spaced = crops[:: max(1, -(-len(crops) // CALIBRATION_CROPS))]
     batches = (images for batch, _ in _batches(task, store, spaced) for images in _views(task, batch)[:1])
-    reestimate(encoder, (images for images in batches if len(images) > 1), device)
+    least = min(2, len(spaced))  # a map of one voxel has no variance over one image
+    reestimate(encoder, (images for images in batches if len(images) >= least), device)
 
 
 @torch.no_grad()

@@ -1,0 +1,25 @@
+"""`sg-bench probe` names the probes of a suite's tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from sg_bench.cli.probe import probe_variants, shots_of
+from sg_bench.errors import UsageError
+from sg_bench.tasks import read_task
+
+
+def test_a_classification_has_two_probes_and_a_segmentation_one_for_each_number_of_shots() -> None:
+    ncc, lcs = read_task("ncc"), read_task("lcs")
+    both = ["ncc[data=phantom,probe=linear]", "ncc[data=phantom,probe=knn]"]
+    assert probe_variants("ncc[data=phantom,steps=4]", ncc, "all", []) == both
+    assert probe_variants("lcs", lcs, "all", [1, 5]) == ["lcs[probe=linear,shots=1]", "lcs[probe=linear,shots=5]"]
+    assert probe_variants("lcs", lcs, "knn", []) == []
+    assert probe_variants("/cards/mine.yaml", ncc, "knn", []) == ["/cards/mine.yaml[probe=knn]"]
+
+
+@pytest.mark.parametrize("text", ["0", "1,x", "-1", "1.5"])
+def test_shots_are_numbers_above_zero(text: str) -> None:
+    assert shots_of("1, 5") == [1, 5]
+    with pytest.raises(UsageError, match="--shots"):
+        shots_of(text)
