@@ -31,5 +31,6 @@ def test_probes_run_once_and_every_command_reads_their_cells(tmp_path: Path, sg_
     for command in (("explain", key[:16]), ("rescore",)):
         shown = sg_bench(*command, "--work", tmp_path / "work")
         assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert sg_bench("status", *where, "--methods", "scratch").returncode == 0
+    known = ("--suite", TINY, "--work", tmp_path / "work", "--methods", "scratch", "--tasks", "tiny_ncc[probe=knn]")
+    assert sg_bench("status", *known, "--seeds", "0").returncode == 0
     assert sg_bench("report", *where).returncode == 0

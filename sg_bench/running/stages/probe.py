@@ -43,7 +43,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """What a cell's record tells of its training and test."""
+    """The part of a cell's record that depends on how it was trained: predictions, curves and digests."""
 
     predictions: Predictions
     loaded: str
