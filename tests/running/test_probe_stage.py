@@ -14,11 +14,11 @@ import torch
 from sg_bench.data.splits import SplitParts
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
-from sg_bench.networks.weights import split_state
 from sg_bench.recipes import CellRecipe
 from sg_bench.registry import METHODS
 from sg_bench.running.stages import probe as stage
 from sg_bench.tasks import read_task
+from sg_bench.training.features import image_features
 from sg_bench.training.pretraining import fresh_network
 from sg_bench.workspace import Workspace
 from tests.recipes import pretraining_recipe, store_recipe
@@ -42,7 +42,7 @@ class Probing:
         ids = self.store.ids
         self.parts: SplitParts = {"train": ids[:6], "validation": [], "test": ids[6:]}
         method = METHODS.load("scratch")(METHODS.config("scratch").model_validate({"width": 2}))
-        encoder, decoder = split_state(fresh_network(method, 0))
+        encoder, decoder = method.initialisation(fresh_network(method, 0))
         self.weights = (encoder, decoder, "ab" * 32)
 
     def __call__(self, reference: str, seed: int = 0, train: int = 6) -> stage.CellOutcome:
@@ -69,9 +69,13 @@ def probing(tmp_path: Path, make_store: Callable[..., Store]) -> Probing:
 
 
 def test_features_are_computed_once_and_again_if_they_are_damaged(probing: Probing, monkeypatch: Any) -> None:
-    counted = []
-    compute = stage.image_features
-    monkeypatch.setattr(stage, "image_features", lambda *given: counted.append(1) or compute(*given))
+    counted = list[int]()
+
+    def counting(*given: Any) -> Any:
+        counted.append(1)
+        return image_features(*given)
+
+    monkeypatch.setattr(stage, "image_features", counting)
     first = probing("ncc[probe=linear]")
     chosen = [probing("ncc[probe=knn]"), probing("ncc[probe=linear,shots=2]", 1), probing("ncc[probe=knn]", train=3)]
     assert len(counted) == 2  # of the training and of the test cases
