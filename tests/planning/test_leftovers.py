@@ -59,6 +59,14 @@ def test_what_a_finished_cell_was_computed_from_is_kept(workspace: Workspace) ->
     assert names(workspace, BMS).keys() == {f"predictions/{'0' * 64}.npz"}
 
 
+def test_features_are_kept_as_long_as_their_initialisation_is_needed(workspace: Workspace) -> None:
+    (needed,) = NCS.of_kind("initialisation")
+    workspace.path("features").mkdir()
+    for key in (needed.key, "0" * 64):
+        workspace.path("features", f"{key}.{'1' * 64}.npz").touch()
+    assert names(workspace, NCS).keys() == {f"features/{'0' * 64}.{'1' * 64}.npz"}
+
+
 def test_what_a_living_run_uses_is_kept(workspace: Workspace) -> None:
     built(workspace, NCS)
     partial = workspace.partial("stores", "ab" * 32)
