@@ -33,20 +33,40 @@ def stopped_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-_stopping, _printed = threading.Event(), threading.Event()
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a signal that comes during the block take effect at its end, so that no process is started and forgotten."""
+    _waiting.clear()
+    _uninterrupted.set()
+    try:
+        yield
+    finally:
+        _uninterrupted.clear()
+    if _waiting:
+        _raise(_waiting.pop())
+
+
+_stopping, _printed, _uninterrupted = threading.Event(), threading.Event(), threading.Event()
+_waiting: list[int] = []
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     if _stopping.is_set():
         return
     _stopping.set()
-    code = 128 + number
-    timer = threading.Timer(GRACE_SECONDS, _give_up, (code,))
+    timer = threading.Timer(GRACE_SECONDS, _give_up, (128 + number,))
     timer.daemon = True
     timer.start()
+    if _uninterrupted.is_set():
+        _waiting.append(number)
+    else:
+        _raise(number)
+
+
+def _raise(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(code)
+    raise SystemExit(128 + number)
 
 
 def end_interrupted(code: int) -> NoReturn:

@@ -17,6 +17,7 @@ from sg_bench.data.sources.base import Case
 from sg_bench.planning import Job
 from sg_bench.running.environment import free_memory, single_threaded
 from sg_bench.running.failures import Failure
+from sg_bench.running.interrupts import uninterrupted
 from sg_bench.running.memory import measured_mib, needs_card
 from sg_bench.running.packing import Card, CardLoad, choose_card
 from sg_bench.running.progress import reporter
@@ -142,13 +143,14 @@ class _Processes:
     def submit(self, unit: Unit, location: str) -> Future[Failure | None]:
         """Start a unit in a free process; after one of them was killed, all are replaced first."""
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process keeps it: Ctrl-C is ours
-        try:
-            return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
-        except BrokenProcessPool:
-            self.pool = self._started()
-            return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with uninterrupted():
+            try:
+                return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
+            except BrokenProcessPool:
+                self.pool = self._started()
+                return self.pool.submit(work, unit.job, location, unit.cases, unit.share)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def close(self) -> None:
         """End the processes."""
