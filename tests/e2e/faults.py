@@ -24,9 +24,12 @@ Start = Callable[..., Any]
 Fault = Callable[["subprocess.Popen[str]", random.Random], "bool | None"]
 """Strikes a process; returns whether the run ends by it, or None if there was nothing to strike."""
 SECOND_DRIVER = "a second driver"
-"""The fault that the campaign itself makes: another run of the same command begins on the same workspace."""
+"""The fault that the campaign itself makes: another run of the same command shares the workspace until the first is
+struck by what ends it, and is killed then."""
 EXIT_CODES = {"interrupted": 130, "terminated": 143}
 """Of a run that is stopped by a signal which it can handle."""
+START_SECONDS = 60.0
+"""In which what is to be struck must have started."""
 END_SECONDS = 20.0
 """In which the processes of a run that was killed must have ended."""
 
@@ -139,10 +142,11 @@ class Campaign:
             if not struck:
                 self._ends_well(process)
                 self.finished.append(place)
-            for each in self.companions:
-                self._ends_well(each)
+            for each in self.companions:  # killed by the context
+                if not struck:
+                    self._ends_well(each)
             self.companions.clear()
-            self.cells[-1].look()
+        self.cells[-1].look()
 
     def _ends_well(self, process: subprocess.Popen[str]) -> None:
         output, _ = process.communicate(timeout=600)
@@ -188,15 +192,25 @@ def terminate(process: subprocess.Popen[str], _: random.Random) -> bool | None:
 
 
 def _signalled(process: subprocess.Popen[str], number: int) -> bool | None:
-    if not descendants(process.pid):
+    if not _awaited(lambda: descendants(process.pid), process):
         return None
     process.send_signal(number)
     return True
 
 
+def _awaited(find: Callable[[], list[int]], process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that `find` finds, as soon as there are any; none if the run ends before."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if found := find():
+            return found
+        time.sleep(0.05)
+    return []
+
+
 def kill_worker(process: subprocess.Popen[str], draw: random.Random) -> bool | None:
     """Kill one of the worker processes of the local backend."""
-    return _kill_one_of(local_workers(process.pid), draw)
+    return _kill_one_of(_awaited(lambda: local_workers(process.pid), process), draw)
 
 
 def local_workers(pid: int) -> list[int]:
@@ -209,7 +223,10 @@ def kill_titled(title: str) -> Fault:
     """Return a fault that kills one process below the run whose command line has `title` in it."""
 
     def strike(process: subprocess.Popen[str], draw: random.Random) -> bool | None:
-        return _kill_one_of([pid for pid in descendants(process.pid) if title in command_line(pid)], draw)
+        return _kill_one_of(_awaited(lambda: titled(process.pid), process), draw)
+
+    def titled(pid: int) -> list[int]:
+        return [each for each in descendants(pid) if title in command_line(each)]
 
     return strike
 

@@ -42,6 +42,7 @@ def interrupt(pid: int, number: signal.Signals) -> None:
             os.kill(each, number)
 
 
+@pytest.mark.slow  # test_faults.py strikes a run at random moments in every `make test`
 def test_a_run_killed_four_times_interrupted_and_terminated_ends_with_the_same_table_and_no_cell_twice(
     finished: Path, sg_bench: Run, start: Any, tmp_path: Path
 ) -> None:
