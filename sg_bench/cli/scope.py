@@ -18,7 +18,7 @@ from sg_bench.errors import UsageError
 from sg_bench.ledger import Record
 from sg_bench.planning import Plan, PlannedCell, plan
 from sg_bench.suite import Suite, suite_digest, suite_tasks
-from sg_bench.tasks import is_path, parse_reference
+from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import read_json, write_json
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def remember(selection: Selection, suite: Suite) -> None:
     own = selection.suite
     added = {axis: _beyond(getattr(own, axis), getattr(suite, axis)) for axis in AXES}
     added["methods"] = [method.title for method in added["methods"]]
-    added["tasks"] = [_relative(task, selection.out) for task in added["tasks"]]
+    added["tasks"] = [_relative(task, own, selection.out) for task in added["tasks"]]
     write_json(selection.out / FILE, {"suite": own.name, "added": added, "digests": _digests(suite)})
 
 
@@ -183,6 +183,12 @@ def _agreeing(now: dict[str, str], before: dict[str, str]) -> set[str]:
     return same if "" in same else set()
 
 
-def _relative(task: str, out: Path) -> str:
-    """Return a task; its file, if it is named by one, relative to the report, which holds no absolute paths."""
-    return os.path.relpath(task, out.resolve()) if is_path(parse_reference(task)[0]) else task
+def _relative(task: str, suite: Suite, out: Path) -> str:
+    """Return a task as later commands find it, without absolute paths.
+
+    A variant of a card of the suite is named as by `--tasks`, and another card by its file, relative to the report.
+    """
+    card = parse_reference(task)[0]
+    if card in {parse_reference(each)[0] for each in suite.tasks}:
+        return read_task(task, Path(suite.folder)).name + task.removeprefix(card)
+    return os.path.relpath(task, out.resolve()) if is_path(card) else task

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sg_bench.cli.probe import probe_variants, shots_of
+from sg_bench.cli.scope import _relative
 from sg_bench.errors import UsageError
+from sg_bench.suite import load_suite
 from sg_bench.tasks import read_task
 
 
@@ -23,3 +27,9 @@ def test_shots_are_numbers_above_zero(text: str) -> None:
     assert shots_of("1, 5") == [1, 5]
     with pytest.raises(UsageError, match="--shots"):
         shots_of(text)
+
+
+def test_a_report_remembers_a_variant_of_the_suites_own_card_wherever_it_is_called_from() -> None:
+    suite = load_suite(str(Path(__file__).parents[1] / "e2e" / "tiny.yaml"))
+    assert _relative("tiny_ncc.yaml[probe=knn]", suite, Path("out")) == "tiny_ncc[probe=knn]"
+    assert _relative("/cards/mine.yaml[probe=knn]", suite, Path("/cards/out")) == "../mine.yaml[probe=knn]"
