@@ -12,7 +12,7 @@ from sg_bench.planning import Plan, TypedJob, plan
 from sg_bench.recipes import PretrainingRecipe
 from sg_bench.registry import METHODS
 from sg_bench.running.stages.dispatch import execute
-from sg_bench.running.stages.pretrain import _cubes
+from sg_bench.running.stages.pretrain import pretraining_cubes
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace, read_json
 
@@ -87,8 +87,11 @@ def test_random_labels_are_permuted_over_the_training_cubes_by_the_pretraining_s
     drawn = {}
     for label, seed in (("rotation+semantics", 0), ("control", 0), ("control", 1)):
         job, method = pretraining(found, label, seed)
-        train, validation = _cubes(method, job.recipe, workspace)
-        assert _cubes(method, job.recipe, workspace)[0].labels(range(18)).tolist() == train.labels(range(18)).tolist()
+        train, validation = pretraining_cubes(method, job.recipe, workspace)
+        assert (
+            pretraining_cubes(method, job.recipe, workspace)[0].labels(range(18)).tolist()
+            == train.labels(range(18)).tolist()
+        )
         drawn[label, seed] = (
             train.images(range(18)),
             train.labels(range(18)).tolist(),
