@@ -121,7 +121,7 @@ class TestList:
         ask("list", "tasks", "ncs").refused("'ncs' is one name too many")
 
     def test_anything_else_is_refused_with_what_can_be_listed(self, ask: Ask) -> None:
-        ask("list", "things").refused("'things'", "'methods', 'tasks', 'suites'", "sg-bench list --help")
+        ask("list", "things").refused("'things'", "'methods', 'networks', 'tasks', 'suites'", "sg-bench list --help")
 
 
 class TestPlan:
@@ -341,6 +341,7 @@ class TestRun:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("sg_bench.cli.run._compute", interrupt)
+        monkeypatch.setattr(os, "_exit", sys.exit)  # of this process, which has other tests to run
         answer = ask("run", "--suite", suite())
         assert answer.code == 130
         assert answer.err.splitlines()[-1].startswith("Interrupted. Nothing finished is lost")
