@@ -8,9 +8,7 @@ is kept as a conflict. Ledgers of several people or machines merge by the same r
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +29,7 @@ from sg_bench.ledger.records import (
 from sg_bench.ledger.schema import SCHEMA, Record
 from sg_bench.ledger.scores import ScoreTables
 from sg_bench.ledger.tables import ScoreTable, damaged_table, is_intact, read_table, split_tables, table_path
-from sg_bench.workspace import DAMAGED, PARTIAL, Workspace, move_aside, write_atomic
+from sg_bench.workspace import DAMAGED, Workspace, atomic_file, move_aside, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,8 +302,8 @@ def copy_tables(record: Record, source: Path, target: Path, *, sync: bool = True
             if sync:
                 write_atomic(target / path.name, path.read_bytes())
             else:
-                with _replacing(target / path.name) as partial:
-                    shutil.copyfile(path, partial)
+                with atomic_file(target / path.name, sync=False) as file:
+                    file.write(path.read_bytes())
         elif not (target / path.name).is_file():
             raise damaged_table(path, "it is not there")
 
@@ -325,25 +323,11 @@ def copy_record(record: Record, target: Path, source: Path | None = None) -> set
         copy_tables(light, source, target, sync=False)
     path = target / f"{record['key']}.json"
     if not _holds(path, light):
-        with _replacing(path) as partial:
-            if source is not None and _holds(source / path.name, light, sealed=True):
-                shutil.copyfile(source / path.name, partial)
-            else:
-                partial.write_text(sealed_text(light))
+        kept = source is not None and _holds(source / path.name, light, sealed=True)
+        with atomic_file(path, sync=False) as file:
+            file.write((source / path.name).read_bytes() if source and kept else sealed_text(light).encode())
     names = (table_path(target, record["key"], name, described).name for name, described in every_table(light))
     return {path.name, *names}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a file to write, which replaces `path` in one step without waiting for the disk; no part of it stays."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        yield partial
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _holds(path: Path, record: Record, *, sealed: bool = False) -> bool:

@@ -30,7 +30,7 @@ def test_twenty_faults_at_random_moments_lose_repeat_and_invent_no_cell(
     finished: Path, start: Any, tmp_path: Path
 ) -> None:
     faults = STOPPED | {"worker killed": kill_worker}
-    survives(Campaign(start, (*RUN, "--jobs", 2), tmp_path, faults, longest=6.0, seed=0), finished)
+    survives(Campaign(start, (*RUN, "--jobs", 2), tmp_path, faults, longest=4.0, seed=0), finished)
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def local_cells(folder: Path) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in (folder / "work" / "cells").glob("*.json")}
 
 
+@pytest.mark.slow
 def test_the_same_cells_are_computed_and_another_node_has_nothing_to_compute(
     finished: Path, sg_bench: Run, node: Node, work: str, tmp_path: Path
 ) -> None:

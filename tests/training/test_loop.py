@@ -146,6 +146,7 @@ class TestResuming:
             train(begun, seed=0, folder=state_folder, progress=stop_at(4), checkpoint_seconds=0)
         assert len(train(scripted([4, 1, 1, 1, 1, 1], epochs=9, patience=2), seed=0, folder=state_folder)) == 4
 
+    @pytest.mark.slow  # tests/e2e/test_faults.py kills whole runs
     def test_a_training_killed_at_random_moments_ends_the_same(self, tmp_path: Path) -> None:
         script = Path(__file__).with_name("killed.py")
         done = subprocess.run(

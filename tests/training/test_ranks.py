@@ -15,7 +15,8 @@ from sg_bench.training.ranks import AveragedGradients, World
 from sg_bench.workspace import Workspace
 from tests.training.two_ranks import LOCK, STOP, TIMEOUT, begun, finished
 
-pytestmark = pytest.mark.xdist_group("ranks")  # what several processes compute is computed once
+# What several processes compute is computed once, and takes a minute; tests/networks/test_norm.py has a fast part.
+pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow]
 
 Results = dict[tuple[int, int], dict[str, Any]]
 TWENTY = ["twenty of semantic_genesis", "twenty of models_genesis"]
