@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,7 +34,7 @@ LEAST_DISK = 5e9
 LEAST_SHARED_MEMORY = 1e9
 LEAST_FILES = 1024
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - its size is asked for, nothing is written
-PROBE_BYTES = 32 << 20
+TEST_BYTES = 32 << 20
 """Written to measure the speed of the storage."""
 SLOW_BYTES_A_SECOND = 20e6
 GRACE_SECONDS = 20.0
@@ -156,14 +157,14 @@ def storage(workspace: Workspace) -> Iterator[Finding]:
     fix = "Give the user of this process the right to write there, or name another workspace with --work"
     try:
         with tempfile.TemporaryDirectory(dir=workspace.root, prefix=".doctor-") as folder:
-            path, content = Path(folder) / "probe", os.urandom(1 << 20) * (PROBE_BYTES >> 20)
+            path, content = Path(folder) / "test", os.urandom(1 << 20) * (TEST_BYTES >> 20)
             began = time.perf_counter()
             with atomic_file(path) as file:
                 file.write(content)
             seconds = time.perf_counter() - began
             same = path.read_bytes() == content
             moved = path.rename(path.with_name("moved"))
-            same = same and moved.stat().st_size == PROBE_BYTES and not path.exists()
+            same = same and moved.stat().st_size == TEST_BYTES and not path.exists()
             moved.unlink()
     except OSError as error:
         yield Finding("storage", "problem", f"{workspace.root}: {error.strerror or error}", fix)
@@ -171,7 +172,7 @@ def storage(workspace: Workspace) -> Iterator[Finding]:
     if not same:
         yield Finding("storage", "problem", f"{workspace.root}: what was written is not what was read", fix)
         return
-    speed, slow = PROBE_BYTES / seconds, "Use a faster disk for --work: trainings write checkpoints there"
+    speed, slow = TEST_BYTES / seconds, "Use a faster disk for --work: trainings write checkpoints there"
     found = f"write, sync, rename, read and delete work at {workspace.root}; {shown_bytes(speed)} a second"
     yield _graded("storage", speed >= SLOW_BYTES_A_SECOND, found, slow, "warning")
 
@@ -203,7 +204,7 @@ def locks(workspace: Workspace) -> Iterator[Finding]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     for held in (True, False):
         try:
-            with workspace.lock(name, wait=False) if held else tempfile.TemporaryFile():
+            with workspace.lock(name, wait=False) if held else nullcontext():
                 done = subprocess.run(  # noqa: S603 - this Python, with fixed code
                     command, capture_output=True, text=True, check=False, timeout=GRACE_SECONDS * 3, env=environment
                 )

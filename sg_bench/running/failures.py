@@ -72,6 +72,11 @@ def failure_kind(error: BaseException) -> FailureKind:
     return kind
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def failed_record(job: Job, failure: Failure, roots: Iterable[Path] = ()) -> Record:
     """Return the ledger record of a cell that could not be computed; paths under `roots` become relative to them."""
     places = sorted({str(root) for root in (*roots, PACKAGE, *sysconfig.get_paths().values())}, key=len, reverse=True)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -86,6 +86,8 @@ def _give_up(code: int) -> None:
 def _print_message() -> None:
     if not _printed.is_set():
         _printed.set()
-        sys.stdout.flush()
-        sys.stderr.write(f"{MESSAGE}\n")
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):  # the reader of a pipe may have ended by the same signal
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{MESSAGE}\n")
+            sys.stderr.flush()

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +26,9 @@ from sg_bench.running.schedule import Unit
 from sg_bench.running.stages.discover import Share
 from sg_bench.running.stages.dispatch import attempt
 from sg_bench.workspace import Workspace
+
+ORPHAN_SECONDS = 1.0
+"""How often a worker asks whether the run is still there, where the system cannot notify it."""
 
 
 class InProcess:
@@ -200,8 +204,24 @@ def end_with(process: int) -> None:
     """
 
     def watch() -> None:
-        with suppress(ProcessLookupError):  # it has ended already
-            select.select([os.pidfd_open(process)], [], [])
+        with suppress(ProcessLookupError):  # it has ended
+            _await_end(process)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _await_end(process: int) -> None:
+    """Return when a process has ended.
+
+    Raises:
+        ProcessLookupError: likewise, where only asking again and again can find that out.
+    """
+    try:
+        select.select([os.pidfd_open(process)], [], [])
+    except ProcessLookupError:
+        raise
+    except (AttributeError, OSError):  # an old kernel or Python, or a container that forbids the call
+        while True:
+            os.kill(process, 0)
+            time.sleep(ORPHAN_SECONDS)

@@ -1,4 +1,4 @@
-"""`plan --measure`: runs the probe of each kind of job, in as many processes as a run would use."""
+"""`plan --measure`: makes a trial run of each kind of job, in as many processes as a run would use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from sg_bench.recipes import CellRecipe, DiscoveryRecipe, PretrainingRecipe, Sto
 from sg_bench.running.environment import describe_environment
 from sg_bench.workspace import Workspace
 
+KILLED = "its process was killed, most likely for lack of memory; use fewer --jobs"
 Found = tuple[str, Measurement | str]
 """The name of the hardware, and the measurement or why there is none."""
 
@@ -37,7 +39,7 @@ def measure(
     Args:
         jobs: stores first, as in a plan.
         workspace: its finished stores are used; nothing else is read or changed.
-        processes: probes at once, as many as a run will have processes; None takes the machine's cores.
+        processes: trial runs at once, as many as a run will have processes; None takes the machine's cores.
         log: prints a line for each measurement.
 
     Returns:
@@ -46,15 +48,16 @@ def measure(
     from sg_bench.running.local import start_processes
 
     count, failed = processes or available_cores(), list[str]()
-    with tempfile.TemporaryDirectory(prefix="sg-bench-probe-") as folder:
-        pool = start_processes(count)
-        try:
-            _measure_start(pool, workspace)
-            for stores in (True, False):  # what is computed from stores needs those that the first probes make
+    with tempfile.TemporaryDirectory(prefix="sg-bench-trial-") as folder:
+        for stores in (True, False):  # what is computed from stores needs those that the first trial runs make
+            pool = start_processes(count)
+            try:
+                if stores:
+                    _measure_start(pool, workspace)
                 chosen = [job for job in jobs if (job.kind == "store") == stores]
                 failed += _measure_all(pool, chosen, workspace, Path(folder), log)
-        finally:
-            pool.shutdown(cancel_futures=True)
+            finally:
+                pool.shutdown(cancel_futures=True)
     return failed
 
 
@@ -69,11 +72,14 @@ def _measure_start(pool: ProcessPoolExecutor, workspace: Workspace) -> None:
 def _measure_all(
     pool: ProcessPoolExecutor, jobs: Sequence[Job], workspace: Workspace, folder: Path, log: Callable[[str], None]
 ) -> list[str]:
-    running: dict[Future[Found], Job] = {pool.submit(probe, job, workspace.root, folder): job for job in jobs}
+    running: dict[Future[Found], Job] = {pool.submit(measure_job, job, workspace.root, folder): job for job in jobs}
     failed = []
     for number, future in enumerate(as_completed(running), start=1):
         job = running[future]
-        hardware, found = future.result()
+        try:
+            hardware, found = future.result()
+        except BrokenProcessPool:
+            hardware, found = "", KILLED
         if isinstance(found, str):
             failed.append(f"{job.title} could not be measured: {found}")
             continue
@@ -82,9 +88,9 @@ def _measure_all(
     return failed
 
 
-def probe(job: Job, root: Path, scratch: Path) -> Found:
+def measure_job(job: Job, root: Path, scratch: Path) -> Found:
     """Measure one job in this process; nothing is written but into `scratch`."""
-    from sg_bench.running import probes
+    from sg_bench.running import trial_runs
     from sg_bench.running.environment import configure_torch
 
     configure_torch()
@@ -95,19 +101,19 @@ def probe(job: Job, root: Path, scratch: Path) -> Found:
         try:
             match job.recipe:
                 case StoreRecipe():
-                    return hardware, probes.probe_store(cast(TypedJob[StoreRecipe], job), workspace, place)
+                    return hardware, trial_runs.measure_store(cast(TypedJob[StoreRecipe], job), workspace, place)
                 case CellRecipe() as recipe:
-                    return hardware, probes.probe_cell(recipe, workspace, place)
+                    return hardware, trial_runs.measure_cell(recipe, workspace, place)
                 case PretrainingRecipe() as recipe:
-                    return hardware, probes.probe_pretraining(recipe, workspace, place)
+                    return hardware, trial_runs.measure_pretraining(recipe, workspace, place)
                 case DiscoveryRecipe() as recipe:
-                    return hardware, probes.probe_discovery(recipe, workspace, place)
-        except Exception as error:  # a probe that fails must not stop the others; the run will report it better
+                    return hardware, trial_runs.measure_discovery(recipe, workspace, place)
+        except Exception as error:  # one that fails must not stop the others; the run will report it better
             return hardware, " ".join(str(error).split()) or type(error).__name__
 
 
 def _stores(scratch: Path) -> Path:
-    """Return the folder of the stores that all probes share."""
+    """Return the folder of the stores that all trial runs share."""
     folder = scratch / "stores"
     folder.mkdir(exist_ok=True)
     return folder

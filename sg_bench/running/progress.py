@@ -181,8 +181,7 @@ class Progress:
     def _forget(self, job: Job) -> None:
         """Remove what is known of a running job."""
         self.workspace.path("progress", f"{job.key}.json").unlink(missing_ok=True)
-        for known in (self.parts, self.running, self.sent):
-            known.pop(job.key, None)
+        self.left(job)
 
     def _print(self, kind: RecipeKind, what: str) -> None:
         self.printed_at = time.monotonic()

@@ -109,6 +109,8 @@ class Scheduler:
         self.attempts: dict[str, int] = {}
         self.busy: list[tuple[float, Unit]] = []
         """Units that another run computes, and when to look for them again."""
+        self.earlier = {key: failure for key, job in self.jobs.items() if (failure := self._recorded_failure(job))}
+        """Failures of cells that are computed again, by key."""
         self._needed_by: dict[str, list[Job]] = {}
         for job in self.jobs.values():
             for key in job.needs:
@@ -248,12 +250,11 @@ class Scheduler:
         due = [unit for after, unit in self.busy if after <= now]
         self.busy = [each for each in self.busy if each[0] > now]
         for unit in due:
-            failure = self._failed_elsewhere(unit)
             if self._locked_elsewhere(unit):
                 self.busy.append((now + BUSY_SECONDS, unit))
             elif self._done_elsewhere(unit):
                 self._complete(unit, elsewhere=True)
-            elif failure:
+            elif (failure := self._recorded_failure(unit.job)) and failure != self.earlier.get(unit.job.key):
                 self._fail(unit.job, failure, recorded=True)
             elif self.outcome.unfinished(unit.job.key):
                 self.waiting.add(unit)
@@ -266,9 +267,9 @@ class Scheduler:
             return Ledger(self.workspace).done(unit.job.key)
         return is_built(self.workspace, unit.job)
 
-    def _failed_elsewhere(self, unit: Unit) -> Failure | None:
-        """Return why a cell has failed in another run, unless by the infrastructure."""
-        record = Ledger(self.workspace).get(unit.job.key) if unit.job.kind == "cell" else None
+    def _recorded_failure(self, job: Job) -> Failure | None:
+        """Return why a cell has failed, by its record, unless by the infrastructure."""
+        record = Ledger(self.workspace).get(job.key) if job.kind == "cell" else None
         if record is None or record["status"] == "done" or record["error"]["kind"] == "infrastructure":
             return None
         return Failure(**record["error"])

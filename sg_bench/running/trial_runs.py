@@ -1,4 +1,4 @@
-"""Probes: short real runs of each kind of job on a few cases, by which `sg-bench plan --measure` knows its costs."""
+"""Trial runs: short real runs of each kind of job on a few cases, by which `plan --measure` knows its costs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
 from sg_bench.workspace import Workspace
 
 MOST_CASES = 6
-"""Cases that are prepared for the probes of a store."""
+"""Cases that are prepared to measure a store."""
 LEAST_CASES = 2
 PREPARING_SECONDS = 10.0
 """No further case is prepared after so long."""
@@ -55,7 +55,7 @@ EPOCHS = 2
 TESTED = 2
 """Cases that are tested."""
 PATTERN_CUBES = 64
-"""Cubes that stand for patterns, of which a probe has none."""
+"""Cubes that stand for patterns, of which a trial run has none."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Pace:
     curves: list[dict[str, Any]]
 
 
-def probe_store(job: TypedJob[StoreRecipe], workspace: Workspace, scratch: Workspace) -> Measurement:
+def measure_store(job: TypedJob[StoreRecipe], workspace: Workspace, scratch: Workspace) -> Measurement:
     """Prepare a few cases of a store into `scratch`; they are spread over the data set."""
     source = open_source(job.recipe.source, job.recipe.config, job.root, job.recipe.source)
     cases = source.scan()
@@ -99,7 +99,7 @@ def probe_store(job: TypedJob[StoreRecipe], workspace: Workspace, scratch: Works
     )
 
 
-def probe_cell(recipe: CellRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
+def measure_cell(recipe: CellRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
     """Fine-tune a few steps on a few cases, and test on two of them; twice, as the first time imports and compiles."""
     store = _store(recipe.store, workspace, scratch)
     if recipe.task.probe:
@@ -127,7 +127,7 @@ def _cell(recipe: CellRecipe, store: Store, scratch: Workspace, steps: int, *, t
         began = time.perf_counter()
         predictions = predict(task, network, store, ids[:tested], device)
         testing = time.perf_counter() - began
-    path = scratch.path("predictions", "probe.npz")
+    path = scratch.path("predictions", "trial.npz")
     predictions.save(path)
     _score(recipe, predictions, pace.curves, scratch)
     seconds, share = watch.read()
@@ -178,11 +178,11 @@ def _score(recipe: CellRecipe, predictions: Predictions, curves: list[dict[str, 
     Ledger(Workspace(scratch.root / "ledger")).put({**record, **tables, "ran": describe_environment()})
 
 
-def probe_pretraining(recipe: PretrainingRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
+def measure_pretraining(recipe: PretrainingRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
     """Pretrain a few steps of each stage on cubes of a few cases; only build the network where nothing is trained."""
     watch, began = _Watch(), time.perf_counter()
     method: Method = METHODS.load(recipe.method)(recipe.config, recipe.classes)
-    folder = scratch.path("initialisations", "probe")
+    folder = scratch.path("initialisations", "trial")
     folder.mkdir(parents=True, exist_ok=True)
     _built(method, recipe.seed, folder)
     first = time.perf_counter() - began
@@ -238,7 +238,7 @@ def _pretrained(
     )
 
 
-def probe_discovery(recipe: DiscoveryRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
+def measure_discovery(recipe: DiscoveryRecipe, workspace: Workspace, scratch: Workspace) -> Measurement:
     """Encode a few cases, and cut patterns that are shared at random."""
     watch, device = _Watch(), compute_device()
     store = _store(recipe.corpus.store, workspace, scratch)
@@ -258,7 +258,7 @@ def probe_discovery(recipe: DiscoveryRecipe, workspace: Workspace, scratch: Work
     parts = (store.ids, store.ids)
     references = draw_references(settings, parts, shapes, store.image, rng)
     windows = draw_windows(settings, references, lambda r, _: at_random(r.id, store.ids, rng), shapes, rng)
-    folder = scratch.path("patterns", "probe")
+    folder = scratch.path("patterns", "trial")
     folder.mkdir(parents=True, exist_ok=True)
     write_patterns(folder, references, windows, store.image, settings.crops.cube)
     cutting = time.perf_counter() - began
@@ -325,7 +325,7 @@ def _crops(store: Store, rule: CropRule, per_volume: int) -> Cubes:
 
 
 def _store(recipe: StoreRecipe, workspace: Workspace, scratch: Workspace) -> Store:
-    """Return the finished store of a recipe with a few of its cases, or the one that a probe made.
+    """Return the finished store of a recipe with a few of its cases, or the one that a trial run made.
 
     Raises:
         DataError: there is neither, as no case could be prepared.

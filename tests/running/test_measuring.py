@@ -1,7 +1,11 @@
-"""Probes: short real runs that measure what jobs cost."""
+"""Trial runs: short real runs that measure what jobs cost."""
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +65,14 @@ def planned(workspace: Workspace, **changes: Any) -> Plan:
 
 def probed(found: Plan, workspace: Workspace, scratch: Path) -> dict[str, Measurement | str]:
     jobs = unmeasured(found, found.pending(workspace), workspace, NAME)
-    results = {job.title: measuring.probe(job, workspace.root, scratch) for job in jobs}
+    results = {job.title: measuring.measure_job(job, workspace.root, scratch) for job in jobs}
     assert {name for name, _ in results.values()} == {NAME}
     return {title: measured for title, (_, measured) in results.items()}
 
 
 @pytest.mark.slow
 def test_each_kind_of_job_is_measured_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sg_bench.running.probes.TRAINING_SECONDS", 0.1)
+    monkeypatch.setattr("sg_bench.running.trial_runs.TRAINING_SECONDS", 0.1)
     workspace, scratch = Workspace(tmp_path / "work"), tmp_path / "scratch"
     scratch.mkdir()
     found = probed(planned(workspace), workspace, scratch)
@@ -104,7 +108,21 @@ def test_what_cannot_be_measured_is_named_with_the_reason(tmp_path: Path, monkey
     def broken(*_: object) -> None:
         raise ValueError("no such\nthing")
 
-    monkeypatch.setattr("sg_bench.running.probes.probe_store", broken)
+    monkeypatch.setattr("sg_bench.running.trial_runs.measure_store", broken)
     workspace = Workspace(tmp_path / "work")
     job = planned(workspace, methods=["scratch"]).of_kind("store")[0]
-    assert measuring.probe(job, workspace.root, tmp_path) == (NAME, "no such thing")
+    assert measuring.measure_job(job, workspace.root, tmp_path) == (NAME, "no such thing")
+
+
+def test_a_killed_trial_run_is_named_and_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = planned(Workspace(tmp_path / "plan"), methods=["scratch"]).of_kind("store")[0]
+    monkeypatch.setattr(measuring, "measure_job", killed)
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        lines = list[str]()
+        failed = measuring._measure_all(pool, [job], Workspace(tmp_path / "work"), tmp_path, lines.append)
+    assert failed == [f"{job.title} could not be measured: {measuring.KILLED}"]
+    assert lines == []
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

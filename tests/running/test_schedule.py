@@ -221,6 +221,13 @@ class TestTwoRuns:
         assert outcome([job("a")], backend, tmp_path).failures["a"].message == NAN.message
         assert backend.started == ["a"]
 
+    def test_a_failure_from_before_is_not_taken_for_the_other_runs(self, tmp_path: Path) -> None:
+        Ledger(Workspace(tmp_path)).put(failed_record(job("a"), NAN))
+        answers = iter([attempted(LockedElsewhere("a")), None])
+        backend = FakeBackend(lambda _: next(answers), slots=1)
+        assert outcome([job("a")], backend, tmp_path).done == {"a"}
+        assert backend.started == ["a", "a"]
+
     def test_a_pretraining_is_not_even_started_while_its_lock_is_held(self, tmp_path: Path) -> None:
         workspace, backend = Workspace(tmp_path), FakeBackend(lambda _: None)
         with ThreadPoolExecutor() as pool, workspace.lock("a"):

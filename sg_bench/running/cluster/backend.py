@@ -24,7 +24,7 @@ from sg_bench.running.cluster.occupancy import Demand, Occupancy
 from sg_bench.running.cluster.options import ClusterOptions
 from sg_bench.running.cluster.trainings import on_train, pretrain
 from sg_bench.running.environment import single_threaded
-from sg_bench.running.failures import Failure
+from sg_bench.running.failures import Failure, first_line
 from sg_bench.running.local import work
 from sg_bench.running.memory import measured_mib, memory_settings
 from sg_bench.running.packing import Card, card_share
@@ -75,9 +75,13 @@ class RayBackend:
         self.connection = Connection(
             workspace, ClusterOptions(address, wait, ship_code), jobs=jobs, workers=workers, log=log
         )
-        self.occupancy = Occupancy(*_size())
-        self.slots = max(1, int(self.occupancy.cpus))
-        self.memory = CardMemory(workspace, cluster_cards() if self.occupancy.gpus else [], self.slots)
+        try:
+            self.occupancy = Occupancy(*_size())
+            self.slots = max(1, int(self.occupancy.cpus))
+            self.memory = CardMemory(workspace, cluster_cards() if self.occupancy.gpus else [], self.slots)
+        except BaseException:
+            self.connection.close()
+            raise
         self.cells = CellTrials(workspace, self.occupancy, _new_run)
         self.refreshed_at = time.monotonic()
         # Only trainings use a GPU; a task that asks Ray for none would see them all.
@@ -123,13 +127,15 @@ class RayBackend:
         if isinstance(error, LostClusterError):
             raise error
         if isinstance(error, LocalRayletDiedError):
-            raise LostClusterError(f"Ray stopped: {_first_line(error)}", hint=RESUME) from error
+            raise LostClusterError(f"Ray stopped: {first_line(error)}", hint=RESUME) from error
         failure = Failure.of(error, failure_kind(error))
         lines = failure.message.strip().splitlines() or [failure.type]
         return replace(failure, message=lines[-1] if isinstance(error, RayTaskError) else lines[0])
 
     def close(self, *, at_once: bool = False) -> None:
-        """Leave the cluster; one that was started here ends, `at_once` without asking Ray."""
+        """Leave the cluster, once; one that was started here ends, `at_once` without asking Ray."""
+        if self.cells.closed:
+            return
         self.cells.close(INTERRUPT_SECONDS if at_once else STOP_SECONDS)
         self.connection.close(at_once=at_once)
 
@@ -156,7 +162,7 @@ class RayBackend:
             try:
                 self.occupancy.cpus, self.occupancy.gpus = _size()
             except Exception as error:
-                raise LostClusterError(f"Ray stopped: {_first_line(error)}", hint=RESUME) from error
+                raise LostClusterError(f"Ray stopped: {first_line(error)}", hint=RESUME) from error
 
 
 class CardMemory:
@@ -207,10 +213,6 @@ class CardMemory:
 def _new_run(what: str) -> str:
     """Return a unique name: Ray would resume an earlier run of the same name from its own snapshot."""
     return f"{what[:16]}-{uuid.uuid4().hex[:8]}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _size() -> tuple[float, float]:

@@ -25,7 +25,7 @@ from ray.tune.search import Searcher
 from sg_bench.errors import SgBenchError
 from sg_bench.planning import Job
 from sg_bench.running.cluster.occupancy import Demand, Occupancy
-from sg_bench.running.failures import Failure
+from sg_bench.running.failures import Failure, first_line
 from sg_bench.running.local import work
 from sg_bench.workspace import Workspace
 
@@ -144,7 +144,7 @@ class CellTrials:
         except _StoppedError:
             return
         except Exception as error:
-            lost = LostClusterError(f"Ray stopped: {str(error).strip().partition(chr(10))[0]}", hint=RESUME)
+            lost = LostClusterError(f"Ray stopped: {first_line(error)}", hint=RESUME)
         with self._lock:
             if isinstance(lost, LostClusterError):
                 while self.queue and experiment is self.current:

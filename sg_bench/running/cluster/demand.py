@@ -57,7 +57,7 @@ def worker_places(nodes: Sequence[Mapping[str, float]], *, gpus: bool) -> int:
     )
 
 
-def there(nodes: Sequence[Mapping[str, float]]) -> str:
+def _described(nodes: Sequence[Mapping[str, float]]) -> str:
     """Return what the nodes have, as a part of a sentence."""
     cpus, gpus = int(_total(nodes, "CPU")), int(_total(nodes, "GPU"))
     return f"{_count(cpus, 'processor')} and {_count(gpus, 'GPU')} on {_count(len(nodes), 'node')}"
@@ -72,7 +72,7 @@ def check_local(demand: RunDemand, processors: int, gpus: int) -> None:
     node = {"CPU": float(processors), "GPU": float(gpus)}
     if not demand.met([node], gpus=gpus > 0):
         hint = "Lower pretraining.workers" + (", or raise --jobs" if processors < demand.workers else "")
-        raise UsageError(f"{demand.asked(gpus=gpus > 0)}, a local cluster here has {there([node])}", hint=hint)
+        raise UsageError(f"{demand.asked(gpus=gpus > 0)}, a local cluster here has {_described([node])}", hint=hint)
 
 
 def await_resources(demand: RunDemand, wait: float | None, log: Callable[[str], None]) -> None:
@@ -90,28 +90,30 @@ def await_resources(demand: RunDemand, wait: float | None, log: Callable[[str], 
     scaled = has_autoscaler()
     limit = wait if wait is not None else WAIT if scaled else 0.0
     end, asked_for, printed = time.monotonic() + limit, False, ""
-    while True:
-        nodes = node_resources()
-        gpus = _total(nodes, "GPU") > 0
-        if demand.met(nodes, gpus=gpus):
-            break
-        sentence = f"{demand.asked(gpus=gpus)}, the Ray cluster has {there(nodes)}"
-        if not limit:
-            raise UsageError(sentence, hint=_remedy(demand))
-        if time.monotonic() >= end:
-            raise SgBenchError(
-                f"{sentence}, after {limit:.0f} s of waiting",
-                hint="Look at `ray status` for why no node comes, or give it more time with --wait-for-resources",
-            )
-        if scaled and not asked_for:
-            request_resources(bundles=_bundles(demand, gpus=gpus))
-            asked_for = True
-        if sentence != printed:
-            log(f"Waiting for nodes, at most {limit:.0f} s: {sentence}")
-            printed = sentence
-        time.sleep(min(POLL, max(0.1, end - time.monotonic())))
-    if asked_for:
-        request_resources(bundles=[])  # what runs asks for itself; idle nodes may go
+    try:
+        while True:
+            nodes = node_resources()
+            gpus = _total(nodes, "GPU") > 0
+            if demand.met(nodes, gpus=gpus):
+                break
+            sentence = f"{demand.asked(gpus=gpus)}, the Ray cluster has {_described(nodes)}"
+            if not limit:
+                raise UsageError(sentence, hint=_remedy(demand))
+            if time.monotonic() >= end:
+                raise SgBenchError(
+                    f"{sentence}, after {limit:.0f} s of waiting",
+                    hint="Look at `ray status` for why no node comes, or give it more time with --wait-for-resources",
+                )
+            if scaled and not asked_for:
+                request_resources(bundles=_bundles(demand, gpus=gpus))
+                asked_for = True
+            if sentence != printed:
+                log(f"Waiting for nodes, at most {limit:.0f} s: {sentence}")
+                printed = sentence
+            time.sleep(min(POLL, max(0.1, end - time.monotonic())))
+    finally:
+        if asked_for:
+            request_resources(bundles=[])  # it would outlive this process; what runs asks for itself
 
 
 def node_resources() -> list[dict[str, float]]:

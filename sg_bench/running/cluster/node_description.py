@@ -14,6 +14,7 @@ import platform
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,32 +34,35 @@ def describe_node(marker: str) -> dict[str, Any]:
             "" looks at no folder.
     """
     seen, problem = _read_marker(Path(marker)) if marker else ("", "")
+    free = _free_mib(marker or "/")
     return {
         "python": platform.python_version(),
         "code": describe_code(),
         "seen": seen,
         "written": _write_marker(Path(marker)) if seen else "",
         "problem": problem,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_mib": _available_memory(),
         "shm_mib": _free_mib("/dev/shm"),  # noqa: S108 # Ray keeps objects there
-        "disk_mib": _free_mib(marker or "/") or _free_mib("/"),
+        "disk_mib": _free_mib("/") if free is None else free,
     }
 
 
 def describe_code() -> dict[str, str]:
     """Return "version, SHA-256 of the sources" of this package and of each plugin that is installed, by name."""
     found = {PACKAGE: f"{_package_version()} {_sources([PACKAGE])}"} if _location(PACKAGE) else {}
-    tops: dict[str, set[str]] = {}
-    versions: dict[str, str] = {}
+    for distribution, modules in plugins():
+        found[distribution.name] = f"{distribution.version} {_sources(modules)}"
+    return dict(sorted(found.items()))
+
+
+def plugins() -> Iterator[tuple[metadata.Distribution, list[str]]]:
+    """Yield the installed distributions that add methods or sources, and their top-level modules."""
+    seen = set()
     for distribution in metadata.distributions():
         points = [point for point in distribution.entry_points if point.group.startswith(GROUPS)]
-        if points and distribution.name not in tops:  # the first of a name is the one that Python imports
-            versions[distribution.name] = distribution.version
-            tops[distribution.name] = {point.value.partition(":")[0].partition(".")[0] for point in points}
-    for name, modules in sorted(tops.items()):
-        found[name] = f"{versions[name]} {_sources(sorted(modules))}"
-    return found
+        if points and distribution.name not in seen:  # the first of a name is the one that Python imports
+            seen.add(distribution.name)
+            yield distribution, sorted({point.value.partition(":")[0].partition(".")[0] for point in points})
 
 
 def _package_version() -> str:

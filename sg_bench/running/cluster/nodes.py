@@ -16,7 +16,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sg_bench.errors import SgBenchError, UsageError
-from sg_bench.running.cluster import probe
+from sg_bench.running.cluster import node_description
+from sg_bench.running.failures import first_line
 from sg_bench.running.markers import MARKER_VARIABLE
 from sg_bench.running.packing import Card, list_cards
 from sg_bench.workspace import Workspace, write_atomic
@@ -53,7 +54,7 @@ class NodeView:
     """As "node 2 of 3"; the head is the first."""
     resources: Mapping[str, float]
     answer: Mapping[str, Any] = field(default_factory=dict)
-    """From `probe.describe_node`."""
+    """From `node_description.describe_node`."""
     returned: bool = False
     """Whether the driver sees what the node wrote into the workspace."""
     problem: str = ""
@@ -72,10 +73,10 @@ def check_nodes(workspace: Workspace, *, machines: bool = False) -> list[NodeChe
     except (OSError, RuntimeError, ValueError, RayError, SgBenchError) as error:
         return [
             NodeCheck(
-                "nodes", False, _first_line(error), "See that the cluster runs and that the workspace can be written"
+                "nodes", False, first_line(error), "See that the cluster runs and that the workspace can be written"
             )
         ]
-    here = probe.describe_code()
+    here = node_description.describe_code()
     return [
         check
         for view in views
@@ -114,7 +115,7 @@ def node_views(workspace: Workspace) -> tuple[list[NodeView], str]:
     nodes = alive_nodes()
     with _marker(workspace) as (name, value, read):
         folder = "" if workspace.remote else str(workspace.root / name)
-        answers = ask_nodes(nodes, probe.describe_node, folder, timeout=NODES_TIMEOUT)
+        answers = ask_nodes(nodes, node_description.describe_node, folder, timeout=NODES_TIMEOUT)
         if workspace.remote:
             trips = ask_nodes(nodes, storage_round_trip, workspace.remote.url, name, timeout=NODES_TIMEOUT)
             answers = [_joined_answer(answer, trip) for answer, trip in zip(answers, trips, strict=True)]
@@ -140,7 +141,7 @@ def storage_round_trip(url: str, name: str) -> dict[str, str]:
         answer["seen"] = objects.read(f"{name}/driver").decode()
         objects.upload(f"{name}/{own}", own.encode())
     except (OSError, SgBenchError, ImportError) as error:
-        return answer | {"problem": _first_line(error)}
+        return answer | {"problem": first_line(error)}
     return answer | {"written": own}
 
 
@@ -154,9 +155,7 @@ def _joined_answer(answer: Any, trip: Any) -> Any:
 def answer_check(view: NodeView) -> NodeCheck:
     """Return the check of a node that gave no answer."""
     fix = "Look at `ray status` and at the logs of that node, then run the same command again"
-    return NodeCheck(
-        f"{view.name}: answer", not view.problem, view.problem or "answers", "" if not view.problem else fix
-    )
+    return NodeCheck(f"{view.name}: answer", False, view.problem, fix)
 
 
 def workspace_check(view: NodeView, value: str, root: str) -> NodeCheck:
@@ -194,7 +193,7 @@ def code_checks(view: NodeView, here: Mapping[str, str]) -> list[NodeCheck]:
 
 
 def _code_check(node: str, name: str, here: str, there: str | None) -> NodeCheck:
-    label = "sg-bench" if name == probe.PACKAGE else name
+    label = "sg-bench" if name == node_description.PACKAGE else name
     what = f"{node}: {label}"
     if there == here:
         return NodeCheck(what, True, f"{here.split()[0]}, the same code", "")
@@ -213,7 +212,7 @@ def alive_nodes() -> list[dict[str, Any]]:
 
 def ask_nodes(nodes: Sequence[Mapping[str, Any]], function: Any, *arguments: Any, timeout: float) -> list[Any]:
     """Call a function on each node, without resources; return its results, or for a node that fails why, as a str."""
-    cloudpickle.register_pickle_by_value(probe)  # type: ignore[no-untyped-call] # a node may lack this package
+    cloudpickle.register_pickle_by_value(node_description)  # type: ignore[no-untyped-call] # a node may lack this package
     task: Any = ray.remote(num_cpus=0, max_retries=0)(function)
     places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
     asked = [task.options(scheduling_strategy=place).remote(*arguments) for place in places]
@@ -274,7 +273,3 @@ def _returned(read: Callable[[str], bytes], name: str) -> bool:
         return bool(name) and read(name).decode() == name
     except (OSError, ValueError):
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from sg_bench import resources
 from sg_bench.errors import UsageError
-from sg_bench.running.cluster.probe import GROUPS, PACKAGE
+from sg_bench.running.cluster.node_description import PACKAGE, plugins
 from sg_bench.running.environment import single_threaded
 
 DISTRIBUTION = "sg-bench"
@@ -39,7 +38,7 @@ def copy_code(target: Path) -> list[Path]:
     """
     _copy_package(target)
     distributions = [metadata.distribution(DISTRIBUTION)] if _installed() else []
-    for distribution, modules in _plugins():
+    for distribution, modules in plugins():
         distributions.append(distribution)
         for module in modules:
             _copy_module(module, target)
@@ -81,16 +80,6 @@ def _copy_description(distribution: metadata.Distribution, target: Path) -> None
     text = f"Metadata-Version: 2.1\nName: {distribution.name}\nVersion: {distribution.version}\n"
     (folder / "METADATA").write_text(text, encoding="utf-8")
     (folder / "entry_points.txt").write_text(distribution.read_text("entry_points.txt") or "", encoding="utf-8")
-
-
-def _plugins() -> Iterator[tuple[metadata.Distribution, list[str]]]:
-    """Yield the installed distributions that add methods or sources, and their top-level modules."""
-    seen = set()
-    for distribution in metadata.distributions():
-        points = [point for point in distribution.entry_points if point.group.startswith(GROUPS)]
-        if points and distribution.name not in seen:
-            seen.add(distribution.name)
-            yield distribution, sorted({point.value.partition(":")[0].partition(".")[0] for point in points})
 
 
 def _installed() -> bool:

@@ -175,16 +175,18 @@ def _kept(path: Path, compute: Callable[[], Arrays], workspace: Workspace) -> tu
     with workspace.lock(f"features.{path.stem.rpartition('.')[2]}"):
         found = _read(path)
         if found is None:
-            found = compute()
-            write_npz(path, {**found, DIGEST: np.array(content_digest(found))})
-        return found, content_digest(found)
+            features = compute()
+            found = features, content_digest(features)
+            write_npz(path, {**features, DIGEST: np.array(found[1])})
+        return found
 
 
-def _read(path: Path) -> Arrays | None:
+def _read(path: Path) -> tuple[Arrays, str] | None:
+    """Return the features of a file and their digest; None if it is absent or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         digest = str(arrays.pop(DIGEST))
-        return arrays if digest == content_digest(arrays) else None
+        return (arrays, digest) if digest == content_digest(arrays) else None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -119,6 +119,7 @@ class TestWaiting:
         with pytest.raises(SgBenchError, match=r"after 0 s of waiting\. .*--wait-for-resources") as caught:
             await_resources(RunDemand(jobs=3), 0.05, lambda line: None)
         assert (caught.value.kind, caught.value.exit_code) == ("infrastructure", 1)
+        assert self.requested[-1] == []  # what was asked of the autoscaler would outlive this process
 
     def test_a_static_cluster_is_refused_at_once(self, looks: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(demand, "has_autoscaler", lambda: False)

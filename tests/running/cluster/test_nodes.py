@@ -11,7 +11,7 @@ import pytest
 
 import sg_bench
 from sg_bench.errors import UsageError
-from sg_bench.running.cluster import nodes, probe
+from sg_bench.running.cluster import node_description, nodes
 from sg_bench.running.cluster.nodes import NodeCheck, NodeView, answer_check, code_checks, workspace_check
 from sg_bench.workspace import Workspace
 
@@ -101,7 +101,7 @@ def test_checks_without_a_cluster_raise_nothing(tmp_path: Path) -> None:
 
 def test_a_node_reads_the_marker_and_writes_another(tmp_path: Path) -> None:
     with nodes._marker(Workspace(tmp_path)) as (name, value, read):
-        answer = probe.describe_node(str(tmp_path / name))
+        answer = node_description.describe_node(str(tmp_path / name))
         assert answer["seen"] == value
         assert nodes._returned(read, answer["written"])
         assert not nodes._returned(read, "never-written")
@@ -114,7 +114,9 @@ def test_with_remote_storage_the_marker_goes_there_and_back(tmp_path: Path, monk
     workspace = Workspace((tmp_path / "remote").as_uri())
     assert workspace.remote
     with nodes._marker(workspace) as (name, value, read):
-        answer = nodes._joined_answer(probe.describe_node(""), nodes.storage_round_trip(workspace.remote.url, name))
+        answer = nodes._joined_answer(
+            node_description.describe_node(""), nodes.storage_round_trip(workspace.remote.url, name)
+        )
         assert (answer["seen"], answer["problem"]) == (value, "")
         assert nodes._returned(read, answer["written"])
         elsewhere = nodes.storage_round_trip((tmp_path / "another").as_uri(), name)
@@ -128,19 +130,19 @@ def test_with_remote_storage_the_marker_goes_there_and_back(tmp_path: Path, monk
 
 
 def test_a_node_without_the_workspace_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "VISIBLE_AFTER", 0.0)
-    answer = probe.describe_node(str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(node_description, "VISIBLE_AFTER", 0.0)
+    answer = node_description.describe_node(str(tmp_path / "elsewhere"))
     assert (answer["seen"], answer["written"], answer["problem"]) == ("", "", "No such file or directory")
 
 
 def test_code_is_described_without_importing_it_and_an_edit_shows(tmp_path: Path) -> None:
-    here = probe.describe_code()[probe.PACKAGE]
+    here = node_description.describe_code()[node_description.PACKAGE]
     assert here.split()[0] == sg_bench.__version__
     package = tmp_path / "sg_bench"
     package.mkdir()
     (package / "__init__.py").write_text('__version__ = "9.9"\nraise ImportError("never imported")\n')
     script = "sys.path.insert(0, sys.argv[1]); print(runpy.run_path(sys.argv[2])['describe_code']()['sg_bench'])"
-    command = [sys.executable, "-c", f"import runpy, sys; {script}", str(tmp_path), probe.__file__]
+    command = [sys.executable, "-c", f"import runpy, sys; {script}", str(tmp_path), node_description.__file__]
     before = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     (package / "more.py").write_text("x = 1\n")
     after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sg_bench.running.cluster import probe, shipping
+from sg_bench.running.cluster import node_description, shipping
 from sg_bench.running.cluster.shipping import copy_code, runtime_environment
 
 NODE = """
@@ -43,8 +43,14 @@ def test_a_node_without_anything_gets_the_package_its_data_and_plugins(
     target.mkdir()
     sent = copy_code(target)
     assert {"sg_bench", "my_plugin.py", "my_plugin-0.3.dist-info"} <= {path.name for path in sent}
-    here = probe.describe_code()
-    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{NODE}", probe.__file__]
+    here = node_description.describe_code()
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(target)!r})\n{NODE}",
+        node_description.__file__,
+    ]
     there, rest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert there == str(here)
     assert rest == f"{metadata.version('sg-bench')} ['of the plugin']"
