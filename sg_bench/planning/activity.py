@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from sg_bench.planning.plans import Job, Plan
 from sg_bench.planning.runs import WorkspaceRun, is_alive, is_locked, read_runs
 from sg_bench.workspace import Workspace, parsed_json
-from sg_bench.workspace.locks import LEASES
 
 STALE_SECONDS = 30.0
 """A job's progress that was written within so long shows that it runs, whatever the locks of the file system say."""
@@ -64,17 +63,11 @@ def activity(plan: Plan, pending: Iterable[Job], workspace: Workspace) -> Activi
     for job in waiting:
         found = read_progress(workspace, job.key)
         fresh = found is not None and now - found.at < STALE_SECONDS
-        if fresh or (runs and _is_computed(workspace, job.key)):
+        if fresh or (runs and is_locked(workspace, job.key)):
             jobs.append((job, found))
     cells = sum(job.kind == "cell" for job in waiting)
     rate = _rate(plan, workspace, min((run.began for run in runs), default=now), now)
     return Activity(runs, tuple(jobs), 60 * rate, cells / rate if rate else None)
-
-
-def _is_computed(workspace: Workspace, key: str) -> bool:
-    """Return whether a process holds a job's lock; one that was never computed has none to ask for."""
-    flocked, leased = workspace.root / "locks" / key, workspace.root / LEASES
-    return (flocked.exists() or leased.is_dir()) and is_locked(workspace, key)
 
 
 def _rate(plan: Plan, workspace: Workspace, since: float, now: float) -> float:

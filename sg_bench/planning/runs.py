@@ -21,6 +21,7 @@ from sg_bench.planning.plans import Job, Plan
 from sg_bench.planning.price import Machines, price
 from sg_bench.planning.shown import shown_duration
 from sg_bench.workspace import LockedElsewhere, Workspace
+from sg_bench.workspace.locks import LEASES
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def is_alive(workspace: Workspace, run: WorkspaceRun) -> bool:
 
 
 def is_locked(workspace: Workspace, name: str) -> bool:
-    """Return whether a process holds a lock alone; nobody waits for the answer."""
-    if not (workspace.root / "locks").is_dir():
+    """Return whether a process holds a lock alone; nobody waits for the answer, and one never held is not taken."""
+    if not any((workspace.root / folder / name).exists() for folder in ("locks", LEASES)):
         return False
     try:
         with workspace.lock(name, shared=True, wait=False):

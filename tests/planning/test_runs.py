@@ -9,6 +9,7 @@ import pytest
 from sg_bench.machine import hardware
 from sg_bench.planning import (
     Measurement,
+    activity,
     cost_name,
     hardware_name,
     is_alive,
@@ -27,7 +28,9 @@ SUITE = Suite.model_validate(
 )
 
 
-def test_a_run_is_known_while_it_lives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("locks", ["flock", "lease"])
+def test_a_run_is_known_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str) -> None:
+    monkeypatch.setenv("SG_BENCH_LOCKS", locks)
     workspace = Workspace(tmp_path)
     found = plan(SUITE, {}, workspace)
     with registered(found, found.pending(workspace), workspace, slots=2, log=print) as run:
@@ -37,6 +40,21 @@ def test_a_run_is_known_while_it_lives(tmp_path: Path) -> None:
     (after,) = read_runs(workspace)
     assert after.took is not None
     assert not is_alive(workspace, after)
+
+
+@pytest.mark.parametrize("locks", ["flock", "lease"])
+def test_jobs_under_way_are_told_by_their_locks_and_no_other_lock_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    monkeypatch.setenv("SG_BENCH_LOCKS", locks)
+    workspace = Workspace(tmp_path)
+    found = plan(SUITE, {}, workspace)
+    pending = found.pending(workspace)
+    with registered(found, pending, workspace, slots=2, log=print) as run, workspace.lock(pending[0].key):
+        held = {pending[0].key, f"run-{run.id}"}
+        now = activity(found, pending, workspace)
+        assert (now.runs, now.jobs) == ((run,), ((pending[0], None),))
+        assert {path.name for folder in ("locks", "leases") for path in tmp_path.glob(f"{folder}/*")} == held
 
 
 def test_a_run_that_was_stopped_is_not_alive_and_took_nothing(tmp_path: Path) -> None:
