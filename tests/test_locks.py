@@ -14,7 +14,7 @@ from threading import Event, Thread
 import pytest
 
 from sg_bench.errors import UsageError
-from sg_bench.workspace import LockedElsewhere, Workspace, locks, read_bytes, steady
+from sg_bench.workspace import LockedElsewhere, Workspace, locks, steady
 from sg_bench.workspace.leases import FolderClaims, LeaseTimes, lease
 from sg_bench.workspace.mounts import file_system, is_shared
 
@@ -111,17 +111,6 @@ def test_a_stale_handle_is_opened_again_and_other_errors_are_not() -> None:
     with pytest.raises(OSError, match=str(errno.EIO)):
         steady(read, errno.EIO)
     assert len(calls) == 1
-
-
-def test_a_file_that_vanishes_for_a_moment_is_read_where_it_is_expected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    monkeypatch.setattr("sg_bench.workspace.files.time.sleep", lambda seconds: path.write_text("back"))
-    assert read_bytes(path, expected=True) == b"back"
-    path.unlink()
-    with pytest.raises(FileNotFoundError):
-        read_bytes(path)
 
 
 HOLD = """

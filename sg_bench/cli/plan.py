@@ -52,9 +52,9 @@ def plan(
 
     Examples: sg-bench plan --suite demo --measure; sg-bench plan --suite full --gpus 8 --cpus 64 --budget-hours 48
     """
-    from sg_bench.cli.pricing import budget_of, machines_of, price_json, print_budget, print_price
+    from sg_bench.cli.pricing import machines_of, price_json, print_budget, print_price
     from sg_bench.cli.selection import select
-    from sg_bench.planning import price
+    from sg_bench.planning import portions, price
 
     selection = select(
         suite,
@@ -72,7 +72,7 @@ def plan(
     if measure:
         _measure(selection, pending, where, hardware=hardware)
     found = price(planned, pending, selection.workspace, where)
-    order = [] if budget_hours is None else budget_of(planned, found, budget_hours)
+    order = [] if budget_hours is None else portions(planned, found, budget_hours)
     if as_json:
         typer.echo(options.json_text({**_json(selection, pending), **price_json(found, order, budget_hours)}))
     else:

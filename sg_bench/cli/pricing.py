@@ -13,7 +13,7 @@ from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from sg_bench.cli.selection import Selection
-    from sg_bench.planning import Machines, Plan, Portion, Price
+    from sg_bench.planning import Machines, Portion, Price
 
 
 def machines_of(
@@ -40,13 +40,6 @@ def machines_of(
     cores = cpus or machine.available_cores()
     count = gpus if gpus is not None else len(own)
     return Machines(name, jobs or cores, cores, count or None, nodes)
-
-
-def budget_of(plan: Plan, found: Price, hours: float) -> list[Portion]:
-    """Return what fits into a budget, and in which order."""
-    from sg_bench.planning import portions
-
-    return portions(plan, found, hours)
 
 
 def print_price(selection: Selection, suite: str, found: Price) -> None:

@@ -10,7 +10,7 @@ from sg_bench.planning.plans import Job, Plan
 from sg_bench.planning.runs import WorkspaceRun, is_alive, is_locked, read_runs
 from sg_bench.workspace import Workspace, parsed_json
 
-STALE_SECONDS = 30.0
+FRESH_SECONDS = 30.0
 """A job's progress that was written within so long shows that it runs, whatever the locks of the file system say."""
 
 
@@ -62,7 +62,7 @@ def activity(plan: Plan, pending: Iterable[Job], workspace: Workspace) -> Activi
     jobs = []
     for job in waiting:
         found = read_progress(workspace, job.key)
-        fresh = found is not None and now - found.at < STALE_SECONDS
+        fresh = found is not None and now - found.at < FRESH_SECONDS
         if fresh or (runs and is_locked(workspace, job.key)):
             jobs.append((job, found))
     cells = sum(job.kind == "cell" for job in waiting)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sg_bench.digests import read_sealed, write_sealed
@@ -83,7 +83,7 @@ def registered(
         began = time.monotonic()
         yield run
     took = time.monotonic() - began
-    finished = WorkspaceRun(**{**vars(run), "took": round(took, 3)})
+    finished = replace(run, took=round(took, 3))
     _write(workspace, finished)
     if line := _compared(finished):
         log(line)

@@ -7,10 +7,10 @@ from typing import Any
 
 from sg_bench.config import canonical_json
 from sg_bench.ledger import Record
+from sg_bench.networks.configs import papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE
 from sg_bench.reporting.tables import Table
 
-PAPERS = {2: "resnet18", 3: "unet3d"}
 GENERAL = frozenset({"dimension", "in_channels", "version"})
 """Settings that every network has, and that are not printed."""
 
@@ -66,8 +66,7 @@ def _identity(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return a network's name and its settings in words."""
     network = config.get("network")
     if network is None:
-        return str(
-            config.get("architecture") or PAPERS[int(config.get("dimension", 3))]
-        ), f"width {config.get('width')}"
+        papers = papers_network(2 if config.get("dimension") == 2 else 3).name
+        return str(config.get("architecture") or papers), f"width {config.get('width')}"
     own = {name: value for name, value in network["config"].items() if name not in GENERAL}
     return str(network["name"]), ", ".join(f"{name} {canonical_json(own[name])}" for name in sorted(own))

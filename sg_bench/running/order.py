@@ -7,10 +7,8 @@ from math import prod
 
 from sg_bench.config import Training
 from sg_bench.planning import Job
+from sg_bench.planning.makespan import PRIORITY
 from sg_bench.recipes import CellRecipe, PretrainingRecipe, Recipe
-
-PRIORITY = {"store": 0, "patterns": 1, "initialisation": 2, "cell": 4}
-"""Lower numbers start first."""
 
 
 def start_order(jobs: Iterable[Job]) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of renameat2 in linux/fcntl.h and linux/fs.h."""
 READ_ATTEMPTS = 4
 """Reads of a file whose handle is stale."""
-STALE_SECONDS = 0.05
+RETRY_SECONDS = 0.05
 """Wait before a file with a stale handle is opened again; doubled each time."""
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,28 +90,17 @@ def steady(read: Callable[P, T], *arguments: P.args, **settings: P.kwargs) -> T:
         except OSError as error:
             if error.errno != errno.ESTALE:
                 raise
-            time.sleep(STALE_SECONDS * 2**attempt)
+            time.sleep(RETRY_SECONDS * 2**attempt)
     return read(*arguments, **settings)
 
 
-def read_bytes(path: Path, *, expected: bool = False) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
-
-    Args:
-        path: of the file.
-        expected: it must be there: one that cannot be found is looked for once more, since a folder that is replaced,
-            or a network file system, may hide it for a moment.
 
     Raises:
         OSError: it cannot be read.
     """
-    try:
-        return steady(path.read_bytes)
-    except FileNotFoundError:
-        if not expected:
-            raise
-        time.sleep(STALE_SECONDS)
-        return steady(path.read_bytes)
+    return steady(path.read_bytes)
 
 
 def sync_tree(folder: Path) -> None:
