@@ -43,6 +43,7 @@ def probe(
     """
     from sg_bench.cli.run import run
     from sg_bench.cli.selection import chosen_tasks
+    from sg_bench.errors import UsageError
     from sg_bench.suite import load_suite, suite_tasks
 
     whole = load_suite(suite, settings=settings)
@@ -50,6 +51,8 @@ def probe(
     counts = shots_of(shots)
     read = list(zip(chosen.tasks, suite_tasks(chosen), strict=True))
     found = [variant for reference, task in read for variant in probe_variants(reference, task, kind, counts)]
+    if not found:
+        raise UsageError(f"no chosen task has such a probe: --probe {kind}", hint="Write --probe linear")
     drawn = bool(shots) or any(task.split.folds or task.fraction < 1 for task in suite_tasks(whole))
     once = "" if drawn else str(whole.fine_tuning_seeds[0])
     run(

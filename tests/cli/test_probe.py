@@ -11,6 +11,7 @@ from sg_bench.cli.scope import _relative
 from sg_bench.errors import UsageError
 from sg_bench.suite import load_suite
 from sg_bench.tasks import read_task
+from tests.cli.conftest import Ask
 
 
 def test_a_classification_has_two_probes_and_a_segmentation_one_for_each_number_of_shots() -> None:
@@ -20,6 +21,11 @@ def test_a_classification_has_two_probes_and_a_segmentation_one_for_each_number_
     assert probe_variants("lcs", lcs, "all", [1, 5]) == ["lcs[probe=linear,shots=1]", "lcs[probe=linear,shots=5]"]
     assert probe_variants("lcs", lcs, "knn", []) == []
     assert probe_variants("/cards/mine.yaml", ncc, "knn", []) == ["/cards/mine.yaml[probe=knn]"]
+
+
+def test_where_no_chosen_task_has_such_a_probe_nothing_is_run(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sg_bench.cli.run.run", lambda **_: pytest.fail("the whole suite is run"))
+    ask("probe", "--tasks", "lcs", "--probe", "knn").refused("no chosen task has such a probe", "--probe linear")
 
 
 @pytest.mark.parametrize("text", ["0", "1,x", "-1", "1.5"])
