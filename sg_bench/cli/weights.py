@@ -113,25 +113,33 @@ def add(
     Examples: sg-bench weights add transvw_published TransVW_chest_ct.pt --yes;
     sg-bench weights add mine best.pth --network resenc_unet --licence CC-BY-4.0 --corpus "our CT"
     """
+    from sg_bench.networks.published.files import checked_sha256
     from sg_bench.networks.published.own_files import KNOWN, check_own_name
 
+    declared = {"licence": licence, "corpus": corpus, "sources": source or []}
+    about = {"--licence": licence, "--corpus": corpus, "--source": source}
+    sha256 = checked_sha256(sha256)
     if path.is_dir():
-        _add_folder(name, path, {"licence": licence, "corpus": corpus, "sources": source or []}, _workspace(work))
+        why = f"{path} is a folder, which names its network and digests"
+        _refuse({"--sha256": sha256, "--network": network, "--map": map_}, why)
+        _add_folder(name, path, declared, _workspace(work))
         return
     if name in KNOWN and not network:
+        _refuse(about, f"what {name} was trained on is known")
         known = {key: KNOWN[name][key] for key in ("licence", "corpus", "sources")}
-        _add_own(name, path, KNOWN[name]["network"], map_, known, _workspace(work))
+        _add_own(name, path, KNOWN[name]["network"], map_, known, _workspace(work), sha256)
         return
     if network:
         check_own_name(name)
-        declared = {"licence": licence, "corpus": corpus, "sources": source or []}
-        _add_own(name, path, network, map_, declared, _workspace(work))
+        _add_own(name, path, network, map_, declared, _workspace(work), sha256)
         return
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import add
     from sg_bench.workspace import push_weights
 
-    weights, workspace = published_weights(name), _workspace(work)
+    weights = published_weights(name)
+    _refuse({**about, "--map": map_}, f"{name} are published weights, of which these are known")
+    workspace = _workspace(work)
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
     push_weights(workspace, weights.name)
     typer.echo(f"{name}: {_description(kept)}")
@@ -214,8 +222,24 @@ def push(
     typer.echo(push(folder, to, private=private))
 
 
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{' and '.join(given)} would have no effect: {why}", hint="Leave out what has none")
+
+
 def _add_own(
-    name: str, path: Path, network: str, map_: Path | None, declared: dict[str, Any], workspace: Workspace
+    name: str,
+    path: Path,
+    network: str,
+    map_: Path | None,
+    declared: dict[str, Any],
+    workspace: Workspace,
+    sha256: str = "",
 ) -> None:
     """Rename, check and keep a user's own file, and print how it covers its network."""
     import yaml
@@ -225,6 +249,7 @@ def _add_own(
     from sg_bench.networks.published.own_files import KNOWN
     from sg_bench.registry import NETWORKS, SOURCES
     from sg_bench.tasks import validated
+    from sg_bench.workspace import push_weights
 
     if not declared["licence"] or not declared["corpus"]:
         raise UsageError(
@@ -238,7 +263,9 @@ def _add_own(
     chosen = settings.pop("name", "")
     config = validated(NETWORKS.config(chosen), settings, f"--network {chosen}")
     choice = NetworkChoice(name=chosen, plugin=NETWORKS.plugin(chosen), config=config)
-    kept, coverage = add_own(name, path, choice, workspace, declared, read_map(map_) if map_ else None)
+    rules = read_map(map_) if map_ else None
+    kept, coverage = add_own(name, path, choice, workspace, declared, rules, sha256=sha256)
+    push_weights(workspace, name)
     typer.echo(f"{name}: {kept.sha256}, {coverage}")
     for what, names in coverage.lists().items():
         if names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -121,6 +122,8 @@ class TestAdd:
         refused(ask("add", NAME, str(file), "--yes", "--sha256", "abc"), 2, "is not 64 hexadecimal digits")
         refused(ask("add", "transvw_published", str(file), "--yes"), 3, "covers 0 of 48 tensors of the encoder (0%)")
         refused(ask("add", "imagenett", str(file), "--yes"), 2, "Did you mean 'imagenet'?")
+        for option in ("--licence", "--corpus", "--source", "--map"):
+            refused(ask("add", NAME, str(file), "--yes", option, "x"), 2, f"{option} would have no effect")
         assert not proof.exists()
         assert set(here(ask).values()) == {"no"}
 
@@ -201,8 +204,24 @@ class TestExport:
         assert {name: each.shape for name, each in tensors.items()} == {n: wanted[n].shape for n in tensors}
         assert (kept.record["licence"], kept.record["corpus"]) == ("CC0", "none: random weights")
         refused(ask("add", "imagenet", "mine"), 2, "the name of published weights")
+        for option in (("--sha256", "0" * 64), ("--network", "vit"), ("--map", "a.yaml")):
+            refused(ask("add", "other", "mine", *option), 2, f"{option[0]} would have no effect: mine is a folder")
         refused(ask("export", "scratch/3", "mine", "--to", "hub"), 2, "mine exists")
         refused(ask("export", "scratch/3", "a.safetensors", "--licence", "mit"), 2, "--licence is for --to hub")
+
+    def test_one_that_another_node_has_stored_is_fetched(
+        self, ask: Ask, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SG_BENCH_LOCAL", str(tmp_path / "one"))
+        stored = Workspace(f"file://{tmp_path}/stored")
+        (folder,) = workspace.path("initialisations").iterdir()
+        shutil.copytree(folder, stored.path("initialisations", folder.name))
+        assert stored.remote
+        stored.remote.publish("initialisations", folder.name, "record.json")
+        monkeypatch.setenv("SG_BENCH_LOCAL", str(tmp_path / "two"))
+        answer = ask("export", "scratch/3", "a.safetensors", "--work", stored.location)
+        assert answer.code == 0, answer.err
+        assert ask("check", "a.safetensors").code == 0
 
     def test_what_cannot_be_done_is_refused_and_leaves_nothing(self, ask: Ask, workspace: Workspace) -> None:
         before = set(Path().iterdir())
@@ -217,6 +236,8 @@ class TestNiftyNet:
         index = Path(official.__file__).with_name("niftynet.index")
         refused(ask("add", "niftynet", str(index)), 3, "of another shape", "of the encoder")
         refused(ask("add", "niftynet", str(index), "--network", "dense_vnet"), 2, "the name of published weights")
+        refused(ask("add", "niftynet", str(index), "--licence", "CC0"), 2, "--licence would have no effect")
+        refused(ask("add", "niftynet", str(index), "--sha256", "0" * 64), 3, "was expected")
 
 
 class TestOwn:
@@ -241,6 +262,23 @@ class TestOwn:
         listed = ask("list").out
         assert "your own, network vit" in listed
         assert "has seen: our CT" in listed
+
+    def test_another_node_has_them_from_where_they_are_kept(
+        self, ask: Ask, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"file://{tmp_path}/stored"
+        monkeypatch.setenv("SG_BENCH_LOCAL", str(tmp_path / "one"))
+        added = ask("add", "mine", str(own), "--network", self.NETWORK, *self.DECLARED, "--work", url)
+        assert added.code == 0, added.err
+        monkeypatch.setenv("SG_BENCH_LOCAL", str(tmp_path / "two"))
+        assert "your own, network vit" in ask("list", "--work", url).out
+
+    def test_a_given_hash_must_be_the_files(self, ask: Ask, own: Path) -> None:
+        add = ("add", "mine", str(own), "--network", self.NETWORK, *self.DECLARED, "--sha256")
+        refused(ask(*add, "0" * 64), 3, file_digest(own), "was expected")
+        refused(ask(*add, "abc"), 2, "is not 64 hexadecimal digits")
+        assert "mine" not in ask("list").out
+        assert ask(*add, file_digest(own).upper()).code == 0
 
     @pytest.mark.parametrize(
         ("name", "network", "declared", "parts"),

@@ -19,7 +19,7 @@ from sg_bench.errors import DataError, UsageError
 from sg_bench.networks.configs import MEDICALNET, SWIN_UNETR
 from sg_bench.networks.published.card import model_card
 from sg_bench.networks.weights import StateDict, load_initialisation
-from sg_bench.workspace import Workspace, read_json, write_atomic
+from sg_bench.workspace import DamagedCopyError, Remote, Workspace, in_parallel, read_json, write_atomic
 
 WeightsFormat = Literal["safetensors", "official", "monai"]
 """safetensors: our tensor names; official: a torch file like the papers' authors'; monai: a plain state dict."""
@@ -71,8 +71,10 @@ def find_initialisation(workspace: Workspace, reference: str) -> Initialisation:
     if len(found) > 1:
         hint = f"Name one by its key: {', '.join(key[:12] for key in sorted(found))}"
         raise UsageError(f"{len(found)} initialisations are called '{reference}'", hint=hint)
-    key = found[0]
-    return Initialisation(key, records[key], *load_initialisation(workspace.path("initialisations", key)))
+    key, record = found[0], records[found[0]]
+    if workspace.remote is not None:
+        record = _fetched(workspace.remote, workspace, key)
+    return Initialisation(key, record, *load_initialisation(workspace.path("initialisations", key)))
 
 
 def export(
@@ -137,7 +139,21 @@ def _serialised(state: StateDict, file_format: WeightsFormat, key: str) -> bytes
     return buffer.getvalue()
 
 
+def _fetched(remote: Remote, workspace: Workspace, key: str) -> dict[str, Any]:
+    """Copy an initialisation to this node, if it is kept elsewhere, and return its record."""
+    try:
+        remote.fetch("initialisations", key)
+    except DamagedCopyError as error:
+        raise DataError(str(error), hint="sg-bench run sets it aside and computes it again") from error
+    record: dict[str, Any] = read_json(workspace.path("initialisations", key) / "record.json")
+    return record
+
+
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return the records of all initialisations by key; those that are kept elsewhere are copied first."""
+    if (remote := workspace.remote) is not None:
+        keys = [name.removesuffix(".json") for name in remote.listing("initialisations") if name.endswith(".json")]
+        in_parallel(lambda key: remote.fetch_file("initialisations", key, "record.json"), keys)
     paths = sorted(workspace.path("initialisations").glob("*/record.json"))
     return {path.parent.name: read_json(path) for path in paths if re.fullmatch(r"[0-9a-f]{64}", path.parent.name)}
 

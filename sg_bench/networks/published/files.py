@@ -121,12 +121,21 @@ def add(
         UsageError: `sha256` is not a SHA-256.
         DataError: the file is missing, damaged or unsafe, has another hash, or does not fit the network.
     """
-    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256.lower()):
-        raise UsageError(f"--sha256 {sha256} is not 64 hexadecimal digits", hint="Copy it from sha256sum FILE")
-    _examine(weights, path, sha256.lower() or weights.sha256_start, str(path))
+    _examine(weights, path, checked_sha256(sha256) or weights.sha256_start, str(path))
     with _temporary_folder(weights, workspace) as folder:
         copy = Path(shutil.copyfile(path, folder / "copied"))
         return _keep(weights, workspace, copy, path.suffix, {"origin": f"added, as {path.name}", "agreed": agreed})
+
+
+def checked_sha256(text: str) -> str:
+    """Return what --sha256 names, in lower case; "" if it was not given.
+
+    Raises:
+        UsageError: it is not a SHA-256.
+    """
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text.lower()):
+        raise UsageError(f"--sha256 {text} is not 64 hexadecimal digits", hint="Copy it from sha256sum FILE")
+    return text.lower()
 
 
 def fetch(weights: PublishedWeights, workspace: Workspace, *, agreed: LicenceAcceptance) -> StoredWeights:

@@ -79,6 +79,8 @@ def add_own(
     workspace: Workspace,
     declared: Mapping[str, Any],
     rules: Mapping[str, str] | None = None,
+    *,
+    sha256: str = "",
 ) -> tuple[OwnWeights, Coverage]:
     """Rename a checkpoint's tensors to those of a network, and keep them in the workspace.
 
@@ -89,11 +91,12 @@ def add_own(
         workspace: where they are kept.
         declared: `licence`, `corpus` and `sources` of the pretraining, as the user states them.
         rules: patterns of names and their replacements, instead of the known layouts; "" leaves a tensor out.
+        sha256: expected SHA-256 of the file; "" accepts any.
 
     Raises:
-        DataError: the file is missing, damaged or unsafe, or lacks a part of the encoder.
+        DataError: the file is missing, damaged or unsafe, has another hash, or lacks a part of the encoder.
     """
-    state = read_checkpoint(path, nested=NESTED)
+    state = read_checkpoint(path, sha256=sha256, nested=NESTED)
     network = unet(choice)
     found, unused = renamed(state, network, choice.name, rules)
     coverage = cover(found, unused, network)
