@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -81,6 +81,17 @@ def build(workspace: Workspace, content: str = "weights") -> None:
 
 def publish(workspace: Workspace) -> None:
     remote(workspace).publish("initialisations", KEY, "record.json")
+
+
+def _once_without(manifest: Callable[[Remote, str, str], bytes | None]) -> Callable[[Remote, str, str], bytes | None]:
+    """Return a reading of lists that finds none the first time: another node publishes after it has looked."""
+    asked: list[str] = []
+
+    def read(self: Remote, namespace: str, key: str) -> bytes | None:
+        asked.append(key)
+        return None if len(asked) == 1 else manifest(self, namespace, key)
+
+    return read
 
 
 def content(workspace: Workspace) -> str:
@@ -197,6 +208,28 @@ class TestResults:
         remote(two).fetch("initialisations", KEY)
         assert content(two) == "more"
 
+    def test_what_another_node_has_replaced_is_taken_in_place_of_an_own_one_of_the_same_size(
+        self, nodes: Nodes
+    ) -> None:
+        one, two = nodes("one"), nodes("two")
+        build(one, "first")
+        publish(one)
+        assert remote(two).fetch("initialisations", KEY)
+        build(one, "again")
+        publish(one)
+        build(two, "other")
+        publish(two)
+        assert content(two) == content(one) == "again"
+        remote(one).set_aside("initialisations", KEY)
+        three = nodes("three")
+        build(three, "third")
+        publish(three)
+        build(two, "other")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Remote, "_manifest", _once_without(Remote._manifest))
+            publish(two)
+        assert content(two) == "third"
+
     @pytest.mark.parametrize("damage", ["cut off", "gone", "list"])
     def test_what_is_damaged_is_noticed_set_aside_and_published_anew(self, damage: str, nodes: Nodes) -> None:
         one = nodes("one")
@@ -264,6 +297,24 @@ class TestLocks:
         assert objects.create("a/b", b"one")
         assert not objects.create("a/b", b"two")
         assert objects.read("a/b") == b"one"
+
+    def test_whether_only_one_can_create_a_file_is_tried(self, nodes: Nodes) -> None:
+        assert nodes.stored().is_exclusive
+        assert nodes.stored().files("", below=True) == {}
+
+    def test_a_store_that_ignores_the_condition_is_found_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept: set[str] = set()
+
+        class Store:
+            def put_object(self, *, Key: str, **_: object) -> None:
+                kept.add(Key)
+
+            def delete_object(self, *, Key: str, **_: object) -> None:
+                kept.remove(Key)
+
+        monkeypatch.setattr("sg_bench.workspace.objects._s3_client", lambda url: Store())
+        assert not Objects("s3://careless/place").is_exclusive
+        assert kept == set()
 
 
 def done(**settings: Any) -> dict[str, Any]:
@@ -425,6 +476,25 @@ class TestMirror:
         other.fetch()
         found = {path.name: path.read_text() for path in other.folder.rglob("*") if path.is_file()}
         assert found == {"report.html": "report.html", "main.md": "new"}
+
+    def test_what_another_node_stores_meanwhile_stays(self, nodes: Nodes, url: str) -> None:
+        nodes("one")
+        mirror = Mirror(url)
+        mirror.fetch()
+        nodes.stored().upload("views/theirs.md", b"theirs")
+        mirror.folder.mkdir(parents=True)
+        (mirror.folder / "mine.md").write_text("mine")
+        mirror.publish()
+        assert nodes.stored().files("", below=True).keys() == {"mine.md", "views/theirs.md"}
+
+
+def test_a_file_is_stored_in_parts_and_read_once(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "array"
+    path.write_bytes(bytes(range(256)))
+    monkeypatch.setattr("sg_bench.workspace.objects.CHUNK", 100)
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("the whole file is in memory"))
+    assert nodes.stored().upload("array", path) == file_digest(path)
+    assert nodes.stored().read("array") == bytes(range(256))
 
 
 def test_a_checkpoint_is_stored_when_it_has_changed(nodes: Nodes) -> None:

@@ -17,6 +17,7 @@ from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, data_sources, load_suite, parse_seeds
 from sg_bench.tasks import is_path, parse_reference, read_task
 from sg_bench.workspace import Mirror, Workspace, is_url, pull_weights
+from sg_bench.workspace.objects import shown_url
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ def select(
     }
     chosen = whole.model_copy(update=changes)
     given = _roots(data or [])
+    mirror = Mirror(str(out)) if is_url(out) else None
+    if mirror:
+        _check_apart(mirror, Workspace(work) if work else Workspace.default())
     workspace = opened(work)
     try:
         found = _folders_in(data_root, data_sources(chosen)) if data_root else {}
@@ -101,13 +105,24 @@ def select(
     except UsageError as error:
         raise UsageError(f"suite {suite}: {error.problem}", hint=error.hint) from error
     refresh(planned, workspace)
-    mirror = Mirror(str(out)) if is_url(out) else None
     if mirror:
         mirror.fetch()
     folder = mirror.folder if mirror else Path(out) if out else Path("results") / whole.name
     options = {"methods": methods, "tasks": tasks, "seeds": seeds, "pretraining_seeds": pretraining_seeds}
     view = _view_name(**options) if any(options.values()) else ""
     return Selection(planned, workspace, folder, whole, {**found, **given}, view, mirror=mirror)
+
+
+def _check_apart(mirror: Mirror, workspace: Workspace) -> None:
+    """Check that no workspace is in the folder of a report, all of which is copied.
+
+    Raises:
+        UsageError: it is there.
+    """
+    report = shown_url(mirror.objects.url)
+    place = workspace.shown if workspace.remote else f"file://{workspace.root}"
+    if f"{place}/".startswith(f"{report}/"):
+        raise UsageError(f"--out {report} holds the workspace {workspace.shown}", hint="Name another place with --out")
 
 
 def _view_name(**chosen: str) -> str:

@@ -180,13 +180,17 @@ def storage(workspace: Workspace) -> Iterator[Finding]:
 def _other_storage(remote: Remote) -> Iterator[Finding]:
     """Yield whether files can be written, read and removed where the results are kept, and whether locks hold there."""
     try:
-        seconds = remote.check()
+        seconds, exclusive = remote.check(), remote.objects.is_exclusive
     except SgBenchError as error:
         yield Finding("storage", "problem", error.problem, error.hint)
         return
-    fix = "pip install sg-bench[s3]; without it, two nodes may compute the same now and then"
+    fix = (
+        "pip install sg-bench[s3], and use a store that heeds If-None-Match, as Amazon S3, MinIO, Ceph and R2 do; else "
+        "two nodes may compute the same now and then"
+    )
     found = f"write, read and remove work at {remote.shown}; {seconds:.2f} s a file"
-    yield _graded("storage", remote.objects.is_exclusive, found, fix, "warning")
+    shown = found if exclusive else f"{found}; two can create one object, so locks may not hold"
+    yield _graded("storage", exclusive, shown, fix, "warning")
 
 
 def locks(workspace: Workspace) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ class Mirror:
     def __init__(self, url: str) -> None:
         self.objects = Objects(checked_url(url))
         self.folder = local_folder(self.objects.url)
+        self._known: set[str] = set()
+        """Names of the files that this node has copied or stored: what others store meanwhile is left to them."""
 
     def fetch(self) -> None:
         """Copy what differs here, and remove what is not stored."""
@@ -29,14 +31,16 @@ class Mirror:
         in_parallel(lambda name: self._fetch(name, stored[name]), self._differing(stored))
         for name in self._names() - stored.keys():
             (self.folder / name).unlink()
+        self._known = set(stored)
 
     def publish(self, *, last: Iterable[str] = ()) -> None:
-        """Store what differs, the files `last` after all others, and remove what is not here."""
+        """Store what differs, the files `last` after all others, and remove what was known here and is not here."""
         stored, here, ends = self.objects.files("", below=True), self._names(), tuple(last)
         changed = sorted(name for name in here if not self._is_copy(name, stored.get(name)))
         in_parallel(self._store, [name for name in changed if not name.endswith(ends)])
         in_parallel(self._store, [name for name in changed if name.endswith(ends)])
-        in_parallel(self.objects.remove, sorted(stored.keys() - here))
+        in_parallel(self.objects.remove, sorted((stored.keys() & self._known) - here))
+        self._known |= here
 
     def _differing(self, stored: dict[str, ObjectState]) -> list[str]:
         return [name for name, state in stored.items() if not self._is_copy(name, state)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
@@ -146,20 +147,14 @@ class Objects:
                 target.write(chunk)
         return digest.hexdigest()
 
-    def upload(self, name: str, content: bytes | Path) -> None:
-        """Write a file, replacing what is there."""
-        if self._folder:
-            path = self._folder / name
-            with atomic_file(path, sync=False) as target:
-                target.write(content if isinstance(content, bytes) else content.read_bytes())
-            return
-        with self.system.open_output_stream(name) as target:
-            if isinstance(content, bytes):
-                target.write(content)
-                return
-            with content.open("rb") as source:
-                while chunk := source.read(CHUNK):
-                    target.write(chunk)
+    def upload(self, name: str, content: bytes | Path) -> str:
+        """Write a file, replacing what is there, and return the SHA-256 of what was written."""
+        digest, folder = hashlib.sha256(), self._folder
+        with atomic_file(folder / name, sync=False) if folder else self.system.open_output_stream(name) as target:
+            for chunk in _chunks(content):
+                digest.update(chunk)
+                target.write(chunk)
+        return digest.hexdigest()
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one of that name; return whether this call has written it.
@@ -169,10 +164,8 @@ class Objects:
         if self._folder:
             path = self._folder / name
             return FolderClaims(path.parent).create(path.name, content)
-        if self._client:
-            done = self._created(name, content)
-            if done is not None:
-                return done
+        if self.is_exclusive and (done := _created(self.url, name, content)) is not None:
+            return done
         if self.state(name) is not None:
             return False
         self.upload(name, content)
@@ -196,8 +189,13 @@ class Objects:
 
     @cached_property
     def is_exclusive(self) -> bool:
-        """Return whether a file can be created by one only, so that locks hold."""
-        return bool(self._folder or self._client)
+        """Return whether a file can be created by one only, so that locks hold: tried once a process on S3.
+
+        Raises:
+            OSError: the storage cannot be reached.
+            SgBenchError: it cannot be used.
+        """
+        return self._folder is not None or (self._client is not None and _excludes(self.url))
 
     @cached_property
     def _folder(self) -> Path | None:
@@ -209,26 +207,6 @@ class Objects:
     def _client(self) -> Any:
         """A client of S3 that creates objects exclusively, which pyarrow's does not; None without boto3."""
         return _s3_client(self.url) if urlsplit(self.url).scheme == "s3" else None
-
-    def _created(self, name: str, content: bytes) -> bool | None:
-        """Return whether the object was created, None if the store cannot do so exclusively."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        parts = urlsplit(self.url)
-        key = f"{parts.path.strip('/')}/{name}".lstrip("/")
-        try:
-            self._client.put_object(Bucket=parts.netloc, Key=key, Body=content, IfNoneMatch="*")
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in REFUSED:
-                return False
-            if code in UNCONDITIONAL:
-                self.__dict__["_client"] = None
-                return None
-            raise SgBenchError(f"{shown_url(self.url)}: {error}") from error
-        except BotoCoreError as error:
-            raise OSError(f"{shown_url(self.url)}: {error}") from error
-        return True
 
 
 class ObjectClaims:
@@ -259,6 +237,16 @@ class ObjectClaims:
     def remove(self, name: str) -> None:
         """Remove a claim; it may be gone already."""
         self.objects.remove(f"{self.folder}/{name}")
+
+
+def _chunks(content: bytes | Path) -> Iterator[bytes]:
+    """Yield the parts of a content, or of a file's."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
 
 
 @cache
@@ -295,3 +283,35 @@ def _s3_client(url: str) -> Any:
     if endpoint and "://" not in endpoint:
         endpoint = f"{given.get('scheme', 'https')}://{endpoint}"
     return boto3.client("s3", endpoint_url=endpoint or None, region_name=given.get("region"))
+
+
+def _created(url: str, name: str, content: bytes) -> bool | None:
+    """Return whether an object of S3 was created, None if the store cannot do so exclusively."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        _s3_client(url).put_object(**_address(url, name), Body=content, IfNoneMatch="*")
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in REFUSED:
+            return False
+        if code in UNCONDITIONAL:
+            return None
+        raise SgBenchError(f"{shown_url(url)}: {error}") from error
+    except BotoCoreError as error:
+        raise OSError(f"{shown_url(url)}: {error}") from error
+    return True
+
+
+@cache
+def _excludes(url: str) -> bool:
+    """Return whether S3 refuses the second of two that create one object: some stores ignore that they should."""
+    name = f".check-{uuid.uuid4().hex[:12]}"
+    answers = [_created(url, name, b"") for _ in range(2)]
+    _s3_client(url).delete_object(**_address(url, name))
+    return answers == [True, False]
+
+
+def _address(url: str, name: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    return {"Bucket": parts.netloc, "Key": f"{parts.path.strip('/')}/{name}".lstrip("/")}

@@ -175,6 +175,7 @@ class Remote:
         if raw is not None:
             current = parsed_manifest(raw)
             if known != current:
+                self.forget(namespace, key)
                 self.fetch(namespace, key)
                 return
             if current["files"].get(last, {}).get("sha256") == file_digest(folder / last):
@@ -188,6 +189,7 @@ class Remote:
         if raw is None:
             if not self.objects.create(f"{namespace}/{key}.json", written):
                 self._remove({"files": files})
+                self.forget(namespace, key)
                 self.fetch(namespace, key)
                 return
         else:
@@ -281,8 +283,8 @@ class Remote:
             raise DamagedCopyError(f"{self.shown}/{file['object']}: its content has another digest than its list says")
 
     def _upload(self, path: Path, name: str) -> dict[str, Any]:
-        self.objects.upload(name, path)
-        return {"object": name, "size": path.stat().st_size, "sha256": file_digest(path)}
+        digest = self.objects.upload(name, path)
+        return {"object": name, "size": path.stat().st_size, "sha256": digest}
 
     def _remove(self, manifest: FileList) -> None:
         in_parallel(self.objects.remove, [file["object"] for file in manifest["files"].values()])

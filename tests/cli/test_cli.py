@@ -336,6 +336,11 @@ class TestRun:
         assert answer.err.startswith("Error: file: File exists. Check --work, --out and --data")
         assert not (tmp_path / ".sg-bench").exists()
 
+    @pytest.mark.parametrize("work", ["s3://bucket/place", "s3://bucket/place/deep"])
+    def test_a_report_is_not_kept_where_the_workspace_is(self, ask: Ask, work: str) -> None:
+        answer = ask("report", "--suite", suite(), "--work", work, "--out", "s3://bucket/place/")
+        answer.refused(f"--out s3://bucket/place holds the workspace {work}")
+
     def test_an_interruption_is_told_with_what_to_do(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
