@@ -1,0 +1,111 @@
+"""Reading of YAML files and of settings, with errors that name the wrong place."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from sg_bench.config import Model
+from sg_bench.errors import UsageError, did_you_mean
+
+M = TypeVar("M", bound=Model)
+DERIVED = frozenset({"folder", "variant"})
+"""Fields that reading fills in and no file may contain."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        UsageError: the file is absent, not YAML, or not a mapping.
+    """
+    try:
+        content = deepcopy(_parsed(path.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})", hint="Check the path") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path}: not valid YAML: {_what_and_where(error)}", hint="Correct the file") from error
+    if not isinstance(content, dict):
+        what = "is empty" if content is None else f"holds a {type(content).__name__}, not settings"
+        raise UsageError(f"{path}: {what}", hint="Write `name: ...` lines")
+    derived = sorted(DERIVED & content.keys())
+    if derived:
+        raise UsageError(f"{path}: unknown setting '{derived[0]}'", hint="Remove it")
+    return content
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: bytes) -> Any:
+    """Return the content of a YAML text; do not change it, as it is shared. A card is read several times a command."""
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses doubled keys
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML loader that refuses duplicate keys."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"'{key.value}' is given twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+def _what_and_where(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def validated(model: type[M], content: dict[str, Any], where: str) -> M:
+    """Return `content` as a `model`.
+
+    Raises:
+        UsageError: names the first wrong setting, its value, and the nearest setting that exists.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_first_problem(model, error)}", hint="Correct it and run again") from error
+
+
+def _first_problem(model: type[Model], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_settings(model, first["loc"][:-1])
+        return f"unknown setting '{name}'{more}. {did_you_mean(str(first['loc'][-1]), known)}"
+    obvious = first["type"] == "missing" or isinstance(first["input"], (dict, Model))
+    setting = f"'{name}'" if obvious else f"'{name}' = {first['input']!r:.80}"
+    return f"{setting + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list[str]:
+    """Return the known settings at the place of an unknown one, following `location` into `model`."""
+    inner: Any = model
+    for part in location:
+        found = _setting_in(inner)
+        if found:
+            field = found.model_fields.get(str(part))
+            inner = field.annotation if field else None
+        else:
+            inner = (get_args(inner) or (None,))[-1]
+    found = _setting_in(inner)
+    return sorted(set(found.model_fields) - DERIVED) if found else []
+
+
+def _setting_in(annotation: Any) -> type[Model] | None:
+    """Return the `Model` in an annotation such as `Crops | None`, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    if get_origin(annotation) in (list, tuple, dict):
+        return None
+    return next((found for part in get_args(annotation) if (found := _setting_in(part))), None)
