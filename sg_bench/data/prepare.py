@@ -35,7 +35,7 @@ class PreparedCase:
     """One prepared case, to be written to the store."""
 
     image: NDArray[np.float16]
-    """(x, y, z) in [0, 1], C order."""
+    """(x, y, z), or (channels, x, y, z) if there are several, in [0, 1], C order."""
     spacing: tuple[float, float, float]
     """Voxel size in mm along the three array axes."""
     affine: NDArray[np.float64]
@@ -53,6 +53,7 @@ def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> P
     voxel, such as the third of a film, is kept. With a spacing, images are interpolated linearly on a grid centred on
     the old one, so that no voxel centre is outside. With a shape, the field of view is kept: images are area means
     along an axis that shrinks and interpolated linearly along one that grows. Labels are sampled by nearest neighbour.
+    Each channel is scaled by itself.
 
     Args:
         study: the case as read.
@@ -60,15 +61,18 @@ def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> P
         name: file or case in error messages.
 
     Raises:
-        DataError: minmax or percentile scaling of a constant image.
+        DataError: minmax or percentile scaling of a constant image, or of one with a constant channel.
         UsageError: `clip` does not hold percentiles.
     """
-    window = _window(study.image, preparation, name)
+    channels = study.image[np.newaxis] if study.image.ndim == 3 else study.image
+    names = [name] if len(channels) == 1 else [f"{name}, channel {index}" for index in range(len(channels))]
+    windows = [_window(channel, preparation, each) for channel, each in zip(channels, names, strict=True)]
     turn = turn_to(preparation.orientation, study.affine)
-    axes = new_axes(study.image.shape, study.affine, preparation, turn)
+    axes = new_axes(channels.shape[1:], study.affine, preparation, turn)
+    images = [filled(channel, axes, window, turn) for channel, window in zip(channels, windows, strict=True)]
     affine = placed_on(axes, study.affine, turn)
     return PreparedCase(
-        image=filled(study.image, axes, window, turn),
+        image=images[0] if study.image.ndim == 3 else np.stack(images),
         spacing=spacing_of(affine),
         affine=affine,
         label=None if study.label is None else picked(study.label, axes, turn),

@@ -1,9 +1,10 @@
 """The store: all prepared cases of a data set, read by memory map from any number of processes.
 
-A finished store is a folder with `index.json` and, for each case, `<n>.image.npy` (float16, (x, y, z), [0, 1]),
-`<n>.label.npy` (uint8) if it has a label, and `<n>.json`; <n> is a hash of the case's id, which may contain any
-characters. A case's JSON is written last, so that an interrupted preparation resumes after its finished cases. A case
-that cannot be used leaves `<n>.skipped` with the reason; the index lists it as skipped.
+A finished store is a folder with `index.json` and, for each case, `<n>.image.npy` (float16, [0, 1], (x, y, z), or
+(channels, x, y, z) if there are several), `<n>.label.npy` (uint8, (x, y, z)) if it has a label, and `<n>.json`; <n> is
+a hash of the case's id, which may contain any characters. A case's JSON is written last, so that an interrupted
+preparation resumes after its finished cases. A case that cannot be used leaves `<n>.skipped` with the reason; the index
+lists it as skipped.
 
 The index ends with a digest of itself and holds one of each array, which is checked when a process first maps the
 array: a job pays for the cases that it reads, not for the store.
@@ -12,7 +13,7 @@ array: a job pays for the cases that it reads, not for the store.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -70,7 +71,15 @@ class StoredCase:
     """`content_digest` of the image."""
     label_digest: str | None
     fingerprint: str = ""
-    """Perceptual fingerprint of the image; "" if it has none."""
+    """Perceptual fingerprint of the image, or of its first channel; "" if it has none."""
+    channels: int = 1
+    attributes: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    """Columns of the data set's table, as in `Case.attributes`."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Return the shape of the array: (x, y, z), or (channels, x, y, z) if there are several."""
+        return self.shape if self.channels == 1 else (self.channels, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ class SkippedCase:
     findings: tuple[int, ...]
     why: str
     """The reason in one line; paths are relative to the data set's folder."""
+    attributes: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
 class Store:
@@ -121,7 +131,7 @@ class Store:
         return [case.id for case in self.cases]
 
     def image(self, case_id: str) -> np.memmap[Any, np.dtype[np.float16]]:
-        """Return the read-only image of a case: (x, y, z), float16 in [0, 1].
+        """Return the read-only image of a case, float16 in [0, 1]: (x, y, z), or (channels, x, y, z) if several.
 
         Raises:
             DamagedError: the array is missing, or its content is not what the index says.
@@ -167,13 +177,16 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
     A machine that stops before may leave damaged files, which `has_case` notices by their digests.
 
     Raises:
-        ValueError: the arrays are not float16 and uint8, (x, y, z), of one shape.
+        ValueError: the image is not float16, (x, y, z) or (channels, x, y, z) with at least two channels, or the label
+            not uint8, (x, y, z), of the same grid.
     """
     arrays: dict[ArrayKind, NDArray[Any]] = {"image": prepared.image}
     if prepared.label is not None:
         arrays["label"] = prepared.label
+    channels, shape = _grid(prepared.image)
     for kind, array in arrays.items():
-        if array.dtype != _DTYPES[kind] or array.shape != prepared.image.shape or array.ndim != 3:
+        wanted = prepared.image.shape if kind == "image" else shape
+        if array.dtype != _DTYPES[kind] or array.shape != wanted or len(shape) != 3 or channels < 1:
             raise ValueError(f"{kind} of '{case.id}' is {array.dtype} {array.shape}, not {_DTYPES[kind]} (x, y, z)")
         with atomic_file(_path(folder, case.id, f"{kind}.npy"), sync=False) as file:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
@@ -184,8 +197,8 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
 
 def skip_case(folder: Path, case: Case, why: str) -> None:
     """Record that a case could not be prepared, and why; `write_case` removes the record."""
-    note = SkippedCase(case.id, case.patient, case.group, case.findings, why)
-    write_atomic(_path(folder, case.id, "skipped"), canonical_json(asdict(note)))
+    note = SkippedCase(case.id, case.patient, case.group, case.findings, why, case.attributes)
+    write_atomic(_path(folder, case.id, "skipped"), canonical_json(_skip_entry(note)))
 
 
 def noted_skips(folder: Path) -> dict[str, SkippedCase]:
@@ -251,7 +264,7 @@ def finish(folder: Path, recipe: Any, case_ids: Iterable[str]) -> None:
         leftover.unlink()
     sync_tree(folder)
     cases = [read_json(_path(folder, case_id, "json")) for case_id in done]
-    index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": [asdict(note) for note in skipped]}
+    index = {"schema": SCHEMA, "recipe": recipe, "cases": cases, "skipped": [_skip_entry(note) for note in skipped]}
     write_sealed(folder / "index.json", index, indent=None)
 
 
@@ -270,10 +283,11 @@ def _path(folder: Path, case_id: str, ending: str) -> Path:
 
 def _entry(case: Case, prepared: PreparedCase) -> dict[str, Any]:
     files = case.files()
-    return {
+    channels, shape = _grid(prepared.image)
+    entry = {
         "id": case.id,
         "patient": case.patient,
-        "shape": list(prepared.image.shape),
+        "shape": list(shape),
         "spacing": list(prepared.spacing),
         "affine": prepared.affine.tolist(),
         "labelled": prepared.label is not None,
@@ -283,8 +297,27 @@ def _entry(case: Case, prepared: PreparedCase) -> dict[str, Any]:
         "source_digest": files_digest(files) if files else None,
         "image_digest": content_digest({"image": prepared.image}),
         "label_digest": None if prepared.label is None else content_digest({"label": prepared.label}),
-        "fingerprint": fingerprint(prepared.image, prepared.affine),
+        "fingerprint": fingerprint(prepared.image if channels == 1 else prepared.image[0], prepared.affine),
     }
+    later = {"channels": channels} if channels > 1 else {}
+    return {**entry, **later, **_with_attributes(case.attributes)}
+
+
+def _grid(image: NDArray[Any]) -> tuple[int, tuple[int, ...]]:
+    """Return the number of channels of an image, 0 where its only one has an axis of its own, and its grid."""
+    if image.ndim == 4:
+        return len(image) if len(image) > 1 else 0, image.shape[1:]
+    return 1, image.shape
+
+
+def _with_attributes(attributes: Mapping[str, str | float]) -> dict[str, Any]:
+    """Return the entry of attributes; none at their default, as in stores from before there were any."""
+    return {"attributes": dict(attributes)} if attributes else {}
+
+
+def _skip_entry(note: SkippedCase) -> dict[str, Any]:
+    entry = asdict(note)
+    return {**entry, **_with_attributes(entry.pop("attributes"))}
 
 
 def _skipped(entry: dict[str, Any]) -> SkippedCase:
@@ -339,8 +372,9 @@ def _mapped(folder: Path, case: StoredCase, kind: ArrayKind) -> np.memmap[Any, A
     path = _path(folder, case.id, f"{kind}.npy")
     try:
         array = steady(np.load, path, mmap_mode="r", allow_pickle=False)
-        if array.shape != case.shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
-            found, wanted = f"{array.dtype} {array.shape}", f"{_DTYPES[kind]} {case.shape}"
+        shape = case.image_shape if kind == "image" else case.shape
+        if array.shape != shape or array.dtype != _DTYPES[kind] or not isinstance(array, np.memmap):
+            found, wanted = f"{array.dtype} {array.shape}", f"{_DTYPES[kind]} {shape}"
             raise ValueError(f"it holds {found}, not {wanted} as in the index")
         digest = case.image_digest if kind == "image" else case.label_digest
         if npy_digest(path, kind) != digest != npy_digest(path, None):

@@ -333,3 +333,19 @@ class TestRealData:
             for candidate in found.candidates:
                 x, y, z = (round(index) for index in candidate.position)
                 assert np.median(found.image[x - 2 : x + 3, y - 2 : y + 3, z]) * 2000 - 1000 > -150
+
+
+class TestChannels:
+    def test_each_channel_is_scaled_by_itself_on_one_grid(self) -> None:
+        several = np.stack([marked(), marked()[::-1] * 7 - 3])
+        preparation = Preparation(intensity="minmax", spacing=(2.0, 2.0, 2.0), orientation="PIR")
+        found = prepare(study_of(several, RAS), preparation)
+        for index, channel in enumerate(several):
+            alone = prepare(study_of(channel, RAS), preparation)
+            np.testing.assert_array_equal(found.image[index], alone.image)
+            np.testing.assert_array_equal(found.affine, alone.affine)
+
+    def test_a_constant_channel_is_named(self) -> None:
+        several = np.stack([marked(), np.full(SHAPE, 40, np.float32)])
+        with pytest.raises(DataError, match="p1, channel 1: minmax cannot scale it"):
+            prepare(study_of(several, RAS), Preparation(intensity="minmax"), name="p1")

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,29 @@ class TestReading:
             assert case.labelled == (wanted.label is not None)
             if wanted.label is not None:
                 np.testing.assert_array_equal(store.label(name), wanted.label)
+
+    def test_channels_and_attributes_are_read_back_and_only_written_where_there_are_some(self, tmp_path: Path) -> None:
+        image = np.random.default_rng(0).random((3, 4, 5, 6)).astype(np.float16)
+        several = replace(prepared(0), image=image)
+        case = Case(id="a", patient="p", attributes={"age": 61.5, "diagnosis": "benign"})
+        write_case(tmp_path, case, several)
+        write_case(tmp_path, Case(id="b", patient="q"), prepared(1))
+        skip_case(tmp_path, replace(case, id="c"), "unreadable")
+        finish(tmp_path, RECIPE, ["a", "b", "c"])
+        store = Store.open(tmp_path)
+        assert (store["a"].channels, store["a"].shape, store["a"].image_shape) == (3, (4, 5, 6), (3, 4, 5, 6))
+        np.testing.assert_array_equal(store.image("a"), image)
+        assert store.label("a").shape == (4, 5, 6)
+        assert store["a"].attributes == store.skipped[0].attributes == {"age": 61.5, "diagnosis": "benign"}
+        plain = next(
+            entry for entry in json.loads((tmp_path / "index.json").read_text())["cases"] if entry["id"] == "b"
+        )
+        assert not {"channels", "attributes"} & plain.keys()
+        assert (store["b"].channels, store["b"].image_shape) == (1, (4, 5, 7))
+
+    def test_one_channel_has_no_axis_of_its_own(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="float16"):
+            write_case(tmp_path, Case(id="a", patient="p"), replace(prepared(0), image=prepared(0).image[np.newaxis]))
 
     def test_arrays_are_read_only_maps_opened_once(self, tmp_path: Path) -> None:
         store = Store.open(fill(tmp_path))
@@ -317,6 +341,7 @@ print(json.dumps(report))
 
 PREPARES_A_FOLDER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tests.data.test_store import prepare_folder
 

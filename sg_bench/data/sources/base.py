@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -36,10 +37,14 @@ class Case:
     """The data set's own division, such as "subset3", "test" or "HGG"; "" if it has none."""
     findings: tuple[int, ...] = ()
     """1 or 0 for each of the source's `findings`: the image-level labels."""
+    channels: tuple[Path, ...] = ()
+    """Further images on the grid of `image`, which is channel 0; () where `image` holds all channels."""
+    attributes: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    """Columns of the data set's table, such as age or diagnosis; a column without a value is absent."""
 
     def files(self) -> list[Path]:
         """Return the files that this case is read from."""
-        return [path for path in (self.image, self.label, *self.extra) if path is not None]
+        return [path for path in (self.image, *self.channels, self.label, *self.extra) if path is not None]
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Study:
     """One case as read: native intensities on the native grid."""
 
     image: NDArray[np.float32]
-    """(x, y, z), in HU for CT, in scanner units for MRI; a film is (columns, rows, 1), rows from top to bottom, in its
-    own grey values, bright where the body absorbs."""
+    """(x, y, z), or (channels, x, y, z) if there are several; in HU for CT, in scanner units for MRI; a film is
+    (columns, rows, 1), rows from top to bottom, in its own grey values, bright where the body absorbs."""
     affine: NDArray[np.float64]
     """4x4: voxel indices to world mm, RAS+; for a film, `film_affine`."""
     label: NDArray[np.uint8] | None = None
@@ -183,26 +188,28 @@ class Source(ABC):
             DataError: the file is corrupt or its parts are inconsistent; names the file, the cause and the next step.
         """
 
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of every image, from the settings alone."""
+        return len(getattr(self.config, "channels", ())) or 1
+
     def tables(self) -> list[Path]:
         """Return the files about many cases (lists, CSV) that `scan` or `load` reads."""
         return []
 
     def manifest(self) -> dict[str, list[dict[str, Any]]]:
         """Return the cases by file names and sizes, and the tables by content: the data set's entry in a recipe."""
-        cases = [
-            {
-                "id": case.id,
-                "patient": case.patient,
-                "group": case.group,
-                "findings": case.findings,
-                "files": [
-                    [path.relative_to(self.root).as_posix() if self.root else path.name, path.stat().st_size]
-                    for path in case.files()
-                ],
-            }
-            for case in self.scan()
-        ]
+        cases = [self._listed(case) for case in self.scan()]
         return {"cases": cases, "tables": [{"sha256": file_digest(path)} for path in self.tables()]}
+
+    def _listed(self, case: Case) -> dict[str, Any]:
+        """Return the entry of one case in the manifest; attributes are in it only where there are some."""
+        files = [
+            [path.relative_to(self.root).as_posix() if self.root else path.name, path.stat().st_size]
+            for path in case.files()
+        ]
+        entry = {"id": case.id, "patient": case.patient, "group": case.group, "findings": case.findings, "files": files}
+        return {**entry, "attributes": dict(case.attributes)} if case.attributes else entry
 
 
 class SingleScanSource(Source):
