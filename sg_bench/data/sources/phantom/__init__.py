@@ -42,8 +42,9 @@ class PhantomConfig(SourceConfig):
     """Labelled patients differ from the unlabelled ones, and only they have disease. A CT has nodules, a map of `Organ`
     numbers and candidates; a brain has a tumour in BraTS's classes; a film has findings, with pneumothorax segmented as
     1. White-matter lesions are in every brain and belong to no class."""
-    nuisance: Literal["clean", "scanner"] = "clean"
-    """scanner: each labelled image has its own gamma, gain, offset and noise; unlabelled images have none."""
+    nuisance: Literal["clean", "scanner", "acquisition"] = "clean"
+    """Each labelled image has its own, unlabelled images have none. scanner: gamma, gain, offset and noise;
+    acquisition: slice thickness, blur, bias field and field of view."""
     cohort: Literal["development", "held_out"] = "development"
     """held_out: patients for committed results only, not used for any choice during development."""
     shape: Shape = SHAPES["ct"]
@@ -98,11 +99,10 @@ class PhantomSource(Source):
         from sg_bench.data.sources.phantom import studies
 
         config, identity = self.config, self._identity(self._index(case))
-        scanner = config.nuisance == "scanner"
         if config.modality == "mri":
-            return studies.make_mri(identity, config.sequence, config.shape, scanner_nuisance=scanner)
+            return studies.make_mri(identity, config.sequence, config.shape, nuisance=config.nuisance)
         make = studies.make_film if config.modality == "film" else studies.make_ct
-        return make(identity, config.shape, scanner_nuisance=scanner)
+        return make(identity, config.shape, nuisance=config.nuisance)
 
     @property
     def _population(self) -> str:

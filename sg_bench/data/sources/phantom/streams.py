@@ -31,6 +31,9 @@ class RandomStream(IntEnum):
     SPOTS = 17
     SEQUENCE = 18
     SEQUENCE_NUISANCE = 19
+    ACQUISITION = 20
+    SEQUENCE_ACQUISITION = 21
+    FILM_ACQUISITION = 22
 
 
 @dataclass(frozen=True)
