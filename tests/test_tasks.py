@@ -168,7 +168,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "parts"),
         [
-            ({"kind": "regression"}, ["'kind' = 'regression'", "'classification' or 'segmentation'"]),
+            ({"kind": "detection"}, ["'kind' = 'detection'", "'classification', 'segmentation' or 'regression'"]),
             ({"target": []}, ["needs `target`"]),
             ({"target": [0]}, ["'target.0' = 0"]),
             ({"target": [256]}, ["'target.0' = 256"]),

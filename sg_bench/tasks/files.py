@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
+from pydantic.fields import FieldInfo
 
 from sg_bench.config import Model
 from sg_bench.errors import UsageError, did_you_mean
@@ -99,7 +100,13 @@ def _known_settings(model: type[Model], location: tuple[int | str, ...]) -> list
         else:
             inner = (get_args(inner) or (None,))[-1]
     found = _setting_in(inner)
-    return sorted(set(found.model_fields) - DERIVED) if found else []
+    return sorted({_written(*each) for each in found.model_fields.items()} - DERIVED) if found else []
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    """Return the name by which a file sets a field: its first alias, if it has any."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
 
 
 def _setting_in(annotation: Any) -> type[Model] | None:

@@ -98,11 +98,13 @@ class Sampling(Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Sampling:
-        if self.places == "image":
-            if self.patch[2] != 1 or any(side % 32 for side in self.patch[:2]):
+        if self.places == "image" and self.patch[2] == 1:
+            if any(side % 32 for side in self.patch[:2]):
                 raise ValueError(f"a film's patch must be (x, y, 1) with x, y multiples of 32, not {self.patch}")
         elif any(side % 8 for side in self.patch):
             raise ValueError(f"patch sides must be divisible by 8 (three poolings), not {self.patch}")
+        if self.places == "image" and self.patch[2] > 1 and self.augmentation != Augmentation():
+            raise ValueError("`augmentation` varies films: a volume's patch is only mirrored, as `flips` say")
         if self.slices and (self.places != "candidates" or self.slices.size % 32):
             raise ValueError("slices are those of candidates' crops, with a size that is a multiple of 32")
         if self.target_fraction[0] > self.target_fraction[1]:
