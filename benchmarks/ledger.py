@@ -58,7 +58,7 @@ def add_cell(ledger: Ledger, key: str, recipe: dict[str, Any], draw: np.random.G
         metrics = {"auc": 0.0, **{f"auc_{finding}": 0.0 for finding in findings}}
     else:
         cases = segmentation(name, CASES[name], draw)
-        metrics = {metric.name: 0.0 for metric in METRICS.values() if metric.kind == "segmentation"}
+        metrics = {metric.name: 0.0 for metric in METRICS.values() if metric.kind == "segmentation" and metric.always}
     level = 0.6 + 0.3 * draw.random()
     metrics = {metric: round(level + 0.02 * draw.random(), 6) for metric in metrics}
     tables = [with_digest("cases", cases), with_digest("curves", table_of(curves(draw)))]

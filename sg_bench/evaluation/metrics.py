@@ -93,6 +93,16 @@ class Metric:
     higher_is_better: bool = True
     bounds: tuple[float, float] | None = (0.0, 1.0)
     """Least and greatest possible value; None: not bounded."""
+    unit: str = "%"
+    """Of printed values: those of [0, 1] are printed in percent; "": that of the values that a regression predicts."""
+    always: bool = True
+    """Whether it is in the record of every task of its kind with one mask, or with findings; else of those whose card
+    names it, of a classification by a column, or of several masks (`scoring.Scoring`)."""
+
+    @property
+    def stem(self) -> str:
+        """The part of the names of single outputs' values before the output: "dice" of "dice_anterior"."""
+        return self.name.removesuffix("_mean")
 
     @property
     def of_overlaps(self) -> Callable[[Iterable[Overlap]], float] | None:
@@ -145,14 +155,102 @@ METRICS: dict[str, Metric] = {
             "segmentation",
             "Mean IoU of background and foreground, p > 0.50, 0.55 ... 0.95, pooled",
         ),
+        Metric(
+            "dice_mean",
+            "segmentation",
+            "Mean over classes of the mean Dice of the cases in which truth or prediction holds the class",
+            always=False,
+        ),
+        Metric(
+            "iou_mean",
+            "segmentation",
+            "Mean over classes of the mean IoU of the cases in which truth or prediction holds the class",
+            always=False,
+        ),
+        Metric(
+            "hd95",
+            "segmentation",
+            "95th percentile of the distances between both surfaces, mean over cases, then over classes; the image's "
+            "diagonal where only one of truth and prediction holds the class",
+            higher_is_better=False,
+            bounds=None,
+            unit="mm",
+            always=False,
+        ),
+        Metric(
+            "nsd",
+            "segmentation",
+            "Share of both surfaces within 2 mm of each other (normalised surface Dice), mean over cases, then classes",
+            always=False,
+        ),
+        Metric("auprc", "classification", "Average precision, all cases pooled; mean over outputs", always=False),
+        Metric(
+            "balanced_accuracy",
+            "classification",
+            "Mean recall of the classes, of the most probable class or at p > 0.5; mean over findings",
+            always=False,
+        ),
+        Metric(
+            "sensitivity_at_specificity_90",
+            "classification",
+            "Greatest sensitivity at a specificity of 90 % or more, all cases pooled; mean over outputs",
+            always=False,
+        ),
+        Metric(
+            "brier",
+            "classification",
+            "Mean squared error of the probabilities; of several classes half the sum over classes",
+            higher_is_better=False,
+            always=False,
+        ),
+        Metric(
+            "ece",
+            "classification",
+            "Expected calibration error: mean gap of probability and frequency in 15 bins, weighted by cases",
+            higher_is_better=False,
+            always=False,
+        ),
+        Metric(
+            "mae",
+            "regression",
+            "Mean absolute error, in the values' unit",
+            higher_is_better=False,
+            bounds=None,
+            unit="",
+        ),
+        Metric(
+            "r2",
+            "regression",
+            "Share of the values' variance that is predicted: 1 - SS(residual) / SS(total)",
+            bounds=None,
+            unit="",
+        ),
     )
 }
 
 
+def metric_of(name: str) -> Metric | None:
+    """Return a metric by its name, or by that of one output's value (`auc_Mass`); None if there is none."""
+    found = [metric for metric in METRICS.values() if name.startswith(f"{metric.stem}_")]
+    return METRICS.get(name) or max(found, key=lambda metric: len(metric.stem), default=None)
+
+
 def bounds_of(name: str) -> tuple[float, float] | None:
     """Return the bounds of a metric, or of one output's (`auc_Mass`); None if it has none or is not known."""
-    metric = METRICS.get(name) or METRICS.get(name.partition("_")[0])
+    metric = metric_of(name)
     return metric.bounds if metric else None
+
+
+def higher_is_better(name: str) -> bool:
+    """Return whether more of a metric is better, as of any that is not known."""
+    metric = metric_of(name)
+    return metric is None or metric.higher_is_better
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a metric's values are printed in: "%" for fractions, "mm", or "" for a regression's."""
+    metric = metric_of(name)
+    return metric.unit if metric else "%"
 
 
 def score(
@@ -186,7 +284,7 @@ def score(
     overlaps = [overlap(p, t, case) for case, p, t in zip(ids, predicted, true, strict=True)]
     metrics: dict[str, float | None] = {}
     for metric in METRICS.values():
-        if metric.kind == "segmentation":
+        if metric.kind == "segmentation" and metric.always:
             value = metric.of_overlaps(overlaps) if metric.of_overlaps else mean_iou_keras(predicted, true)
             metrics[metric.name] = _none_if_nan(value)
     return metrics, [_segmentation_row(case, counts) for case, counts in zip(ids, overlaps, strict=True)]

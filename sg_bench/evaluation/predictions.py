@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,28 @@ from sg_bench.errors import DataError
 class Predictions:
     """Predictions for a test set and the truth: all that a metric needs."""
 
-    probabilities: dict[str, NDArray[np.float16]]
-    """By case (or crop) id: () for classification, (x, y, z) for segmentation, in [0, 1]."""
-    truths: dict[str, NDArray[np.uint8]]
-    """The same ids and shapes, 0 or 1."""
+    probabilities: dict[str, NDArray[Any]]
+    """By case (or crop) id: () or (outputs,) for classification and (x, y, z) for segmentation, float16 in [0, 1]; of
+    several classes or regions (masks, x, y, z), uint8, 0 or 1; for regression (1,), float32."""
+    truths: dict[str, NDArray[Any]]
+    """The same ids and shapes, uint8, 0 or 1; for regression float32."""
+    spacings: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """mm along x, y, z of each case, where a metric of surfaces needs it."""
+
+    def spacing(self, case: str) -> tuple[float, float, float] | None:
+        """Return the spacing of a case, if it is known."""
+        return self.spacings.get(case)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that are stored, in the order of the ids.
 
         `ids` (N,); for classification `probabilities` and `truths`, (N,) or (N, outputs); for segmentation
-        `probability_<i>` and `truth_<i>` of the i-th id.
+        `probability_<i>` and `truth_<i>` of the i-th id; `spacings` (N, 3), where they are known.
         """
         ids = sorted(self.truths)
         arrays: dict[str, NDArray[Any]] = {"ids": np.array(ids)}
+        if self.spacings:
+            arrays["spacings"] = np.array([self.spacings[id_] for id_ in ids], np.float64)
         if len({array.shape for array in self.truths.values()}) == 1 and self.truths[ids[0]].ndim < 2:
             arrays["probabilities"] = np.stack([self.probabilities[id_] for id_ in ids])
             arrays["truths"] = np.stack([self.truths[id_] for id_ in ids])
@@ -55,14 +64,18 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as file:
                 ids = file["ids"].tolist()
+                each = file["spacings"].tolist() if "spacings" in file else []
+                spacings = {id_: (x, y, z) for id_, (x, y, z) in zip(ids, each, strict=False)}
                 if "probabilities" in file:
                     probabilities, truths = file["probabilities"], file["truths"]
                     return cls(
                         {id_: probabilities[number] for number, id_ in enumerate(ids)},
                         {id_: truths[number] for number, id_ in enumerate(ids)},
+                        spacings,
                     )
                 probabilities = {id_: file[f"probability_{number}"] for number, id_ in enumerate(ids)}
-                return cls(probabilities, {id_: file[f"truth_{number}"] for number, id_ in enumerate(ids)})
+                truth = {id_: file[f"truth_{number}"] for number, id_ in enumerate(ids)}
+                return cls(probabilities, truth, spacings)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: no readable predictions ({error})", hint="Delete its cell and run again"

@@ -15,8 +15,9 @@ from typing import Any, Literal
 from sg_bench import __version__
 from sg_bench.digests import OF_FILE, npz_digest
 from sg_bench.errors import DataError, SgBenchError
-from sg_bench.evaluation.metrics import mean_iou_keras_stream, score
+from sg_bench.evaluation.metrics import mean_iou_keras_stream
 from sg_bench.evaluation.predictions import Predictions
+from sg_bench.evaluation.scoring import Scoring, score_predictions
 from sg_bench.ledger import Ledger, Record, ScoreTables
 from sg_bench.workspace import Workspace
 
@@ -71,8 +72,10 @@ def rescore(record: Record, workspace: Workspace, *, stream: int | None = None) 
     task = record["recipe"]["task"]
     try:
         found = Predictions.load(path)
-        metrics, rows = score(task["kind"], found.probabilities, found.truths, task.get("findings") or ())
-        streamed = _streamed(found, stream) if stream and task["kind"] == "segmentation" else None
+        scoring = Scoring.of(task)
+        metrics, rows = score_predictions(scoring, found)
+        one_mask = scoring.kind == "segmentation" and not scoring.several_masks
+        streamed = _streamed(found, stream) if stream and one_mask else None
         recorded = ScoreTables({key: record}, workspace.path("cells")).case_rows(key)
     except SgBenchError as error:
         return Rescored(key, "damaged", str(error))

@@ -348,14 +348,14 @@ class _Planner:
             )
 
     def _check_tasks(self) -> None:
-        from sg_bench.evaluation.metrics import METRICS
+        from sg_bench.evaluation.scoring import Scoring
 
         labels = [task.label for task in self.tasks]
         for task in self.tasks:
             if labels.count(task.label) > 1:
                 hint = "Remove one, give its card another `name`, or choose a variant such as name[steps=80]"
                 raise UsageError(f"the suite has two tasks '{task.label}'", hint=hint)
-            metrics = [metric.name for metric in METRICS.values() if metric.kind == task.kind]
+            metrics = Scoring.of(task.key_content()).metrics()
             roles = [
                 ("headline", task.headline),
                 ("parity", task.parity),

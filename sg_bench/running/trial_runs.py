@@ -21,8 +21,8 @@ from sg_bench.discovery.patterns import at_random, draw_references, draw_windows
 from sg_bench.discovery.store import write_patterns
 from sg_bench.errors import DataError, SgBenchError
 from sg_bench.evaluation.inference import predict
-from sg_bench.evaluation.metrics import score
 from sg_bench.evaluation.predictions import Predictions
+from sg_bench.evaluation.scoring import Scoring, score_predictions
 from sg_bench.ledger import Ledger
 from sg_bench.methods.autoencoder import latent, latent_encoder
 from sg_bench.methods.base import Crops, Method, Patterns, WholeVolumes
@@ -170,8 +170,7 @@ def _score(recipe: CellRecipe, predictions: Predictions, curves: list[dict[str, 
     """Score predictions, and write a record like that of a cell."""
     rows: list[dict[str, Any]] = []
     with suppress(SgBenchError, ValueError):  # of few cases, all may be of one class
-        task = recipe.task
-        _, rows = score(task.kind, predictions.probabilities, predictions.truths, task.findings)
+        _, rows = score_predictions(Scoring.of(recipe.task.key_content()), predictions)
     record = {"key": "0" * 64, "status": "done", "recipe": recipe.key_content(), "metrics": {}, "outputs": {}}
     tables = {"cases": [{**row, "patient": row["case"]} for row in rows], "curves": curves, "error": None}
     shutil.rmtree(scratch.root / "ledger", ignore_errors=True)

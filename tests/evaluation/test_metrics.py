@@ -109,7 +109,7 @@ def test_stored_float16_predictions_score_the_same_every_time() -> None:
     stored = np.random.default_rng(0).random((9, 9)).astype(np.float16)
     truth = stored > 0.4
     for metric in METRICS.values():
-        if metric.kind == "segmentation":
+        if metric.kind == "segmentation" and metric.always:
             assert of_cases(metric.name, [stored], [truth]) == of_cases(
                 metric.name, [stored.astype(np.float64)], [truth]
             )
@@ -309,7 +309,7 @@ def test_scoring_without_cases_or_with_others_is_an_error() -> None:
 
 def test_score_gives_every_segmentation_metric_and_a_row_for_each_case() -> None:
     found, rows = score("segmentation", {"b": PREDICTION, "a": EMPTY}, {"a": EMPTY, "b": TRUTH})
-    assert found.keys() == {name for name, metric in METRICS.items() if metric.kind == "segmentation"}
+    assert found.keys() == {name for name, metric in METRICS.items() if metric.kind == "segmentation" and metric.always}
     assert found["iou_case"] == pytest.approx((1 + 0.5) / 2)
     assert rows[0] == {
         "case": "a", "iou_case": 1, "dice_case": 1, "dice_positive": None,
@@ -385,7 +385,26 @@ class TestSeveralOutputs:
 
 def test_every_metric_has_a_name_of_its_own_a_definition_and_a_direction() -> None:
     assert list(METRICS) == [metric.name for metric in METRICS.values()]
-    assert all(metric.definition and metric.higher_is_better for metric in METRICS.values())
+    assert all(metric.definition for metric in METRICS.values())
+    lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
+    assert lower == {"brier", "ece", "hd95", "mae"}
+    assert {name: metric.unit for name, metric in METRICS.items() if metric.unit != "%"} == {
+        "hd95": "mm", "mae": "", "r2": ""
+    }  # fmt: skip
+    assert all((metric.unit == "%") == (metric.bounds == (0, 1)) for metric in METRICS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("auc_Mass", "auc"), ("dice_anterior", "dice_mean"), ("hd95_core", "hd95"), ("iou_bin", "iou_bin"),
+     ("sensitivity_at_specificity_90_Mass", "sensitivity_at_specificity_90"), ("dice_case", "dice_case")],
+)  # fmt: skip
+def test_a_value_of_one_output_has_the_direction_and_the_bounds_of_its_metric(name: str, metric: str) -> None:
+    assert metrics.metric_of(name) is METRICS[metric]
+    assert metrics.bounds_of(name) == METRICS[metric].bounds
+    assert metrics.higher_is_better(name) == METRICS[metric].higher_is_better
+    assert metrics.metric_of("loss") is None
+    assert metrics.higher_is_better("loss")
 
 
 def test_metrics_import_without_torch_and_without_scikit_learn() -> None:

@@ -10,7 +10,7 @@ from sg_bench.data.store import Store
 from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.crops import fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
-from sg_bench.evaluation.metrics import score
+from sg_bench.evaluation.scoring import Scoring, score_predictions
 from sg_bench.ledger import Ledger, Record
 from sg_bench.networks.weights import StateDict
 from sg_bench.recipes import CellRecipe
@@ -49,7 +49,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     predictions = tested.predictions
     digest = predictions.save(workspace.path("predictions", f"{recipe.key}.npz"))
     clear_state(workspace.path("progress", recipe.key))
-    metrics, cases = score(task.kind, predictions.probabilities, predictions.truths, task.findings)
+    metrics, cases = score_predictions(Scoring.of(task.key_content()), predictions)
     return {
         "key": recipe.key,
         "status": "done",
