@@ -65,7 +65,8 @@ def _cases_with_target(task: Task, store: Store, ids: Sequence[str], crops: Sequ
     for index in _ranked(ids, seed):
         id_ = ids[index]
         shown = id_ in positive if candidates else bool(np.isin(store.label(id_), task.target).any())
-        found += [id_] if shown else []
+        if shown:
+            found.append(id_)
         if len(found) == task.shots:
             return sorted(found)
     _check_enough(task.shots, len(found), "cases that show the target")

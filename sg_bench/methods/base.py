@@ -147,9 +147,13 @@ class Method(ABC):
         """Return the encoder of the network that the suite chose, by default the papers'."""
         return encoder(self.config.chosen_network)
 
-    def new_unet(self, out_channels: int = 1, *, skips: bool = True) -> UNet:
-        """Return the chosen network with its decoder; without `skips` that gets the coarsest map alone."""
-        return unet(self.config.chosen_network, out_channels, skips=skips)
+    def new_unet(self, out_channels: int | None = None, *, skips: bool = True) -> UNet:
+        """Return the chosen network with its decoder, by default with as many output channels as images have.
+
+        Without `skips` the decoder gets the coarsest map alone.
+        """
+        chosen = self.config.chosen_network
+        return unet(chosen, out_channels or chosen.config.in_channels, skips=skips)
 
     def new_ynet(self) -> YNet:
         """Return the chosen network with its decoder and a head that classifies the pseudo-labels."""
@@ -221,8 +225,8 @@ class Method(ABC):
 
         Args:
             network: the network that is trained.
-            step: number of steps taken, from 1.
-            steps: most steps of the whole training; it can end before.
+            step: number of steps taken in the current stage, from 1.
+            steps: most steps of the stage; it can end before.
             carried: of the batch's `Losses`.
         """
 

@@ -11,12 +11,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import normalize
 
 from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses, Promise
 from sg_bench.methods.view_configs import DINOConfig
-from sg_bench.methods.views import Projected, StudentAndTeacher, TeacherMethod, grouped, mlp
+from sg_bench.methods.views import Projected, StudentAndTeacher, TeacherMethod, grouped, mlp, product
 from sg_bench.transforms.views import RandomView
 
 GLOBAL = 2
@@ -33,7 +33,7 @@ class DINOHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return cosines (B, outputs) of pooled features (B, inputs)."""
-        return linear(normalize(self.layers(x), dim=1), normalize(self.last.weight, dim=1))
+        return product(normalize(self.layers(x), dim=1), normalize(self.last.weight, dim=1).T)
 
 
 class Distillation(StudentAndTeacher):
@@ -83,12 +83,12 @@ class DINO(TeacherMethod):
         count, (large, small) = len(batch.inputs), ((batch.inputs, *batch.views)[:GLOBAL], batch.views[GLOBAL - 1 :])
         outputs = [network(grouped(views)).view(count, len(views), -1) for views in (large, small) if views]
         student = (torch.cat(outputs, dim=1) / self.config.student_temperature).log_softmax(-1)
-        taught = network.taught(grouped(large)).view(count, GLOBAL, -1)
-        teacher = ((taught - network.centre) / network.temperature).softmax(-1)
-        pairs = torch.einsum("btk,bsk->bts", teacher, student)
+        found = network.teacher_outputs(grouped(large)).view(count, GLOBAL, -1)
+        teacher = ((found - network.centre) / network.temperature).softmax(-1)
+        pairs = product(teacher, student.transpose(1, 2))
         different = 1 - torch.eye(GLOBAL, student.shape[1], device=pairs.device, dtype=pairs.dtype)
         loss = self.gathered(network, -(pairs * different).sum((1, 2)) / different.sum()).mean()
-        mean, centre = (self.gathered(network, each.mean((0, 1))[None]).mean(0) for each in (teacher, taught))
+        mean, centre = (self.gathered(network, each.mean((0, 1))[None]).mean(0) for each in (teacher, found))
         measures = {"entropy_of_mean": _entropy(mean), "entropy": _entropy(teacher).mean()}
         return Losses({"distillation": loss}, measures, {"centre": centre})
 

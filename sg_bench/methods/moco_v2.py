@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses, Promise
 from sg_bench.methods.view_configs import MoCoV2Config
-from sg_bench.methods.views import Projected, StudentAndTeacher, TeacherMethod, accuracy, mlp
+from sg_bench.methods.views import Projected, StudentAndTeacher, TeacherMethod, accuracy, mlp, product
 
 
 class WithQueue(StudentAndTeacher):
@@ -65,11 +65,12 @@ class MoCoV2(TeacherMethod):
         """Return the loss, and the share of images whose key is the most similar among those of the batch."""
         assert isinstance(network, WithQueue)
         queries = self.gathered(network, normalize(network(batch.inputs), dim=1))
-        keys = self.gathered(network, normalize(network.taught(batch.views[0]), dim=1))
+        keys = self.gathered(network, normalize(network.teacher_outputs(batch.views[0]), dim=1))
         own = (queries * keys).sum(1, keepdim=True)
-        logits = torch.cat([own, queries @ network.queue.T], dim=1) / self.config.temperature
+        logits = torch.cat([own, product(queries, network.queue.T)], dim=1) / self.config.temperature
         loss = cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
-        return Losses({"contrast": loss}, {"instance_accuracy": accuracy(queries @ keys.T)}, {"keys": keys.detach()})
+        measures = {"instance_accuracy": accuracy(product(queries, keys.T))}
+        return Losses({"contrast": loss}, measures, {"keys": keys.detach()})
 
     def after_step(self, network: nn.Module, step: int, steps: int, carried: dict[str, Tensor]) -> None:
         """Let the encoder of keys follow, and put the batch's keys into the queue."""

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses
 from sg_bench.methods.view_configs import SimCLRConfig
-from sg_bench.methods.views import Projected, ViewsMethod, accuracy, grouped, mlp
+from sg_bench.methods.views import Projected, ViewsMethod, accuracy, grouped, mlp, product
 
 
 class SimCLR(ViewsMethod):
@@ -38,7 +38,7 @@ class SimCLR(ViewsMethod):
         projected = self.gathered(network, network(grouped([batch.inputs, *batch.views])))
         first, second = normalize(projected, dim=1).view(len(projected) // 2, 2, -1).unbind(1)
         loss = contrast(first, second, self.config.temperature)
-        return Losses({"contrast": loss}, {"instance_accuracy": accuracy(first @ second.T)})
+        return Losses({"contrast": loss}, {"instance_accuracy": accuracy(product(first, second.T))})
 
 
 def contrast(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -47,6 +47,6 @@ def contrast(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     `first` and `second` are (B, outputs) of length 1, a row for each image.
     """
     both = torch.cat([first, second])
-    similarities = (both @ both.T / temperature).fill_diagonal_(-torch.inf)
+    similarities = (product(both, both.T) / temperature).fill_diagonal_(-torch.inf)
     partner = torch.arange(len(both), device=both.device).roll(len(first))
     return cross_entropy(similarities, partner)

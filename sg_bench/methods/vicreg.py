@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 from sg_bench.config import Stage
 from sg_bench.methods.base import Batch, Losses
 from sg_bench.methods.view_configs import VICRegConfig
-from sg_bench.methods.views import Projected, ViewsMethod, accuracy, mlp
+from sg_bench.methods.views import Projected, ViewsMethod, accuracy, mlp, product
 
 EPSILON = 1e-4
 """Added to a variance before its root."""
@@ -60,5 +60,5 @@ def hinge(embedded: Tensor) -> Tensor:
 def covariance(embedded: Tensor) -> Tensor:
     """Return the sum of the squared covariances of different units of (B, units), divided by their number."""
     centred = embedded - embedded.mean(0)
-    matrix = centred.T @ centred / max(len(embedded) - 1, 1)
+    matrix = product(centred.T, centred) / max(len(embedded) - 1, 1)
     return (matrix.square().sum() - matrix.diagonal().square().sum()) / embedded.shape[1]

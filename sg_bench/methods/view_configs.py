@@ -14,14 +14,11 @@ from pydantic import Field, model_validator
 
 from sg_bench.config import CropRule, Fraction, Model, Optimiser, Positive, Schedule, Shape, Training
 from sg_bench.methods.configs import FILM_CROPS, CropsConfig
-from sg_bench.networks.configs import NetworkChoice, ViTConfig
 from sg_bench.transforms import settings as corruptions
 
 Temperature = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 COSINE = Schedule(name="cosine", min_lr=0)
-STRONG = corruptions.ViewSettings(scale=(0.08, 1.0), brightness=0.8, contrast=0.8)
-"""SimCLR's crops and its strength of colour distortion."""
 
 
 def sgd(lr: float, weight_decay: float, epochs: int) -> Training:
@@ -47,7 +44,7 @@ class ViewsConfig(CropsConfig):
 class SimCLRConfig(ViewsConfig):
     """SimCLR (arXiv:2002.05709): temperature 0.1, a projection of 2048 and 128, lr 0.3 for 256 images, 100 epochs."""
 
-    view: corruptions.ViewSettings = STRONG
+    view: corruptions.ViewSettings = corruptions.ViewSettings(scale=(0.08, 1.0), brightness=0.8, contrast=0.8)
     temperature: Temperature = 0.1
     training: Training = sgd(0.3, 1e-6, 100)
 
@@ -64,9 +61,12 @@ class MoCoV2Config(ViewsConfig):
 
 
 class VICRegConfig(ViewsConfig):
-    """VICReg (arXiv:2105.04906): weights 25, 25 and 1, an expander of three layers of 8192, lr 0.2 for 256 images."""
+    """VICReg (arXiv:2105.04906): weights 25, 25 and 1, an expander of three layers of 8192, lr 0.2 for 256 images.
 
-    view: corruptions.ViewSettings = STRONG
+    Both views are drawn alike, and nothing is solarised.
+    """
+
+    view: corruptions.ViewSettings = corruptions.ViewSettings(scale=(0.08, 1.0))
     projection: ProjectionSettings = ProjectionSettings(hidden=8192, outputs=8192)
     weight_invariance: Weight = 25.0
     weight_variance: Weight = 25.0
@@ -94,23 +94,28 @@ class MaskedAutoencoderViTConfig(CropsConfig):
         patience=None,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _vit_by_default(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("network") is not None:
+            return given
+        return {**given, "network": {"name": "vit", "config": {"dimension": given.get("dimension", 3)}}}
+
     @model_validator(mode="after")
     def _has_patches(self) -> MaskedAutoencoderViTConfig:
+        if "crops" in self.without_effect():  # self-discovered cubes are masked
+            return self
         sides = zip(self.crops.cube, self.chosen_network.config.multiple, strict=True)
         if math.prod(max(1, side // patch) for side, patch in sides) < 2:
             raise ValueError(f"crops.cube {self.crops.cube} has one patch only, so it cannot be masked in part")
         return self
 
-    @property
-    def chosen_network(self) -> NetworkChoice:
-        """Return the network to pretrain, by default ViT-B/16."""
-        return self.network or NetworkChoice(name="vit", config=ViTConfig(dimension=self.dimension))
-
 
 class DINOConfig(ViewsConfig):
     """DINO (arXiv:2104.14294): two global and eight local views, 65 536 outputs, student's temperature 0.1.
 
-    Crops are those of its convolutional networks; so is SGD in place of AdamW.
+    Crops are those of its convolutional networks; so is SGD in place of AdamW. Both large views are blurred with the
+    same probability, and nothing is solarised.
     """
 
     flat: ClassVar[dict[str, Any]] = {**FILM_CROPS, "local_size": (96, 96, 1)}
@@ -129,7 +134,7 @@ class DINOConfig(ViewsConfig):
     teacher_temperature: tuple[Temperature, Temperature] = (0.04, 0.07)
     """At the start, and after the warm-up."""
     warm_up: Fraction = 0.3
-    """Share of all steps in which the teacher's temperature rises: 30 epochs of 100."""
+    """Share of the stage's steps in which the teacher's temperature rises: 30 epochs of 100."""
     centre_momentum: Fraction = 0.9
     training: Training = sgd(0.03, 1e-4, 100)
 

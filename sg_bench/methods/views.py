@@ -12,7 +12,6 @@ from sg_bench.config import Shape
 from sg_bench.methods.base import Batch, Crops, Method, PretrainingSampling
 from sg_bench.methods.view_configs import ViewsConfig
 from sg_bench.networks.backbone import Backbone, global_average
-from sg_bench.networks.norm import uses_batch_statistics
 from sg_bench.transforms.base import Params, add_prefix, remove_prefix
 from sg_bench.transforms.streams import RandomStreams
 from sg_bench.transforms.views import RandomView
@@ -43,13 +42,13 @@ class StudentAndTeacher(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the student's outputs."""
-        if not self.training and uses_batch_statistics(self.teacher):  # they are re-estimated, the teacher's as well
-            self.taught(x)
+        if not self.training and any(module.training for module in self.teacher.modules()):
+            self.teacher_outputs(x)  # running statistics are re-estimated, the teacher's as well
         out: Tensor = self.student(x)
         return out
 
     @torch.no_grad()
-    def taught(self, x: Tensor) -> Tensor:
+    def teacher_outputs(self, x: Tensor) -> Tensor:
         """Return the teacher's outputs, without gradients."""
         out: Tensor = self.teacher(x)
         return out
@@ -124,6 +123,16 @@ def mlp(sizes: Sequence[int], *, norm: bool = False, activation: type[nn.Module]
 def grouped(views: Sequence[Tensor]) -> Tensor:
     """Return views of one size as one batch (B * views, C, X, Y, Z), grouped by image."""
     return torch.stack(list(views), dim=1).flatten(0, 1)
+
+
+def product(one: Tensor, other: Tensor) -> Tensor:
+    """Return the matrix product `one @ other`, computed in single precision at least, also under autocast.
+
+    Cosines and logits that are divided by a temperature, and covariances, would lose too many digits in bfloat16.
+    """
+    kind = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
+    with torch.autocast(one.device.type, enabled=False):
+        return one.to(kind) @ other.to(kind)
 
 
 def accuracy(similarities: Tensor) -> Tensor:

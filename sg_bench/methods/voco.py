@@ -14,13 +14,26 @@ from torch.nn.functional import normalize
 from sg_bench.config import Shape, Stage
 from sg_bench.methods.base import Batch, Crops, Losses, Method, PretrainingSampling
 from sg_bench.methods.view_configs import VoCoConfig
-from sg_bench.methods.views import Projected, mlp
+from sg_bench.methods.views import Projected, mlp, product
+from sg_bench.networks.backbone import Backbone
 from sg_bench.transforms.base import Params, spatial_shape
 from sg_bench.transforms.streams import RandomStreams
 from sg_bench.transforms.tiles import OverlappingCrops, pieces_of, side_by_side
 
 EPSILON = 1e-6
 """Least argument of a logarithm."""
+
+
+class ProjectedPieces(Projected):
+    """An encoder and a head for the pieces of each image, which enter side by side."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module, pieces: int) -> None:
+        super().__init__(backbone, head)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the head's outputs (B * pieces, outputs) of images (B, C, pieces * X, Y, Z), grouped by image."""
+        return super().forward(pieces_of(x, self.pieces))
 
 
 class VoCo(Method):
@@ -37,7 +50,7 @@ class VoCo(Method):
     def network(self) -> nn.Module:
         """Return the encoder with a projection of two layers."""
         backbone, sizes = self.new_encoder(), self.config.projection
-        return Projected(backbone, mlp([backbone.channels[-1], sizes.hidden, sizes.outputs]))
+        return ProjectedPieces(backbone, mlp([backbone.channels[-1], sizes.hidden, sizes.outputs]), self.pieces)
 
     def sampling(self) -> PretrainingSampling:
         """Return random regions of every volume."""
@@ -63,10 +76,10 @@ class VoCo(Method):
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return both terms, and the share of random crops whose most similar base crop overlaps them most."""
-        projected = network(pieces_of(batch.inputs, self.pieces)).view(len(batch.inputs), self.pieces, -1)
+        projected = network(batch.inputs).view(len(batch.inputs), self.pieces, -1)
         projected = normalize(projected, dim=-1)
         random, bases = projected[:, : self.config.overlap.crops], projected[:, self.config.overlap.crops :]
-        similarity = (random @ bases.detach().transpose(1, 2)).clamp(min=0)
+        similarity = product(random, bases.detach().transpose(1, 2)).clamp(min=0)
         error = (batch.answers["overlap"].to(similarity) - similarity).abs()
         terms = {
             "overlap": -(1 - error).clamp(min=EPSILON).log().mean(),
@@ -78,6 +91,6 @@ class VoCo(Method):
 
 def similarity_of_others(bases: Tensor) -> Tensor:
     """Return the mean absolute cosine of different rows of (B, n, outputs), which have length 1."""
-    cosines = (bases @ bases.transpose(1, 2)).abs()
+    cosines = product(bases, bases.transpose(1, 2)).abs()
     others = ~torch.eye(bases.shape[1], dtype=torch.bool, device=bases.device)
     return cosines[:, others].mean()

@@ -194,12 +194,15 @@ class YNet(UNet):
 class WithDecoder(UNet):
     """The U-Net of any backbone that is built from its config: encoder, `make_decoder` and `make_output`."""
 
-    def __init__(self, config: Any, out_channels: int = 1, *, skips: bool = True) -> None:
-        """Build the network; without `skips` the decoder gets zeros in place of the finer maps."""
+    def __init__(self, config: Any, out_channels: int | None = None, *, skips: bool = True) -> None:
+        """Build the network, by default with as many output channels as images have.
+
+        Without `skips` the decoder gets zeros in place of the finer maps.
+        """
         super().__init__(config)  # type: ignore[call-arg]  # the backbone's
         self.skips = skips
         self.decoder = self.make_decoder()
-        self.segmentation_head = self.make_output(self.decoder.channels, out_channels)
+        self.segmentation_head = self.make_output(self.decoder.channels, out_channels or self.in_channels)
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return logits (B, out_channels, X, Y, Z) from the maps of `features`."""

@@ -9,20 +9,15 @@ Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?" (CVPR 2017), fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from sg_bench.errors import DataError
 from sg_bench.networks.backbone import Backbone
 from sg_bench.networks.configs import I3DConfig
 
 FIRST = "Conv3d_1a_7x7.conv3d.weight"
-LOGITS = ("logits.conv3d.weight", "logits.conv3d.bias")
-"""The published classifier, which no target uses."""
-COUNTER = "num_batches_tracked"
+"""Published name of the first convolution."""
 MIXED = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -138,34 +133,6 @@ class I3D(Backbone):
         """
         maps = self.encoder(2 * self.on_own_axes(x).transpose(2, 4) - 1)
         return [each.transpose(2, 4) for each in maps]
-
-
-def published_tensors(state: Mapping[str, Tensor], backbone: I3D, shown: str = "the file") -> dict[str, Tensor]:
-    """Return the encoder's tensors of a published file, under the backbone's names; all must be there, and no others.
-
-    Args:
-        state: tensors under the published names, with or without `module.`, the classifier included.
-        backbone: the network at its published width; with one channel, the first convolution is summed over three.
-        shown: name of the file in messages.
-
-    Raises:
-        DataError: a tensor is missing, unknown or of another shape; nothing is returned.
-    """
-    given = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    own = {name.removeprefix("encoder."): tensor for name, tensor in backbone.encoder.state_dict().items()}
-    if FIRST in given and own[FIRST].shape[1] == 1:
-        given[FIRST] = given[FIRST].sum(dim=1, keepdim=True)
-    needed = [name for name in own if not name.endswith(COUNTER)]
-    missing = [name for name in (*needed, *LOGITS) if name not in given]
-    unknown = [name for name in given if name not in own and name not in LOGITS]
-    other = [name for name in needed if name in given and given[name].shape != own[name].shape]
-    for problem, names in (("lacks", missing), ("has unknown", unknown), ("has tensors of another shape:", other)):
-        if names:
-            raise DataError(
-                f"{shown} is not a published I3D: it {problem} {', '.join(names[:3])} ({len(names)} in all)",
-                hint="Use a file of the RGB network with the names Conv3d_1a_7x7 to Mixed_5c and logits",
-            )
-    return {f"encoder.{name}": given[name] for name in own if name in given}
 
 
 def _same(side: int, stride: int) -> tuple[int, int]:

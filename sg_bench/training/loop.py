@@ -36,6 +36,7 @@ from sg_bench.training.means import RunningMeans
 from sg_bench.training.optimisation import changes_by_step, make_optimiser, make_schedule
 from sg_bench.training.precision import autocast, configure_arithmetic
 from sg_bench.training.ranks import World, check_batch_sizes
+from sg_bench.training.steps import stage_steps, steps_per_epoch, total_steps
 
 TrainingPart = Literal["train", "validation"]
 """The samples to optimise on, and those on which early stopping and schedules look."""
@@ -92,7 +93,7 @@ class SteppingLearner(Protocol):
         """Compute with the other ranks of `world`."""
 
     def after_step(self, step: int, steps: int, losses: Losses) -> None:
-        """Change the network after step `step` of `steps` at most, with the losses of its batch."""
+        """Change the network after step `step` of a stage of `steps` at most, with the losses of its batch."""
 
 
 def train(
@@ -226,7 +227,7 @@ class _TrainingRun:
             self.world_sizes.append(self.world.size)
         self.learner.start_epoch(self.stage_index, self.epoch)
         samples = self.learner.samples("train")
-        steps = _steps_per_epoch(samples, training)
+        steps = steps_per_epoch(samples, training)
         if training.steps is not None:
             steps = min(steps, training.steps - self.steps)
         batches = epoch_batches(
@@ -234,7 +235,9 @@ class _TrainingRun:
         )
         network.train()
         means = RunningMeans(self.learner.device)
-        planned, most = total_steps(self.learner), most_steps(self.learner)
+        earlier = self.history[: len(self.history) - self.epoch]  # epochs of the stages before this one
+        begun = earlier[-1]["step"] if earlier else 0
+        planned, most = total_steps(self.learner), stage_steps(self.learner, training, begun)
         shares = (self.world.share(draws, training.at_once) for draws in batches)
         for batch in self.loader.batches(partial(self.learner.batch, "train"), shares):
             loss, losses = self.gradients.compute(batch, self.stage)
@@ -244,7 +247,7 @@ class _TrainingRun:
             means.add(loss, losses, training.batch_size)
             self.steps += 1
             if self.stepping:
-                self.stepping.after_step(self.steps, most, losses)
+                self.stepping.after_step(self.steps - begun, most, losses)
             self.progress(self.steps, planned)
         row = {"stage": self.stage.name, "epoch": self.epoch, "step": self.steps, "lr": self.lr}
         self.history.append(row | {"train": self._checked(means.compute(self.world))})
@@ -407,30 +410,3 @@ def _calibration_inputs(learner: Learner, training: Training, seed: int, world: 
     )
     for draws in batches:
         yield learner.batch("train", list(world.slice(draws))).inputs
-
-
-def _steps_per_epoch(samples: int, training: Training) -> int:
-    return training.steps_per_epoch or max(1, samples // training.batch_size)
-
-
-def stage_steps(learner: Learner, training: Training, taken: int) -> int:
-    """Return the most steps that a stage takes, after `taken` steps of the stages before it."""
-    steps = training.epochs * _steps_per_epoch(learner.samples("train"), training)
-    return steps if training.steps is None else max(0, min(steps, training.steps - taken))
-
-
-def total_steps(learner: Learner) -> int | None:
-    """Return the most steps that a training takes, or None if only patience ends it."""
-    for stage in learner.stages:
-        training = stage.training
-        if training.patience is not None and training.steps is None and training.epochs > 1000:
-            return None
-    return most_steps(learner)
-
-
-def most_steps(learner: Learner) -> int:
-    """Return the most steps that a training takes, without regard to its patience."""
-    total = 0
-    for stage in learner.stages:
-        total += stage_steps(learner, stage.training, total)
-    return total

@@ -234,6 +234,14 @@ class FusionSettings(Model):
     sides: tuple[Positive, Positive] = (8, 40)
     """Range of a box's sides in voxels; at most the image's."""
 
+    @model_validator(mode="after")
+    def _ordered(self) -> FusionSettings:
+        for name in ("boxes", "sides"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must be (low, high) with low <= high, not ({low}, {high})")
+        return self
+
 
 class TilesSettings(Model):
     """Tiles of an image that are put into another order."""

@@ -139,7 +139,7 @@ class TestDINO:
             found = pretraining.losses(batch, pretraining.stages[0])
             views = [batch.inputs, *batch.views]
             student = [(network(view) / 0.1).log_softmax(-1) for view in views]
-            teacher = [((network.taught(view) - network.centre) / 0.04).softmax(-1) for view in views[:GLOBAL]]
+            teacher = [((network.teacher_outputs(view) - network.centre) / 0.04).softmax(-1) for view in views[:GLOBAL]]
         pairs = [
             -(own * other).sum(-1).mean()
             for number, own in enumerate(teacher)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
-from torch import Tensor
 
-from sg_bench.errors import DataError
-from sg_bench.networks.build import encoder, unet
+from sg_bench.networks.build import unet
 from sg_bench.networks.configs import NetworkChoice
-from sg_bench.networks.i3d import I3D, published_tensors
+from sg_bench.networks.published.own import renamed
 from sg_bench.networks.vit import positions
 
 
@@ -51,44 +48,21 @@ def test_resenc_has_nnunets_names() -> None:
     assert len(names) == 56
 
 
-class TestI3D:
-    def published(self) -> dict[str, Tensor]:
-        """Return tensors as the usual files of the RGB network have them."""
-        torch.manual_seed(0)
-        state = encoder(choice("i3d", width=4, in_channels=3)).state_dict()
-        names = {name.removeprefix("encoder."): each for name, each in state.items()}
-        logits = {"logits.conv3d.weight": torch.zeros(400, 64, 1, 1, 1), "logits.conv3d.bias": torch.zeros(400)}
-        return {f"module.{name}": each for name, each in (names | logits).items()}
-
-    def network(self, channels: int = 1) -> I3D:
-        found = encoder(choice("i3d", width=4, in_channels=channels)).eval()
-        assert isinstance(found, I3D)
-        return found
-
-    def test_a_grey_image_is_three_equal_colours(self) -> None:
-        grey, rgb = self.network(), self.network(3)
-        for network in (grey, rgb):
-            network.load_state_dict(published_tensors(self.published(), network))
-        image = torch.rand(1, 1, 32, 64, 8)
-        with torch.no_grad():
-            for one, three in zip(grey.features(image), rgb.features(image.repeat(1, 3, 1, 1, 1)), strict=True):
-                assert torch.allclose(one, three, atol=1e-6)
-
-    @pytest.mark.parametrize(
-        ("removed", "added", "message"),
-        [
-            ("module.Mixed_4e.b1b.conv3d.weight", "", "it lacks Mixed_4e.b1b.conv3d.weight"),
-            ("module.logits.conv3d.bias", "", "it lacks logits.conv3d.bias"),
-            ("", "Mixed_6a.b0.conv3d.weight", "it has unknown Mixed_6a.b0.conv3d.weight"),
-            ("", "module.Conv3d_2b_1x1.conv3d.weight", "of another shape: Conv3d_2b_1x1.conv3d.weight"),
-        ],
-    )
-    def test_a_file_with_other_tensors_is_refused(self, removed: str, added: str, message: str) -> None:
-        state = self.published()
-        state.pop(removed, None)
-        state |= {added: torch.zeros(1)} if added else {}
-        with pytest.raises(DataError, match=message):
-            published_tensors(state, self.network())
+def test_i3d_computes_of_a_grey_image_what_the_published_network_does_of_three_equal_colours() -> None:
+    torch.manual_seed(0)
+    rgb = unet(choice("i3d", width=4, in_channels=3)).eval()
+    encoder = {name: each for name, each in rgb.state_dict().items() if name.startswith("encoder.")}
+    published = {name.replace("encoder.", "module."): each for name, each in encoder.items()}
+    published |= {"module.logits.conv3d.weight": torch.zeros(400, 64, 1, 1, 1)}
+    grey = unet(choice("i3d", width=4)).eval()
+    found, unused = renamed(published, grey, "i3d")
+    assert found.keys() == encoder.keys()
+    assert unused == ["module.logits.conv3d.weight"]
+    grey.load_state_dict(found, strict=False)
+    image = torch.rand(1, 1, 32, 64, 8)
+    with torch.no_grad():
+        for one, three in zip(grey.features(image), rgb.features(image.repeat(1, 3, 1, 1, 1)), strict=True):
+            assert torch.allclose(one, three, atol=1e-6)
 
 
 def test_positions_of_a_transformer_differ_everywhere_and_do_not_depend_on_the_grids_end() -> None:

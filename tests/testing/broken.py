@@ -150,6 +150,21 @@ class PromisesAProbe(Sound):
     promise = Promise("probe")
 
 
+class LearnsNothingFromItsViews(Sound):
+    """Has views, and an encoder that no loss changes."""
+
+    promise = Promise("probe")
+
+    def make_batch(self, images: Tensor, labels: Tensor, params: dict[str, Tensor]) -> Batch:
+        one, other = (Sound.make_batch(self, images, labels, {"seed": params["seed"] + view}) for view in (0, 1))
+        return Batch(one.inputs, images, labels, views=(other.inputs,))
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
+        """Return the error of what the decoder alone makes of the maps."""
+        maps = [each.detach() for each in network.features(batch.inputs)]
+        return Losses({"restoration": (network.decode(maps).sigmoid() - batch.targets).square().mean()})
+
+
 class FailsAtWork(Sound):
     """Is asked what it samples only where it is pretrained in earnest."""
 

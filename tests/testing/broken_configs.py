@@ -48,6 +48,7 @@ FINDINGS = {
     "DrawsAfterItsSteps": "its_hooks_are_functions_of_the_network",
     "PromisesAMeasure": "its_measure_rises",
     "PromisesAProbe": "its_probe_improves",
+    "LearnsNothingFromItsViews": "its_probe_improves",
     "FailsAtWork": "it_runs_in_a_worker_process",
     "Forgetful": "its_config_survives_json",
     "Generous": "it_refuses_other_dimensions",

@@ -20,9 +20,10 @@ from sg_bench.methods.base import Losses
 from sg_bench.training.checkpoints import clear_state, load_state, save_state
 from sg_bench.training.draws import Draw
 from sg_bench.training.fine_tuning import FineTuning
-from sg_bench.training.loop import TrainingPart, evaluating, total_steps, train, weighted_loss
+from sg_bench.training.loop import TrainingPart, evaluating, train, weighted_loss
 from sg_bench.training.pretraining import Pretraining
 from sg_bench.training.ranks import World
+from sg_bench.training.steps import total_steps
 
 Make = Callable[..., Pretraining]
 ADAM = {"schedule": {"name": "plateau", "every": 1, "min_delta": 10.0}}

@@ -192,7 +192,7 @@ class TestPush:
         (made,) = hub.repositories
         assert (made["name"], made["organization"]) == ("mine", "me")
 
-    def test_a_refused_token_is_told_and_not_printed(self, folder: Path, hub: Hub) -> None:
+    def test_a_refused_token_is_reported_and_not_printed(self, folder: Path, hub: Hub) -> None:
         found = pushed(folder, hub.address, TOKEN + "x")
         assert found.returncode == 3
         assert "me/mine at http://127.0.0.1" in found.stderr
@@ -212,7 +212,7 @@ class TestPush:
             ("me/mine", "", "no token"),
         ],
     )
-    def test_what_is_missing_is_told_before_anything_is_sent(
+    def test_what_is_missing_is_reported_before_anything_is_sent(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: str, endpoint: str, message: str
     ) -> None:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)

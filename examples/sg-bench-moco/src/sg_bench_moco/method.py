@@ -37,7 +37,7 @@ class MoCo(TeacherMethod):
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return the loss; the keys are carried to `after_step`."""
         queries = self.gathered(network, normalize(network(batch.inputs)))
-        keys = self.gathered(network, normalize(network.taught(batch.views[0])))
+        keys = self.gathered(network, normalize(network.teacher_outputs(batch.views[0])))
         logits = torch.cat([(queries * keys).sum(1, keepdim=True), queries @ network.queue.T], dim=1)
         loss = cross_entropy(logits / self.config.temperature, torch.zeros(len(logits)).to(logits).long())
         return Losses({"contrast": loss}, carried={"keys": keys})
