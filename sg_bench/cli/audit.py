@@ -1,4 +1,4 @@
-"""`sg-bench audit`: whether pretraining sees test cases."""
+"""`sg-bench audit`: whether pretraining or fine-tuning sees test cases."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def audit(
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
 ) -> None:
-    """Compare every corpus of a suite with every task's test cases: by id, by patient, and by the images themselves.
+    """Compare a suite's corpora with all parts of its tasks, and each task's training part with its test part.
 
     Example: sg-bench audit --suite targets --data-root /data
-    Computes and prepares nothing: images are compared where `sg-bench data prepare` or a run has prepared both sides,
-    elsewhere only names are. Exit code 4 if a corpus holds test cases, else 3 if something could not be compared.
+    They are compared by id, by patient, and by the images themselves, where `sg-bench data prepare` or a run has
+    prepared both sides; computes and prepares nothing. Exit code 4 if a corpus holds test cases, or a task's training
+    part holds their images, else 3 if something could not be compared.
     """
     from sg_bench.cli.selection import select
     from sg_bench.reporting import markdown
@@ -40,7 +41,7 @@ def audit(
         settings=settings,
     )
     found = compare(selection.plan, selection.workspace)
-    document = audit_document(found, f"What pretraining sees of the test data: {selection.plan.suite.name}")
+    document = audit_document(found, f"What training sees of the test data: {selection.plan.suite.name}")
     path = selection.folder / "tables" / f"{document.stem}.md"
     write_atomic(path, markdown.document(document))
     write_atomic(path.with_suffix(".csv"), document.csv)

@@ -1,4 +1,7 @@
-"""Overlap between a pretraining corpus and the test cases of a task: by id, by patient and by image content."""
+"""Overlap between what a network was trained on, a corpus or a task's own cases, and the test cases of a task.
+
+It is found by id, by patient and by image content.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,10 @@ class CorpusOverlap:
     """Whether ids and patients were compared, which is meaningful only within one namespace."""
     fingerprinted: int = 0
     """Number of test cases that were compared by content with at least one image of the corpus."""
+    alone: tuple[str, ...] = ()
+    """Cases of either side without a fingerprint, too small or too uniform: only exact copies of them are found."""
+    holder: str = ""
+    """What holds the test cases, in messages; "" for the corpus."""
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -61,11 +68,12 @@ class CorpusOverlap:
         ways = [f"{len(found)} by {way}" for way, found in (("id", self.ids), ("content", self.content)) if found]
         images = f"{len(held)} of {self.total} test cases ({', '.join(ways)})" if held else ""
         relatives = f"other images of the patients of {others} {'more' if held else f'of {self.total} test cases'}"
-        return f"the corpus {self.corpus} holds {' and '.join(filter(None, [images, relatives if others else '']))}"
+        holder = self.holder or f"the corpus {self.corpus}"
+        return f"{holder} holds {' and '.join(filter(None, [images, relatives if others else '']))}"
 
 
 def overlap(
-    corpus: Sequence[NamedCase], test: Sequence[NamedCase], same_names: bool, *, name: str = ""
+    corpus: Sequence[NamedCase], test: Sequence[NamedCase], same_names: bool, *, name: str = "", holder: str = ""
 ) -> CorpusOverlap:
     """Compare a corpus with a task's test cases.
 
@@ -74,6 +82,7 @@ def overlap(
         test: the test cases of the task.
         same_names: whether equal ids and patients mean the same image and person.
         name: name of the corpus in messages.
+        holder: what holds the test cases in messages, if it is no corpus.
 
     Raises:
         DataError: a fingerprint was made by another version of the program.
@@ -82,6 +91,9 @@ def overlap(
     patients = {case.patient for case in corpus} - {""} if same_names else set[str]()
     ours, theirs = _fingerprints(corpus), _fingerprints(test)
     found = {place for _, place in matches(ours, theirs)}
+    known = {digest for case in corpus if (digest := _digest(case))}
+    found |= {place for place, case in enumerate(test) if _digest(case) in known}
+    prepared = bool(known) and all(map(_digest, test))
     kinds = {text[:1] for text in ours} - {""}
     return CorpusOverlap(
         corpus=name,
@@ -91,7 +103,18 @@ def overlap(
         content=tuple(sorted(test[place].id for place in found)),
         same_names=same_names,
         fingerprinted=sum(text[:1] in kinds for text in theirs),
+        alone=tuple(sorted({case.id for case in (*corpus, *test) if prepared and not _fingerprints([case])[0]})),
+        holder=holder,
     )
+
+
+def training_overlap(training: Sequence[NamedCase], test: Sequence[NamedCase]) -> CorpusOverlap:
+    """Compare the training and validation cases of a task with its test cases, which a split has named apart.
+
+    Raises:
+        DataError: a fingerprint was made by another version of the program.
+    """
+    return overlap(training, test, same_names=True, holder="the training part")
 
 
 def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -102,6 +125,11 @@ def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     spaces = [SOURCES.load(recipe["source"]).namespace for recipe in (first, second)]
     files = [(recipe["source"], recipe["manifest"]["sha256"]) for recipe in (first, second)]
     return (bool(spaces[0]) and spaces[0] == spaces[1]) or files[0] == files[1]
+
+
+def _digest(case: NamedCase) -> str:
+    """Return the digest of a prepared image; "" of a case that is only named."""
+    return str(getattr(case, "image_digest", ""))
 
 
 def _fingerprints(cases: Sequence[NamedCase]) -> list[str]:

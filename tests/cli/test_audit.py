@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from sg_bench.cli.selection import select
+from sg_bench.config import Split
+from sg_bench.data.splits import assign
 from sg_bench.running.stages.dispatch import execute
 from sg_bench.workspace import Workspace
 from tests.cli.conftest import Ask
@@ -36,6 +38,7 @@ CORPUS: dict[str, Any] = {
     "validation": 0.5,
 }
 SUITE = {"corpora": {"3d": CORPUS}, "methods": ["models_genesis"], "tasks": ["card.yaml"]}
+FOLDS = Split(folds=2, train=0.5, validation=0.5)
 WHERE = ["--suite", "mine.yaml", "--data", "scans=scans", "--data", "seen=seen"]
 
 
@@ -62,9 +65,14 @@ def prepare(where: list[str] = WHERE) -> None:
         execute(job, Workspace.default(), lambda *_: None)
 
 
-def rows() -> list[dict[str, str]]:
+def rows(corpus: str = "seen", part: str = "test") -> list[dict[str, str]]:
     with Path("results/mine/tables/leakage.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if (row["corpus"], row["part"]) == (corpus, part)]
+
+
+def turned(array: np.ndarray) -> np.ndarray:
+    """Return a copy with two axes swapped and one mirrored, under the same header."""
+    return np.ascontiguousarray(array.transpose(1, 0, 2)[::-1])
 
 
 @pytest.fixture
@@ -82,17 +90,24 @@ def ask(ask: Ask) -> Ask:
 
 
 class TestByNames:
-    def test_the_demo_is_clean(self, ask: Ask) -> None:
+    def test_the_demo_is_clean_by_names_before_its_images_are_prepared(self, ask: Ask) -> None:
         code, out, _ = ask("--suite", "demo")
-        assert code == 0
+        assert code == 3
         assert "so only ids and patients are compared" in out
-        assert "holds" not in out.split("Of each corpus")[0]
+        assert "| names -, images ? ¹" in out
+        assert "|     - |" not in out
+        assert "test cases (" not in out
 
     def test_the_training_part_of_a_task_holds_none_of_its_test_cases(self, ask: Ask) -> None:
         suite(corpora={"3d": {"task": "scans", "validation": 0.5}})
         code, out, _ = ask(*WHERE[:4])
+        assert code == 3
+        assert "training part of scans | names -, images ?" in out
+        prepare(WHERE[:4])
+        code, out, _ = ask(*WHERE[:4])
         assert code == 0
-        assert "training part of scans" in out
+        assert "names" not in out.partition("\n\n-: compared")[0]
+        assert [row["leaking"] for row in rows("training part of scans")] == ["0"]
 
     def test_a_corpus_of_the_very_same_files_holds_them_all(self, ask: Ask) -> None:
         suite(corpora={"3d": {**CORPUS, "config": CARD["data"]["config"]}})
@@ -133,13 +148,15 @@ class TestByContent:
         prepare()
         code, out, _ = ask()
         assert code == 0
-        assert "| seen   |     - |" in out
+        assert "| seen              |" in out
         assert "not prepared" not in out
+        assert "?" not in out.partition("compared, and no")[0].partition("corpus")[2]
 
     def test_without_stores_nothing_can_be_said_of_folders(self, ask: Ask) -> None:
         code, out, _ = ask()
         assert code == 3
-        assert "? ¹ ²" in out
+        assert "| ? ¹ ²" in out
+        assert "scans: its images are not prepared, so its parts are not compared by content" in out
         assert "¹ seen: its images are not prepared" in out
 
     def test_a_case_that_could_not_be_prepared_keeps_its_place_and_is_not_compared(self, ask: Ask) -> None:
@@ -150,6 +167,51 @@ class TestByContent:
         code, out, _ = ask(*where)
         assert code == 4
         assert "2/2 (2 id, 2 patient, 2 content)" in out
+
+
+class TestTrainingAgainstTest:
+    def test_one_scan_under_two_ids_is_found_even_if_it_is_turned(self, ask: Ask) -> None:
+        save("scans/images/scan4.nii", turned(body(0)))
+        save("scans/labels/scan4.nii", np.ones((48, 48, 40), np.uint8))
+        suite(corpora={}, methods=["scratch"])
+        prepare(WHERE[:4])
+        code, out, _ = ask(*WHERE[:4])
+        assert code == 4
+        assert "scans: the training part holds 1 of 3 test cases (1 by content), such as scan4" in out
+        assert rows("own training part")[0]["content"] == "1"
+
+    def test_only_the_folds_that_divide_the_two_count(self, ask: Ask) -> None:
+        save("scans/images/scan4.nii", body(0))
+        suite(corpora={}, methods=["scratch"], splits={"scans": FOLDS.model_dump(exclude_unset=True)})
+        prepare(WHERE[:4])
+        code, out, _ = ask(*WHERE[:4])
+        parts = [assign([(f"scan{n}", f"scan{n}") for n in range(6)], FOLDS, fold=fold) for fold in (0, 1)]
+        apart = not any({"scan0", "scan4"} <= {*each["test"]} for each in parts)
+        assert (code, "holds 2 of 6 test cases (2 by content), such as scan0, scan4" in out) == (
+            4 if apart else 0,
+            apart,
+        )
+
+    def test_a_corpus_of_training_cases_is_no_leak_but_is_counted(self, ask: Ask) -> None:
+        save("seen/strange.nii", body(1))
+        prepare()
+        code, out, _ = ask()
+        assert code == 0
+        assert "train 1/2 (1 content), validation -" in out
+        assert [row["content"] for row in rows(part="train")] == ["1"]
+
+    def test_images_without_a_fingerprint_are_named_and_only_exact_copies_found(self, ask: Ask) -> None:
+        for number in range(6):
+            save(f"scans/images/scan{number}.nii", body(number % 4)[:6])
+            save(f"scans/labels/scan{number}.nii", np.ones((6, 48, 40), np.uint8))
+        suite(corpora={}, methods=["scratch"])
+        prepare(WHERE[:4])
+        code, out, _ = ask(*WHERE[:4])
+        assert code == 4
+        assert "2/3 (2 content)" in out
+        assert (
+            "6 images are too small or too uniform to be recognised, only exact copies are (scan0, scan1, scan2)" in out
+        )
 
 
 class TestWhatIsMissing:

@@ -18,6 +18,7 @@ from sg_bench.data.fingerprint import SMALLEST, THRESHOLD, _averaged, difference
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.base import Study
 from sg_bench.data.sources.volumes import read_volume
+from sg_bench.data.symmetries import symmetries
 from sg_bench.errors import DataError
 
 PLAIN = np.eye(4)
@@ -120,8 +121,22 @@ class TestWhatMatches:
             prints.append(fingerprint(prepared.image, prepared.affine))
         assert difference(*prints) == 0
 
-    def test_a_mirrored_copy_is_out_of_reach(self) -> None:
-        assert matches([fingerprint(smooth(1), PLAIN)], [fingerprint(smooth(1)[::-1], PLAIN)]) == []
+    @pytest.mark.parametrize("shape", [(80, 90, 1), (40, 44, 36)])
+    def test_every_mirrored_or_turned_copy_matches_its_own_image_alone(self, shape: tuple[int, ...]) -> None:
+        images = [smooth(seed, shape) for seed in range(4)]
+        dimension = 2 if shape[2] == 1 else 3
+        for order, mirrored in symmetries(dimension):
+            turned = [np.flip(image.transpose(*order, *range(dimension, 3)), mirrored) for image in images]
+            prints = [fingerprint(np.ascontiguousarray(image), PLAIN) for image in turned]
+            plain = [fingerprint(image, PLAIN) for image in images]
+            assert matches(plain, prints) == [(place, place) for place in range(4)]
+            assert max(difference(*pair, turned=True) for pair in zip(plain, prints, strict=True)) < 0.01
+
+    def test_a_crop_of_a_few_per_cent_matches_and_a_larger_one_does_not(self) -> None:
+        image = smooth(1, (100, 100, 1))
+        plain = fingerprint(image, PLAIN)
+        crops = [fingerprint(np.ascontiguousarray(image[lost:, lost:]), PLAIN) for lost in (1, 20)]
+        assert matches([plain], crops) == [(0, 0)]
 
     def test_a_film_never_matches_a_volume(self) -> None:
         film, volume = fingerprint(smooth(1, (64, 64, 1)), PLAIN), fingerprint(smooth(1), PLAIN)
@@ -184,6 +199,12 @@ class TestRealFilms:
     def test_no_two_patients_match(self, films: list[Film]) -> None:
         prints = [of_film(film) for film in films]
         assert matches(prints, prints) == [(place, place) for place in range(621)]
+
+    def test_a_changed_film_is_found_mirrored_turned_and_swapped(self, films: list[Film]) -> None:
+        prints = [of_film(film) for film in films[::9]]
+        for turn in (np.fliplr, np.flipud, np.rot90, np.transpose):
+            changed = [of_film(np.ascontiguousarray(turn(several(film)))) for film in films[::9]]
+            assert matches(prints, changed) == [(place, place) for place in range(len(prints))]
 
     @pytest.mark.parametrize("change", CHANGES)
     def test_a_changed_film_matches_its_own_and_no_other(self, films: list[Film], change: str) -> None:

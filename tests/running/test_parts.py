@@ -14,7 +14,7 @@ from sg_bench.data.sources.base import Case
 from sg_bench.data.store import Store, finish, skip_case, write_case
 from sg_bench.methods.published_config import PretrainingData, TransVWPublishedConfig
 from sg_bench.recipes import CorpusPart, CorpusRecipe, PretrainingRecipe, StoreRecipe
-from sg_bench.running.stages.parts import corpus_ids, seen_before, task_parts
+from sg_bench.running.stages.parts import corpus_ids, seen_before, task_parts, trained_on
 from sg_bench.workspace import Workspace, write_atomic
 from tests.recipes import pretraining_recipe, store_recipe
 
@@ -39,6 +39,24 @@ def make(workspace: Workspace, recipe: StoreRecipe, *, without: tuple[str, ...] 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
+
+
+class TestTrainedOn:
+    SPLIT = Split(numbers={"train": (0, 3), "validation": (4, 5), "test": (6, 11)})
+
+    def test_different_images_give_no_message(self, workspace: Workspace) -> None:
+        assert trained_on(make(workspace, store_recipe("folder")), self.SPLIT, 0, workspace) == ""
+
+    def test_an_image_of_the_test_part_under_another_id_is_found(self, workspace: Workspace) -> None:
+        recipe = store_recipe("folder")
+        store = make(workspace, recipe)
+        twin = PreparedCase(np.array(store.image("c06"))[::-1].copy(), (1.0, 1.0, 1.0), np.eye(4))
+        folder = workspace.path("stores", recipe.key)
+        write_case(folder, Case("c00", "p0", group="even"), twin)
+        finish(folder, recipe.key_content(), IDS)
+        wanted = "the training part holds 1 of 6 test cases (1 by content)"
+        for _ in range(2):  # the second time it is read from the workspace
+            assert trained_on(Store.open(folder), self.SPLIT, 0, workspace) == wanted
 
 
 class TestTask:

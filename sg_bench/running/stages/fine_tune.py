@@ -16,7 +16,7 @@ from sg_bench.networks.weights import StateDict
 from sg_bench.recipes import CellRecipe
 from sg_bench.running.environment import Stopwatch, compute_device, describe_environment
 from sg_bench.running.stages.inputs import open_store, read_initialisation
-from sg_bench.running.stages.parts import seen_before, task_parts
+from sg_bench.running.stages.parts import seen_before, task_parts, trained_on
 from sg_bench.running.stages.probe import CellOutcome, probe
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
@@ -64,7 +64,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "loaded": tested.loaded,
         "counts": {"train": tested.train_cases, **{part: len(parts[part]) for part in ("validation", "test")}},
         "skipped": len(store.skipped),
-        "leak": seen_before(initialisation, store, task.split, parts["test"], workspace),
+        "leak": _leak(recipe, store, parts["test"], workspace),
         "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": 1},
         "outputs": {
             "predictions": digest,
@@ -107,6 +107,13 @@ def _check_testable(task: Task, store: Store, test: list[str]) -> None:
     if task.kind == "classification":
         truths = [truth_of(store, task, crop) for crop in fixed_crops(task, store, test)]
         check_two_classes(np.stack(truths), task.findings)
+
+
+def _leak(recipe: CellRecipe, store: Store, test: list[str], workspace: Workspace) -> str:
+    """Return one line on the test cases that pretraining or fine-tuning has seen; "" for none."""
+    split = recipe.task.split
+    seen = seen_before(recipe.initialisation, store, split, test, workspace)
+    return "; ".join(filter(None, [seen, trained_on(store, split, recipe.fine_tuning_seed, workspace)]))
 
 
 def _patient(store: Store, name: str) -> str:

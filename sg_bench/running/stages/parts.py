@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sg_bench.config import Split, key_of
-from sg_bench.data.leakage import overlap, same_names
+from sg_bench.data.leakage import overlap, same_names, training_overlap
 from sg_bench.data.splits import SplitMember, SplitParts, assign, read_list, write_split
 from sg_bench.data.store import SkippedCase, Store, StoredCase
 from sg_bench.methods.published_config import PretrainingData
@@ -50,6 +50,23 @@ def seen_before(
         same = same_names(corpus_store.recipe, store.recipe)
         found = overlap(cases, [store[id_] for id_ in test], same, name=corpus.store.source)
         message = found.message
+        write_json(path, {"message": message})
+    return message
+
+
+def trained_on(store: Store, split: Split, fold: int, workspace: Workspace) -> str:
+    """Return one line on the test cases whose images are among the training or validation cases, "" for none.
+
+    They are found by content, as a split divides names. The result is cached on disk.
+    """
+    number = fold % split.folds if split.folds else 0
+    key = key_of({"version": 1, "store": store.recipe, "split": split, "fold": number, "images": store.digest})
+    path = workspace.path("splits", f"{key}.trained.json")
+    message = _cached_message(path)
+    if message is None:
+        parts, _ = task_parts(store, split, fold, workspace)
+        training = [store[id_] for id_ in (*parts["train"], *parts["validation"])]
+        message = training_overlap(training, [store[id_] for id_ in parts["test"]]).message
         write_json(path, {"message": message})
     return message
 
