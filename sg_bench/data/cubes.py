@@ -50,7 +50,7 @@ class CropCubes:
         return len(self.places)
 
     def images(self, indices: Sequence[int]) -> NDArray[np.float32]:
-        """Return (n, x, y, z) in [0, 1]; voxels outside a volume are 0."""
+        """Return (n, x, y, z) in [0, 1], or (n, channels, x, y, z); voxels outside a volume are 0."""
         chosen = (self.places[index] for index in indices)
         return np.stack([cut(self.store.image(id_), start, self.size) for id_, start in chosen]).astype(np.float32)
 
@@ -110,7 +110,9 @@ def random_crops(
     """
     places: list[tuple[str, CropStart]] = []
     for id_ in ids:
-        places += [(id_, start) for start in draw_places(store.image(id_), rule, per_volume, rngs[id_])]
+        image = store.image(id_)
+        first = image if image.ndim == 3 else image[0]  # of several channels, the first is looked at for air
+        places += [(id_, start) for start in draw_places(first, rule, per_volume, rngs[id_])]
     if ids and not places:
         shapes = sorted({store[id_].shape for id_ in ids})
         raise DataError(
@@ -121,8 +123,9 @@ def random_crops(
 
 
 def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
-    """Return each volume resized to `shape`, in memory."""
-    out = np.empty((len(ids), *shape), np.float16)
+    """Return each volume resized to `shape`, with all of its channels, in memory."""
+    channels = store.image(ids[0]).shape[:-3] if ids else ()
+    out = np.empty((len(ids), *channels, *shape), np.float16)
     for index, id_ in enumerate(ids):
         out[index] = resized(store.image(id_), shape)
     return ArrayCubes(out, ids=ids)
@@ -131,8 +134,11 @@ def whole_volumes(store: Store, ids: Sequence[str], shape: Shape) -> ArrayCubes:
 def resized(volume: NDArray[Any], shape: Sequence[int], dtype: type = np.float32) -> NDArray[Any]:
     """Return `volume` resized over the same field of view: area means along axes that shrink, else linear.
 
-    Computed in float32, and returned as `dtype`, float32 or float16; only a part of a large volume is in memory.
+    Computed in float32, and returned as `dtype`, float32 or float16; only a part of a large volume is in memory. Each
+    channel of a volume (channels, x, y, z) is resized by itself.
     """
+    if volume.ndim == 4:
+        return np.stack([resized(channel, shape, dtype) for channel in volume])
     import torch
     from torch.nn import functional
 

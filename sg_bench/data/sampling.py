@@ -16,15 +16,21 @@ VolumeArray = NDArray[np.floating[Any]]
 
 
 def cut(volume: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Return the cube of `size` voxels at `start`; voxels outside the volume are 0 (air or background)."""
+    """Return the cube of `size` voxels at `start`; voxels outside the volume are 0 (air or background).
+
+    The cube of a volume (channels, x, y, z) has all channels.
+    """
+    channels, grid = volume.shape[:-3], volume.shape[-3:]
     low = [max(first, 0) for first in start]
-    high = [min(first + side, whole) for first, side, whole in zip(start, size, volume.shape, strict=True)]
-    inside = np.asarray(volume[tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))])
-    if inside.shape == tuple(size):
+    high = [min(first + side, whole) for first, side, whole in zip(start, size, grid, strict=True)]
+    x, y, z = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
+    inside = np.asarray(volume[..., x, y, z])
+    if inside.shape == (*channels, *size):
         return inside
-    out = np.zeros(tuple(size), volume.dtype)
+    out = np.zeros((*channels, *size), volume.dtype)
     offsets = [a - first for a, first in zip(low, start, strict=True)]
-    out[tuple(slice(o, o + n) for o, n in zip(offsets, inside.shape, strict=True))] = inside
+    x, y, z = (slice(o, o + n) for o, n in zip(offsets, inside.shape[-3:], strict=True))
+    out[..., x, y, z] = inside
     return out
 
 

@@ -14,6 +14,7 @@ from sg_bench.data.identity import stable_hash
 from sg_bench.data.sampling import CropStart, centred_start, cut
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
+from sg_bench.evaluation.columns import class_of, number_of, yes_or_no
 from sg_bench.tasks import Sampling, Task
 
 MAX_FOREGROUND_VOXELS = 10_000
@@ -70,7 +71,7 @@ def candidate_or_image_crops(task: Task, store: Store, ids: Sequence[str]) -> li
 
 def foreground_voxels(store: Store, task: Task, id_: str) -> NDArray[np.int64]:
     """Return flat indices of a case's target voxels, evenly spaced if there are more than MAX_FOREGROUND_VOXELS."""
-    flat = np.flatnonzero(np.isin(store.label(id_), task.target))
+    flat = np.flatnonzero(np.isin(store.label(id_), task.foreground))
     return flat[:: max(1, -(-len(flat) // MAX_FOREGROUND_VOXELS))]
 
 
@@ -89,7 +90,7 @@ def foreground_crop(
         crop = Crop(f"{id_}#{number}", id_, centre)
         if (least, most) == (0.0, 1.0):
             break
-        truth = np.isin(cut(store.label(id_), centred_start(centre, sampling.cut), sampling.cut), task.target)
+        truth = np.isin(cut(store.label(id_), centred_start(centre, sampling.cut), sampling.cut), task.foreground)
         if least <= truth.mean() <= most:
             break
     return crop
@@ -115,43 +116,97 @@ def fixed_crops(task: Task, store: Store, ids: list[str]) -> list[Crop]:
 def cut_crop(
     store: Store, task: Task, crop: Crop, shift: Sequence[int] | NDArray[Any] = (0, 0, 0)
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a crop's image of `sampling.patch` voxels, and its truth: a mask of that shape, or (outputs,) bool."""
+    """Return a crop's image of `sampling.patch` voxels, with its channels if there are several, and its truth.
+
+    The truth of a segmentation is that of `masks_of`, of others that of `truth_of`.
+    """
     sampling = task.sampling
     start: CropStart = centred_start([c + int(s) for c, s in zip(crop.centre, shift, strict=True)], sampling.cut)
     image = cut(store.image(crop.case), start, sampling.cut)
     if sampling.window:
         image = resized(image, sampling.patch)
-    if task.kind == "classification":
+    if task.kind != "segmentation":
         return image, truth_of(store, task, crop)
-    truth = np.isin(cut(store.label(crop.case), start, sampling.cut), crop.target or task.target)
+    truth = masks_of(task, cut(store.label(crop.case), start, sampling.cut), crop.target)
     return image, resized_nearest(truth, sampling.patch)
 
 
-def truth_of(store: Store, task: Task, crop: Crop) -> NDArray[np.bool_]:
-    """Return the classes of a crop, bool: (1,) of its candidate, or (outputs,) of the task's findings in its image.
+def masks_of(task: Task, label: NDArray[Any], target: tuple[int, ...] = ()) -> NDArray[np.bool_]:
+    """Return the mask of the task's target, of the shape of a label map, or one of each class or region, one by one.
+
+    Args:
+        task: a segmentation.
+        label: (x, y, z), values of the source.
+        target: values that are foreground instead of the task's; (): the task's.
+    """
+    if target or task.target:
+        return np.isin(label, target or task.target)
+    return np.stack([np.isin(label, values) for values in task.masks.values()])
+
+
+def check_masks(task: Task, store: Store, ids: Sequence[str]) -> None:
+    """Raise unless each mask of a segmentation has a voxel in some case; candidates have theirs by definition.
 
     Raises:
-        DataError: the source does not label one of the task's findings.
+        DataError: names the label values that no case has, and those that the first case has.
     """
+    if task.sampling.places == "candidates" or not ids:
+        return
+    absent = dict(task.masks)
+    for id_ in ids:
+        found = np.unique(store.label(id_))
+        absent = {name: values for name, values in absent.items() if not np.isin(found, values).any()}
+        if not absent:
+            return
+    name, values = next(iter(absent.items()))
+    what = f"'{name}' (label values {', '.join(map(str, values))})" if name else f"the target {list(values)}"
+    shown = ", ".join(map(str, np.unique(store.label(ids[0])).tolist()))
+    raise DataError(
+        f"none of {len(ids)} test cases holds {what}, so predicting nothing would score best; '{ids[0]}' holds {shown}",
+        hint="Correct the card's label values, or change its split",
+    )
+
+
+def with_channels(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return images (x, y, z) or (channels, x, y, z) of one size as a batch (B, channels, x, y, z)."""
+    batch = np.stack(list(images)).astype(np.float32)
+    return batch[:, None] if batch.ndim == 4 else batch
+
+
+def truth_of(store: Store, task: Task, crop: Crop) -> NDArray[Any]:
+    """Return what a classification or a regression predicts of a crop.
+
+    bool (1,) of its candidate; (outputs,) of the task's findings in its image, or of the class in its column, of which
+    one is true where there are more than two; of a regression the value, float32 (1,).
+
+    Raises:
+        DataError: the source does not label one of the task's findings, or the case has no such value in its column.
+    """
+    if task.value_column:
+        return np.array([number_of(store, task.value_column, crop.case)], np.float32)
+    if task.label_column:
+        return class_of(store, task, crop.case)
     if not task.findings:
         return np.array([crop.positive])
-    known = list(store.recipe["findings"])
+    known, case = list(store.recipe["findings"]), store[crop.case]
     absent = [name for name in task.findings if name not in known]
-    found = store[crop.case].findings
-    if absent or len(found) != len(known):
+    if absent and case.attributes:
+        return np.array([yes_or_no(store, name, crop.case) for name in task.findings])
+    if absent or len(case.findings) != len(known):
         raise DataError(
             f"case '{crop.case}' has no label '{(absent or task.findings)[0]}': its source labels {known or 'nothing'}",
             hint="Correct the card's `findings`, or add the data set's labels",
         )
-    return np.array([found[known.index(name)] for name in task.findings], bool)
+    return np.array([case.findings[known.index(name)] for name in task.findings], bool)
 
 
 def resized_nearest(label: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-    """Return a label map on another grid over the same field of view, by nearest-neighbour interpolation."""
-    if label.shape == tuple(shape):
+    """Return a label map, or masks (masks, x, y, z), on another grid over the same field of view, by nearest voxels."""
+    grid = label.shape[-3:]
+    if grid == tuple(shape):
         return label
-    places = [((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, label.shape, strict=True)]
-    return label[np.ix_(*places)]
+    x, y, z = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, grid, strict=True))
+    return label[..., x[:, None, None], y[:, None], z]
 
 
 def _centre(

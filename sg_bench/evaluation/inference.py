@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ from torch.nn import functional
 
 from sg_bench.data.sampling import cut
 from sg_bench.data.store import Store
-from sg_bench.evaluation.crops import Crop, cut_crop, fixed_crops, truth_of
+from sg_bench.evaluation.crops import Crop, cut_crop, fixed_crops, masks_of, truth_of, with_channels
 from sg_bench.evaluation.predictions import Predictions
+from sg_bench.evaluation.scoring import Scoring
 from sg_bench.networks.memory import channels_last
 from sg_bench.tasks import Slices, Task
 
 BATCH = 16
+_KINDS: dict[str, tuple[Any, Any]] = {"regression": (np.float32, np.float32)}
+"""Types in which predictions and truths are kept, where not in half precision and as 0 and 1."""
 
 
 def predict(task: Task, network: nn.Module, store: Store, ids: list[str], device: torch.device) -> Predictions:
@@ -29,8 +32,12 @@ def predict(task: Task, network: nn.Module, store: Store, ids: list[str], device
         found = [(id_, *_ten_crop(task, network, store, id_, device)) for id_ in ids]
     else:
         found = list(_crop_by_crop(task, network, store, fixed_crops(task, store, ids), device))
-    probabilities = {id_: np.asarray(probability, np.float16) for id_, probability, _ in found}
-    return Predictions(probabilities, {id_: np.asarray(truth, np.uint8) for id_, _, truth in found})
+    predicted, true = _KINDS.get(task.kind, (np.float16, np.uint8))
+    if task.kind == "segmentation" and not task.target:
+        predicted = np.uint8  # masks
+    probabilities = {id_: np.asarray(probability, predicted) for id_, probability, _ in found}
+    truths = {id_: np.asarray(truth, true) for id_, _, truth in found}
+    return Predictions(probabilities, truths, _spacings(task, store, truths))
 
 
 @torch.no_grad()
@@ -41,13 +48,45 @@ def _crop_by_crop(
     for first in range(0, len(crops), BATCH):
         batch = crops[first : first + BATCH]
         samples = [cut_crop(store, task, crop) for crop in batch]
-        images = torch.from_numpy(np.stack([image for image, _ in samples]).astype(np.float32))[:, None].to(device)
+        images = torch.from_numpy(with_channels([image for image, _ in samples])).to(device)
         if task.sampling.slices:
             probabilities = _slice_by_slice(task, network, images, task.sampling.slices)
         else:
-            probabilities = torch.sigmoid(_logits(network, images))
+            probabilities = activated(task, _logits(network, images))
         for crop, probability, (_, truth) in zip(batch, probabilities.cpu().numpy(), samples, strict=True):
-            yield crop.id, probability[0] if task.kind == "segmentation" else probability, truth
+            yield crop.id, _masks(task, probability) if task.kind == "segmentation" else probability, truth
+
+
+def activated(task: Task, outputs: Tensor) -> Tensor:
+    """Return probabilities (B, outputs, ...) from logits; a regression's values are as the network gives them."""
+    if task.kind == "regression":
+        return outputs
+    return torch.softmax(outputs, dim=1) if task.exclusive else torch.sigmoid(outputs)
+
+
+def _masks(task: Task, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+    """Return what is kept of probabilities (outputs, x, y, z): those of one target, or the masks of classes or regions.
+
+    A voxel is of its most probable class, which may be background, or of every region with p > 0.5.
+    """
+    if task.target:
+        return np.asarray(probabilities[0])
+    if not task.exclusive:
+        return np.asarray(probabilities > np.float32(0.5))
+    return np.asarray(probabilities.argmax(axis=0) == np.arange(1, len(probabilities))[:, None, None, None])
+
+
+def _spacings(task: Task, store: Store, ids: Iterable[str]) -> dict[str, tuple[float, float, float]]:
+    """Return the spacing of each prediction where a metric of the card needs it; crops may be resized to the patch."""
+    if not Scoring.of(task.key_content()).surfaces:
+        return {}
+    window = task.inference.mode != "sliding_window"
+    factors = [cut / side if window else 1.0 for cut, side in zip(task.sampling.cut, task.sampling.patch, strict=True)]
+    found = {}
+    for id_ in ids:
+        own = store[id_ if id_ in store else id_.rpartition("#")[0]].spacing
+        found[id_] = (own[0] * factors[0], own[1] * factors[1], own[2] * factors[2])
+    return found
 
 
 @torch.no_grad()
@@ -56,26 +95,26 @@ def _ten_crop(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the mean probabilities of a 2D image's corners and middle, each mirrored along x too, and the truth."""
     image, patch = np.asarray(store.image(id_), np.float32), task.sampling.patch
-    right, bottom = image.shape[0] - patch[0], image.shape[1] - patch[1]
+    right, bottom = image.shape[-3] - patch[0], image.shape[-2] - patch[1]
     starts = [(0, 0, 0), (right, 0, 0), (0, bottom, 0), (right, bottom, 0), (right // 2, bottom // 2, 0)]
-    images = np.stack([cut(image, start, patch) for start in starts])
-    both = torch.from_numpy(np.concatenate([images, images[:, ::-1]]))[:, None].to(device)
+    images = with_channels([cut(image, start, patch) for start in starts])
+    both = torch.from_numpy(np.concatenate([images, images[:, :, ::-1]])).to(device)
     (crop,) = fixed_crops(task, store, [id_])
-    return torch.sigmoid(_logits(network, both)).mean(dim=0).cpu().numpy(), truth_of(store, task, crop)
+    return activated(task, _logits(network, both)).mean(dim=0).cpu().numpy(), truth_of(store, task, crop)
 
 
 @torch.no_grad()
 def _sliding_window(
     task: Task, network: nn.Module, store: Store, id_: str, device: torch.device
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a volume's probabilities, averaged over overlapping windows, and the truth."""
+    """Return a volume's probabilities, averaged over overlapping windows, or the masks of these, and the truth."""
     from monai.inferers.utils import sliding_window_inference
 
     def predictor(window: Tensor) -> Tensor:
-        probabilities = torch.sigmoid(_logits(network, _resized(window, task.sampling.patch)))
+        probabilities = activated(task, _logits(network, _resized(window, task.sampling.patch)))
         return _resized(probabilities, window.shape[2:])
 
-    image = torch.from_numpy(np.array(store.image(id_), np.float32))[None, None].to(device)
+    image = torch.from_numpy(with_channels([store.image(id_)])).to(device)
     probabilities = sliding_window_inference(
         image,
         roi_size=task.sampling.cut,
@@ -84,7 +123,7 @@ def _sliding_window(
         overlap=task.inference.overlap,
     )
     assert isinstance(probabilities, Tensor)
-    return probabilities[0, 0].cpu().numpy(), np.isin(store.label(id_), task.target)
+    return _masks(task, probabilities[0].cpu().numpy()), masks_of(task, store.label(id_))
 
 
 def _slice_by_slice(task: Task, network: nn.Module, images: Tensor, slices: Slices) -> Tensor:

@@ -19,8 +19,9 @@ def few_shots(
 ) -> tuple[list[str], list[Crop]]:
     """Return the cases and crops of `task.shots`: all that are given if it is None.
 
-    A classification keeps that many crops of each class, and of each finding, and a segmentation that many cases that
-    show the target. They are those with the smallest hashes of the seed and the id.
+    A classification keeps that many crops of each class, and of each finding, a segmentation that many cases that show
+    the target, a class or a region, and a regression that many crops. They are those with the smallest hashes of the
+    seed and the id.
 
     Args:
         task: the task card.
@@ -37,7 +38,12 @@ def few_shots(
     if task.kind == "segmentation":
         chosen = _cases_with_target(task, store, ids, crops, seed)
         return chosen, [crop for crop in crops if crop.case in chosen]
-    few = _few_of_each(task, crops, [truth_of(store, task, crop) for crop in crops], seed)
+    if task.kind == "regression":
+        _check_enough(task.shots, len(crops), "samples")
+        few = [crops[index] for index in sorted(_ranked([crop.id for crop in crops], seed)[: task.shots])]
+    else:
+        truths = [truth_of(store, task, crop) for crop in crops]
+        few = _few_of_each(task, crops, truths, seed)
     cases = {crop.case for crop in few}
     return [id_ for id_ in ids if id_ in cases], few
 
@@ -48,8 +54,8 @@ def _few_of_each(task: Task, crops: Sequence[Crop], truths: Sequence[NDArray[np.
     ranked = _ranked([crop.id for crop in crops], seed)
     chosen: set[int] = set()
     for output in range(task.outputs):
-        name = f" of {task.findings[output]}" if task.findings else ""
-        for value, what in ((True, "positive"), (False, "negative")):
+        name = f" of {task.output_names[output]}" if task.output_names else ""
+        for value, what in ((True, "positive"), (False, "negative"))[: 1 if task.exclusive else 2]:
             found = [index for index in ranked if bool(truths[index][output]) == value]
             _check_enough(task.shots, len(found), f"{what} samples{name}")
             chosen.update(found[: task.shots])
@@ -64,7 +70,7 @@ def _cases_with_target(task: Task, store: Store, ids: Sequence[str], crops: Sequ
     found: list[str] = []
     for index in _ranked(ids, seed):
         id_ = ids[index]
-        shown = id_ in positive if candidates else bool(np.isin(store.label(id_), task.target).any())
+        shown = id_ in positive if candidates else bool(np.isin(store.label(id_), task.foreground).any())
         if shown:
             found.append(id_)
         if len(found) == task.shots:

@@ -30,9 +30,9 @@ def hd95(predicted: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float])
         return diagonal if either else math.nan
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
-    both = _tensors(predicted, truth)
+    a, b = _tensors(predicted, truth)
     found = compute_hausdorff_distance(
-        *both, include_background=True, percentile=PERCENTILE, spacing=_axes(truth, spacing)
+        a, b, include_background=True, percentile=PERCENTILE, spacing=_axes(truth, spacing)
     )
     return float(found)
 
@@ -44,9 +44,9 @@ def nsd(predicted: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) 
         return 0.0 if either else math.nan
     from monai.metrics.surface_dice import compute_surface_dice
 
-    both = _tensors(predicted, truth)
+    a, b = _tensors(predicted, truth)
     found = compute_surface_dice(
-        *both, class_thresholds=[TOLERANCE], include_background=True, spacing=_axes(truth, spacing)
+        a, b, class_thresholds=[TOLERANCE], include_background=True, spacing=_axes(truth, spacing)
     )
     return float(found)
 

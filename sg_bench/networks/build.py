@@ -6,7 +6,7 @@ from typing import Literal
 
 from sg_bench.networks.backbone import Backbone, UNet, YNet
 from sg_bench.networks.configs import NetworkChoice
-from sg_bench.networks.heads import Classifier, LightSegmenter, Segmenter, TaskModel
+from sg_bench.networks.heads import Classifier, LightSegmenter, Regressor, Segmenter, TaskModel
 from sg_bench.registry import NETWORKS
 
 
@@ -27,7 +27,7 @@ def ynet(network: NetworkChoice, classes: int) -> YNet:
 
 def task_model(
     network: NetworkChoice,
-    kind: Literal["classification", "segmentation"],
+    kind: Literal["classification", "segmentation", "regression"],
     outputs: int = 1,
     *,
     frozen: bool = False,
@@ -37,13 +37,15 @@ def task_model(
 
     Args:
         network: of the initialisation, in the dimension of the task.
-        kind: classification of images, or segmentation of their voxels.
+        kind: classification of images, a value of theirs, or segmentation of their voxels.
         outputs: number of logits per image or voxel.
         frozen: freeze the encoder, and train only a linear layer or a light decoder on its maps.
-        hidden: for classification, add a hidden layer; None adds it as published, in 3D unless frozen.
+        hidden: for classification and regression, add a hidden layer; None adds it as published, in 3D unless frozen.
     """
-    if kind == "classification":
+    if kind != "segmentation":
         deep = network.config.dimension == 3 and not frozen if hidden is None else hidden
+        if kind == "regression":
+            return Regressor(encoder(network), hidden=deep, frozen=frozen)
         return Classifier(encoder(network), outputs, hidden=deep, frozen=frozen)
     if frozen:
         return LightSegmenter(encoder(network), outputs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from sg_bench.errors import DataError
 from sg_bench.networks.backbone import Backbone, SegmentationBackbone, cropped, global_average
 from sg_bench.networks.decoder import CONVOLUTIONS
 
@@ -61,6 +64,49 @@ class Classifier(TaskModel):
             pooled = torch.relu(self.hidden(pooled))
         logits: Tensor = self.output(pooled)
         return logits
+
+
+def check_different(values: Sequence[float]) -> None:
+    """Raise unless a regression has at least two training values.
+
+    Raises:
+        DataError: the values are all equal, or there is none.
+    """
+    if len(set(values)) < 2:
+        raise DataError(
+            f"a regression needs different training values, and {len(values)} cases have {sorted(set(values))}",
+            hint="Check the column that the card names, and its split",
+        )
+
+
+class Regressor(Classifier):
+    """A `Classifier` with one output, scaled from standardised values to those of the training cases."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, backbone: Backbone, *, hidden: bool = True, frozen: bool = False) -> None:
+        """Build the head; `set_scale` gives it the mean and the deviation of the training values."""
+        super().__init__(backbone, 1, hidden=hidden, frozen=frozen)
+        for name, value in (("mean", 0.0), ("deviation", 1.0)):
+            self.register_buffer(name, torch.tensor(value), persistent=False)
+
+    def set_scale(self, values: Sequence[float]) -> float:
+        """Set the scale to the mean and the standard deviation of the training values, and return the latter.
+
+        Raises:
+            DataError: the values are all equal, or there is none.
+        """
+        check_different(values)
+        found = torch.tensor(values, dtype=torch.float64)
+        deviation = float(found.std(unbiased=False))
+        self.mean.fill_(float(found.mean()))
+        self.deviation.fill_(deviation)
+        return deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values (B, 1) of images (B, C, X, Y, Z) in [0, 1], in the unit of the training values."""
+        return super().forward(x).float() * self.deviation + self.mean
 
 
 class Segmenter(TaskModel):

@@ -40,11 +40,19 @@ class LoadReport:
     unused: tuple[str, ...]
     """In the initialisation only, or not needed by the task."""
     reinitialised: tuple[str, ...]
-    """The output layer, left random because the task has another number of output channels."""
+    """Left random: the output layer, because the task has another number of output channels, and input layers of
+    untrained weights, because it has another number of input channels."""
     decoder: Literal["loaded", "random", "not needed"]
+    adapted: tuple[str, ...] = ()
+    """Input layers, loaded by the rule of `adapted_input` because the task has another number of input channels."""
+    channels: int = 1
+    """Input channels of the task."""
 
     def __str__(self) -> str:
         kept = f", {len(self.reinitialised)} re-initialised" if self.reinitialised else ""
+        if self.adapted:
+            rule = f"repeated for and divided by {self.channels} input channels"
+            kept = f", {len(self.adapted)} of them adapted ({', '.join(self.adapted)}: {rule}){kept}"
         counts = f"{len(self.matched)} tensors loaded, {len(self.missing)} missing, {len(self.unused)} unused{kept}"
         return f"{counts}; decoder: {self.decoder}"
 
@@ -120,13 +128,19 @@ def _digest(paths: Sequence[Path], parts: Sequence[StateDict], like: str) -> str
 
 
 def load_into(
-    network: Backbone, encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], *, need_decoder: bool
+    network: Backbone,
+    encoder: Mapping[str, Tensor],
+    decoder: Mapping[str, Tensor],
+    *,
+    need_decoder: bool,
+    adapt: bool = True,
 ) -> LoadReport:
     """Copy an initialisation into `network` and report the outcome of every tensor.
 
     Every encoder tensor of the network must be present with its shape, and so must every decoder tensor if the decoder
     is needed; if the initialisation has no decoder at all, the network's stays random. An output layer with
-    another number of output channels stays random too. On an error nothing is copied.
+    another number of output channels stays random too, and an input layer for another number of input channels is
+    adapted (`adapted_input`), or stays random unless `adapt`. On an error nothing is copied.
 
     Raises:
         MethodError: a tensor is missing or has another shape.
@@ -137,10 +151,16 @@ def load_into(
     given = {**encoder, **decoder}
     outputs = {name for name in wanted if name.startswith(network.OUTPUT)}
     other_output = {name for name in outputs if _other_channels(own[name], given.get(name))}
+    inputs = {name for name in wanted - outputs if _other_input(own[name], given.get(name), network.in_channels)}
+    fitted = {name: adapted_input(given[name], own[name]) for name in inputs} if adapt else {}
+    other_output |= inputs - fitted.keys()
+    given |= fitted
     _check(own, given, wanted - other_output)
     matched = (wanted - other_output) & given.keys()
     network.load_state_dict({**own, **{name: given[name] for name in matched}})
     return LoadReport(
+        adapted=_sorted(fitted),
+        channels=network.in_channels,
         matched=_sorted(matched),
         missing=_sorted(name for name in own.keys() - given.keys() if not name.startswith(network.HEADS)),
         unused=_sorted(given.keys() - matched - other_output),
@@ -152,6 +172,31 @@ def load_into(
 def _other_channels(own: Tensor, given: Tensor | None) -> bool:
     """Return whether two output layers differ in their output channels (the first axis) only."""
     return given is not None and own.shape[0] != given.shape[0] and own.shape[1:] == given.shape[1:]
+
+
+def adapted_input(given: Tensor, own: Tensor) -> Tensor:
+    """Return an input layer's tensor in the shape of `own`, which has another number of input channels.
+
+    A weight (outputs, inputs, *kernel) is summed over its inputs, repeated for each channel and divided by their
+    number, so that an image whose channels are all equal gives what one channel gave. A statistic or factor of a norm
+    of the input, (inputs,), is its mean, repeated.
+    """
+    if given.dim() == 1:
+        return given.mean().expand_as(own).clone()
+    return (given.sum(dim=1, keepdim=True) / own.shape[1]).expand_as(own).clone()
+
+
+def _other_input(own: Tensor, given: Tensor | None, channels: int) -> bool:
+    """Return whether two tensors differ in the number of input channels only.
+
+    `own` is of a network for images of `channels`, one of which a network for photographs repeats to three.
+    """
+    if given is None or own.shape == given.shape or own.dim() != given.dim() or not own.is_floating_point():
+        return False
+    if own.dim() == 1:
+        return own.shape[0] == channels
+    sides = own.dim() > 3 and own.shape[1] in ({channels} if channels > 1 else {1, 3})
+    return sides and (own.shape[0], *own.shape[2:]) == (given.shape[0], *given.shape[2:])
 
 
 def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], wanted: set[str]) -> None:

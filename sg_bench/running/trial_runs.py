@@ -20,6 +20,7 @@ from sg_bench.data.store import Store, finish, write_case
 from sg_bench.discovery.patterns import at_random, draw_references, draw_windows
 from sg_bench.discovery.store import write_patterns
 from sg_bench.errors import DataError, SgBenchError
+from sg_bench.evaluation.columns import with_truth
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.predictions import Predictions
 from sg_bench.evaluation.scoring import Scoring, score_predictions
@@ -37,7 +38,7 @@ from sg_bench.running.environment import compute_device, describe_environment
 from sg_bench.running.stages.probe import frozen_encoder
 from sg_bench.training.draws import Purpose, generator
 from sg_bench.training.features import image_features, training_crops, voxel_features
-from sg_bench.training.fine_tuning import FineTuning, task_network
+from sg_bench.training.fine_tuning import FineTuning, input_channels, task_network
 from sg_bench.training.loop import calibrate, evaluating, train
 from sg_bench.training.pretraining import Pretraining, fresh_network, on_device
 from sg_bench.workspace import Workspace
@@ -115,10 +116,10 @@ def measure_cell(recipe: CellRecipe, workspace: Workspace, scratch: Workspace) -
 
 def _cell(recipe: CellRecipe, store: Store, scratch: Workspace, steps: int, *, tested: int) -> Measurement:
     watch, device, seed = _Watch(), compute_device(), recipe.fine_tuning_seed
-    task, ids = recipe.task, store.ids
+    task, ids = recipe.task, with_truth(store, recipe.task, store.ids)
     choice = recipe.initialisation.config.chosen_network
     model = task_model(choice, task.kind, outputs=task.outputs, frozen=task.frozen)
-    network, _ = task_network(task, choice, *split_state(model.backbone), seed)
+    network, _ = task_network(task, choice, *split_state(model.backbone), seed, channels=input_channels(store))
     learner = FineTuning(task, network, store, ids, ids[:1], seed, device)
     if task.frozen:
         calibrate(learner, task.training, seed)
@@ -149,12 +150,12 @@ def _cell(recipe: CellRecipe, store: Store, scratch: Workspace, steps: int, *, t
 def _features(recipe: CellRecipe, store: Store) -> Measurement:
     """Compute the features of a few cases; for a segmentation, predict them too, which costs more."""
     watch, device, task = _Watch(), compute_device(), recipe.task
-    choice, ids = recipe.initialisation.config.chosen_network, store.ids[:TESTED]
+    choice, ids = recipe.initialisation.config.chosen_network, with_truth(store, task, store.ids)[:TESTED]
     state = split_state(task_model(choice, "classification").backbone)
-    encoder, _ = frozen_encoder(recipe, (*state, ""), device)
+    encoder, _ = frozen_encoder(recipe, (*state, ""), input_channels(store), device)
     began = time.perf_counter()
     crops = training_crops(task, store, ids)
-    if task.kind == "classification":
+    if task.kind != "segmentation":
         image_features(task, encoder, store, crops, device)
     else:
         voxel_features(task, encoder, store, crops, device)

@@ -71,7 +71,7 @@ def sample_augmentation(
 def apply_augmentation(
     image: NDArray[Any], patch: tuple[int, ...], params: AugmentationParams, *, label: bool = False
 ) -> NDArray[np.float32]:
-    """Return the augmented patch (x, y, 1) of an image (x, y, 1).
+    """Return the augmented patch (x, y, 1) of an image (x, y, 1), or of each channel of (channels, x, y, 1).
 
     Args:
         image: intensities in [0, 1], or a mask of 0 and 1.
@@ -80,6 +80,8 @@ def apply_augmentation(
         label: take the nearest pixel's value and change no intensities; else interpolate linearly. Outside of the image
             is 0.
     """
+    if image.ndim == 4:
+        return np.stack([apply_augmentation(channel, patch, params, label=label) for channel in image])
     from scipy.ndimage import map_coordinates
 
     coordinates = _coordinates(image.shape, patch, params)

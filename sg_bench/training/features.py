@@ -22,6 +22,7 @@ from sg_bench.evaluation.crops import (
     foreground_voxels,
     resized_nearest,
     truth_of,
+    with_channels,
 )
 from sg_bench.evaluation.inference import BATCH, middle_slices
 from sg_bench.networks.backbone import Backbone, global_average
@@ -77,9 +78,10 @@ def estimate_norms(task: Task, encoder: Backbone, store: Store, crops: Sequence[
 def image_features(
     task: Task, encoder: Backbone, store: Store, crops: Sequence[Crop], device: torch.device
 ) -> dict[str, NDArray[Any]]:
-    """Return `ids` (N,), `values` (N, channels) float32 and `truths` (N, outputs) uint8 of crops.
+    """Return `ids` (N,), `values` (N, channels) float32 and `truths` (N, outputs) of crops.
 
-    A crop's features are the global average of the encoder's coarsest map; of slices, their mean over the middle ones.
+    Truths are uint8, those of a regression float32. A crop's features are the global average of the encoder's coarsest
+    map; of slices, their mean over the middle ones.
     """
     values = [
         torch.stack(
@@ -94,7 +96,9 @@ def image_features(
     return {
         "ids": np.array([crop.id for crop in crops]),
         "values": np.concatenate(values),
-        "truths": np.stack([truth_of(store, task, crop) for crop in crops]).astype(np.uint8),
+        "truths": np.stack([truth_of(store, task, crop) for crop in crops]).astype(
+            np.float32 if task.kind == "regression" else np.uint8
+        ),
     }
 
 
@@ -114,7 +118,7 @@ def voxel_features(
     for crop in crops:
         image, mask = _flat(task, *cut_crop(store, task, crop))
         places, weight = _sampled_voxels(mask, np.random.default_rng([task.split.seed, stable_hash(crop.id)]))
-        batch = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None].to(device)
+        batch = torch.from_numpy(with_channels([image])).to(device)
         values.append(_at_voxels(encoder.features(channels_last(batch)), places, mask.shape))
         truths.append(mask.reshape(-1)[places].astype(np.uint8))
         weights.append(weight)
@@ -154,11 +158,10 @@ def _at_voxels(maps: Sequence[Tensor], places: NDArray[np.int64], shape: Sequenc
 
 
 def _batches(task: Task, store: Store, crops: Sequence[Crop]) -> Iterator[tuple[Tensor, Sequence[Crop]]]:
-    """Yield images (B, 1, X, Y, Z) in [0, 1] with their crops."""
+    """Yield images (B, channels, X, Y, Z) in [0, 1] with their crops."""
     for first in range(0, len(crops), BATCH):
         batch = crops[first : first + BATCH]
-        images = [np.asarray(cut_crop(store, task, crop)[0], np.float32) for crop in batch]
-        yield torch.from_numpy(np.stack(images))[:, None], batch
+        yield torch.from_numpy(with_channels([cut_crop(store, task, crop)[0] for crop in batch])), batch
 
 
 def _views(task: Task, images: Tensor) -> list[Tensor]:
@@ -166,7 +169,7 @@ def _views(task: Task, images: Tensor) -> list[Tensor]:
     slices = task.sampling.slices
     if slices is None:
         return [images]
-    wanted = middle_slices(images.shape[4], slices.scored if task.kind == "classification" else 1)
+    wanted = middle_slices(images.shape[4], slices.scored if task.kind != "segmentation" else 1)
     size = (slices.size, slices.size, 1)
     return [functional.interpolate(images[..., k : k + 1], size=size, mode="trilinear") for k in wanted]
 
@@ -176,6 +179,6 @@ def _flat(task: Task, image: NDArray[Any], mask: NDArray[Any]) -> tuple[NDArray[
     slices = task.sampling.slices
     if slices is None:
         return image, mask
-    (k,) = middle_slices(image.shape[2], 1)
+    (k,) = middle_slices(image.shape[-1], 1)
     size = (slices.size, slices.size, 1)
     return resized(image[..., k : k + 1], size), resized_nearest(mask[..., k : k + 1], size)

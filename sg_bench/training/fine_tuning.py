@@ -23,21 +23,24 @@ from sg_bench.evaluation.crops import (
     cut_crop,
     foreground_crop,
     foreground_voxels,
+    masks_of,
     resized_nearest,
     truth_of,
+    with_channels,
 )
 from sg_bench.evaluation.inference import middle_slices
 from sg_bench.evaluation.shots import few_shots
 from sg_bench.methods.base import Losses
 from sg_bench.networks.build import task_model
 from sg_bench.networks.configs import NetworkChoice
-from sg_bench.networks.heads import TaskModel
+from sg_bench.networks.heads import Regressor, TaskModel
 from sg_bench.networks.weights import LoadReport, StateDict, load_into
 from sg_bench.tasks import Task
 from sg_bench.training.augmentation import apply_augmentation, sample_augmentation
 from sg_bench.training.draws import Draw, Purpose, generator
 from sg_bench.training.loop import TrainingPart
 from sg_bench.training.pretraining import build_initialised
+from sg_bench.training.task_losses import task_loss
 
 
 @dataclass(frozen=True)
@@ -45,27 +48,67 @@ class TaskBatch:
     """A batch of fine-tuning."""
 
     inputs: Tensor
-    """(B, 1, X, Y, Z) in [0, 1]."""
+    """(B, channels, X, Y, Z) in [0, 1]."""
     truths: Tensor
-    """Classification: (B, outputs) of 0 and 1; segmentation: (B, 1, X, Y, Z) of 0 and 1."""
+    """Classification: (B, outputs) of 0 and 1; segmentation: (B, masks, X, Y, Z) of 0 and 1; regression: (B, 1)."""
 
 
 def task_network(
-    task: Task, choice: NetworkChoice, encoder: StateDict, decoder: StateDict, seed: int
+    task: Task,
+    choice: NetworkChoice,
+    encoder: StateDict,
+    decoder: StateDict,
+    seed: int,
+    *,
+    channels: int = 1,
+    trained: bool = True,
 ) -> tuple[TaskModel, LoadReport]:
     """Return a task's network with the weights of an initialisation, and a report of what was loaded.
 
-    Weights that the initialisation lacks (the head, often the decoder) are drawn from `seed`. `choice` is the
-    initialisation's network.
+    Weights that the initialisation lacks (the head, often the decoder) are drawn from `seed`.
+
+    Args:
+        task: the task card.
+        choice: the initialisation's network.
+        encoder: its encoder's tensors.
+        decoder: its decoder's; can be empty.
+        seed: the fine-tuning seed.
+        channels: of the task's images; where the initialisation has others, `load_into` adapts its input layers.
+        trained: whether the weights are trained; input layers of random ones are drawn anew instead.
 
     Raises:
         MethodError: the initialisation lacks an encoder tensor, or one has another shape.
     """
+    choice = with_input_channels(choice, channels)
     build = partial(task_model, choice, task.kind, outputs=task.outputs, frozen=task.frozen)
     network = build_initialised(build, seed)
     need_decoder = task.kind == "segmentation" and not task.frozen
-    report = load_into(network.backbone, encoder, decoder, need_decoder=need_decoder)
+    report = load_into(network.backbone, encoder, decoder, need_decoder=need_decoder, adapt=trained)
     return network, report
+
+
+def with_input_channels(choice: NetworkChoice, channels: int) -> NetworkChoice:
+    """Return a network for images of so many channels."""
+    if choice.config.in_channels == channels:
+        return choice
+    return choice.model_copy(update={"config": choice.config.model_copy(update={"in_channels": channels})})
+
+
+def input_channels(store: Store) -> int:
+    """Return the channels of a store's images.
+
+    Raises:
+        DataError: some cases have others than the rest.
+    """
+    found: dict[int, str] = {}
+    for case in store.cases:
+        found.setdefault(case.channels, case.id)
+    if len(found) > 1:
+        each = ", ".join(f"{count} in '{id_}'" for count, id_ in sorted(found.items()))
+        raise DataError(
+            f"the images differ in their number of channels: {each}", hint="Leave out the cases that lack some"
+        )
+    return next(iter(found), 1)
 
 
 class FineTuning:
@@ -93,7 +136,7 @@ class FineTuning:
     ) -> None:
         self.task, self.network, self.store, self.seed, self.device = task, network, store, seed, device
         self.stages = [Stage(name="fine-tune", training=task.training, weights={task.loss: 1.0})]
-        self.mean_over_samples = task.loss == "bce"  # Dice is a ratio of sums over the batch
+        self.mean_over_samples = not task.loss.startswith("dice")  # Dice is a ratio of sums over the batch
         self.ids: dict[TrainingPart, list[str]] = {"train": train, "validation": validation}
         self.crops: dict[TrainingPart, list[Crop]] = {
             part: candidate_or_image_crops(task, store, ids) for part, ids in self.ids.items()
@@ -102,6 +145,9 @@ class FineTuning:
         self.ids["train"], self.crops["train"] = few_shots(task, store, train, self.crops["train"], seed)
         self.epoch_crops = self.crops["train"]
         self._voxels: dict[str, NDArray[np.int64]] = {}
+        self._deviation = 1.0
+        if isinstance(network, Regressor):
+            self._deviation = network.set_scale([float(truth_of(store, task, crop)[0]) for crop in self.crops["train"]])
 
     def samples(self, part: TrainingPart) -> int:
         """Return the number of crops of a part in one epoch."""
@@ -133,35 +179,37 @@ class FineTuning:
     def batch(self, part: TrainingPart, draws: list[Draw]) -> TaskBatch:
         """Return the crops and truths of `draws`, augmented in training."""
         samples = [self._sample(part, draw) for draw in draws]
-        images = torch.from_numpy(np.stack([image for image, _ in samples]).astype(np.float32))[:, None]
+        images = torch.from_numpy(with_channels([image for image, _ in samples]))
         truths = torch.from_numpy(np.stack([truth for _, truth in samples]).astype(np.float32))
-        return TaskBatch(images, truths[:, None] if self.task.kind == "segmentation" else truths)
+        return TaskBatch(images, truths[:, None] if truths.dim() == 4 else truths)
 
     def losses(self, batch: Any, stage: Stage) -> Losses:
-        """Return the binary cross-entropy of the logits, or the soft Dice loss of the probabilities."""
+        """Return the task's loss of a batch."""
         return self.losses_of(self.outputs(batch), batch)
 
     def outputs(self, batch: TaskBatch) -> Tensor:
-        """Return the logits of a batch, (B, outputs) or (B, 1, X, Y, Z)."""
+        """Return the logits of a batch, (B, outputs) or (B, outputs, X, Y, Z); of a regression the values."""
         logits: Tensor = self.network(batch.inputs)
         return logits.float()
 
     def losses_of(self, outputs: Tensor, batch: TaskBatch) -> Losses:
         """Return the losses of a batch from its logits."""
-        if self.task.loss == "bce":
-            return Losses({"bce": functional.binary_cross_entropy_with_logits(outputs, batch.truths)})
-        return Losses({"dice": soft_dice_loss(torch.sigmoid(outputs), batch.truths)})
+        if self.task.loss == "mse":
+            return Losses({"mse": functional.mse_loss(outputs / self._deviation, batch.truths / self._deviation)})
+        return Losses({self.task.loss: task_loss(self.task, outputs, batch.truths)})
 
     def _sample(self, part: TrainingPart, draw: Draw) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return image and truth of one sample."""
         if part == "validation":
             return self._validation_sample(draw.index)
         sampling, rng = self.task.sampling, draw.rng
-        if sampling.places == "image":
+        if sampling.places == "image" and sampling.patch[2] == 1:
             return self._augmented_image(self.epoch_crops[draw.index], rng)
         if sampling.places == "foreground":
             id_ = self.ids["train"][draw.index // sampling.crops_per_case]
             image, truth = cut_crop(self.store, self.task, self._foreground_crop(id_, rng))
+        elif sampling.places == "image":
+            image, truth = cut_crop(self.store, self.task, self.epoch_crops[draw.index])
         else:
             shift = rng.integers(-sampling.shift, sampling.shift, size=3, endpoint=True)
             image, truth = cut_crop(self.store, self.task, self.epoch_crops[draw.index], shift)
@@ -192,10 +240,10 @@ class FineTuning:
         sampling, image = self.task.sampling, self.store.image(crop.case)
         params = sample_augmentation(sampling.augmentation, sampling.flips, sampling.patch, rng)
         augmented = apply_augmentation(image, sampling.patch, params)
-        if self.task.kind == "classification":
+        if self.task.kind != "segmentation":
             return augmented, truth_of(self.store, self.task, crop)
-        mask = np.isin(self.store.label(crop.case), self.task.target)
-        return augmented, apply_augmentation(mask, sampling.patch, params, label=True)
+        masks = masks_of(self.task, self.store.label(crop.case))
+        return augmented, apply_augmentation(masks, sampling.patch, params, label=True)
 
     def _foreground_crop(self, id_: str, rng: np.random.Generator) -> Crop:
         if id_ not in self._voxels:
@@ -224,7 +272,7 @@ def random_slice(
     """Return a random axial slice (size, size, 1) of a crop, for classification one of the middle slices."""
     slices = task.sampling.slices
     assert slices is not None
-    depth = image.shape[2]
+    depth = image.shape[-1]
     allowed = range(depth) if task.kind == "segmentation" else middle_slices(depth, slices.scored)
     k = allowed[int(rng.integers(len(allowed)))]
     size = (slices.size, slices.size, 1)
@@ -232,16 +280,12 @@ def random_slice(
     return flat, resized_nearest(truth[..., k : k + 1], size) if task.kind == "segmentation" else truth
 
 
-def soft_dice_loss(probabilities: Tensor, truths: Tensor) -> Tensor:
-    """Return 1 - (2 sum(yp) + 1) / (sum(y) + sum(p) + 1), summed over all voxels of the batch (protocol B.0)."""
-    both = (probabilities * truths).sum()
-    return 1 - (2 * both + 1) / (probabilities.sum() + truths.sum() + 1)
-
-
 def random_flip(
     image: NDArray[Any], truth: NDArray[Any], axes: tuple[bool, bool, bool], rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return image, and truth if it is a mask, mirrored along each allowed axis with probability 1/2."""
     flipped = rng.random(3) < 0.5
-    chosen = tuple(axis for axis in range(3) if axes[axis] and flipped[axis])
-    return np.flip(image, chosen), np.flip(truth, chosen) if truth.ndim == image.ndim else truth
+    chosen = tuple(
+        axis - 3 for axis in range(3) if axes[axis] and flipped[axis]
+    )  # of channels or masks, the last three
+    return np.flip(image, chosen), np.flip(truth, chosen) if truth.ndim >= 3 else truth

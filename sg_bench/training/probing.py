@@ -19,9 +19,13 @@ TEMPERATURE = 0.07
 INVERSE_PENALTY = 1.0
 """scikit-learn's C of logistic regression."""
 ITERATIONS = 1000
+PENALTY = 1.0
+"""scikit-learn's alpha of ridge regression."""
 
 
-def probed(probe: Probe, train: NDArray[Any], truths: NDArray[Any], test: NDArray[Any]) -> NDArray[np.float32]:
+def probed(
+    probe: Probe, train: NDArray[Any], truths: NDArray[Any], test: NDArray[Any], *, exclusive: bool = False
+) -> NDArray[np.float32]:
     """Return the probabilities (M, outputs) of test features, by a probe fitted on training features for each output.
 
     Args:
@@ -30,15 +34,37 @@ def probed(probe: Probe, train: NDArray[Any], truths: NDArray[Any], test: NDArra
         train: (N, channels).
         truths: (N, outputs), 0 or 1; each output has both classes.
         test: (M, channels).
+        exclusive: whether each sample is of one output, for a multinomial logistic regression.
     """
-    mean, scale = _standard(train)
-    train, test = (train - mean) / scale, (test - mean) / scale
+    train, test = _standardised(train, test)
     if probe == "knn":
-        return _neighbours_vote(train, truths, test)
+        return _neighbours_vote(train, truths, test).clip(0, 1)
+    if exclusive:
+        return _class_shares(train, truths.argmax(axis=1), test)
     columns = [_logistic(train, truth) for truth in truths.T]
     logits = np.stack([test @ weight + bias for weight, bias in columns], axis=1)
     probabilities: NDArray[np.float32] = torch.sigmoid(torch.from_numpy(logits)).numpy().astype(np.float32)
     return probabilities
+
+
+def probed_values(probe: Probe, train: NDArray[Any], truths: NDArray[Any], test: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the values (M, 1) of test features, by a probe fitted on training features.
+
+    Args:
+        probe: "linear": ridge regression of standardised values; "knn": weighted mean of the nearest neighbours'.
+        train: (N, channels).
+        truths: (N, 1), any numbers.
+        test: (M, channels).
+    """
+    from sklearn.linear_model import Ridge
+
+    train, test = _standardised(train, test)
+    if probe == "knn":
+        return _neighbours_vote(train, truths, test)
+    mean, scale = _standard(truths)
+    fitted = Ridge(alpha=PENALTY).fit(train, (truths[:, 0] - mean) / scale)
+    values: NDArray[np.float32] = (fitted.predict(test) * scale + mean).astype(np.float32)[:, None]
+    return values
 
 
 def linear_segmenter(
@@ -92,6 +118,20 @@ def _standard(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     return mean, np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0)
 
 
+def _standardised(train: NDArray[Any], test: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    mean, scale = _standard(train)
+    return (train - mean) / scale, (test - mean) / scale
+
+
+def _class_shares(train: NDArray[Any], classes: NDArray[np.int64], test: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the probabilities (M, classes) of an L2-penalised multinomial logistic regression; each class occurs."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS).fit(train, classes)
+    shares: NDArray[np.float32] = fitted.predict_proba(test).astype(np.float32)
+    return shares
+
+
 def _logistic(
     values: NDArray[Any], truths: NDArray[Any], weights: NDArray[Any] | None = None
 ) -> tuple[NDArray[np.float64], float]:
@@ -109,4 +149,4 @@ def _neighbours_vote(train: NDArray[Any], truths: NDArray[Any], test: NDArray[An
     distances, found = search.kneighbors(test)
     votes = np.exp(-distances / TEMPERATURE)[:, :, None]
     shares: NDArray[np.float64] = (votes * truths[found]).sum(axis=1) / votes.sum(axis=1)
-    return shares.clip(0, 1).astype(np.float32)
+    return shares.astype(np.float32)

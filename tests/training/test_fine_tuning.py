@@ -14,9 +14,10 @@ from sg_bench.networks.initialise import glorot_bound
 from sg_bench.registry import METHODS
 from sg_bench.tasks import Slices, read_task
 from sg_bench.training.draws import Draw, Purpose
-from sg_bench.training.fine_tuning import FineTuning, random_flip, soft_dice_loss, task_network
+from sg_bench.training.fine_tuning import FineTuning, random_flip, task_network
 from sg_bench.training.loop import train
 from sg_bench.training.pretraining import fresh_network
+from sg_bench.training.task_losses import soft_dice_loss
 
 Make = Callable[..., FineTuning]
 

@@ -7,8 +7,10 @@ import torch
 
 from sg_bench.data.splits import SplitParts, nested_subset
 from sg_bench.data.store import Store
+from sg_bench.errors import DataError
 from sg_bench.evaluation.checking import check_two_classes
-from sg_bench.evaluation.crops import fixed_crops, truth_of
+from sg_bench.evaluation.columns import with_truth
+from sg_bench.evaluation.crops import check_masks, fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.scoring import Scoring, score_predictions
 from sg_bench.ledger import Ledger, Record
@@ -20,7 +22,7 @@ from sg_bench.running.stages.parts import seen_before, task_parts, trained_on
 from sg_bench.running.stages.probe import CellOutcome, probe
 from sg_bench.tasks import Task
 from sg_bench.training.checkpoints import clear_state
-from sg_bench.training.fine_tuning import FineTuning, task_network
+from sg_bench.training.fine_tuning import FineTuning, input_channels, task_network
 from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, calibrate, evaluating, train
 from sg_bench.workspace import Workspace, file_digest
@@ -37,7 +39,8 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     watch, device = Stopwatch(), compute_device()
     task, seed, initialisation = recipe.task, recipe.fine_tuning_seed, recipe.initialisation
     store = open_store(recipe.store, workspace)
-    parts, split_file = task_parts(store, task.split, seed, workspace)
+    whole, split_file = task_parts(store, task.split, seed, workspace)
+    parts: SplitParts = {part: with_truth(store, task, ids) for part, ids in whole.items()}
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
     weights = read_initialisation(initialisation, workspace)
@@ -63,7 +66,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
         "error": None,
         "loaded": tested.loaded,
         "counts": {"train": tested.train_cases, **{part: len(parts[part]) for part in ("validation", "test")}},
-        "skipped": len(store.skipped),
+        "skipped": len(store.skipped) + sum(map(len, whole.values())) - sum(map(len, parts.values())),
         "leak": _leak(recipe, store, parts["test"], workspace),
         "ran": {**describe_environment(), **watch.read(), **memory.describe(), "world_size": 1},
         "outputs": {
@@ -87,7 +90,15 @@ def _fine_tuned(
     memory: StepMemory,
 ) -> CellOutcome:
     task, seed = recipe.task, recipe.fine_tuning_seed
-    network, loaded = task_network(task, recipe.initialisation.config.chosen_network, *weights[:2], seed)
+    config = recipe.initialisation.config
+    network, loaded = task_network(
+        task,
+        config.chosen_network,
+        *weights[:2],
+        seed,
+        channels=input_channels(store),
+        trained=bool(config.needs),
+    )
     learner = FineTuning(task, network, store, parts["train"], parts["validation"], seed, device)
     if task.frozen:
         calibrate(learner, task.training, seed)  # random weights have no running statistics
@@ -99,14 +110,25 @@ def _fine_tuned(
 
 
 def _check_testable(task: Task, store: Store, test: list[str]) -> None:
-    """Check before training that the test cases have two classes, without which there is no AUC.
+    """Check before training that the test cases have what the metrics need.
 
     Raises:
-        DataError: names the findings that all or none of the test cases show.
+        DataError: of a classification, names the findings or classes that all or none of the test cases show, without
+            which there is no AUC; of a segmentation, those of which no test case has a voxel, so that predicting
+            nothing would be right; of a regression, there are fewer than two values.
     """
+    if task.kind == "segmentation":
+        check_masks(task, store, test)
+        return
+    truths = np.stack([truth_of(store, task, crop) for crop in fixed_crops(task, store, test)])
     if task.kind == "classification":
-        truths = [truth_of(store, task, crop) for crop in fixed_crops(task, store, test)]
-        check_two_classes(np.stack(truths), task.findings)
+        check_two_classes(truths, task.output_names)
+    elif len(np.unique(truths)) < 2:
+        raise DataError(
+            f"a regression needs different values to test, and {len(test)} test cases have "
+            f"{np.unique(truths).tolist()} in the column '{task.value_column}'",
+            hint="Check the column that the card names, and its split",
+        )
 
 
 def _leak(recipe: CellRecipe, store: Store, test: list[str], workspace: Workspace) -> str:

@@ -25,13 +25,15 @@ from sg_bench.evaluation.predictions import Predictions
 from sg_bench.evaluation.shots import few_shots
 from sg_bench.networks import build
 from sg_bench.networks.backbone import Backbone
+from sg_bench.networks.heads import check_different
 from sg_bench.networks.weights import StateDict, load_into
 from sg_bench.recipes import CellRecipe
 from sg_bench.tasks import Task
 from sg_bench.training.features import estimate_norms, image_features, training_crops, voxel_features
+from sg_bench.training.fine_tuning import input_channels, with_input_channels
 from sg_bench.training.precision import configure_arithmetic
 from sg_bench.training.pretraining import build_initialised
-from sg_bench.training.probing import check_both_classes, linear_segmenter, probed
+from sg_bench.training.probing import check_both_classes, linear_segmenter, probed, probed_values
 from sg_bench.workspace import Workspace
 
 FEATURES = 1
@@ -84,8 +86,8 @@ def probe(
     ids, crops = few_shots(task, store, train_ids, [c for c in pool if c.case in own], recipe.fine_tuning_seed)
     _check_trainable(task, store, crops)
     configure_arithmetic(Training())
-    encoder, loaded = frozen_encoder(recipe, weights, device)
-    compute = _segmentation_features if task.kind == "segmentation" else _classification_features
+    encoder, loaded = frozen_encoder(recipe, weights, input_channels(store), device)
+    compute = _segmentation_features if task.kind == "segmentation" else _image_features
     kept, digest = _kept(
         features_path(recipe, store, pool, parts["test"], weights[2], workspace),
         partial(compute, task, encoder, store, pool, parts["test"], device),
@@ -93,27 +95,36 @@ def probe(
     )
     chosen = np.isin(kept["ids"], [crop.id for crop in crops])
     train, truths = kept["values"][chosen], kept["truths"][chosen]
-    check_both_classes(truths, task.findings)
+    if task.kind != "regression":
+        check_both_classes(truths, task.output_names)
     if task.kind == "segmentation":
         estimate_norms(task, encoder, store, pool, device)  # as before the features were computed
         network = linear_segmenter(encoder, train, truths, kept["weights"][chosen]).to(device).eval()
         predictions = predict(task, network, store, parts["test"], device)
     else:
         assert task.probe
-        shares = probed(task.probe, train, truths, kept["test_values"]).astype(np.float16)
         test = kept["test_ids"].tolist()
+        if task.kind == "regression":
+            found = probed_values(task.probe, train, truths, kept["test_values"])
+        else:
+            found = probed(task.probe, train, truths, kept["test_values"], exclusive=task.exclusive).astype(np.float16)
         predictions = Predictions(
-            dict(zip(test, shares, strict=True)), dict(zip(test, kept["test_truths"], strict=True))
+            dict(zip(test, found, strict=True)), dict(zip(test, kept["test_truths"], strict=True))
         )
     return CellOutcome(predictions, loaded, len(ids), outputs={"features": digest})
 
 
 def frozen_encoder(
-    recipe: CellRecipe, weights: tuple[StateDict, StateDict, str], device: torch.device
+    recipe: CellRecipe, weights: tuple[StateDict, StateDict, str], channels: int, device: torch.device
 ) -> tuple[Backbone, str]:
-    """Return the encoder of a cell's initialisation in evaluation mode, and what was loaded into it."""
-    encoder = build_initialised(lambda: build.encoder(recipe.initialisation.config.chosen_network), 0)
-    report = load_into(encoder, *weights[:2], need_decoder=False)
+    """Return the encoder of a cell's initialisation in evaluation mode, and what was loaded into it.
+
+    `channels` is the number of channels of the task's images.
+    """
+    config = recipe.initialisation.config
+    choice = with_input_channels(config.chosen_network, channels)
+    encoder = build_initialised(lambda: build.encoder(choice), 0)
+    report = load_into(encoder, *weights[:2], need_decoder=False, adapt=bool(config.needs))
     encoder.requires_grad_(False).to(device).eval()
     return encoder, str(report)
 
@@ -136,13 +147,20 @@ def features_path(
             "sampling": task.key_content()["sampling"],
             "inference": task.key_content()["inference"],
             "train": [[crop.id, *crop.centre] for crop in pool],
-            "test": list(test) if task.kind == "classification" else [],
+            "test": list(test) if task.kind != "segmentation" else [],
+            **_columns(task),
         }
     )
     return workspace.path("features", f"{recipe.initialisation.key}.{key}.npz")
 
 
-def _classification_features(
+def _columns(task: Task) -> dict[str, Any]:
+    """Return what a task by a column of a table predicts; {} for others."""
+    column = task.label_column or task.value_column
+    return {"column": column, "classes": task.column_classes} if column else {}
+
+
+def _image_features(
     task: Task, encoder: Backbone, store: Store, pool: Sequence[Crop], test: list[str], device: torch.device
 ) -> Arrays:
     estimate_norms(task, encoder, store, pool, device)
@@ -160,9 +178,11 @@ def _segmentation_features(
 
 
 def _check_trainable(task: Task, store: Store, crops: Sequence[Crop]) -> None:
-    """Check before any feature is computed that the training samples have both classes."""
-    if task.kind == "classification":
-        check_both_classes(np.stack([truth_of(store, task, crop) for crop in crops]), task.findings)
+    """Check before any feature is computed that the training samples have both classes, or different values."""
+    if task.kind == "regression":
+        check_different([float(truth_of(store, task, crop)[0]) for crop in crops])
+    elif task.kind == "classification":
+        check_both_classes(np.stack([truth_of(store, task, crop) for crop in crops]), task.output_names)
     elif not any(cut_crop(store, task, crop)[1].any() for crop in crops):
         raise DataError(
             f"a probe needs target voxels, and {len(crops)} crops of the training cases hold none",
