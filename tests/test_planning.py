@@ -423,11 +423,12 @@ class TestLists:
             cell.missing for cell in with_card(roots={"scans": scans}, splits=splits).cells if cell.task == "scans"
         )
         (tmp_path / "seen").mkdir()
-        (tmp_path / "seen" / "3.nii").write_bytes(b"x")
+        for name in "34":
+            (tmp_path / "seen" / f"{name}.nii").write_bytes(b"x")
         found = with_card(roots={"scans": scans, "seen": tmp_path / "seen"}, splits=splits)
         recipe = next(job.recipe for job in found.of_kind("cell") if "scans" in job.title)
         assert recipe.task.split.outside
-        assert found.lists[recipe.task.split.outside.ids] == ["3"]
+        assert found.lists[recipe.task.split.outside.ids] == ["3", "4"]
 
     def test_a_corpus_cannot_be_the_training_part_of_folds(self, with_card: MakePlan, scans: Path) -> None:
         with pytest.raises(UsageError, match="tests on other patients for each seed"):

@@ -126,11 +126,28 @@ def read_list(path: Path) -> list[str]:
     Raises:
         DataError: the file is missing, not text, or contains no id.
     """
-    ids = dict.fromkeys(row[0].strip() for row in _rows(path) if row)
-    ids.pop("", None)
-    if not ids:
+    return list(list_lines(path))
+
+
+def list_lines(path: Path) -> dict[str, int]:
+    """Return the ids in a file as `read_list` does, each with the number of its line, from 1.
+
+    Raises:
+        DataError: as for `read_list`.
+    """
+    lines: dict[str, int] = {}
+    for number, row in _rows(path):
+        if row and row[0].strip():
+            lines.setdefault(row[0].strip(), number)
+    if not lines:
         raise DataError(f"{path}: it lists no id", hint="Write one case or patient id a line")
-    return list(ids)
+    return lines
+
+
+def unknown_names(names: Iterable[str], cases: Iterable[SplittableCase]) -> list[str]:
+    """Return the names of a list that name no case and no patient, with or without a file name extension, sorted."""
+    known = {name for case in cases for name in (case.id, case.patient, _bare(case.id))}
+    return sorted(name for name in names if name not in known and _bare(name) not in known)
 
 
 def write_split(path: Path, parts: Mapping[Part, Sequence[str]], cases: Iterable[SplittableCase]) -> None:
@@ -313,9 +330,11 @@ def _number(id_: str) -> int:
     return int(digits[0]) if digits else -1
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the number of the last line of each row, and the row."""
     try:
-        return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=None), strict=True))
+        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=None), strict=True)
+        return [(reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", hint="Write its path relative to the suite's folder") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -6,17 +6,24 @@ Planning reads names and sizes, never an image, and imports nothing heavy: a pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sg_bench.config import Preparation, SpatialDims, Split, key_of, merged
-from sg_bench.data.splits import read_list
+from sg_bench.config import CropRule, Preparation, SpatialDims, Split, key_of, merged
+from sg_bench.data.sources.base import Source
+from sg_bench.data.splits import assign, read_list
 from sg_bench.discovery.settings import DiscoverySettings
-from sg_bench.errors import DataError, UsageError, did_you_mean
+from sg_bench.errors import DataError, UsageError
 from sg_bench.methods.configs import MethodConfig
 from sg_bench.methods.published_config import CheckpointConfig, PublishedConfig
 from sg_bench.networks.configs import NetworkChoice
+from sg_bench.planning.checks import (
+    check_crops,
+    check_label_values,
+    check_lists,
+    check_parts,
+    settings_without_effect,
+)
 from sg_bench.planning.networks import (
     check_network,
     check_own_settings,
@@ -25,6 +32,7 @@ from sg_bench.planning.networks import (
     network_settings,
 )
 from sg_bench.planning.plans import Plan, PlannedCell, TypedJob
+from sg_bench.planning.settings import check_count, check_overlay, check_roots, check_tasks
 from sg_bench.planning.stores import open_source, store_recipe
 from sg_bench.recipes import CellRecipe, CorpusPart, CorpusRecipe, DiscoveryRecipe, PretrainingRecipe, StoreRecipe
 from sg_bench.registry import AUTOENCODER, METHODS, NETWORKS, SOURCES, PluginCode
@@ -35,15 +43,12 @@ from sg_bench.suite import (
     NetworkSetting,
     Suite,
     corpus_task,
-    data_sources,
     suite_tasks,
 )
 from sg_bench.tasks import Task, validated
 from sg_bench.workspace import Workspace
 
 T = TypeVar("T")
-MAX_CELLS = 100_000
-"""Cells of one plan: so many take about 5 s to plan, and far longer to compute than anybody wants."""
 
 
 def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Workspace | None = None) -> Plan:
@@ -66,6 +71,8 @@ class _Planner:
         self.folder = Path(suite.folder) if suite.folder else None
         self.tasks = suite_tasks(suite)
         self.out = Plan(suite, self.tasks, roots=roots)
+        self._sources: dict[str, Source] = {}
+        """Opened sources, by the keys of their stores."""
         self._stores: dict[str, TypedJob[StoreRecipe] | DataError] = {}
         self._corpora: dict[SpatialDims, tuple[TypedJob[StoreRecipe], CorpusRecipe]] = {}
         self._discoveries: dict[str, TypedJob[DiscoveryRecipe]] = {}
@@ -73,11 +80,13 @@ class _Planner:
         self._plugins_of_networks: dict[str, PluginCode | None] = {}
 
     def plan(self) -> Plan:
-        self._check_tasks()
-        self._check_roots()
-        self._check_overlay()
+        check_tasks(self.tasks)
+        check_roots(self.suite, self.roots)
+        check_overlay(self.suite)
+        for task in self.tasks:
+            self.out.warn(f"task '{task.label}'", settings_without_effect(task))
         chosen = [(method, self._tasks_of(method), self._pretraining_seeds(method)) for method in self.suite.methods]
-        self._check_count(sum(len(tasks) * len(seeds) for _, tasks, seeds in chosen))
+        check_count(self.suite, sum(len(tasks) * len(seeds) for _, tasks, seeds in chosen))
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
         for method, tasks, seeds in chosen:
             dimensions = list(dict.fromkeys(task.dimension for task in tasks))
@@ -130,7 +139,16 @@ class _Planner:
     def _target(self, task: Task) -> tuple[Task, TypedJob[StoreRecipe]]:
         """Return a task whose split names its lists by content, and the job that makes its store."""
         store = self._store(task.data.name, task.data.source, task.data.config, task.preparation)
-        return task.model_copy(update={"split": self._resolved(task.split)}), store
+        source = self._sources[store.key]
+        check_lists(task.split, self.folder or Path(), source.cases, task.data.name)
+        split = self._resolved(task.split)
+        try:
+            lines = check_parts(task, split, source.cases, self.out.lists, self.suite.fine_tuning_seeds)
+            lines += check_label_values(task, source, source.cases)
+        except DataError as error:
+            raise _with_problems(error, source, task) from error
+        self.out.warn(f"task '{task.label}'", lines)
+        return task.model_copy(update={"split": split}), store
 
     def _resolved(self, split: Split) -> Split:
         """Return `split` with the SHA-256 of each list in place of its file, and that of the other data set's ids.
@@ -168,6 +186,9 @@ class _Planner:
         if "corpus" in config.needs:
             store, corpus = self._corpus(config.dimension)
             needs.append(store.key)
+            rule = getattr(config, "crops", None)
+            if isinstance(rule, CropRule) and "crops" not in config.without_effect():
+                self._check_crops(rule, config.dimension, store, f"pretraining of '{method.title}'", "pretraining")
         if "patterns" in config.needs:
             discovered = self._patterns(config.dimension, method.discovery)
             patterns = discovered.recipe
@@ -206,6 +227,7 @@ class _Planner:
         feeding, suffix = self._feeding(dimension), " in 2D" if dimension == 2 else ""
         given = merged(self.suite.discovery, feeding.discovery, dict(own), {"dimension": dimension})
         settings = validated(DiscoverySettings, given, "discovery of the suite")
+        self._check_crops(settings.crops, dimension, store, "self-discovery", "discovery")
         needs, encoder = [store.key], None
         if settings.neighbours_by == "latent":
             config = self._config(
@@ -250,9 +272,24 @@ class _Planner:
             part = CorpusPart(split=task.split)
         else:
             store = self._store(corpus.name, corpus.source, corpus.config, corpus.preparation)
+        cases = self._sources[store.key].cases
+        if corpus.split:
+            check_lists(corpus.split, self.folder or Path(), cases, corpus.name or corpus.task)
         split = self._resolved(corpus.split) if corpus.split else None
         split = split or Split(seed=corpus.seed, train=1 - corpus.validation, validation=corpus.validation)
+        if part:
+            kept = set(assign(cases, part.split, lists=self.out.lists)[part.of])
+            cases = [case for case in cases if case.id in kept]
+        assign(cases, split, lists=self.out.lists)  # refuses parts that would be empty
         return store, CorpusRecipe(store=store.recipe, part=part, split=split)
+
+    def _check_crops(
+        self, rule: CropRule, dimension: SpatialDims, store: TypedJob[StoreRecipe], what: str, setting: str
+    ) -> None:
+        corpus, source = self._feeding(dimension), self._sources[store.key]
+        name = corpus.name or f"training part of {corpus.task}"
+        hint = f"Set smaller {setting}.crops: cube and border, and air: null for other images than chest CT"
+        check_crops(rule, source, source.cases, store.recipe.preparation, f"{what} on '{name}'", hint)
 
     def _store(
         self, name: str, source_name: str, config: Mapping[str, Any], preparation: Preparation
@@ -269,7 +306,9 @@ class _Planner:
     def _new_store(self, name: str, source_name: str, settings: Any, preparation: Preparation) -> TypedJob[StoreRecipe]:
         source = open_source(source_name, settings, self.roots.get(name), name)
         recipe = store_recipe(source_name, source, preparation)
-        return self.out.add(TypedJob(recipe, (), f"prepare {name}", source.root))
+        job = self.out.add(TypedJob(recipe, (), f"prepare {name}", source.root))
+        self._sources[job.key] = source
+        return job
 
     def _method_config(self, method: MethodChoice, dimension: SpatialDims) -> MethodConfig:
         """Return the config of a method with its network, its own or the suite's."""
@@ -320,66 +359,17 @@ class _Planner:
         config: MethodConfig = validated(model, merged(shared, fixed, dict(own)), f"config of method '{title}'")
         return config
 
-    @cached_property
-    def _settings(self) -> set[str]:
-        """Names of the settings of all methods."""
-        return {key for name in METHODS.names() for key in METHODS.config(name).model_fields}
-
-    def _check_overlay(self) -> None:
-        places = {"pretraining": self.suite.pretraining}
-        places |= {f"corpora.{name}.pretraining": corpus.pretraining for name, corpus in self.suite.corpora.items()}
-        for place, settings in places.items():
-            for key in settings:
-                if key in ("width", "network", "dimension"):
-                    suites = f"Set the `{key}` of the suite"
-                    hint = "Leave it out: each task has its own" if key == "dimension" else suites
-                    raise UsageError(f"{place}: the {key} is not a setting of methods", hint=hint)
-                if key not in self._settings:
-                    raise UsageError(
-                        f"{place}: no method has a setting '{key}'", hint=did_you_mean(key, self._settings)
-                    )
-
-    def _check_count(self, pretrained: int) -> None:
-        cells = pretrained * len(self.suite.fine_tuning_seeds)
-        if cells > MAX_CELLS:
-            raise UsageError(
-                f"the suite asks for {cells:,} cells, which is more than {MAX_CELLS:,}",
-                hint="Use fewer --seeds or --pretraining-seeds, --methods or --tasks",
-            )
-
-    def _check_tasks(self) -> None:
-        from sg_bench.evaluation.scoring import Scoring
-
-        labels = [task.label for task in self.tasks]
-        for task in self.tasks:
-            if labels.count(task.label) > 1:
-                hint = "Remove one, give its card another `name`, or choose a variant such as name[steps=80]"
-                raise UsageError(f"the suite has two tasks '{task.label}'", hint=hint)
-            metrics = Scoring.of(task.key_content()).metrics()
-            roles = [
-                ("headline", task.headline),
-                ("parity", task.parity),
-                *(("secondary", each) for each in task.secondary),
-            ]
-            for role, metric in roles:
-                if metric is not None and metric not in metrics:
-                    hint = did_you_mean(metric, metrics)
-                    raise UsageError(f"task '{task.label}': '{role}' = '{metric}' is no {task.kind} metric", hint=hint)
-
-    def _check_roots(self) -> None:
-        sources = data_sources(self.suite)
-        for name in self.roots:
-            if name not in sources:
-                hint = did_you_mean(name, sources)
-                raise UsageError(f"--data {name}=...: the suite has no data of that name", hint=hint)
-            if not SOURCES.load(sources[name]).needs_root:
-                what = f"--data {name}=...: its source '{sources[name]}' reads no folder"
-                raise UsageError(what, hint="Leave the option out")
-
 
 def _needs(config: Any) -> frozenset[str]:
     needs: frozenset[str] = config.needs
     return needs
+
+
+def _with_problems(error: DataError, source: Source, task: Task) -> DataError:
+    """Return `error` with its task, and the first defect of the data that scanning sees, which may be its cause."""
+    defects = [problem for problem in source.problems() if not problem.warning]
+    cause = f" ({defects[0]})" if defects else ""
+    return DataError(f"task '{task.label}': {error.problem}{cause}", hint=error.hint)
 
 
 def _attempt(make: Callable[..., T], *arguments: Any) -> T | DataError:

@@ -90,6 +90,8 @@ class Plan:
     """Folders of data sets by name."""
     lists: dict[str, list[str]] = field(default_factory=dict)
     """Ids of cases or patients that splits name, by their SHA-256, which recipes hold."""
+    warnings: list[str] = field(default_factory=list)
+    """What is wrong or has no effect, but stops nothing, one line each."""
 
     def without_paths(self, text: str) -> str:
         """Return `text` with each data set's folder replaced by <its name>: a report must not disclose local paths."""
@@ -102,6 +104,10 @@ class Plan:
         for name, root in self.roots.items():
             text = text.replace(f"<{name}>", str(root))
         return text
+
+    def warn(self, what: str, lines: Iterable[str]) -> None:
+        """Add warnings of a task or corpus, each once."""
+        self.warnings += [text for line in lines if (text := f"{what}: {line}") not in self.warnings]
 
     def add(self, job: TypedJob[R]) -> TypedJob[R]:
         """Add a job, or return the one of the same key."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -193,13 +194,22 @@ class Source(ABC):
         """Return the number of channels of every image, from the settings alone."""
         return len(getattr(self.config, "channels", ())) or 1
 
+    @cached_property
+    def cases(self) -> list[Case]:
+        """All cases, scanned once.
+
+        Raises:
+            DataError: there is no usable case.
+        """
+        return self.scan()
+
     def tables(self) -> list[Path]:
         """Return the files about many cases (lists, CSV) that `scan` or `load` reads."""
         return []
 
     def manifest(self) -> dict[str, list[dict[str, Any]]]:
         """Return the cases by file names and sizes, and the tables by content: the data set's entry in a recipe."""
-        cases = [self._listed(case) for case in self.scan()]
+        cases = [self._listed(case) for case in self.cases]
         return {"cases": cases, "tables": [{"sha256": file_digest(path)} for path in self.tables()]}
 
     def _listed(self, case: Case) -> dict[str, Any]:
