@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sg_bench.data.catalogue import DataSet, DataSetUse
     from sg_bench.data.sources.base import Case, Source
     from sg_bench.reporting.figures.cases import CasePicture
+    from sg_bench.running.stores import CasesRead
 
 DataSetName = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
 Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
@@ -75,7 +76,7 @@ def check(
     found = inspect_source(source)
     errors, started = list(found.errors), time.monotonic()
     if read:
-        errors += _read(source, found.cases, jobs)
+        errors += _read(source, found.cases, jobs).problems
     for problem in errors:
         typer.echo(f"error: {_from_root(str(problem), source.root)}")
     for problem in found.warnings:
@@ -206,7 +207,7 @@ def _counts(source: Source) -> str:
     return ", ".join(f"{count.number} {count.what} ({count.certainty})" for count in source.about.counts)
 
 
-def _read(source: Source, cases: list[Case], jobs: int | None) -> list[Any]:
+def _read(source: Source, cases: list[Case], jobs: int | None) -> CasesRead:
     from sg_bench.running.stores import read_cases
 
     return read_cases(source, cases, jobs=jobs, log=_note)

@@ -33,6 +33,9 @@ def plan(
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every case, to find what names and headers do not show.")
+    ] = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="First measure, in short real runs, what is not known.")
     ] = False,
@@ -48,7 +51,8 @@ def plan(
 ) -> None:
     """Print how many stores, pretrainings and cells a suite takes, what is done, and what the rest costs.
 
-    The price stands on measurements of this hardware (--measure) and on what finished jobs took on it.
+    The price stands on measurements of this hardware (--measure) and on what finished jobs took on it. Lists, parts,
+    classes, crops and label values that do not fit the data are told here; exit code 2 or 3.
 
     Examples: sg-bench plan --suite demo --measure; sg-bench plan --suite full --gpus 8 --cpus 64 --budget-hours 48
     """
@@ -68,6 +72,9 @@ def plan(
         settings=settings,
     )
     planned, pending = selection.plan, selection.plan.pending(selection.workspace)
+    for line in planned.warnings:
+        options.note(f"warning: {planned.with_paths(line)}")
+    damaged = deep and _read_all(selection, jobs)
     where = machines_of(selection, hardware=hardware, jobs=jobs, cpus=cpus, gpus=gpus, nodes=nodes)
     if measure:
         _measure(selection, pending, where, hardware=hardware)
@@ -80,7 +87,18 @@ def plan(
         print_price(selection, suite, found)
         if budget_hours is not None:
             print_budget(suite, found, order, budget_hours)
-    raise typer.Exit(DataError.exit_code if any(cell.missing for cell in planned.cells) else 0)
+    raise typer.Exit(DataError.exit_code if damaged or any(cell.missing for cell in planned.cells) else 0)
+
+
+def _read_all(selection: Selection, jobs: int | None) -> bool:
+    """Read all cases and print what that shows; return whether anything is an error."""
+    from sg_bench.running.contents import read_plan
+
+    found = read_plan(selection.plan, jobs=jobs, log=options.note)
+    for kind, lines in (("error", found.errors), ("warning", found.warnings)):
+        for line in lines:
+            options.note(f"{kind}: {line}")
+    return bool(found.errors)
 
 
 def _measure(selection: Selection, pending: list[Job], where: Machines, *, hardware: str) -> None:
@@ -120,4 +138,4 @@ def _json(selection: Selection, pending: list[Job]) -> dict[str, Any]:
     counts["cell"]["planned"] += len(lacking)
     counts["cell"]["missing"] = len(lacking)
     reasons = sorted({planned.with_paths(cell.missing or "") for cell in lacking})
-    return {"suite": planned.suite.name, "jobs": counts, "missing": reasons}
+    return {"suite": planned.suite.name, "jobs": counts, "missing": reasons, "warnings": planned.warnings}

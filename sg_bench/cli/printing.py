@@ -128,11 +128,14 @@ def records(selection: Selection) -> dict[str, Record]:
 
 def notes(planned: Plan, cells: Iterable[Cell], found: dict[str, Record], workspace: Workspace) -> list[str]:
     """Return the cautions of the suite and its tasks, and the conflicts among the records of its cells."""
+    from sg_bench.reporting.contents import label_cautions
+
     named = Ledger(workspace).conflicts()
     conflicts = [name for cell in cells for name in named.get(cell.key, [])]
     lines = [f"Conflict: a cell was computed again with another outcome: cells/{name}" for name in conflicts]
     lines += [f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(found)]
-    return list(dict.fromkeys([*planned.suite.notes, *(t.note for t in planned.tasks if t.note), *lines]))
+    warnings = [f"Warning: {line}" for line in (*planned.warnings, *label_cautions(planned, workspace))]
+    return list(dict.fromkeys([*planned.suite.notes, *(t.note for t in planned.tasks if t.note), *warnings, *lines]))
 
 
 def exit_code(selection: Selection, found: dict[str, Record]) -> int:

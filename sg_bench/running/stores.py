@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from sg_bench.data.catalogue import data_set_uses
+from sg_bench.data.contents import LabelCounts, label_counts
 from sg_bench.data.sources.base import Case, Problem, Source
 from sg_bench.data.store import SkippedCase, Store, has_case, skipped_cases
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
@@ -48,6 +50,16 @@ class StoreResult:
     megabytes: float
     """Size of the source files of the new cases, in 10^6 bytes."""
     failure: Failure | None = None
+
+
+@dataclass
+class CasesRead:
+    """What reading every case of a data set shows."""
+
+    problems: list[Problem] = field(default_factory=list)
+    """One for each case that cannot be read."""
+    counts: dict[str, LabelCounts] = field(default_factory=dict)
+    """Voxels of each label value but 0, of each case with a label map that can be read."""
 
 
 def store_jobs(name: str, root: Path | None, suite: str = "") -> list[TypedJob[StoreRecipe]]:
@@ -105,17 +117,19 @@ def prepare_store(
     return StoreResult(final, len(store), len(new), store.skipped, seconds, megabytes(new))
 
 
-def read_cases(source: Source, cases: list[Case], *, jobs: int | None, log: Callable[[str], None]) -> list[Problem]:
-    """Load every case, and return a problem for each that cannot be read, in the order of `cases`."""
-    problems: list[Problem] = []
+def read_cases(source: Source, cases: list[Case], *, jobs: int | None, log: Callable[[str], None]) -> CasesRead:
+    """Load every case, and return what is wrong and which label values there are, in the order of `cases`."""
+    found = CasesRead()
     last = time.monotonic()
-    for done, (case, reason) in enumerate(_read(source, cases, jobs or available_cores()), 1):
+    for done, (case, reason, counts) in enumerate(_read(source, cases, jobs or available_cores()), 1):
         if reason:
-            problems.append(Problem(case.id, reason))
+            found.problems.append(Problem(case.id, reason))
+        elif counts is not None:
+            found.counts[case.id] = counts
         if time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
-            log(f"read {done}/{len(cases)}, {len(problems)} damaged")
-    return problems
+            log(f"read {done}/{len(cases)}, {len(found.problems)} damaged")
+    return found
 
 
 def megabytes(cases: list[Case]) -> float:
@@ -133,28 +147,42 @@ def _every_task(name: str) -> Suite:
     return Suite.model_validate({"name": "data", "corpora": {}, "methods": ["scratch"], "tasks": tasks})
 
 
-def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str]]:
-    """Yield each case with the reason why it cannot be read, "" if it can."""
-    state = (source.name, source.config.model_dump(mode="json"), source.root)
+def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str, LabelCounts | None]]:
+    """Yield each case with the reason why it cannot be read, "" if it can, and the values of its label map."""
+    state = _SourceState(source.name, source.config.model_dump_json(), source.root)
     if jobs == 1 or len(cases) < 2:
-        yield from ((case, _why_unreadable(*state, case)) for case in cases)
+        yield from ((case, *_content(state, case)) for case in cases)
         return
     os.environ.update(single_threaded())
     context = get_context("spawn")
     with ProcessPoolExecutor(
         min(jobs, len(cases)), mp_context=context, initializer=end_with, initargs=(os.getpid(),)
     ) as pool:
-        waiting = [pool.submit(_why_unreadable, *state, case) for case in cases]
+        waiting = [pool.submit(_content, state, case) for case in cases]
         try:
-            yield from ((case, future.result()) for case, future in zip(cases, waiting, strict=True))
+            yield from ((case, *future.result()) for case, future in zip(cases, waiting, strict=True))
         except BrokenProcessPool:
             raise SgBenchError("a process that read cases died", hint="Free memory, or use fewer --jobs") from None
 
 
-def _why_unreadable(name: str, config: dict[str, Any], root: Path | None, case: Case) -> str:
-    source: Source = SOURCES.load(name)(SOURCES.config(name)(**config), root)
+class _SourceState(NamedTuple):
+    """What a process opens a source by."""
+
+    name: str
+    config: str
+    root: Path | None
+
+
+@lru_cache(maxsize=1)
+def _opened(state: _SourceState) -> Source:
+    source: Source = SOURCES.load(state.name)(SOURCES.config(state.name).model_validate_json(state.config), state.root)
+    return source
+
+
+def _content(state: _SourceState, case: Case) -> tuple[str, LabelCounts | None]:
+    """Return why a case cannot be read, "" if it can, and the voxels of each label value, None without a label map."""
     try:
-        source.load(case)
+        label = _opened(state).load(case).label
     except DataError as error:
-        return str(error)
-    return ""
+        return str(error), None
+    return "", None if label is None else label_counts(label)

@@ -116,7 +116,7 @@ def test_reading_reports_each_damaged_case_and_goes_on(scans: Path) -> None:
     harm(scans, "1", "4")
     source = FolderSource(FolderConfig(labels="labels/{id}.nii"), scans)
     for jobs in (1, 2):
-        problems = read_cases(source, source.scan(), jobs=jobs, log=silent)
+        problems = read_cases(source, source.scan(), jobs=jobs, log=silent).problems
         assert [problem.where for problem in problems] == ["1", "4"]
         assert "cannot be read as NIfTI" in problems[0].what
 
