@@ -92,8 +92,13 @@ class TestScan:
         assert "odd.nii.gz: `patient`" in found[0]
         assert f"s2_a.nii.gz: its label {tmp_path}/labels/s2_a.nii is missing" in found[1]
         assert "s3_a.mhd: its data file 's3_a.raw' is missing" in found[2]
-        with pytest.raises(DataError, match="2 more problems"):
-            folder.scan()
+        cases = {case.id: case for case in folder.scan()}
+        assert list(cases) == ["odd", "s1_a", "s2_a", "s3_a"]
+        assert folder.load(cases["s1_a"]).label is not None
+        for name, problem in zip(("odd", "s2_a", "s3_a"), found, strict=True):
+            with pytest.raises(DataError) as error:
+                folder.load(cases[name])
+            assert str(error.value) == problem
 
     @pytest.mark.parametrize("patient", ["(", "no group", "(a)(b)"])
     def test_patient_needs_one_group(self, patient: str) -> None:

@@ -94,7 +94,7 @@ class Brats2018Source(SingleScanSource):
         image, affine = read_volume(case.image)
         label, label_affine = read_label(case.label)
         check_shapes(case.image, image.shape, case.label, label.shape)
-        check_affines(case.image, affine, case.label, label_affine)
+        check_affines(case.image, affine, case.label, label_affine, image.shape)
         check_classes(case.label, label, CLASSES)
         return Study(image=image, affine=affine, label=label)
 
@@ -143,7 +143,7 @@ def _header_problems(case: Case) -> list[Problem]:
     assert case.image is not None
     assert case.label is not None
     try:
-        check_affines(case.image, grids[0][1], case.label, grids[1][1])
+        check_affines(case.image, grids[0][1], case.label, grids[1][1], grids[0][0])
     except DataError as error:
         problems.append(as_problem(error))
     return problems

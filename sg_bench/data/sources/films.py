@@ -24,6 +24,7 @@ from pydantic import AfterValidator
 
 from sg_bench.data.grids import Affine
 from sg_bench.data.sources.base import Case, Problem, Source, film_affine, first_problem_error
+from sg_bench.data.sources.pixels import one_line_cause, stored_pixels
 from sg_bench.errors import DataError
 
 FilmArray = NDArray[np.float32]
@@ -226,6 +227,37 @@ def read_png(path: Path) -> FilmArray:
         raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=_RENEW) from error
 
 
+def read_picture(path: Path, *, classes: bool = False) -> FilmArray:
+    """Read a PNG, JPEG or TIFF of 8, 16 or 32 bits as stored: (columns, rows, 1); colour is converted to luminance.
+
+    Args:
+        path: of the file.
+        classes: whether the values are class numbers: then those of a palette are its indices, and colour is refused.
+
+    Raises:
+        DataError: the file is corrupt, truncated, of another format, or of several pages.
+    """
+    from PIL import Image
+
+    if not classes and path.suffix.lower() == ".png":
+        return read_png(path)
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "TIFF"]) as image:
+            pages = int(getattr(image, "n_frames", 1))
+            if pages > 1:
+                raise ValueError(f"it has {pages} pages, export one image a file")
+            if image.mode == "1":
+                return _as_film(np.asarray(image).astype(np.uint8))
+            if image.mode in ("L", "F") or image.mode.startswith("I") or (classes and image.mode == "P"):
+                return _as_film(np.asarray(image))
+            if classes:
+                raise ValueError(f"its mode is {image.mode}: class numbers have one value a pixel, not colours")
+            return _as_film(np.asarray((image.convert("RGBA") if image.mode == "P" else image).convert("L")))
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: it cannot be read as PNG, JPEG or TIFF ({_cause(error)})", hint=_RENEW) from error
+
+
 def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
     """Read a DICOM film and its affine: (columns, rows, 1), stored values, MONOCHROME1 inverted.
 
@@ -238,7 +270,7 @@ def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
 
     try:
         dataset = pydicom.dcmread(path)
-        pixels = dataset.pixel_array
+        pixels = stored_pixels(dataset, path, "a DICOM film")
         spacing = _spacing(dataset)
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
             largest = -1 if dataset.PixelRepresentation else 2 ** int(dataset.BitsStored) - 1
@@ -301,4 +333,4 @@ def _not_dicom(path: Path, error: Exception) -> DataError:
 
 def _cause(error: BaseException) -> str:
     """Return the first sentence of the message: the rest is advice for programmers."""
-    return (" ".join(str(error).split()).split(". ")[0] or type(error).__name__)[:200]
+    return one_line_cause(error)

@@ -1,4 +1,4 @@
-"""Reading of NIfTI and MetaImage files, and functions shared by the sources of volumes.
+"""Reading of NIfTI, MetaImage and NRRD files, and functions shared by the sources of volumes.
 
 `files_under` reads names only, `read_grid` and `metaimage_header` read headers, `read_volume` and `read_label` complete
 files.
@@ -7,9 +7,11 @@ files.
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -19,21 +21,28 @@ from numpy.typing import NDArray
 
 from sg_bench.data.grids import Affine
 from sg_bench.data.sources.base import Case, Problem
+from sg_bench.data.sources.claims import MOST_PACKED, check_claimed_size
+from sg_bench.data.sources.pixels import one_line_cause
 from sg_bench.errors import DataError
 
 VolumeGrid = tuple[tuple[int, ...], Affine]
 """Shape (x, y, z) and 4x4 affine."""
 
 ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
+VOLUMES = (*ENDINGS, ".nrrd", ".nhdr")
+"""Endings of all files of volumes; those of NRRD are read for a user's folder."""
 AFFINE_TOLERANCE = 1e-3
-"""Largest difference allowed between an image's affine and its label's, in any entry."""
+"""Difference between an image's affine and its label's that is always accepted, in any entry."""
+VOXEL_TOLERANCE = 0.1
+"""Largest distance allowed between the places that the two give to any voxel, in voxels of the image."""
 _CLUTTER = (".DS_Store", "Thumbs.db")
 _RENEW = "Download or export the file again"
 _METAIMAGE = (".mhd", ".mha")
+_NRRD = (".nrrd", ".nhdr")
 _LONGEST_HEADER = 540
 """Bytes, of NIfTI-2."""
-_MOST_PACKED = 1032
-"""Deflate packs at most so many bytes into one."""
+_MOST_EXTENSIONS = 2**24
+"""Bytes after the voxels of a NIfTI file, and before them, that are read and ignored."""
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -119,10 +128,47 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], Affine]:
         DataError: the file is corrupt, has more than one volume, or contains NaN or infinity.
     """
     array, affine = _read(path)
-    wrong = 0 if array.dtype.kind in "biu" else array.size - np.count_nonzero(np.isfinite(array))
-    if wrong:
-        raise DataError(f"{path}: {wrong} voxels are NaN or infinite", hint="Replace them, or leave the image out")
+    _check_finite(path, array)
     return array.astype(np.float32, copy=not array.flags.writeable), affine
+
+
+def read_channels(path: Path, names: Sequence[str]) -> tuple[NDArray[np.float32], Affine]:
+    """Read all channels of a file: (channels, x, y, z), or (x, y, z) for one, float32 in native units.
+
+    Args:
+        path: of a NIfTI, MetaImage or NRRD file.
+        names: of the channels, for error messages; () for one.
+
+    Raises:
+        DataError: as `read_volume`, or the file has another number of channels.
+    """
+    array, affine = _read(path, channels=True)
+    count = array.shape[3] if array.ndim == 4 else 1
+    if count != max(1, len(names)):
+        wanted = f"`channels` names {len(names)}: {', '.join(names)}" if names else "`channels` names none"
+        hint = f"Name {count} channels in `channels`, in their order" if count > 1 else "Remove `channels`"
+        raise DataError(f"{path}: it has {count} channels, shape {array.shape}, and {wanted}", hint=hint)
+    _check_finite(path, array)
+    if count == 1:
+        return array.astype(np.float32, copy=not array.flags.writeable), affine
+    return np.moveaxis(array, 3, 0).astype(np.float32), affine
+
+
+def check_varied(path: Path, image: NDArray[np.float32], names: Sequence[str] = ()) -> None:
+    """Check that an image (x, y, z), or each of its channels (channels, x, y, z), has at least two values.
+
+    Raises:
+        DataError: it has not.
+    """
+    channels = image[np.newaxis] if image.ndim == 3 else image
+    for index, channel in enumerate(channels):
+        first = channel.flat[0]
+        if (channel[channel.shape[0] // 2] == first).all() and (channel == first).all():
+            which = f"channel {names[index]}, " if index < len(names) else ""
+            raise DataError(
+                f"{path}: {which}all {channel.size} voxels have the value {first:g}",
+                hint="Nothing can be learnt from a constant image: export it again, or leave it out",
+            )
 
 
 def read_label(path: Path) -> tuple[NDArray[np.uint8], Affine]:
@@ -161,6 +207,7 @@ def read_grid(path: Path) -> VolumeGrid:
         with gzip.open(path) if zipped else path.open("rb") as file:
             header = _header(file.read(nib.Nifti2Header.sizeof_hdr))
         shape = tuple(int(size) for size in header.get_data_shape())
+        _voxel_bytes(header)
         if not zipped:
             _check_length(header, path.stat().st_size)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
@@ -216,17 +263,21 @@ def check_shapes(image: Path, image_shape: tuple[int, ...], label: Path, label_s
         )
 
 
-def check_affines(image: Path, image_affine: Affine, label: Path, label_affine: Affine) -> None:
-    """Check that a label has the affine of its image, up to `AFFINE_TOLERANCE`.
+def check_affines(image: Path, image_affine: Affine, label: Path, label_affine: Affine, shape: Sequence[int]) -> None:
+    """Check that a label's affine puts every voxel where its image's does, up to rounding.
 
     Raises:
-        DataError: the affines differ; names both files and the largest difference.
+        DataError: the affines differ; names both files and the largest distance.
     """
-    difference = float(np.abs(label_affine - image_affine).max())
-    if difference > AFFINE_TOLERANCE:
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]], indexing="ij")).reshape(3, -1)
+    moved = (label_affine - image_affine)[:3, :3] @ corners + (label_affine - image_affine)[:3, 3:]
+    voxels = float(np.linalg.norm(np.linalg.solve(image_affine[:3, :3], moved), axis=0).max())
+    largest = float(np.abs(label_affine - image_affine).max())
+    if largest > AFFINE_TOLERANCE and voxels > VOXEL_TOLERANCE:
+        distance = float(np.linalg.norm(moved, axis=0).max())
         raise DataError(
-            f"{label}: its affine differs from that of its image {image} by {difference:g}, "
-            f"allowed is {AFFINE_TOLERANCE:g}",
+            f"{label}: its affine differs from that of its image {image} by {largest:g}, up to {voxels:.3g} voxels or "
+            f"{distance:.4g} mm; allowed are {VOXEL_TOLERANCE:g} voxels",
             hint="Copy the image's header to the label if both have the same grid, else resample the label",
         )
 
@@ -273,12 +324,18 @@ def read_grids(case: Case, problems: list[Problem]) -> tuple[VolumeGrid, VolumeG
 # ---- details ---------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[NDArray[Any], Affine]:
-    """Return one volume (x, y, z), integers as stored or float32, and its affine, or raise DataError."""
-    array, affine = _read_metaimage(path) if path.suffix.lower() in _METAIMAGE else _read_nifti(path)
+def _read(path: Path, *, channels: bool = False) -> tuple[NDArray[Any], Affine]:
+    """Return one volume (x, y, z), or with `channels` (x, y, z, channels) if there are several, and its affine.
+
+    Values are integers as stored, or float32.
+    """
+    other = path.suffix.lower() in (*_METAIMAGE, *_NRRD)
+    array, affine = _read_itk(path, channels=channels) if other else _read_nifti(path)
+    if channels and array.ndim == 5 and array.shape[3] == 1:
+        array = array[:, :, :, 0]
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    if array.ndim != 3 or array.size == 0:
+    if array.ndim not in ((3, 4) if channels else (3,)) or array.size == 0:
         raise _not_one_volume(path, f"shape {array.shape}")
     _check_usable(path, affine)
     return array, affine
@@ -301,8 +358,7 @@ def _nifti_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (*corrupt, ImageFileError, HeaderDataError, WrapStructError) as error:
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: it cannot be read as NIfTI ({cause[:200]})", hint=_RENEW) from error
+        raise DataError(f"{path}: it cannot be read as NIfTI ({one_line_cause(error)})", hint=_RENEW) from error
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
@@ -319,7 +375,10 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
         if stored.dtype.kind not in "biuf":
             raise _not_one_volume(path, f"voxels of type {stored.dtype}")
         if stored.dtype.itemsize > 4 or (stored.slope, stored.inter) != (1, 0):
-            array = image.get_fdata(dtype=np.float32, caching="unchanged")
+            with np.errstate(over="ignore"):
+                array = image.get_fdata(dtype=np.float32, caching="unchanged")
+            if stored.dtype.itemsize > 4:
+                _check_32_bits(path, array, lambda: image.get_fdata(caching="unchanged"))
         else:
             array = np.ndarray(image.shape, stored.dtype, raw, stored.offset, order="F")
         return array, np.asarray(image.affine, dtype=np.float64)
@@ -328,14 +387,25 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
 def _unzipped(packed: bytes) -> bytes:
     """Return the content of a gzipped NIfTI file after comparing its checksum.
 
-    A gzip file ends with its length, with which the memory is taken at once instead of piece by piece.
+    Not more is unpacked than its header asks for and some extensions take, whatever the file unpacks to.
     """
+    with gzip.open(io.BytesIO(packed)) as file:
+        header = _header(file.read(_LONGEST_HEADER))
+    needed = _voxel_bytes(header) + max(0, int(header["vox_offset"]))
+    if needed > MOST_PACKED * len(packed):
+        raise ValueError(f"its header requires {needed} bytes, its {len(packed)} cannot hold so many")
     length = int.from_bytes(packed[-4:], "little")
-    if _LONGEST_HEADER <= length < _MOST_PACKED * len(packed):
-        content = zlib.decompress(packed, wbits=31, bufsize=length)
-        if len(content) == length >= _voxel_bytes(_header(content)):
+    if needed <= length <= needed + _MOST_EXTENSIONS:
+        unpacking = zlib.decompressobj(wbits=31)
+        content = unpacking.decompress(packed, length)
+        more = unpacking.decompress(unpacking.unconsumed_tail, 1)
+        if len(content) == length and not more and unpacking.eof and not unpacking.unused_data:
             return content
-    return gzip.decompress(packed)  # several gzip files, one after the other
+    with gzip.open(io.BytesIO(packed)) as file:  # several gzip files, one after the other
+        content = file.read(needed + _MOST_EXTENSIONS)
+        if file.read(1):
+            raise ValueError(f"it unpacks to far more than the {needed} bytes that its header requires")
+    return content
 
 
 def _header(raw: bytes) -> Any:
@@ -347,7 +417,10 @@ def _header(raw: bytes) -> Any:
 
 
 def _voxel_bytes(header: Any) -> int:
-    return int(np.prod(header.get_data_shape(), dtype=np.int64)) * int(header.get_data_dtype().itemsize)
+    sizes = [int(size) for size in header.get_data_shape()]
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"its header gives the shape {tuple(sizes)}")
+    return math.prod(sizes) * int(header.get_data_dtype().itemsize)
 
 
 def _check_length(header: Any, length: int) -> None:
@@ -355,26 +428,56 @@ def _check_length(header: Any, length: int) -> None:
         raise ValueError(f"its header requires {_voxel_bytes(header)} bytes, it has {length}")
 
 
-def _read_metaimage(path: Path) -> tuple[NDArray[np.float32], Affine]:
+def _read_itk(path: Path, *, channels: bool = False) -> tuple[NDArray[Any], Affine]:
+    """Read a MetaImage or NRRD file: (x, y, z) or, where allowed, (x, y, z, channels), and its affine."""
     import SimpleITK
 
     sitk: Any = SimpleITK
+    kind = "NRRD" if path.suffix.lower() in _NRRD else "MetaImage"
     problems: list[Problem] = []
     data_files(path, problems)
     if problems:
         raise DataError(str(problems[0]))
     try:
+        check_claimed_size(path)
         image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        cause = "its header is corrupt, or its data are missing, corrupt or truncated"
-        raise DataError(f"{path}: it cannot be read as MetaImage: {cause}", hint=_RENEW) from error
-    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() < 3:
-        values = image.GetNumberOfComponentsPerPixel()
+    except (RuntimeError, OSError, MemoryError, ValueError) as error:
+        own = isinstance(error, ValueError)
+        cause = str(error) if own else "its header is corrupt, or its data are missing, corrupt or truncated"
+        raise DataError(f"{path}: it cannot be read as {kind}: {cause}", hint=_RENEW) from error
+    values = image.GetNumberOfComponentsPerPixel()
+    if (values != 1 and not channels) or image.GetDimension() < 3:
         raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")
     array = sitk.GetArrayFromImage(image)
-    _check_compressed(path, array)
+    if kind == "MetaImage":
+        _check_compressed(path, array)
     affine = _ras_affine(image)
-    return (array if array.dtype.kind in "biu" else array.astype(np.float32, copy=False)).T, affine
+    if array.dtype.kind not in "biu":
+        wide = array
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+        _check_32_bits(path, array, lambda: wide)
+    return (np.moveaxis(array, -1, 0).T if values != 1 else array.T), affine
+
+
+def _check_finite(path: Path, array: NDArray[Any]) -> None:
+    wrong = 0 if array.dtype.kind in "biu" else array.size - np.count_nonzero(np.isfinite(array))
+    if wrong:
+        raise DataError(f"{path}: {wrong} voxels are NaN or infinite", hint="Replace them, or leave the image out")
+
+
+def _check_32_bits(path: Path, array: NDArray[np.float32], stored: Callable[[], NDArray[Any]]) -> None:
+    """Check that values of 64 bits were not turned into infinity by those of 32 bits that are computed with."""
+    lost = ~np.isfinite(array)
+    if not lost.any():
+        return
+    wide = stored()[lost]
+    if np.isfinite(wide).any():
+        raise DataError(
+            f"{path}: {np.isfinite(wide).sum()} voxels have values of 64 bits beyond those of 32 bits, such as "
+            f"{wide[np.isfinite(wide)][0]:g}",
+            hint="Rescale the image, or leave it out",
+        )
 
 
 def _check_compressed(path: Path, voxels: NDArray[Any]) -> None:

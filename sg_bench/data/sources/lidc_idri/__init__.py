@@ -28,6 +28,14 @@ from sg_bench.data.sources.base import (
     Study,
     count_problems,
 )
+from sg_bench.data.sources.dicom import (
+    DicomSeries,
+    GapPolicy,
+    SeriesFolder,
+    find_series,
+    read_image,
+    read_series,
+)
 from sg_bench.data.sources.lidc_idri.annotations import read_annotations, series_of
 from sg_bench.data.sources.lidc_idri.consensus import (
     ConsensusNodule,
@@ -35,14 +43,6 @@ from sg_bench.data.sources.lidc_idri.consensus import (
     VoxelIndices,
     nodules,
     place_annotation,
-)
-from sg_bench.data.sources.lidc_idri.dicom import (
-    DicomSeries,
-    GapPolicy,
-    SeriesFolder,
-    find_series,
-    read_image,
-    read_series,
 )
 from sg_bench.data.sources.volumes import as_problem
 from sg_bench.errors import DataError

@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.data.sources.dicom import DicomSeries, GapPolicy
 from sg_bench.data.sources.lidc_idri.annotations import Annotation, Outline, OutlinePixels
-from sg_bench.data.sources.lidc_idri.dicom import DicomSeries, GapPolicy
 from sg_bench.errors import DataError
 
 VoxelIndices = NDArray[np.int64]

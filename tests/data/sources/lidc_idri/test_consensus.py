@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from sg_bench.data.sources.dicom import DicomSeries, read_series
 from sg_bench.data.sources.lidc_idri.annotations import CHARACTERISTICS, Annotation, Outline
 from sg_bench.data.sources.lidc_idri.consensus import (
     PlacedAnnotation,
@@ -18,7 +19,6 @@ from sg_bench.data.sources.lidc_idri.consensus import (
     nodules,
     place_annotation,
 )
-from sg_bench.data.sources.lidc_idri.dicom import DicomSeries, read_series
 from sg_bench.errors import DataError
 from tests.fixtures.lidc_idri import SERIES, TRAPS, WIDE, Box, circle, ramp, rectangle, write_series
 

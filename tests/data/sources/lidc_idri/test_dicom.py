@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from sg_bench.data.sources.lidc_idri.dicom import find_series, read_image, read_series
+from sg_bench.data.sources.dicom import find_series, read_image, read_series
 from sg_bench.errors import DataError
 from tests.fixtures.lidc_idri import PADDING, SERIES, SHAPE, TRAPS, ramp, slice_header, write_series
 

@@ -1,13 +1,12 @@
-"""Reader of CT series in folders of DICOM files, in Hounsfield units.
+"""Reader of series of DICOM files: CT in Hounsfield units, other modalities in their own.
 
-Series are found by their tags and slices stacked by their positions. Names of folders are ignored; files may have any
-name that ends in .dcm.
+Series are found by their tags and slices stacked by their positions; names of folders are ignored.
 """
 
 from __future__ import annotations
 
 import os
-import struct
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import Problem
+from sg_bench.data.sources.pixels import dicom_damage, one_line_cause, stored_pixels
 from sg_bench.data.sources.volumes import as_problem
 from sg_bench.errors import DataError
 
@@ -24,11 +24,17 @@ GapPolicy = Literal["refuse", "allow"]
 
 WIDEST_GAP = 1.5
 """Largest distance between slices without a missing slice, in median distances."""
+IRREGULAR = 0.1
+"""Largest deviation of a slice from its place on a regular grid: in pixels across, in distances of slices along it."""
 SAME_POSITION = 0.01
 """mm; slices closer than this have the same position."""
 _SAME_GEOMETRY = 1e-4
 _RENEW = "Download the series again"
 _FOLDER_TAGS = ["Modality", "SeriesInstanceUID", "PatientID"]
+_IMAGES = ("CT", "MR", "PT", "NM", "US", "XA", "MG", "OPT", "OT")
+"""Modalities of volumes; others, such as SEG, SR and RTSTRUCT, are no images."""
+_UNITS = ("CT", "PT")
+"""Modalities whose values mean nothing without their slope and intercept."""
 _SLICE_TAGS = [
     "SeriesInstanceUID",
     "SOPInstanceUID",
@@ -39,6 +45,7 @@ _SLICE_TAGS = [
     "SliceThickness",
     "Rows",
     "Columns",
+    "NumberOfFrames",
 ]
 
 
@@ -82,6 +89,15 @@ class DicomSeries:
     """In ascending order along the normal of the slices, one per position."""
     affine: NDArray[np.float64]
     """4x4: (column, row, slice) to world mm, RAS+."""
+    places: NDArray[np.float64]
+    """(slices, 3): column, row and slice of each slice's first pixel on the grid of `affine`; (0, 0, index) where the
+    slices are a regular grid."""
+
+    @property
+    def regular(self) -> bool:
+        """Return whether all slices are where `affine` puts them, up to `IRREGULAR`."""
+        even = np.column_stack([np.zeros((len(self.slices), 2)), np.arange(len(self.slices))])
+        return bool(np.abs(self.places - even).max() <= IRREGULAR)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -122,16 +138,52 @@ def find_series(root: Path) -> tuple[list[SeriesFolder], list[Problem]]:
     return folders, problems
 
 
-def read_series(files: list[Path], *, gaps: GapPolicy = "refuse") -> DicomSeries:
+def find_volumes(root: Path) -> tuple[list[SeriesFolder], list[Problem]]:
+    """Return the image series of at least two files anywhere under `root`, by the header of every file.
+
+    A folder may hold several series, and files may have any name. What is no DICOM is ignored, as is what holds no
+    image. Series are sorted by SeriesInstanceUID, their files by path.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    patients: dict[str, set[str]] = defaultdict(set)
+    problems: list[Problem] = []
+    for path in _dicom_files(root):
+        try:
+            header = _read(path, _FOLDER_TAGS)
+            if str(header.get("Modality")) not in _IMAGES:
+                continue
+            series = _text(header, "SeriesInstanceUID", path)
+            patients[series].add(_text(header, "PatientID", path))
+            files[series].append(path)
+        except DataError as error:
+            problems.append(as_problem(error))
+    found = []
+    for series, paths in sorted(files.items()):
+        if len(patients[series]) > 1:
+            what = (
+                f"its series {series} has several PatientIDs: {', '.join(sorted(patients[series]))}. Correct the tags"
+            )
+            problems.append(Problem(str(paths[0].parent), what))
+        elif len(paths) == 1:
+            what = f"its series {series} is one file, not slices. Convert it to NIfTI if it is a volume"
+            problems.append(Problem(str(paths[0]), what, warning=True))
+        else:
+            found.append(SeriesFolder(tuple(sorted(paths)), series, *patients[series]))
+    return found, problems
+
+
+def read_series(files: list[Path], *, gaps: GapPolicy = "refuse", irregular: GapPolicy = "refuse") -> DicomSeries:
     """Read the headers of one series and stack its slices; of slices at one position the first instance is kept.
 
     Args:
         files: files of one series, in any order.
         gaps: refuse: raise if a slice is missing; allow: stack the others as if the series were complete.
+        irregular: refuse: raise if slices are shifted against each other (gantry tilt, drifting positions) or not
+            evenly spaced, the latter unless `gaps` are allowed; allow: `places` says where each is.
 
     Raises:
         DataError: a file is corrupt or lacks a tag, the files are of several series or grids, there are fewer than
-            two slices, or a slice is missing.
+            two slices, a slice is missing, or the slices are no regular grid.
     """
     slices = [_slice(path) for path in files]
     for other in slices[1:]:
@@ -143,11 +195,15 @@ def read_series(files: list[Path], *, gaps: GapPolicy = "refuse") -> DicomSeries
     step = float(np.median(steps))
     if gaps == "refuse":
         _check_gaps(slices, steps, step)
-    return DicomSeries(tuple(slices), _affine(slices[0], step))
+    affine, places = _placed(slices, positions, step)
+    series = DicomSeries(tuple(slices), affine, places)
+    if irregular == "refuse":
+        _check_regular(series, even=gaps == "refuse")
+    return series
 
 
 def read_image(series: DicomSeries) -> NDArray[np.float32]:
-    """Return the image, (columns, rows, slices), in HU; padding outside the field of view is not changed.
+    """Return the image, (columns, rows, slices), in HU for CT; padding outside the field of view is not changed.
 
     Raises:
         DataError: the pixels of a file are corrupt or truncated, or it lacks its rescale slope or intercept.
@@ -166,6 +222,22 @@ def _folders(root: Path) -> Iterator[list[Path]]:
         wanted = sorted(name for name in names if name.lower().endswith(".dcm") and not name.startswith("."))
         if wanted:
             yield [Path(folder, name) for name in wanted]
+
+
+def _dicom_files(root: Path) -> Iterator[Path]:
+    """Yield the files below `root` that begin as DICOM files do, in a stable order."""
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if len(Path(folder).relative_to(root).parts) > 32:  # a link to a folder above it
+            subfolders.clear()
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(folder, name)
+            try:
+                with path.open("rb") as file:
+                    if file.read(132)[128:] == b"DICM":
+                        yield path
+            except OSError:
+                continue
 
 
 def _folder(files: list[Path]) -> SeriesFolder | None:
@@ -188,17 +260,17 @@ def _folder(files: list[Path]) -> SeriesFolder | None:
 def _read(path: Path, tags: list[str] | None) -> Any:
     """Return the given tags of a file, or the complete file for None."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
-    corrupt = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, struct.error)
     try:
         return pydicom.dcmread(path, stop_before_pixels=tags is not None, specific_tags=tags and list(tags))
-    except corrupt as error:
+    except dicom_damage() as error:
         raise _unreadable(path, error) from error
 
 
 def _slice(path: Path) -> DicomSlice:
     header = _read(path, _SLICE_TAGS)
+    if _all_numbers(header, "NumberOfFrames", path) not in ([], [1.0]):
+        raise DataError(f"{path}: it holds several frames", hint="Convert it to NIfTI, or to a file for each slice")
     orientation = np.array(_numbers(header, "ImageOrientationPatient", 6, path)).reshape(2, 3).T
     between_rows, between_columns = _numbers(header, "PixelSpacing", 2, path)
     (rows,), (columns,) = (_numbers(header, tag, 1, path) for tag in ("Rows", "Columns"))
@@ -215,7 +287,10 @@ def _slice(path: Path) -> DicomSlice:
 
 
 def _text(header: Any, tag: str, path: Path) -> str:
-    text = str(header.get(tag) or "").strip()
+    try:
+        text = str(header.get(tag) or "").strip()
+    except dicom_damage() as error:
+        raise _unreadable(path, error) from error
     if not text:
         raise DataError(f"{path}: its tag {tag} is missing or empty", hint=_RENEW)
     return text
@@ -236,7 +311,7 @@ def _all_numbers(header: Any, tag: str, path: Path) -> list[float]:
     try:
         value = header.get(tag)
         return [] if value in (None, "") else [float(number) for number in np.ravel(value)]
-    except (TypeError, ValueError, OverflowError) as error:
+    except dicom_damage() as error:
         raise DataError(f"{path}: its tag {tag} is no number ({str(error)[:100]})", hint=_RENEW) from error
 
 
@@ -299,6 +374,45 @@ def _check_gaps(slices: list[DicomSlice], steps: NDArray[np.float64], step: floa
         )
 
 
+def _placed(
+    slices: list[DicomSlice], positions: NDArray[np.float64], step: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the affine, and `DicomSeries.places` on its grid.
+
+    The distance of slices is the median, or the mean where the median does not fit, as with rounded positions.
+    """
+    count = len(slices)
+    mean = float(positions[-1] - positions[0]) / (count - 1)
+    along = positions - positions[0]
+    off = [np.abs(along / each - np.arange(count)).max() for each in (step, mean)]
+    if off[1] <= IRREGULAR < off[0]:
+        step = mean
+    normal = _normal(slices[0])
+    across = np.array([each.origin - slices[0].origin for each in slices]) - along[:, np.newaxis] * normal
+    pixels = np.linalg.lstsq(slices[0].axes, across.T, rcond=None)[0].T
+    return _affine(slices[0], step), np.column_stack([pixels, along / step])
+
+
+def _check_regular(series: DicomSeries, *, even: bool) -> None:
+    count = len(series.slices)
+    shift = np.abs(series.places[:, :2] - series.places[0, :2]).max(axis=1)
+    uneven = np.abs(series.places[:, 2] - np.arange(count))
+    where, worst = series.slices[0].path.parent, int(shift.argmax())
+    if shift.max() > IRREGULAR:
+        raise DataError(
+            f"{where}: its slices are shifted against each other (gantry tilt, or positions that drift), "
+            f"{series.slices[worst].path.name} by {shift[worst]:.3g} pixels; allowed is {IRREGULAR:g}",
+            hint="Resample the series to a regular grid, or read it with source folder, layout dicom, which does so",
+        )
+    worst = int(uneven.argmax())
+    if even and uneven.max() > IRREGULAR:
+        raise DataError(
+            f"{where}: its slices are not evenly spaced, {series.slices[worst].path.name} is {uneven[worst]:.2g} "
+            f"distances from its place; allowed is {IRREGULAR:g}",
+            hint="Resample the series to a regular grid, or set `gaps` to allow, which stacks the slices as if even",
+        )
+
+
 def _affine(lowest: DicomSlice, step: float) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, :2] = lowest.axes
@@ -310,16 +424,16 @@ def _affine(lowest: DicomSlice, step: float) -> NDArray[np.float64]:
 
 def _hounsfield(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     data = _read(path, None)
-    (slope,), (intercept,) = (_numbers(data, tag, 1, path) for tag in ("RescaleSlope", "RescaleIntercept"))
-    try:
-        pixels: NDArray[Any] = data.pixel_array
-    except (OSError, EOFError, ValueError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+    if str(data.get("Modality")) in _UNITS:
+        (slope,), (intercept,) = (_numbers(data, tag, 1, path) for tag in ("RescaleSlope", "RescaleIntercept"))
+    else:
+        slope = _optional(data, "RescaleSlope", path, absent=1.0)
+        intercept = _optional(data, "RescaleIntercept", path, absent=0.0)
+    pixels = stored_pixels(data, path)
     if pixels.shape != shape:
         raise DataError(f"{path}: its pixels have shape {pixels.shape}, not {shape} as in its tags", hint=_RENEW)
     return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{path}: it cannot be read as DICOM ({cause[:200]})", hint=_RENEW)
+    return DataError(f"{path}: it cannot be read as DICOM ({one_line_cause(error)})", hint=_RENEW)
