@@ -82,7 +82,8 @@ def test_three_nodes_of_which_one_is_killed_and_another_joins_give_the_same_tabl
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.folder / "token"))
         cluster.start_head(0)
-        for number in range(3):
+        for number in range(3):  # one after another: nodes of one machine that start at once take each other's ports
+            cluster.wait()
             cluster.add_node(1, {"SG_BENCH_LOCAL": str(tmp_path / f"node-{number}")})
         cluster.wait()
         command = (*RUN, "--work", work, "--out", tmp_path / "out", "--ray-address", cluster.address)
