@@ -166,8 +166,9 @@ def _compute(
 ) -> None:
     from sg_bench.running import run as compute
     from sg_bench.running.interrupts import stopped_by_signals
+    from sg_bench.running.restarts import restartable
 
-    with stopped_by_signals():
+    with stopped_by_signals(), restartable():
         compute(
             selection.plan,
             selection.workspace,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -26,11 +27,41 @@ def stopped_by_signals() -> Iterator[None]:
         signals = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     earlier = {number: signal.signal(number, _stop) for number in signals}
     try:
-        yield
+        with _noticed_at_once(signals):
+            yield
     finally:
         if not _stopping.is_set():
             for number, handler in earlier.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _noticed_at_once(signals: Collection[int]) -> Iterator[None]:
+    """Limit the time after a signal also where the main thread is in a call that does not return.
+
+    Python runs handlers in the main thread, between its own instructions: never while that waits inside of Ray for a
+    server that is gone.
+    """
+    if not signals:
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    earlier = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_limit_signals, args=(reader, signals), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(earlier)
+        writer.close()
+
+
+def _limit_signals(reader: socket.socket, signals: Collection[int]) -> None:
+    with reader:
+        while numbers := reader.recv(16):
+            for number in numbers:
+                if number in signals:
+                    _limit(number)
 
 
 @contextmanager
@@ -46,7 +77,7 @@ def uninterrupted() -> Iterator[None]:
         _raise(_waiting.pop())
 
 
-_stopping, _printed, _uninterrupted = threading.Event(), threading.Event(), threading.Event()
+_stopping, _limited, _printed, _uninterrupted = (threading.Event() for _ in range(4))
 _waiting: list[int] = []
 
 
@@ -54,13 +85,25 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _stopping.is_set():
         return
     _stopping.set()
-    timer = threading.Timer(GRACE_SECONDS, _give_up, (128 + number,))
-    timer.daemon = True
-    timer.start()
+    _limit(number)
     if _uninterrupted.is_set():
         _waiting.append(number)
     else:
         _raise(number)
+
+
+def _limit(number: int) -> None:
+    """End this process in GRACE_SECONDS, whatever it does then."""
+    if not _limited.is_set():
+        _limited.set()
+        timer = threading.Timer(GRACE_SECONDS, _give_up, (128 + number,))
+        timer.daemon = True
+        timer.start()
+
+
+def stopping() -> bool:
+    """Return whether a signal has come that ends the run."""
+    return _limited.is_set()
 
 
 def _raise(number: int) -> NoReturn:

@@ -52,6 +52,25 @@ def test_it_ends_with_its_code_where_nobody_reads_what_it_prints_any_more(how: s
     assert done.returncode == 143
 
 
+STUCK = """
+import ctypes, os, signal, threading
+from sg_bench.running import interrupts
+
+interrupts.GRACE_SECONDS = 0.2
+locked, library = ctypes.create_string_buffer(256), ctypes.CDLL(None)
+library.pthread_mutex_lock(locked)
+with interrupts.stopped_by_signals():
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    library.pthread_mutex_lock(locked)  # for ever, and no handler of Python's runs meanwhile
+"""
+
+
+def test_a_signal_ends_a_run_whose_main_thread_waits_where_python_sees_no_signals() -> None:
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 143
+    assert done.stderr.startswith("Interrupted. ")
+
+
 def test_signals_are_as_before_after_a_run() -> None:
     code = """
 import signal

@@ -16,12 +16,13 @@ from ray.exceptions import LocalRayletDiedError, RayTaskError
 from sg_bench.config import key_of
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe
-from sg_bench.running.cluster.cells import RESUME, CellTrials, LostClusterError
+from sg_bench.running.cluster.cells import CellTrials
 from sg_bench.running.cluster.connect import Connection
 from sg_bench.running.cluster.errors import failure_kind
 from sg_bench.running.cluster.nodes import cluster_cards
 from sg_bench.running.cluster.occupancy import Demand, Occupancy
 from sg_bench.running.cluster.options import ClusterOptions
+from sg_bench.running.cluster.outage import RESUME, LostClusterError, ended_server
 from sg_bench.running.cluster.trainings import on_train, pretrain
 from sg_bench.running.environment import single_threaded
 from sg_bench.running.failures import Failure, first_line
@@ -159,6 +160,8 @@ class RayBackend:
         """
         if time.monotonic() - self.refreshed_at > REFRESH_SECONDS:
             self.refreshed_at = time.monotonic()
+            if self.connection.local and (problem := ended_server()):
+                raise LostClusterError(problem, hint=RESUME)
             try:
                 self.occupancy.cpus, self.occupancy.gpus = _size()
             except Exception as error:

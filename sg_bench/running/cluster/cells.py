@@ -22,9 +22,9 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
-from sg_bench.errors import SgBenchError
 from sg_bench.planning import Job
 from sg_bench.running.cluster.occupancy import Demand, Occupancy
+from sg_bench.running.cluster.outage import RESUME, LostClusterError
 from sg_bench.running.failures import Failure, first_line
 from sg_bench.running.local import work
 from sg_bench.workspace import Workspace
@@ -33,13 +33,8 @@ FAILURE = "failure"
 """Name of a trial's result that holds its cell's failure as JSON, "" if it has none."""
 TRIALS = 500
 """Trials of one experiment."""
-RESUME = "What is finished is kept: run the same command again"
 IDLE_SECONDS = 1.0
 """After so long without a cell an experiment ends, and with it its workers."""
-
-
-class LostClusterError(SgBenchError):
-    """Ray itself has stopped."""
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,13 @@ from sg_bench.running.cluster.authentication import MODE, authentication, joinin
 from sg_bench.running.cluster.demand import RunDemand, await_resources, check_local
 from sg_bench.running.cluster.nodes import MARKERS, require_nodes, run_marker
 from sg_bench.running.cluster.options import ClusterOptions
+from sg_bench.running.cluster.outage import RESUME, Silence, ended_server, watched
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
 from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
 from sg_bench.running.cluster.shipping import runtime_environment
+from sg_bench.running.interrupts import stopping
 from sg_bench.running.packing import list_cards
+from sg_bench.running.restarts import can_restart, end, restart_or_end
 from sg_bench.workspace import LockedElsewhere, Workspace
 
 CONNECT_TIMEOUT = 10.0
@@ -106,6 +109,16 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
     sweep_sessions(temporary_folders())
     session = new_session()
     mode = os.environ.get(MODE, "token")
+
+    def lost(problem: str) -> None:
+        if can_restart() and not stopping():
+            keep_session_logs(log_file, session.files)
+            restart_or_end(
+                problem,
+                "Nothing that is finished is lost: the same command starts again on a new cluster",
+                f"{RESUME}. What Ray wrote is in {log_file}",
+            )
+
     try:
         with authentication({MODE: mode, **session.environment()}, without=("RAY_AUTH_TOKEN",)):
             try:
@@ -114,7 +127,7 @@ def _started(processors: int, log_file: Path) -> Iterator[None]:
                     "include_dashboard": False,
                     "_temp_dir": str(session.files),
                 }
-                with _initialised(LOCAL, **here, runtime_env=runtime_environment()):
+                with _initialised(LOCAL, **here, runtime_env=runtime_environment()), watched(ended_server, lost):
                     yield
             finally:
                 keep_session_logs(log_file, session.files)
@@ -135,8 +148,13 @@ def _joined(workspace: Workspace, options: ClusterOptions, log: Callable[[str], 
     with authentication({MODE: mode}), code as folder, run_marker(workspace) as marker:
         environment = runtime_environment(Path(folder) if options.ship_code else None)
         environment["env_vars"] |= marker
-        with _initialised(where, runtime_env=environment):
+        with _initialised(where, runtime_env=environment), watched(Silence(where), _end):
             yield
+
+
+def _end(problem: str) -> None:
+    if can_restart() and not stopping():
+        end(problem, RESUME)
 
 
 def _init(address: str, **options: Any) -> None:

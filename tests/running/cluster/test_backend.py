@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import ray
@@ -12,17 +14,19 @@ from ray.tune.trainable.function_trainable import wrap_function
 
 from sg_bench.planning import Job
 from sg_bench.recipes import CellRecipe
+from sg_bench.running.cluster import backend as backends
 from sg_bench.running.cluster.backend import AHEAD, CardMemory, RayBackend
 from sg_bench.running.cluster.cells import (
     CellTrials,
-    LostClusterError,
     QueuedCell,
     decoded,
     encoded,
     fine_tune_trial,
     trial_resources,
 )
+from sg_bench.running.cluster.connect import Connection
 from sg_bench.running.cluster.occupancy import Demand, Occupancy
+from sg_bench.running.cluster.outage import LostClusterError
 from sg_bench.running.memory import note_peak
 from sg_bench.running.packing import Card
 from sg_bench.running.schedule import Unit
@@ -107,6 +111,12 @@ class TestSharedCards:
         for error in (LostClusterError("Ray stopped"), exceptions.LocalRayletDiedError()):
             with pytest.raises(LostClusterError, match="Ray stopped"):
                 backend.failure(error)
+        backend.connection = cast(Connection, SimpleNamespace(local=True))
+        monkeypatch.setattr(backends, "ended_server", lambda: "Ray's raylet ended unexpectedly (by signal 9)")
+        backend.refreshed_at -= 9
+        with pytest.raises(LostClusterError, match="raylet ended unexpectedly"):
+            backend.fits(Unit(job("ncc")), [Unit(job("ncc", 1))])
+        monkeypatch.setattr(backends, "ended_server", str)
         monkeypatch.setattr(ray, "cluster_resources", lambda: (_ for _ in ()).throw(exceptions.RaySystemError("gone")))
         backend.refreshed_at -= 9
         with pytest.raises(LostClusterError, match="Ray stopped: System error: gone"):
