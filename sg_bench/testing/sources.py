@@ -102,7 +102,7 @@ def check_its_cases_load(copy: SourceCopy) -> None:
     cases = copy.open().scan()
     for case in cases[:: max(1, len(cases) // READ)][:READ]:
         study, again = copy.open().load(case), copy.open().load(case)
-        _require_study(case, study)
+        _require_study(case, study, copy.open().channels)
         require(np.array_equal(study.image, again.image), f"{case.id}: reading it twice gives two images")
 
 
@@ -164,17 +164,19 @@ def _problems(source: Source) -> list[Problem]:
         return [Problem(str(source.root), str(error))]
 
 
-def _require_study(case: Case, study: Study) -> None:
+def _require_study(case: Case, study: Study, channels: int) -> None:
     image, shape = study.image, study.image.shape
     require(
-        image.dtype == np.float32 and image.ndim == 3, f"{case.id}: its image is {image.dtype} {shape}, not (x, y, z)"
+        image.dtype == np.float32 and image.ndim == (3 if channels == 1 else 4),
+        f"{case.id}: its image is {image.dtype} {shape}, not {'(x, y, z)' if channels == 1 else '(channels, x, y, z)'}",
     )
+    require(channels in (1, shape[0]), f"{case.id}: its image has {shape[0]} channels, its source names {channels}")
     require(bool(np.isfinite(image).all()), f"{case.id}: its image holds NaN or infinity")
     regular = study.affine.shape == (4, 4) and abs(np.linalg.det(study.affine[:3, :3])) > 0
     require(regular, f"{case.id}: its affine is no invertible 4x4 matrix")
     if study.label is not None:
         label = study.label
-        fits = label.dtype == np.uint8 and label.shape == shape
+        fits = label.dtype == np.uint8 and label.shape == shape[-3:]
         require(fits, f"{case.id}: its label is {label.dtype} {label.shape}, its image {shape}; it must be uint8")
 
 

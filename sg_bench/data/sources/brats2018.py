@@ -1,7 +1,8 @@
 """BraTS-2018: brain MRI of glioma in four sequences, with segmentations of the tumour's parts.
 
 Official layout: HGG/<id>/<id>_{flair,t1,t1ce,t2,seg}.nii.gz, and the same in LGG. Id and sequence are taken from the
-file names, since mirrors rename folders; HGG or LGG is the nearest parent folder of that name.
+file names, since mirrors rename folders; HGG or LGG is the nearest parent folder of that name. Later editions are read
+too: <id>-{t2f,t1n,t1c,t2w,seg}.nii.gz, where 3 is the enhancing tumour, which becomes 4 as before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar, Literal
+
+import numpy as np
 
 from sg_bench.data.sources.base import (
     Case,
@@ -39,7 +42,12 @@ from sg_bench.errors import DataError
 
 CLASSES = {0: "background", 1: "necrosis and non-enhancing tumour", 2: "oedema", 4: "enhancing tumour"}
 MODALITIES = ("flair", "t1", "t1ce", "t2")
-_NAME = re.compile(r"(.+)_(flair|t1|t1ce|t2|seg)\.nii(\.gz)?")
+_LATER = {"t2f": "flair", "t1n": "t1", "t1c": "t1ce", "t2w": "t2"}
+"""Names of the sequences since 2023."""
+_NAME = re.compile(r"(.+)[_-](flair|t1|t1ce|t2|t2f|t1n|t1c|t2w|seg)\.nii(\.gz)?")
+_LATER_ID = re.compile(r"(BraTS-[A-Za-z]+-[0-9]+)-[0-9]+")
+"""An id since 2023: the patient, and the number of the time point."""
+_OTHER_EDITION = re.compile(r"BraTS(20|-)")
 _GRADES = ("HGG", "LGG")
 
 
@@ -80,6 +88,8 @@ class Brats2018Source(SingleScanSource):
         if self.root is None or not self.root.is_dir():
             return problems
         graded = {f"{grade} cases": sum(case.group == grade for case in cases) for grade in _GRADES}
+        if any(_OTHER_EDITION.match(case.id) for case in cases):
+            return problems
         assert self.about is not None
         return problems + count_problems(str(self.root), self.about.counts, {"cases": len(cases), **graded})
 
@@ -95,6 +105,8 @@ class Brats2018Source(SingleScanSource):
         label, label_affine = read_label(case.label)
         check_shapes(case.image, image.shape, case.label, label.shape)
         check_affines(case.image, affine, case.label, label_affine, image.shape)
+        if _LATER_ID.fullmatch(case.id) or _later_name(case.image):
+            label = np.where(label == 3, 4, np.where(label == 4, 3, label)).astype(np.uint8)  # 4 is no class there
         check_classes(case.label, label, CLASSES)
         return Study(image=image, affine=affine, label=label)
 
@@ -106,9 +118,9 @@ class Brats2018Source(SingleScanSource):
         for path in [*files_under(root, ".nii"), *files_under(root, ".nii.gz")]:
             match = _NAME.fullmatch(path.name)
             if match:
-                found[path.parent, match[1]][match[2]].append(path)
+                found[path.parent, match[1]][_LATER.get(match[2], match[2])].append(path)
         if not found:
-            what = "no <id>_flair.nii.gz or the like is in it. Unpack the training data there, with HGG and LGG"
+            what = "no <id>_flair.nii.gz or <id>-t2f.nii.gz or the like is in it. Unpack the training data there"
             return [], [Problem(str(root), what)]
         problems: list[Problem] = []
         cases = []
@@ -117,7 +129,9 @@ class Brats2018Source(SingleScanSource):
             if self._complete(folder / id_, parts, problems):
                 group = parent_named(folder / id_, root, "|".join(_GRADES))
                 image, label = parts[self.config.modality][0], parts["seg"][0]
-                cases.append(Case(id=id_, patient=id_, image=image, label=label, group=group))
+                later = _LATER_ID.fullmatch(id_)
+                patient = later[1] if later else id_
+                cases.append(Case(id=id_, patient=patient, image=image, label=label, group=group))
         return unique_cases(cases, problems), problems
 
     def _complete(self, stem: Path, parts: dict[str, list[Path]], problems: list[Problem]) -> bool:
@@ -132,6 +146,11 @@ class Brats2018Source(SingleScanSource):
                 what = f"its _{part} file is there twice: {', '.join(path.name for path in paths)}. Keep one of them"
                 problems.append(Problem(str(stem), what, warning=part not in wanted))
         return all(len(parts.get(part, [])) == 1 for part in wanted)
+
+
+def _later_name(path: Path) -> bool:
+    match = _NAME.fullmatch(path.name)
+    return match is not None and match[2] in _LATER
 
 
 def _header_problems(case: Case) -> list[Problem]:

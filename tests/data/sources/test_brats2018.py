@@ -238,3 +238,24 @@ class TestRealData:
             values.append(set(np.unique(study.label).tolist()))
         assert values == [{0, 1, 2}, {0, 1, 2, 4}]
         assert found(real_data / "brats") == []
+
+
+class TestLaterEditions:
+    def make(self, root: Path) -> np.ndarray:
+        label = (np.arange(60).reshape(3, 4, 5) % 4).astype(np.uint8)
+        for id_ in ("BraTS-GLI-00005-000", "BraTS-GLI-00005-001"):
+            for index, name in enumerate(("t1n", "t1c", "t2w", "t2f")):
+                image = np.arange(60, dtype=np.int16).reshape(3, 4, 5) + index
+                write_nifti(root / id_ / f"{id_}-{name}.nii.gz", image, np.eye(4))
+            write_nifti(root / id_ / f"{id_}-seg.nii.gz", label, np.eye(4))
+        return label
+
+    def test_their_names_are_recognised_and_time_points_are_of_one_patient(self, tmp_path: Path) -> None:
+        label = self.make(tmp_path)
+        brats = source(tmp_path, modality="t1ce")
+        cases = brats.scan()
+        assert [case.patient for case in cases] == ["BraTS-GLI-00005", "BraTS-GLI-00005"]
+        assert brats.problems() == []
+        study = brats.load(cases[0])
+        assert study.image[0, 0, 0] == 1
+        np.testing.assert_array_equal(study.label, np.where(label == 3, 4, label))
