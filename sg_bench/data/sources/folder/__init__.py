@@ -117,6 +117,8 @@ def _scanned(root: Path, config: FolderConfig) -> FoundFolder:
         if config.table and table and found.cases:
             join_table(found, config, table)
     found.cases = [case for case in note_duplicates(found.cases) if case.id not in config.declared_missing]
+    if not found.cases and not found.problems:
+        found.problems.append(Problem(str(root), "no case is left. Correct `declared_missing`, or the layout"))
     set_patients(found, config)
     for case in found.cases:
         for path in (case.image, *case.channels, case.label):

@@ -36,7 +36,9 @@ def scan_pattern(root: Path, config: FolderConfig) -> FoundFolder:
         grouped[key][parts.get("channel", "")].append((path, parts))
     cases = [case for channels in grouped.values() for case in _cases(root, config, channels)]
     labels = {case.label for case in cases if case.label is not None and case.label.is_file()}
-    cases = [case for case in cases if case.image not in labels]  # next to the images, under names that match too
+    cases = [
+        case for case in cases if case.image not in labels or case.image == case.label
+    ]  # next to the images, under names that match too
     found = FoundFolder(cases, has_patients="{patient}" in config.images)
     found.problems += _labels_without_image(root, config, found.cases)
     return found
@@ -103,15 +105,20 @@ def _matches(root: Path, config: FolderConfig) -> list[PatternMatch]:
 
 def _globbed(root: Path, pattern: str) -> list[Path]:
     """Return the images that match a glob: NIfTI and MetaImage if there are any, else other formats."""
-    try:
-        paths = [path for path in root.glob(pattern) if not is_system_file(path) and path.is_file()]
-    except (ValueError, IndexError, NotImplementedError):
-        return []
+    paths = _files_of(root, pattern)
     for endings in (ENDINGS, VOLUMES, FILMS):
         found = [path for path in paths if path.name.lower().endswith(endings)]
         if found:
             return found
     return []
+
+
+def _files_of(root: Path, pattern: str) -> list[Path]:
+    """Return the files that match a glob; none for an invalid one."""
+    try:
+        return [path for path in root.glob(pattern) if not is_system_file(path) and path.is_file()]
+    except (ValueError, IndexError, NotImplementedError):
+        return []
 
 
 def _cases(root: Path, config: FolderConfig, channels: Mapping[str, list[PatternMatch]]) -> list[FoundCase]:
@@ -157,11 +164,13 @@ def _set_label(case: FoundCase, root: Path, pattern: str) -> None:
     """Set the label of a case, which must be one file."""
     paths = [root / pattern]
     if not paths[0].is_file() and re.search(r"[*?\[]", pattern):
-        paths = sorted(path for path in root.glob(pattern) if not is_system_file(path) and path.is_file())
+        paths = sorted(_files_of(root, pattern))
     case.label = paths[0] if paths else root / pattern
     if len(paths) > 1:
         what = f"several files are its label: {', '.join(map(str, paths))}. Keep one, or correct `labels`"
         case.unusable(case.image, what)
+    elif case.label == case.image:
+        case.unusable(case.image, "its label is the same file. Correct `labels`, so that it leads to another one")
     elif not case.label.is_file():
         what = f"its label {case.label} is missing. Add it, remove the image, or correct `labels`"
         case.unusable(case.image, what)
