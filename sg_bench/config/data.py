@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.config.model import Border, Fraction, Model, NotInKey, NotNegative, Positive, Shape
+from sg_bench.config.model import AddedLater, Border, Fraction, Model, NotInKey, NotNegative, Positive, Shape
 
 
 class Preparation(Model):
@@ -115,6 +115,8 @@ class Split(Model):
     """Test on all cases that this other data set lacks; draw training and validation from the rest."""
     stratify: bool = False
     """Draw so that each finding, and each group, is represented proportionally in every part."""
+    column: Annotated[str, AddedLater()] = ""
+    """stratify: a column of the data set's table, such as the class; each of its values is represented likewise."""
     folds: Annotated[int, Field(ge=2)] | None = None
     """Number of folds: each fine-tuning seed tests on another one; the fractions of the other parts divide the rest."""
 
@@ -125,7 +127,9 @@ class Split(Model):
 
     def without_effect(self) -> frozenset[str]:
         """Return how to draw where nothing is drawn; `seed` is left to the owner, who may use it otherwise."""
-        return frozenset() if self.draws else frozenset({"unit", "stratify"})
+        if not self.draws:
+            return frozenset({"unit", "stratify", "column"})
+        return frozenset() if self.stratify else frozenset({"column"})
 
     @model_validator(mode="after")
     def _whole(self) -> Split:

@@ -52,6 +52,15 @@ class SplitMember(NamedTuple):
     patient: str
     group: str = ""
     findings: tuple[int, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Names and values of the case's columns of a table, sorted."""
+
+    @classmethod
+    def of(cls, case: SplittableCase) -> SplitMember:
+        """Return the member of a case; what is known of no table is left out."""
+        known = getattr(case, "attributes", None) or {}
+        texts = known if isinstance(known, tuple) else tuple(sorted((name, f"{known[name]}") for name in known))
+        return cls(case.id, case.patient, case.group, tuple(case.findings), texts)
 
 
 PatientMembers = dict[str, list[SplitMember]]
@@ -282,6 +291,7 @@ def _units(patients: PatientMembers, split: Split) -> list[SplitUnit]:
                 for label in (
                     f"group {member.group}",
                     *(f"finding {n}" for n, has in enumerate(member.findings) if has),
+                    *(f"value {value}" for name, value in member.attributes if name == split.column),
                 )
             ),
         )
@@ -311,7 +321,7 @@ def _check_parts(parts: SplitParts, split: Split, members: Sequence[SplitMember]
 def _member(case: SplittableCase | tuple[str, str]) -> SplitMember:
     if isinstance(case, tuple):
         return SplitMember(*case)
-    return SplitMember(case.id, case.patient, case.group, tuple(case.findings))
+    return SplitMember.of(case)
 
 
 def _list(lists: IdLists, digest: str, what: str) -> Collection[str]:

@@ -75,7 +75,7 @@ class Parts:
         if store.key not in self._cases:
             job = self.plan.jobs[store.key]
             cases: list[Case] = open_source(store.source, store.config, job.root, store.source).scan()
-            self._cases[store.key] = [SplitMember(c.id, c.patient, c.group, c.findings) for c in cases]
+            self._cases[store.key] = [SplitMember.of(case) for case in cases]
         return self._cases[store.key]
 
 

@@ -110,7 +110,7 @@ def corpus_ids(recipe: CorpusRecipe, workspace: Workspace) -> tuple[Store, list[
 def _members(store: Store) -> list[SplitMember]:
     """Return all cases, those that could not be prepared too: they keep their place, so that no other case moves."""
     cases: list[StoredCase | SkippedCase] = [*store.cases, *store.skipped]
-    return [SplitMember(case.id, case.patient, case.group, case.findings) for case in cases]
+    return [SplitMember.of(case) for case in cases]
 
 
 def _divided(members: list[SplitMember], split: Split, workspace: Workspace, fold: int = 0) -> SplitParts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sg_bench.config import Shape
+from sg_bench.config import AddedLater, Shape
 from sg_bench.data.sources.base import Case, Problem, Source, SourceConfig, Study
 from sg_bench.data.sources.phantom.organs import FINDINGS, Organ
 from sg_bench.errors import DataError
@@ -47,6 +47,9 @@ class PhantomConfig(SourceConfig):
     acquisition: slice thickness, blur, bias field and field of view."""
     cohort: Literal["development", "held_out"] = "development"
     """held_out: patients for committed results only, not used for any choice during development."""
+    attributes: Annotated[tuple[Literal["contrast", "phase", "blood"], ...], AddedLater()] = ()
+    """What each case's row of a table holds; ct only. contrast: native or enhanced; phase: native, weak or strong;
+    blood: attenuation of the blood in HU."""
     shape: Shape = SHAPES["ct"]
     """Voxels; (columns, rows, 1) for a film. Default: 72 x 72 x 48 (ct), 48 x 48 x 40 (mri) or 64 x 64 x 1 (film). The
     field of view is always 360 x 360 x 288 mm (ct), 192 x 192 x 160 mm (mri) or 360 x 230 mm (film)."""
@@ -67,6 +70,8 @@ class PhantomConfig(SourceConfig):
             raise ValueError(f"shape of film must be (columns, rows, 1), not {self.shape}")
         if self.modality != "mri" and self.sequence != "flair":
             raise ValueError(f"sequence belongs to mri, so {self.modality} cannot have '{self.sequence}'")
+        if self.modality != "ct" and self.attributes:
+            raise ValueError(f"attributes are those of a ct, so {self.modality} has none")
         return self
 
 
@@ -117,7 +122,12 @@ class PhantomSource(Source):
     def _case(self, index: int) -> Case:
         body = "brain-" if self.config.modality == "mri" else ""
         patient = f"phantom-{body}{self._population}{index:04d}"
-        return Case(id=f"{self._prefix}{index:04d}", patient=patient, findings=self._findings(index))
+        return Case(
+            id=f"{self._prefix}{index:04d}",
+            patient=patient,
+            findings=self._findings(index),
+            attributes=self._attributes(index),
+        )
 
     def _findings(self, index: int) -> tuple[int, ...]:
         if self.config.modality != "film" or not self.config.labelled:
@@ -125,6 +135,13 @@ class PhantomSource(Source):
         from sg_bench.data.sources.phantom.findings import draw_findings
 
         return draw_findings(self._identity(index))
+
+    def _attributes(self, index: int) -> dict[str, str | float]:
+        if not self.config.attributes:
+            return {}
+        from sg_bench.data.sources.phantom.attributes import draw_attributes
+
+        return draw_attributes(self._identity(index), self.config.attributes)
 
     def _identity(self, index: int) -> PatientIdentity:
         from sg_bench.data.sources.phantom.streams import PatientIdentity
