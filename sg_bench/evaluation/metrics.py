@@ -253,6 +253,16 @@ def unit_of(name: str) -> str:
     return metric.unit if metric else "%"
 
 
+def scale_of(name: str) -> float:
+    """Return what a metric's values are multiplied by to be printed in `unit_of`."""
+    return 100.0 if unit_of(name) == "%" else 1.0
+
+
+def text_of(score: float | None, name: str) -> str:
+    """Return a value of a metric as text, with its unit."""
+    return "undefined" if score is None else f"{scale_of(name) * score:.2f} {unit_of(name)}".rstrip()
+
+
 def score(
     kind: TaskKind,
     predictions: Mapping[str, NDArray[Any]],

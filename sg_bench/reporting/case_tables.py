@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from sg_bench.evaluation.metrics import scale_of
+from sg_bench.evaluation.scoring import Scoring
 from sg_bench.ledger import ScoreTables
 from sg_bench.reporting.documents import (
     DASH,
@@ -18,7 +20,7 @@ from sg_bench.reporting.documents import (
     csv_text,
     stable,
 )
-from sg_bench.reporting.render import column_heading
+from sg_bench.reporting.render import column_heading, unit_sentence
 from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.variance import (
@@ -85,14 +87,17 @@ class CaseResamples:
         if key not in self._runs:
             record, recipe = self.records[key], self.records[key].get("recipe", {})
             task = recipe.get("task", {})
+            scoring = Scoring.of(task) if task.get("kind") else Scoring("segmentation")
             folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
-            metrics, findings = sorted(record["metrics"]), task.get("findings") or ()
+            metrics = sorted(record["metrics"])
             cases = self._tables.case_scores(key, ("patient", "score", "truth", *COUNTS, *metrics))
             if not patients_known(cases):  # ids, of which reading takes most of the time, are needed
                 cases = self._tables.case_scores(key)
             unit, owners = resampling_units(cases)
-            scores = bootstrap_scores(cases, metrics, findings, seed=fold, units=owners)
+            scores = bootstrap_scores(
+                cases, metrics, scoring.names, exclusive=scoring.exclusive, seed=fold, units=owners
+            )
             self._runs[key] = RunResamples(unit, frozenset(owners.categories), scores)
         return self._runs[key]
 
@@ -129,7 +134,9 @@ def case_document(table: Table, drawn: CaseResamples | None = None) -> Document:
     kept = tuple(sheet for sheet in sheets if sheet.rows)
     notes = () if kept else ("No test cases are scored yet.",)
     text = csv_text([HEADER.split(","), *lines])
-    return Document("test-cases", "Intervals over test cases", kept, text, notes, LEGEND if kept else ())
+    units = unit_sentence(column.metric for column in table.columns if column.role in ("headline", "secondary"))
+    legend = (*LEGEND, *([units] if units else [])) if kept else ()
+    return Document("test-cases", "Intervals over test cases", kept, text, notes, legend)
 
 
 def _drawn(table: Table, index: int, drawn: CaseResamples) -> Iterator[ResampledScore]:
@@ -150,20 +157,21 @@ def _sheet(table: Table, index: int, found: Sequence[ResampledScore]) -> Printed
     heads = tuple(Heading(text) for text in ("method", "runs", "score", "95 % interval", "test set"))
     lines = []
     for each in found:
-        score = PrintedCell(f"{100 * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
+        scale = scale_of(column.metric)
+        score = PrintedCell(f"{scale * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
         size = f"{each.units} {each.unit if each.units > 1 else each.unit[:-1]}"
-        texts = (str(len(each.runs)), score, _interval(each, footnotes), size)
+        texts = (str(len(each.runs)), score, _interval(each, scale, footnotes), size)
         entries = (text if isinstance(text, PrintedCell) else PrintedCell(text) for text in texts)
         lines.append(PrintedRow((PrintedCell(each.row.method), *entries)))
     return PrintedTable(f"Test cases: {column_heading(column).joined}", heads, tuple(lines), (), footnotes.lines())
 
 
-def _interval(each: ResampledScore, footnotes: Footnotes) -> str:
+def _interval(each: ResampledScore, scale: float, footnotes: Footnotes) -> str:
     found = each.interval
     if found is None:
         return DASH + footnotes.mark(NO_INTERVAL)
     left = f"{found.left_out} of {found.resamples} test sets lack a positive or a negative case and are left out"
-    return f"{100 * found.low:.2f} to {100 * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
+    return f"{scale * found.low:.2f} to {scale * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
 
 
 def _csv_line(table: Table, each: ResampledScore) -> list[object]:

@@ -11,11 +11,12 @@ from typing import Any
 
 from sg_bench.config import key_of
 from sg_bench.errors import SgBenchError, did_you_mean
-from sg_bench.evaluation.metrics import METRICS
+from sg_bench.evaluation.metrics import METRICS, higher_is_better, metric_of, scale_of, unit_of
 from sg_bench.ledger import Record
 from sg_bench.reporting.documents import one_line
 from sg_bench.reporting.evidence import Evidence, Run
-from sg_bench.reporting.tables import Cell
+from sg_bench.reporting.render import unit_sentence
+from sg_bench.reporting.tables import Cell, oriented
 from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
 from sg_bench.statistics.units import SeedPair, units_of
 from sg_bench.suite import Claim, Suite, claims_digest, suite_digest
@@ -46,8 +47,11 @@ class ClaimRow:
     @property
     def sentence(self) -> str:
         """Return "a > b on ncs, iou_bin"."""
-        than = f"{100 * self.claim.than:g} %" if isinstance(self.claim.than, float) else self.claim.than
-        return f"{self.claim.better} > {than} on {self.claim.task}{f', {self.metric}' if self.metric else ''}"
+        than = self.claim.than
+        if isinstance(than, float):
+            than = f"{scale_of(self.metric) * than:g} {unit_of(self.metric)}".rstrip()
+        sign = ">" if higher_is_better(self.metric) else "<"
+        return f"{self.claim.better} {sign} {than} on {self.claim.task}{f', {self.metric}' if self.metric else ''}"
 
     @property
     def outcome(self) -> str:
@@ -96,9 +100,11 @@ def claims_markdown(suite: Suite, rows: Sequence[ClaimRow], warnings: Sequence[s
     """Return the table of verdicts, the warnings, and what was fixed beforehand, as Markdown."""
     head = [f"# Claims of {suite.title or suite.name}", f"Digest of the suite: `{suite_digest(suite)}`"]
     table = [_grid(COLUMNS), _grid(["---"] * len(COLUMNS)), *(_grid(_texts(row)) for row in rows)]
-    fixed = [f"- {one_line(row.claim.name)}: {_fixed(row.claim)}" for row in rows]
+    fixed = [f"- {one_line(row.claim.name)}: {_fixed(row)}" for row in rows]
     emphasised = [f"**{one_line(text)}**" for text in (*warnings, *(text for row in rows for text in row.warnings))]
-    blocks = [*head, "\n".join(table), *emphasised, "Fixed beforehand:\n\n" + "\n".join(fixed), LEGEND]
+    units = unit_sentence(row.metric for row in rows)
+    apart = f" {units} A difference is positive where the first side is better." if units else ""
+    blocks = [*head, "\n".join(table), *emphasised, "Fixed beforehand:\n\n" + "\n".join(fixed), LEGEND + apart]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -108,17 +114,19 @@ def claims_markdown(suite: Suite, rows: Sequence[ClaimRow], warnings: Sequence[s
 def _argument(claim: Claim, metric: str, evidence: Evidence) -> ClaimData:
     methods = [name for name in (claim.better, claim.than) if isinstance(name, str)]
     lacking = [text for name in methods for text in _lacking(claim, name, metric, evidence)]
-    sides = [units_of(_scores(claim, name, metric, evidence)) for name in methods]
+    sides = [oriented(units_of(_scores(claim, name, metric, evidence)), metric) for name in methods]
+    number = claim.than if isinstance(claim.than, float) else 0.0
     return ClaimData(
         claim.name,
         sides[0],
-        claim.than if isinstance(claim.than, float) else sides[1],
+        (number if higher_is_better(metric) else -number) if isinstance(claim.than, float) else sides[1],
         claim.test,
         claim.alternative,
         claim.alpha,
         claim.family,
         claim.least_difference,
         tuple(_unknown_metric(claim, evidence) or lacking),
+        scale_of(metric),
     )
 
 
@@ -134,7 +142,7 @@ def _scores(claim: Claim, method: str, metric: str, evidence: Evidence) -> dict[
 
 def _unknown_metric(claim: Claim, evidence: Evidence) -> list[str]:
     """Return the error of a claim whose metric does not exist."""
-    if not claim.metric or claim.metric in METRICS:
+    if not claim.metric or metric_of(claim.metric):
         return []
     return [f"there is no metric '{claim.metric}'. {did_you_mean(claim.metric, METRICS)}"]
 
@@ -258,7 +266,7 @@ def _texts(row: ClaimRow) -> list[str]:
         f"{verdict.test}, {row.claim.alternative}",
         _p(verdict.p),
         f"{_p(verdict.adjusted)} ({row.claim.family}, {verdict.comparisons})",
-        "–" if verdict.difference is None else f"{100 * verdict.difference:+.2f}",
+        "–" if verdict.difference is None else f"{scale_of(row.metric) * verdict.difference:+.2f}",
         _number(verdict.effect),
         _n(verdict.n),
         _number(verdict.power),
@@ -268,8 +276,10 @@ def _texts(row: ClaimRow) -> list[str]:
 
 def _line(row: ClaimRow) -> str:
     verdict = row.verdict
+    unit, scale = unit_of(row.metric), scale_of(row.metric)
+    points = " points" if unit == "%" else f" {unit}".rstrip()
     numbers = [
-        f"difference {100 * verdict.difference:+.2f} points" if verdict.difference is not None else "",
+        "" if verdict.difference is None else f"difference {scale * verdict.difference:+.2f}{points}",
         f"Hedges g {verdict.effect:.2f}" if verdict.effect is not None else "",
         f"n = {_n(verdict.n)}",
         f"power {verdict.power:.2f}" if verdict.power is not None else "",
@@ -278,8 +288,11 @@ def _line(row: ClaimRow) -> str:
     return f"Claim '{row.claim.name}' ({row.sentence}): {row.outcome}: {verdict.reason} ({verdict.test}, {found})"
 
 
-def _fixed(claim: Claim) -> str:
-    least = "" if claim.least_difference is None else f", least difference {100 * claim.least_difference:.2f} points"
+def _fixed(row: ClaimRow) -> str:
+    claim, least = row.claim, ""
+    if claim.least_difference is not None:
+        points = "points" if unit_of(row.metric) == "%" else unit_of(row.metric)
+        least = f", least difference {scale_of(row.metric) * claim.least_difference:.2f} {points}".rstrip()
     return (
         f"pretraining seeds {_ranges(claim.pretraining_seeds)}, fine-tuning seeds {_ranges(claim.fine_tuning_seeds)}, "
         f"alpha {claim.alpha:g} of family '{one_line(claim.family)}'{least}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sg_bench.evaluation.metrics import scale_of
 from sg_bench.reporting.compare import CONFIDENCE, RunComparison, ScoreComparison, ScoreEstimate
 from sg_bench.reporting.documents import DASH, superscript
 from sg_bench.reporting.markdown import escaped, paragraph
@@ -65,20 +66,21 @@ def _cells(compared: RunComparison) -> tuple[list[str], list[list[str]]]:
 
 
 def _line(line: ScoreComparison, texts: Sequence[str]) -> list[str]:
-    numbers = [_number(line.difference, signed=True), _errors(line), _number(line.tolerance)]
+    scale = scale_of(line.metric)
+    numbers = [_number(line.difference, scale, signed=True), _errors(line), _number(line.tolerance, scale)]
     z = DASH if line.z is None else f"{line.z:+.2f}"
     marks = " ".join(superscript(texts.index(text) + 1) for text in (*line.reasons, *line.remarks))
-    sides = [_side(line.first), _count(line.first), _side(line.second), _count(line.second)]
+    sides = [_side(line.first, scale), _count(line.first), _side(line.second, scale), _count(line.second)]
     return [line.method, line.task, line.metric, *sides, *numbers, z, f"{line.verdict} {marks}".rstrip()]
 
 
-def _side(side: ScoreEstimate) -> str:
+def _side(side: ScoreEstimate, scale: float) -> str:
     """Return "83.12 ± 1.05 [1.00]": mean, standard deviation with ddof 1, and in brackets with ddof 0."""
     if side.mean is None:
         return DASH
     approximate = "≈ " if side.read_from_figure else ""
-    population = "" if side.population_std is None else f" [{_number(side.population_std)}]"
-    return f"{approximate}{_number(side.mean)} ± {_number(side.std)}{population}"
+    population = "" if side.population_std is None else f" [{_number(side.population_std, scale)}]"
+    return f"{approximate}{_number(side.mean, scale)} ± {_number(side.std, scale)}{population}"
 
 
 def _count(side: ScoreEstimate) -> str:
@@ -86,15 +88,18 @@ def _count(side: ScoreEstimate) -> str:
 
 
 def _errors(line: ScoreComparison) -> str:
-    return f"{_number(line.first.error)} / {_number(line.second.error)}"
+    scale = scale_of(line.metric)
+    return f"{_number(line.first.error, scale)} / {_number(line.second.error, scale)}"
 
 
-def _number(fraction: float | None, *, signed: bool = False) -> str:
-    return DASH if fraction is None else f"{100 * fraction:{'+' if signed else ''}.2f}"
+def _number(score: float | None, scale: float, *, signed: bool = False) -> str:
+    return DASH if score is None else f"{scale * score:{'+' if signed else ''}.2f}"
 
 
 def _legend(compared: RunComparison) -> Iterator[str]:
-    yield "In percent; mean ± standard deviation (ddof 1) [ddof 0] over n independent units."
+    others = [line.metric for line in compared.lines if scale_of(line.metric) == 1]
+    apart = f" ({', '.join(dict.fromkeys(others))}: in the metric's own unit)" if others else ""
+    yield f"In percent{apart}; mean ± standard deviation (ddof 1) [ddof 0] over n independent units."
     yield f"Difference: {compared.first} minus {compared.second}; errors: standard errors of the two means;"
     yield f"tolerance: half-width of the {CONFIDENCE:.0%} interval of the difference (Welch), by the measured spreads;"
     yield "z: the difference over its standard error."

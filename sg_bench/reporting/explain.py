@@ -16,6 +16,7 @@ from typing import Any
 from sg_bench.config import key_of
 from sg_bench.digests import npz_digest
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
+from sg_bench.evaluation.metrics import text_of
 from sg_bench.ledger import Ledger, Record, ScoreTables, initialisation_digest
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.tables import Cell, secondary_metrics
@@ -181,13 +182,13 @@ def _scores(record: Record) -> Iterator[NamedValue]:
     roles: dict[str | None, str] = dict.fromkeys(secondary_metrics(record), "secondary")
     roles |= {record.get("parity"): "papers' metric", record.get("headline"): "headline"}
     for name, score in sorted((record.get("metrics") or {}).items()):
-        value = "undefined" if score is None else f"{100 * score:.2f} %  ({score!r})"
+        value = text_of(score, name) + ("" if score is None else f"  ({score!r})")
         yield name, f"{value}  {roles.get(name, '')}".rstrip()
     cases = ScoreTables({record["key"]: record}).count(record["key"])
     if cases:
         yield "test cases scored", str(cases)
     yield from (
-        (f"scored again by {each['version']}", f"{name} was {_percent(each['metrics'][name])} before")
+        (f"scored again by {each['version']}", f"{name} was {text_of(each['metrics'][name], name)} before")
         for each in record.get("rescored") or ()
         for name in sorted(each["metrics"])
         if each["metrics"][name] != record["metrics"].get(name)
@@ -276,7 +277,7 @@ def _run(record: Record) -> str:
         return f"{record['key'][:12]}  failed ({record['error']['kind']}): {record['error']['message']}"
     named = (record.get("headline"), *secondary_metrics(record), record.get("parity"))
     shown = dict.fromkeys(name for name in named if name)
-    scores = [f"{name} {_percent(record['metrics'].get(name))}" for name in shown]
+    scores = [f"{name} {text_of(record['metrics'].get(name), name)}" for name in shown]
     seconds = (record.get("ran") or {}).get("wall_seconds")
     return "  ".join([record["key"][:12], *scores, *([] if seconds is None else [f"{seconds:g} s"])])
 
@@ -289,11 +290,7 @@ def _means(evidence: Evidence, cell: Cell) -> Iterator[NamedValue]:
         if scores:
             only = ", so about this checkpoint only" if units.kind == "fine-tuning" else ""
             runs = f"{len(scores)} runs ({units.n} independent: {units.kind} seeds{only})"
-            yield metric, f"mean {_percent(fmean(units.values))} of {runs}"
-
-
-def _percent(score: float | None) -> str:
-    return "undefined" if score is None else f"{100 * score:.2f} %"
+            yield metric, f"mean {text_of(fmean(units.values), metric)} of {runs}"
 
 
 def _machine(record: Record) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sg_bench.evaluation.metrics import higher_is_better, metric_of, scale_of, unit_of
 from sg_bench.reporting import markdown as as_markdown
 from sg_bench.reporting.documents import (
     DASH,
@@ -23,18 +24,28 @@ from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.networks import network_notes, weights_notes
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, percent
+from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, printed_mean
 from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"
+LOWER = "lower is better"
 ALPHA = "5 %"
 
 
 def column_heading(column: MetricColumn) -> Heading:
-    """Return the heading of a column: task and metric, marked if it is the metric of the papers."""
+    """Return the heading of a column: task and metric, with what is unusual of it.
+
+    That is the metric of the papers, another unit than percent, and that less is better.
+    """
     if not column.metric:
         return Heading(column.task)
-    return Heading(f"{column.metric} ({PARITY})" if column.role == "parity" else column.metric, column.task)
+    unit = unit_of(column.metric)
+    notes = [
+        *([PARITY] if column.role == "parity" else []),
+        *([unit] if unit not in ("%", "") else []),
+        *([] if higher_is_better(column.metric) else [LOWER]),
+    ]
+    return Heading(f"{column.metric} ({', '.join(notes)})" if notes else column.metric, column.task)
 
 
 def cell_text(summary: ScoreSummary, table: Table, marks: str = "") -> str:
@@ -43,14 +54,28 @@ def cell_text(summary: ScoreSummary, table: Table, marks: str = "") -> str:
         return ""
     if len(summary.missing) == summary.planned:
         return DASH + _reasons(summary, table)
-    number = f"{percent(summary):.2f} ± {std_text(summary.std)}{marks}" if summary.n else DASH
+    spread = std_text(summary.std, summary.metric)
+    number = f"{printed_mean(summary):.2f} ± {spread}{marks}" if summary.n else DASH
     remarks = ", ".join(_remarks(summary, table))
     return f"{number} ({remarks})" if remarks else number
 
 
-def std_text(std: float | None) -> str:
-    """Return a standard deviation in percent, or a dash for None."""
-    return DASH if std is None else f"{100 * std:.2f}"
+def std_text(std: float | None, metric: str = "") -> str:
+    """Return a standard deviation in percent, or in the metric's unit, or a dash for None."""
+    return DASH if std is None else f"{scale_of(metric) * std:.2f}"
+
+
+def unit_sentence(metrics: Iterable[str]) -> str:
+    """Return in which units and directions metrics are printed that are no percentages, or of which less is better."""
+    names = [name for name in dict.fromkeys(metrics) if name]
+    units = {name: unit_of(name) for name in names if unit_of(name) != "%"}
+    words = {name: f"in {unit}" if unit else "in the values' own unit" for name, unit in units.items()}
+    words |= {name: "as a number" for name in words if name == "r2"}
+    parts = [f"{name} {word}" for name, word in words.items()]
+    lower = [name for name in names if not higher_is_better(name)]
+    sentences = [f"Not in percent: {', '.join(parts)}."] if parts else []
+    sentences += [f"Lower is better of {', '.join(lower)}."] if lower else []
+    return " ".join(sentences)
 
 
 def marks(row: MethodRow, column: int, tied: Ties) -> str:
@@ -152,6 +177,7 @@ def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
             True,
             "Higher is better; bold: the best mean of a column among complete cells, including ties.",
         ),
+        *((True, text) for text in [unit_sentence(table.columns[index].metric for index in table.printed)] if text),
         (_any(summaries, lambda cell: cell.n == 1), "± –: the standard deviation of a single run is undefined."),
         (_any(summaries, lambda cell: 0 < cell.n < cell.planned), "n=a/b: a of b planned runs have a value."),
         (_any(summaries, lambda cell: cell.failed), "failed: runs that ended in an error, by its cause."),
@@ -172,13 +198,12 @@ def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
 
 def secondary_sentences(table: Table) -> Iterator[str]:
     """Yield the definition of each secondary metric."""
-    from sg_bench.evaluation.metrics import METRICS
-
     secondary = {
         table.columns[index].metric: None for index in table.printed if table.columns[index].role == "secondary"
     }
     for name in secondary:
-        definition = f"{METRICS[name].definition}. " if name in METRICS else ""
+        metric = metric_of(name)
+        definition = f"{metric.definition}. " if metric else ""
         yield f"{name}: {definition}Without it the headline metric would be misleading."
 
 

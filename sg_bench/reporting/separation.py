@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from sg_bench.reporting.tables import ScoreSummary, Table, percent
+from sg_bench.evaluation.metrics import higher_is_better
+from sg_bench.reporting.tables import ScoreSummary, Table, printed_mean
 from sg_bench.statistics.ties import Separation, separate
 from sg_bench.statistics.two_sample import MIN_UNITS
 
@@ -42,7 +43,7 @@ def ties(table: Table, column: int) -> Ties:
     cells = {row.method: row.summaries[column] for row in table.rows}
     valued = {method: cell for method, cell in cells.items() if cell.n}
     top = table.best(column)
-    best = frozenset(method for method, cell in valued.items() if cell.complete and percent(cell) == top)
+    best = frozenset(method for method, cell in valued.items() if cell.complete and printed_mean(cell) == top)
     if not best:
         return Ties(best, frozenset(), None, frozenset(valued))
     found = separation(compared(table, column))
@@ -51,7 +52,7 @@ def ties(table: Table, column: int) -> Ties:
 
 
 def compared(table: Table, column: int) -> UnitGroups:
-    """Return the units of the best method of a column and of all methods that are tested against it.
+    """Return the units of the best method of a column and of all methods that are tested against it, as gains.
 
     Incomplete cells above the best are left out, and so are those with too few units to test, unless the best has too
     few itself: one method with many failures must not prevent the tests of all others.
@@ -60,15 +61,16 @@ def compared(table: Table, column: int) -> UnitGroups:
     complete = [cell for cell in valued.values() if cell.complete]
     if not complete:
         return ()
-    best = max(complete, key=lambda cell: cell.mean or 0.0)
+    sign = 1 if higher_is_better(table.columns[column].metric) else -1
+    best = max(complete, key=lambda cell: sign * (cell.mean or 0.0))
     kept = {method: cell for method, cell in valued.items() if cell.complete or _below(cell, best)}
     least = min(MIN_UNITS, best.units.n)
-    return tuple((method, cell.units.values) for method, cell in kept.items() if cell.units.n >= least)
+    return tuple((method, cell.gains.values) for method, cell in kept.items() if cell.units.n >= least)
 
 
 def _below(cell: ScoreSummary, best: ScoreSummary) -> bool:
-    """Return whether a cell's mean over units, not runs, is below that of the best."""
-    return fmean(cell.units.values) < fmean(best.units.values)
+    """Return whether a cell's mean over units, not runs, is worse than that of the best."""
+    return fmean(cell.gains.values) < fmean(best.gains.values)
 
 
 @cache

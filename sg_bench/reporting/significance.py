@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from sg_bench.evaluation.metrics import scale_of
 from sg_bench.reporting.documents import (
     DASH,
     Document,
@@ -26,9 +27,9 @@ from sg_bench.reporting.documents import (
 )
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.intervals import interval_sentences, score_interval
-from sg_bench.reporting.render import ALPHA, column_heading
+from sg_bench.reporting.render import ALPHA, column_heading, unit_sentence
 from sg_bench.reporting.separation import UnitGroups, compared, separation
-from sg_bench.reporting.tables import Table
+from sg_bench.reporting.tables import MetricColumn, Table
 from sg_bench.statistics import families, two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.intervals import ConfidenceInterval
@@ -115,14 +116,18 @@ def significance_document(table: Table, names: Mapping[str, str]) -> Document:
     families_ = [each for each in found if each.standings]
     sheets = tuple(_sheet(table, each) for each in families_)
     notes = [] if sheets else ["No results yet."]
-    metrics = (table.columns[each.column].metric for each in families_)
+    metrics = [table.columns[each.column].metric for each in families_]
     legend = (*LEGEND[:1], *interval_sentences(metrics), *LEGEND[1:]) if sheets else ()
+    others = unit_sentence(metrics) if sheets else ""
+    if others:
+        legend += (f"{others} The best methods come first, and effects are positive where a method is better.",)
     return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend)
 
 
 def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
-    """Return the tests of one column, methods in descending order of their means."""
-    units = {row.method: row.summaries[column].units for row in table.rows if row.summaries[column].n}
+    """Return the tests of one column, the methods with the best means first."""
+    measured = {row.method: row.summaries[column].units for row in table.rows if row.summaries[column].n}
+    units = {row.method: row.summaries[column].gains for row in table.rows if row.summaries[column].n}
     keys = {row.method: row.summaries[column].keys for row in table.rows}
     groups = compared(table, column)
     reference = next((label for label in units if names.get(label, label) == REFERENCE), None)
@@ -142,9 +147,9 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
             scratch.get(method, AgainstScratch()),
             keys[method],
         )
-        for method, own in units.items()
+        for method, own in measured.items()
     ]
-    ordered = sorted(standings, key=lambda standing: -standing.mean)
+    ordered = sorted(standings, key=lambda standing: -fmean(units[standing.method].values))
     return Family(column, tuple(ordered), reference, found, _warning(groups))
 
 
@@ -231,7 +236,7 @@ LEGEND = (
 def _sheet(table: Table, each: Family) -> PrintedTable:
     column = table.columns[each.column]
     footnotes = Footnotes()
-    lines = tuple(_line(standing, each, column.task, footnotes) for standing in each.standings)
+    lines = tuple(_line(standing, each, column, footnotes) for standing in each.standings)
     heads = [
         *(Heading(text) for text in ("method", "n", "unit", "mean", "95 % interval", "tie group")),
         *(Heading(text, "against the best") for text in P_HEADS.values()),
@@ -242,18 +247,18 @@ def _sheet(table: Table, each: Family) -> PrintedTable:
     return PrintedTable(title, tuple(heads), lines, tuple(_notes(each)), (*footnotes.lines(), *environment))
 
 
-def _line(standing: Standing, each: Family, task: str, footnotes: Footnotes) -> PrintedRow:
-    interval = standing.interval
+def _line(standing: Standing, each: Family, column: MetricColumn, footnotes: Footnotes) -> PrintedRow:
+    interval, scale = standing.interval, scale_of(column.metric)
     texts = [
         str(standing.units.n),
         standing.units.kind,
-        f"{100 * standing.mean:.2f}",
-        f"{100 * interval.low:.2f} to {100 * interval.high:.2f}" if interval else DASH,
+        f"{scale * standing.mean:.2f}",
+        f"{scale * interval.low:.2f} to {scale * interval.high:.2f}" if interval else DASH,
         str(standing.tier) if standing.tier else DASH + footnotes.mark(ABSENT),
         *_best_texts(standing, footnotes),
         *_scratch_texts(standing, each, footnotes),
     ]
-    mean = PrintedCell(texts[2], standing.best, f"{standing.method}/{task}", standing.keys)
+    mean = PrintedCell(texts[2], standing.best, f"{standing.method}/{column.task}", standing.keys)
     entries = (mean if place == 2 else PrintedCell(text) for place, text in enumerate(texts))
     return PrintedRow((PrintedCell(standing.method), *entries))
 

@@ -1,6 +1,7 @@
 """Tables of results: methods x tasks, each summarised over its runs; render.py prints them.
 
-Scores are fractions in [0, 1], higher is better. Nothing depends on the order in which records were written.
+Scores are fractions in [0, 1] or in the unit of their metric (`unit_of`); of some, less is better. Nothing depends on
+the order in which records were written.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
+from sg_bench.evaluation.metrics import higher_is_better, scale_of
 from sg_bench.ledger import Record
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
@@ -80,6 +82,7 @@ class ScoreSummary:
     """Key of the ledger record of each value."""
     leaks: tuple[str, ...] = ()
     """Distinct reasons for which the method may have seen the test data."""
+    metric: str = ""
 
     @property
     def n(self) -> int:
@@ -100,6 +103,11 @@ class ScoreSummary:
     def units(self) -> Units:
         """Return the independent units (`units_of`) of the values."""
         return units_of(dict(zip(self.seeds, self.values, strict=True)))
+
+    @property
+    def gains(self) -> Units:
+        """Return the units with values that are higher where they are better: negative ones where less is better."""
+        return oriented(self.units, self.metric)
 
     @property
     def complete(self) -> bool:
@@ -143,9 +151,10 @@ class Table:
         return replace(self, rows=narrowed, columns=tuple(self.columns[column] for column in kept))
 
     def best(self, column: int) -> float | None:
-        """Return the highest percentage, as printed, among the complete cells of a column."""
-        summaries = (row.summaries[column] for row in self.rows)
-        return max((percent(summary) for summary in summaries if summary.complete), default=None)
+        """Return the best mean, as printed, among the complete cells of a column."""
+        means = [printed_mean(row.summaries[column]) for row in self.rows if row.summaries[column].complete]
+        choose = max if higher_is_better(self.columns[column].metric) else min
+        return choose(means, default=None)
 
 
 def secondary_metrics(record: Record) -> Sequence[str]:
@@ -153,9 +162,14 @@ def secondary_metrics(record: Record) -> Sequence[str]:
     return record.get("secondary") or record.get("beside") or ()
 
 
-def percent(summary: ScoreSummary) -> float:
-    """Return the mean in percent, rounded as it is printed, so that equal texts are ties."""
-    return round(100 * (summary.mean or 0.0), 2)
+def printed_mean(summary: ScoreSummary) -> float:
+    """Return the mean in percent, or in the metric's unit, rounded as it is printed, so that equal texts are ties."""
+    return round(scale_of(summary.metric) * (summary.mean or 0.0), 2)
+
+
+def oriented(units: Units, metric: str) -> Units:
+    """Return units with values that are higher where they are better."""
+    return units if higher_is_better(metric) else replace(units, values=tuple(-value for value in units.values))
 
 
 def main_table(cells: Sequence[Cell], records: Records) -> Table:
@@ -218,6 +232,7 @@ def _summary(cells: Sequence[Cell], records: Records, metric: str) -> ScoreSumma
         seeds=tuple((cell.pretraining_seed, cell.fine_tuning_seed) for cell, _, _ in valued),
         keys=tuple(cell.key for cell, _, _ in valued),
         leaks=tuple(dict.fromkeys(leak for cell, record, _ in valued if (leak := _leak(cell, record)))),
+        metric=metric,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sg_bench.evaluation.metrics import higher_is_better, unit_of
 from sg_bench.reporting.case_tables import CASE_RUNS, CaseResamples
 from sg_bench.reporting.documents import (
     DASH,
@@ -24,7 +25,7 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.environments import environment_notes
-from sg_bench.reporting.render import column_heading, std_text
+from sg_bench.reporting.render import column_heading, std_text, unit_sentence
 from sg_bench.reporting.tables import Table
 from sg_bench.statistics.aggregate import Aggregate, iqm_interval, probability_of_improvement
 from sg_bench.statistics.two_sample import MIN_UNITS
@@ -68,6 +69,8 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
         for method, index, found_ in found
     ]
     legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
+    others = unit_sentence(table.columns[index].metric for index in _headlines(table)) if sheets else ""
+    legend += (others,) if others else ()
     notes = () if sheets else ("No results yet.",)
     return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
 
@@ -105,7 +108,7 @@ def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceCom
         if place == index:
             marks = "".join(footnotes.mark(note) for note in sources.notes)
             counts = [PrintedCell(str(sources.pretrainings)), PrintedCell(str(sources.runs) + marks)]
-            spreads = [std_text(getattr(sources, source)) for source in SOURCES]
+            spreads = [std_text(getattr(sources, source), column.metric) for source in SOURCES]
             first = PrintedCell(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
             lines.append(
                 PrintedRow((PrintedCell(method), *counts, first, *(PrintedCell(text) for text in spreads[1:])))
@@ -128,6 +131,8 @@ class AcrossTasks:
     left_out: Mapping[str, tuple[str, ...]]
     """The tasks on which each other method has no value."""
     reference: str | None
+    apart: tuple[str, ...] = ()
+    """Tasks whose metric is no fraction of which more is better, and that no mean holds."""
 
     @cached_property
     def scores(self) -> dict[str, list[list[float]]]:
@@ -149,7 +154,8 @@ class AcrossTasks:
 
 def across(table: Table, names: Mapping[str, str]) -> AcrossTasks:
     """Return the methods with a value on every task; fractions of the labels, few shots and probes are ignored."""
-    columns = [index for index in _headlines(table) if fine_tunes_all(table.columns[index].task)]
+    own = [index for index in _headlines(table) if fine_tunes_all(table.columns[index].task)]
+    columns = [index for index in own if _aggregated(table.columns[index].metric)]
     columns = [index for index in columns if any(row.summaries[index].n for row in table.rows)]
     lacking = {
         row.method: tuple(table.columns[index].task for index in columns if not row.summaries[index].n)
@@ -162,7 +168,13 @@ def across(table: Table, names: Mapping[str, str]) -> AcrossTasks:
     }
     reference = next((label for label in units if names.get(label, label) == "scratch"), None)
     left_out = {method: tasks for method, tasks in lacking.items() if tasks}
-    return AcrossTasks(tuple(table.columns[index].task for index in columns), units, left_out, reference)
+    apart = tuple(table.columns[index].task for index in own if index not in columns)
+    return AcrossTasks(tuple(table.columns[index].task for index in columns), units, left_out, reference, apart)
+
+
+def _aggregated(metric: str) -> bool:
+    """Return whether scores under a metric can be averaged over tasks: fractions of which more is better."""
+    return unit_of(metric) == "%" and higher_is_better(metric)
 
 
 def across_document(table: Table, names: Mapping[str, str]) -> Document:
@@ -220,6 +232,8 @@ def _across_sheet(
         lines.append(PrintedRow((PrintedCell(method), *(PrintedCell(text) for text in texts))))
     notes = [f"Over {len(found.tasks)} tasks: {', '.join(found.tasks)}."]
     notes += [f"Left out: {method}, without a value on {', '.join(tasks)}." for method, tasks in found.left_out.items()]
+    if found.apart:
+        notes.append(f"Without {', '.join(found.apart)}, whose metric is no fraction of which more is better.")
     if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
         notes.append("Units are fine-tuning seeds of one pretraining: results hold for this checkpoint only.")
     heads = (Heading("method"), *(Heading(measure) for measure in numbers))

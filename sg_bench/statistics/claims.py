@@ -31,7 +31,7 @@ PAIRED = ("paired_t", "sign_flip")
 
 @dataclass(frozen=True)
 class ClaimData:
-    """A claim and its units. Scores are fractions in [0, 1], higher is better."""
+    """A claim and its units. Scores are fractions in [0, 1] or of another unit, higher is better."""
 
     name: str
     better: Units
@@ -46,6 +46,8 @@ class ClaimData:
     """The smallest relevant difference of scores."""
     lacking: tuple[str, ...] = ()
     """Why specified units are missing; if any is, no test is made."""
+    scale: float = 100.0
+    """Factor of printed differences: 100 for fractions, which are printed in percentage points."""
 
     @cached_property
     def sides(self) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
@@ -177,7 +179,8 @@ def _decided(data: ClaimData, adjusted: float, power: float | None, comparisons:
     found = f"{found} is above {data.alpha:g}"
     if data.least_difference is None or power is None:
         return "not supported", f"{found}; {_detectable(data, comparisons)}"
-    least = f"a difference of {100 * data.least_difference:.2f} points"
+    points = " points" if data.scale == 100 else ""
+    least = f"a difference of {data.scale * data.least_difference:.2f}{points}"
     if power >= POWER:
         return "not supported", f"{found}, although the power for {least} was {power:.2f}"
     return "cannot be decided", f"{found}, but the power for {least} is only {power:.2f} at this n" + (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sg_bench.evaluation.pooled import OUTPUT_METRICS, classification_metric, r2
 from sg_bench.statistics.bootstrap_auc import RankedScores
 from sg_bench.statistics.samples import FloatArray
 from sg_bench.statistics.units import SeedPair
@@ -152,6 +153,7 @@ def bootstrap_scores(
     metrics: Sequence[str],
     outputs: Sequence[str] = (),
     *,
+    exclusive: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
     units: pd.Categorical[Any] | None = None,
@@ -162,8 +164,10 @@ def bootstrap_scores(
 
     Args:
         cases: one row a case, as `Ledger.case_scores` returns them.
-        metrics: `auc`, `auc_<name>` of an output, a pooled metric of the counts, or one that each case has.
-        outputs: names of a classification's outputs, in the order of a case's scores.
+        metrics: `auc` and others of a classification, `auc_<name>` of an output, a pooled metric of the counts, `r2`,
+            one that each case has, or its mean over outputs.
+        outputs: names of a classification's outputs, in the order of a case's scores, or of a segmentation's masks.
+        exclusive: whether the outputs of a classification are classes of which a case has one.
         resamples: number of test sets.
         seed: of the resampling; equal seeds and units give equal resamples for all runs and methods.
         units: what `resampling_units` returned for the cases, if that is known.
@@ -178,15 +182,20 @@ def bootstrap_scores(
     if count < 2:
         return {}
     ranked = _ranked(frame, owners, count) if any(_is_area(name, outputs) for name in metrics) else []
-    others = {name: each for name in metrics if not _is_area(name, outputs) and (each := _scorer(frame, name))}
-    width = max([count, len(frame) if others else 0, *(output.levels for output in ranked)])
+    others = {name: each for name in metrics if not _is_area(name, outputs) and (each := _scorer(frame, name, outputs))}
+    pooled = _pooled_metrics(metrics, outputs) if "score" in frame else {}
+    columns = _score_columns(frame) if pooled else None
+    width = max([count, len(frame) if others or pooled else 0, *(output.levels for output in ranked)])
     parts: list[dict[str, FloatArray]] = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for drawn in _unit_weights(count, width, resamples, seed):
             parts.append(_areas(ranked, outputs, drawn) if ranked else {})
-            if others:
+            if others or columns:
                 weights = drawn[:, owners].astype(np.float64)
                 parts[-1] |= {name: score(weights) for name, score in others.items()}
+            if columns:
+                for base in dict.fromkeys(pooled.values()):
+                    parts[-1] |= _classified(base, *columns, weights, outputs, exclusive=exclusive)
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics if name in parts[0]}
 
 
@@ -236,8 +245,31 @@ def _is_area(metric: str, outputs: Sequence[str]) -> bool:
     return metric == "auc" or metric in {f"auc_{name}" for name in outputs}
 
 
-def _scorer(frame: pd.DataFrame, metric: str) -> Callable[[FloatArray], FloatArray] | None:
+def _pooled_metrics(metrics: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
+    """Return the metric of `OUTPUT_METRICS` that each of these metrics is, of all or of one output."""
+    names = {base: base for base in OUTPUT_METRICS} | {f"{b}_{o}": b for b in OUTPUT_METRICS for o in outputs}
+    return {name: names[name] for name in metrics if name in names}
+
+
+def _classified(
+    base: str, scores: FloatArray, truths: FloatArray, weights: FloatArray, outputs: Sequence[str], *, exclusive: bool
+) -> dict[str, FloatArray]:
+    """Return a metric of a classification, (resamples,), and that of each named output."""
+    whole, each = classification_metric(base, scores.T, truths.T > 0, weights, exclusive=exclusive)
+    if each is None or len(outputs) < 2:
+        return {base: whole}
+    return {base: whole, **{f"{base}_{name}": column for name, column in zip(outputs, each.T, strict=True)}}
+
+
+def _scorer(frame: pd.DataFrame, metric: str, outputs: Sequence[str] = ()) -> Callable[[FloatArray], FloatArray] | None:
     """Return the function from (resamples, cases) weights to (resamples,) scores, where the cases suffice."""
+    stem = metric.removesuffix("_mean")
+    each = [_scorer(frame, f"{stem}_{name}") for name in outputs]
+    if each and metric not in frame and all(each):
+        return lambda weights: np.mean([score(weights) for score in each if score], axis=0)
+    if metric == "r2" and "score" in frame:
+        predicted, true = (frame[name].to_numpy(dtype=np.float64) for name in ("score", "truth"))
+        return lambda weights: r2(predicted, true, weights)
     if metric in POOLED and set(frame.columns) >= COUNTS:
         counts = frame[["both", "predicted", "true"]].to_numpy(dtype=np.float64)
         return lambda weights: POOLED[metric](*(weights @ counts).T)
@@ -252,12 +284,17 @@ def _ranked(frame: pd.DataFrame, owners: NDArray[np.int64], units: int) -> list[
     """Return the ranked scores of each output of a classification, none where the cases have no scores."""
     if "score" not in frame:
         return []
-    columns = (frame[name] for name in ("score", "truth"))
+    scores, truths = _score_columns(frame)
+    return [RankedScores.of(*column, owners, units) for column in zip(scores, truths, strict=True)]
+
+
+def _score_columns(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+    """Return the scores and truths of a classification's cases, (outputs, cases) each."""
     scores, truths = (
         np.array(column.tolist() if column.dtype == object else column, np.float64).reshape(len(frame), -1).T
-        for column in columns
+        for column in (frame[name] for name in ("score", "truth"))
     )
-    return [RankedScores.of(*column, owners, units) for column in zip(scores, truths, strict=True)]
+    return scores, truths
 
 
 def _areas(

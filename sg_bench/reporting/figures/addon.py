@@ -17,6 +17,7 @@ from sg_bench.reporting.figures.summaries import (
     Average,
     absent_sentence,
     average,
+    fraction_tasks,
     fractions_sentence,
     full_tasks,
     p_label,
@@ -24,6 +25,7 @@ from sg_bench.reporting.figures.summaries import (
     repetitions_text,
     scratch_labels,
     sentences,
+    tables_sentence,
     units_sentence,
 )
 from sg_bench.statistics.families import holm
@@ -85,7 +87,9 @@ def plots(evidence: Evidence) -> list[Plot]:
         return []
     units = [unit for panel in drawn for unit in panel.units.values()]
     missing = sentences(
-        fractions_sentence(evidence), absent_sentence(evidence, list(dict.fromkeys(methods)), full_tasks(evidence))
+        fractions_sentence(evidence),
+        tables_sentence(evidence),
+        absent_sentence(evidence, list(dict.fromkeys(methods)), full_tasks(evidence)),
     )
     cut = CUT if any(panel.range[0] > 0 for panel in drawn) else ""
     if not found:
@@ -115,7 +119,7 @@ def pairs(evidence: Evidence) -> list[SemanticsPair]:
 def panels(evidence: Evidence, methods: Iterable[str]) -> list[BarPanel]:
     """Return a panel for each task in which one of `methods` has a score under the headline metric."""
     found = []
-    for task in full_tasks(evidence):
+    for task in fraction_tasks(evidence):
         metric = evidence.headline(task) or ""
         units = {method: evidence.units(method, task, metric) for method in dict.fromkeys(methods)}
         scored = {method: unit for method, unit in units.items() if unit.n}

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from sg_bench.evaluation.metrics import higher_is_better, unit_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.figures.layout import FigureLayout, Plot
 from sg_bench.reporting.figures.style import GREY, MethodStyle, method_styles
@@ -85,6 +86,8 @@ def curves(evidence: Evidence) -> list[LabelCurves]:
     for task in evidence.tasks:
         base, fraction = base_of(task)
         metric = evidence.headline(task) or ""
+        if unit_of(metric) != "%" or not higher_is_better(metric):
+            continue  # the saving of labels is read from a score that rises
         for method in evidence.methods:
             units = evidence.units(method, task, metric)
             if units.n:

@@ -17,10 +17,12 @@ from sg_bench.reporting.figures.summaries import (
     absent_sentence,
     average,
     axis_range,
+    fraction_tasks,
     fractions_sentence,
     full_tasks,
     repetitions_text,
     sentences,
+    tables_sentence,
     units_sentence,
 )
 from sg_bench.statistics.units import SeedPair, Units, units_of
@@ -68,7 +70,7 @@ class StripPanel:
 
 def plots(evidence: Evidence) -> list[Plot]:
     """Return the figure of all tasks that have a result."""
-    drawn = [panel for task in full_tasks(evidence) if (panel := panel_of(evidence, task)).strips]
+    drawn = [panel for task in fraction_tasks(evidence) if (panel := panel_of(evidence, task)).strips]
     if not drawn:
         return []
     seeds = sorted({seed for panel in drawn for strip in panel.strips.values() for seed, _ in strip.scores})
@@ -79,6 +81,7 @@ def plots(evidence: Evidence) -> list[Plot]:
         units_sentence(strip.units for panel in drawn for strip in panel.strips.values()),
         "Intervals may extend beyond the axes." if any(panel.limits[1] for panel in drawn) else "",
         fractions_sentence(evidence),
+        tables_sentence(evidence),
         absent_sentence(evidence, evidence.methods, full_tasks(evidence)),
     )
     return [Plot("seed-spread", "Spread over seeds", caption, partial(_draw, drawn, methods, seeds))]

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sg_bench.evaluation.metrics import unit_of
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.statistics.two_sample import welch
@@ -101,6 +102,18 @@ def base_of(label: str) -> tuple[str, float]:
 def full_tasks(evidence: Evidence) -> list[str]:
     """Return the tasks with all labels; all tasks if each uses a fraction."""
     return [task for task in evidence.tasks if base_of(task)[1] == 1.0] or evidence.tasks
+
+
+def fraction_tasks(evidence: Evidence) -> list[str]:
+    """Return the tasks of `full_tasks` whose metric is a fraction, which figures with one axis in percent can draw."""
+    return [task for task in full_tasks(evidence) if unit_of(evidence.headline(task) or "") == "%"]
+
+
+def tables_sentence(evidence: Evidence) -> str:
+    """Return the sentence on the tasks that `fraction_tasks` leaves to the tables."""
+    drawn = fraction_tasks(evidence)
+    others = [task for task in full_tasks(evidence) if task not in drawn]
+    return f"Not drawn, as their metric is no fraction: {', '.join(others)}." if others else ""
 
 
 def fractions_sentence(evidence: Evidence) -> str:

@@ -11,7 +11,8 @@ from statistics import fmean
 from sg_bench.reporting.documents import DASH, LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
-from sg_bench.reporting.tables import Cell, MetricColumn, Records, ScoreSummary, Table, main_table, percent
+from sg_bench.reporting.render import std_text
+from sg_bench.reporting.tables import Cell, MetricColumn, Records, ScoreSummary, Table, main_table, printed_mean
 
 MAX_REASON = 240
 """Characters of a reason in the table; the details of a cell have all of them."""
@@ -72,13 +73,13 @@ class PageCell:
 
     @property
     def mean(self) -> str:
-        """Return the mean in percent."""
-        return f"{percent(self.summary):.2f}" if self.summary.n else DASH
+        """Return the mean in percent, or in the metric's unit."""
+        return f"{printed_mean(self.summary):.2f}" if self.summary.n else DASH
 
     @property
     def std(self) -> str:
-        """Return the standard deviation (ddof 1) in percentage points."""
-        return DASH if self.summary.std is None else f"{100 * self.summary.std:.2f}"
+        """Return the standard deviation (ddof 1) in percentage points, or in the metric's unit."""
+        return std_text(self.summary.std, self.summary.metric)
 
     @property
     def n(self) -> str:

@@ -14,7 +14,10 @@
   }
   const make = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
   const draw = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
-  const percent = (value) => (value === null || value === undefined ? "–" : (100 * value).toFixed(2));
+  const shown = (value, unit) => {
+    if (value === null || value === undefined) return "–";
+    return `${((unit === "%" ? 100 : 1) * value).toFixed(2)} ${unit}`.trim();
+  };
   const NAMES = { done: "done", failed: "failed", missing: "missing", pending: "not run" };
 
   // ---- the runs: parsed when the first cell is opened ----
@@ -74,7 +77,7 @@
       const score = run.metrics[column.metric];
       const y = 12 + step * seeds.indexOf(run.seeds[0]);
       return draw("circle", { cx: x(score).toFixed(1), cy: y, r: 4.5 },
-        draw("title", {}, `seeds ${run.seeds.join(" / ")}: ${percent(score)} %`));
+        draw("title", {}, `seeds ${run.seeds.join(" / ")}: ${shown(score, column.unit)}`));
     });
     const lines = seeds.flatMap((seed, place) => {
       const y = 12 + step * place;
@@ -87,8 +90,8 @@
       ];
     });
     const ends = [
-      draw("text", { x: left, y: height - 4 }, `${percent(column.low)} %`),
-      draw("text", { x: left + width, y: height - 4, "text-anchor": "end" }, `${percent(column.high)} %`),
+      draw("text", { x: left, y: height - 4 }, shown(column.low, column.unit)),
+      draw("text", { x: left + width, y: height - 4, "text-anchor": "end" }, shown(column.high, column.unit)),
     ];
     const description = `Scores of ${scored.length} runs between the column's lowest and highest`;
     return draw("svg", { class: "strip", viewBox: `0 0 ${left + width + 8} ${height}`, role: "img", "aria-label": description }, lines, dots, ends);
@@ -207,8 +210,8 @@
     const names = Object.keys(run.metrics ?? {});
     if (!names.length) return null;
     const row = (name) => make("tr", { class: name === column.metric ? "this" : null },
-      make("th", { scope: "row" }, name), make("td", {}, `${percent(run.metrics[name])} %`), make("td", {}, make("code", {}, asText(run.metrics[name]))));
-    const head = ["metric", "percent", "as recorded"].map((name) => make("th", { scope: "col" }, name));
+      make("th", { scope: "row" }, name), make("td", {}, shown(run.metrics[name], data().units[name] ?? "%")), make("td", {}, make("code", {}, asText(run.metrics[name]))));
+    const head = ["metric", "value", "as recorded"].map((name) => make("th", { scope: "col" }, name));
     return section("Metrics", make("table", { class: "metrics" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, names.map(row))));
   }
 
@@ -235,7 +238,7 @@
   function runDetails(run, column, open) {
     const score = run.metrics?.[column.metric];
     const heading = make("summary", {}, make("span", { class: "seeds" }, `seeds ${run.seeds.join(" / ")}`),
-      make("span", { class: "value" }, run.state === "done" ? `${percent(score)} %` : ""), sparkline(run.curve),
+      make("span", { class: "value" }, run.state === "done" ? shown(score, column.unit) : ""), sparkline(run.curve),
       run.state === "done" ? make("code", {}, run.key.slice(0, 8)) : make("span", { class: `problem ${run.state}` }, NAMES[run.state]));
     const details = make("details", { class: "run" }, heading);
     const write = () => details.children.length === 1 && details.append(make("div", { class: "story" }, story(run, column)));

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sg_bench.config import key_of
+from sg_bench.evaluation.metrics import scale_of, unit_of
 from sg_bench.ledger import Record
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.intervals import score_interval
@@ -112,7 +113,13 @@ def data_of(content: PageContent) -> dict[str, Any]:
         "runs": runs,
         "branches": branches.branches,
         "keys": branches.keys,
+        "units": {name: unit for name in sorted(_metrics(content)) if (unit := unit_of(name)) != "%"},
     }
+
+
+def _metrics(content: PageContent) -> set[str]:
+    """Return the names of all metrics of the runs."""
+    return {name for found in content.evidence.runs.values() for run in found for name in run.record["metrics"]}
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]], branches: SharedBranches) -> dict[str, Any]:
@@ -152,22 +159,25 @@ def _column(shown: PageColumn) -> dict[str, Any]:
         "role": column.role,
         "low": shown.low,
         "high": shown.high,
+        "unit": unit_of(column.metric),
     }
 
 
 def _summary_lines(entry: PageCell) -> list[tuple[str, str]]:
     """Return (label, text) pairs for the head of a cell's details."""
     summary, units = entry.summary, entry.summary.units
-    lines = [("Mean ± SD", f"{entry.mean} ± {entry.std} %"), ("Runs with a value", f"{summary.n} of {summary.planned}")]
+    metric = entry.shown.column.metric
+    mean = f"{entry.mean} ± {entry.std} {unit_of(metric)}".rstrip()
+    lines = [("Mean ± SD", mean), ("Runs with a value", f"{summary.n} of {summary.planned}")]
     if units.n:
         one = units.kind == "fine-tuning"
         what = "fine-tuning seeds of one pretraining: about this checkpoint only" if one else "pretrainings"
         lines.append(("Independent repetitions", f"{units.n} {what}"))
-    interval = score_interval(units.values, entry.shown.column.metric)
+    interval = score_interval(units.values, metric)
     if interval:
-        lines.append(
-            ("95 % confidence interval of the mean", f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %")
-        )
+        low, high = (scale_of(metric) * end for end in (interval.low, interval.high))
+        text = f"{low:.2f} to {high:.2f} {unit_of(metric)}".rstrip()
+        lines.append(("95 % confidence interval of the mean", text))
     if entry.rank:
         lines.append(("Rank", f"{entry.rank_text} of {len(entry.shown.ranking.ranks)}"))
     lines += [("Leak", leak) for leak in summary.leaks]
