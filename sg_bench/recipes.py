@@ -53,6 +53,11 @@ class StoreRecipe(BaseRecipe):
     manifest: Manifest
     preparation: Preparation
 
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of every image, as the source's settings say."""
+        return len(getattr(self.config, "channels", ())) or 1
+
     @field_validator("config", mode="before")
     @classmethod
     def _of_source(cls, given: Any, info: ValidationInfo) -> Any:

@@ -39,7 +39,7 @@ class Scoring:
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Scoring:
         """Return the scoring of a task from its `key_content()`, which a record holds."""
-        kind, classes = task["kind"], task.get("classes") or ()
+        kind, classes = task.get("kind", "classification"), task.get("classes") or ()  # early records name no kind
         if isinstance(classes, Mapping):
             classes = tuple(name for _, name in sorted(classes.items(), key=lambda each: int(each[0])))
         if kind == "segmentation":

@@ -84,6 +84,28 @@ def check_network(config: MethodConfig, name: str, choice: NetworkChoice) -> Non
         )
 
 
+def for_channels(config: MethodConfig, channels: int) -> MethodConfig:
+    """Return a method's config with its network for images of several channels, if the corpus has several."""
+    choice = config.chosen_network
+    if channels == 1 or choice.config.in_channels == channels:
+        return config
+    network = choice.model_copy(update={"config": choice.config.model_copy(update={"in_channels": channels})})
+    return config.model_copy(update={"network": network})
+
+
+def check_one_channel(channels: int, where: str) -> None:
+    """Check that a corpus for self-discovery has one channel.
+
+    Raises:
+        DataError: it has several.
+    """
+    if channels > 1:
+        raise DataError(
+            f"{where} compares patients by images of one channel, and the corpus has {channels}",
+            hint="Choose a method without patterns, or a corpus of one channel",
+        )
+
+
 def check_size(choice: NetworkChoice, shape: Shape | None, where: str) -> None:
     """Check that a network can take images of `shape`.
 

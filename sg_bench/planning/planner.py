@@ -26,9 +26,11 @@ from sg_bench.planning.checks import (
 )
 from sg_bench.planning.networks import (
     check_network,
+    check_one_channel,
     check_own_settings,
     check_size,
     chosen_network,
+    for_channels,
     network_settings,
 )
 from sg_bench.planning.plans import Plan, PlannedCell, TypedJob
@@ -185,12 +187,14 @@ class _Planner:
         corpus = patterns = None
         if "corpus" in config.needs:
             store, corpus = self._corpus(config.dimension)
+            config = for_channels(config, store.recipe.channels)
             needs.append(store.key)
             rule = getattr(config, "crops", None)
             if isinstance(rule, CropRule) and "crops" not in config.without_effect():
                 self._check_crops(rule, config.dimension, store, f"pretraining of '{method.title}'", "pretraining")
         if "patterns" in config.needs:
             discovered = self._patterns(config.dimension, method.discovery)
+            check_one_channel(discovered.recipe.corpus.store.channels, f"self-discovery of '{method.title}'")
             patterns = discovered.recipe
             where = f"self-discovery of '{method.title}'"
             check_size(config.chosen_network, patterns.settings.crops.cube, where)

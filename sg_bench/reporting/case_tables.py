@@ -87,7 +87,7 @@ class CaseResamples:
         if key not in self._runs:
             record, recipe = self.records[key], self.records[key].get("recipe", {})
             task = recipe.get("task", {})
-            scoring = Scoring.of(task) if task.get("kind") else Scoring("segmentation")
+            scoring = Scoring.of(task)
             folds = (task.get("split") or {}).get("folds")
             fold = recipe["fine_tuning_seed"] % folds if folds else 0  # folds share no patient: each is drawn by itself
             metrics = sorted(record["metrics"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sg_bench.reporting.render import PARITY, footnotes, table_cell, tie_sentences, unit_sentences
+from sg_bench.reporting.render import PARITY, footnotes, table_cell, tie_sentences, unit_sentence, unit_sentences
 from sg_bench.reporting.separation import ties
 from sg_bench.reporting.tables import MetricColumn, Table
 from sg_bench.tasks import parse_reference
@@ -32,7 +32,9 @@ def console_table(table: Table, title: str = "") -> RichTable:
     tied = {index: ties(table, index) for index in table.printed}
     parity = [f"{PARITY_MARK} {PARITY}"] if any(column.role == "parity" for column in columns) else []
     common = [f"All tasks: {', '.join(f'{axis}={value}' for axis, value in shared.items())}."] if shared else []
-    caption = [*parity, *common, *footnotes(table), *tie_sentences(list(tied.values())), *unit_sentences(table)]
+    metrics = [text] if (text := unit_sentence(column.metric for column in columns)) else []
+    tests = [*tie_sentences(list(tied.values())), *unit_sentences(table)]
+    caption = [*parity, *common, *metrics, *footnotes(table), *tests]
     out = RichTable(title=Text(title) if title else None, caption=Text("\n".join(caption)), caption_justify="left")
     out.box = box.SIMPLE_HEAD
     cells = [[table_cell(table, row, index, tied[index]) for index in table.printed] for row in table.rows]

@@ -223,3 +223,41 @@ class TestTwoDimensions:
             load_into(Encoder3D(2), *flat, need_decoder=False)
         with pytest.raises(MethodError, match="covers 20 of the network's 120 tensors"):
             load_into(Encoder2D(1), *parts, need_decoder=False)
+
+
+class TestOtherInputChannels:
+    """An input layer is summed over its channels, repeated and divided by their number."""
+
+    @pytest.mark.parametrize("channels", [2, 4])
+    def test_equal_channels_give_what_one_channel_gave(self, channels: int) -> None:
+        one, several = Encoder3D(2), Encoder3D(2, channels)
+        report = load_into(several, glorot_(one, torch.Generator().manual_seed(3)).state_dict(), {}, need_decoder=False)
+        image = torch.rand(1, 1, 16, 16, 8)
+        with torch.no_grad():
+            found = several.eval().features(image.expand(-1, channels, -1, -1, -1))[-1]
+            assert torch.allclose(found, one.eval().features(image)[-1], atol=1e-5)
+        assert len(report.adapted) == 1
+        assert f"repeated for and divided by {channels} input channels" in str(report)
+
+    def test_of_several_channels_one_has_their_sum(self) -> None:
+        given = glorot_(Encoder3D(2, 4), torch.Generator().manual_seed(3))
+        one = Encoder3D(2)
+        (name,) = load_into(one, given.state_dict(), {}, need_decoder=False).adapted
+        assert torch.allclose(one.state_dict()[name], given.state_dict()[name].sum(dim=1, keepdim=True))
+
+    def test_a_network_for_photographs_takes_any_number(self) -> None:
+        one, several = Encoder2D(4), Encoder2D(4, 2)
+        (name,) = load_into(several, one.state_dict(), {}, need_decoder=False).adapted
+        assert torch.allclose(several.state_dict()[name].sum(dim=1), one.state_dict()[name].sum(dim=1), atol=1e-6)
+        load_into(Encoder2D(4), several.state_dict(), {}, need_decoder=False)
+
+    def test_untrained_input_layers_stay_as_they_were_drawn(self) -> None:
+        several = Encoder3D(2, 3)
+        before = {name: tensor.clone() for name, tensor in several.state_dict().items()}
+        report = load_into(several, Encoder3D(2).state_dict(), {}, need_decoder=False, adapt=False)
+        assert not report.adapted
+        (name,) = report.reinitialised
+        assert torch.equal(several.state_dict()[name], before[name])
+
+    def test_the_report_of_equal_channels_is_as_before(self, parts: Parts) -> None:
+        assert "channels" not in str(load_into(network(), *parts, need_decoder=True))
