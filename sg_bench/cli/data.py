@@ -1,4 +1,4 @@
-"""`sg-bench data`: list public data sets, check a copy of one, prepare it, draw some of its cases."""
+"""`sg-bench data`: list public data sets, look at own images, check a copy, prepare it, draw some of its cases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sg_bench.cli import options
+from sg_bench.cli.init import init
 from sg_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SHOWN = 6
 """Default number of cases that `show` draws."""
 
 app = typer.Typer(
-    help="Public data sets: where to get them; check, prepare and show a copy.",
+    help="Own images and public data sets: where to get them; begin with, check, prepare and show a copy.",
     epilog="Exit codes: 0 success, 1 failed, 2 wrong usage, 3 data missing, damaged or left out.",
     no_args_is_help=True,
 )
@@ -56,6 +57,9 @@ def list_data(name: Annotated[str, typer.Argument(help="One data set: print ever
             continue
         if text:
             typer.echo(text)
+
+
+app.command("init")(init)
 
 
 @app.command("check")

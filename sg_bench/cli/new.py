@@ -1,4 +1,4 @@
-"""`sg-bench new`: write the package of a new method."""
+"""`sg-bench new`: write the package of a new method, or the card of a new task."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Write the package of a new method.", no_args_is_help=True)
+from sg_bench.cli.init import new_task
+
+app = typer.Typer(help="Write the package of a new method, or the card of a new task.", no_args_is_help=True)
+app.command("task")(new_task)
 
 
 @app.callback()
 def new() -> None:
-    """Write the package of a new method."""
+    """Write the package of a new method, or the card of a new task."""
 
 
 @app.command("method")

@@ -20,6 +20,9 @@ MOST_CASES = 60
 """Cases that are read, at even distances; all of a smaller data set."""
 MOST_BYTES = 1_000_000_000
 """Bytes of the files that are read."""
+PATIENT_COLUMNS = ("patient", "patient id", "patient_id", "subject", "subject_id")
+NOTHING = ("", "no finding", "normal", "none")
+"""Names that stand for no finding."""
 MOST_CLASSES = 10
 """Different texts of a column that is taken for a class."""
 
@@ -79,7 +82,7 @@ class Survey:
     def lines(self) -> list[str]:
         """Return what was found, for the terminal."""
         x, y, z = self.shape
-        spacing = " x ".join(f"{size:.3g}" for size in self.spacing)
+        spacing = _sides(self.spacing)
         lines = [
             f"{len(self.cases)} cases of {self.patients} patients, {self.channels} "
             f"channel{'s' if self.channels > 1 else ''}{_named(self.config.channels)}",
@@ -87,7 +90,9 @@ class Survey:
         ]
         for name, sizes in (("shapes", self.shapes), ("voxel sizes", self.spacings)):
             if len({tuple(np.round(each, 2)) for each in sizes}) > 1 and (name == "shapes" or z > 1):
-                low, high = (" x ".join(f"{side:.3g}" for side in edge(np.array(sizes), axis=0)) for edge in (np.min, np.max))
+                low, high = (
+                    " x ".join(f"{side:.3g}" for side in edge(np.array(sizes), axis=0)) for edge in (np.min, np.max)
+                )
                 lines.append(f"{name} from {low} to {high}")
         if self.counts:
             shares = ", ".join(f"{value} ({share:.2%} of voxels)" for value, share in self.values.items())
@@ -139,12 +144,18 @@ def with_table(root: Path, config: Any) -> Any:
 
 def _with_columns(config: Any, table: str, case: str, heading: Sequence[str], rows: list[dict[str, str]]) -> Any:
     lower = {name.lower(): name for name in heading if name != case}
-    patient = next((lower[each] for each in ("patient", "patient id", "patient_id", "subject", "subject_id") if each in lower), "")
+    patient = next(
+        (lower[each] for each in ("patient", "patient id", "patient_id", "subject", "subject_id") if each in lower), ""
+    )
     split = next((lower[each] for each in ("split", "part") if each in lower), "")
     columns = {part: name for part, name in (("case", case), ("patient", patient), ("split", split)) if name}
     listed = next((name for name in heading if any("|" in row[name] for row in rows)), None)
     names = sorted({each.strip() for row in rows for each in row[listed].split("|")}) if listed else []
-    known = [name for name in heading if name not in {*columns.values(), listed} and not any("," in row[name] for row in rows)]
+    known = [
+        name
+        for name in heading
+        if name not in {*columns.values(), listed} and not any("," in row[name] for row in rows)
+    ]
     attributes = tuple(dict.fromkeys([*(names or known)]))
     changes = {"table": table, "columns": columns, "attributes": attributes, "findings_column": listed}
     return type(config).model_validate({**config.model_dump(exclude_defaults=True), **changes})
@@ -196,6 +207,10 @@ def _read(source: Source, case: Case, found: Survey) -> None:
     if study.label is not None:
         found.counts[case.id] = label_counts(study.label)
         found.voxels += study.label.size
+
+
+def _sides(sizes: Any) -> str:
+    return " x ".join(f"{float(size):.3g}" for size in sizes)
 
 
 def _named(channels: Sequence[str]) -> str:

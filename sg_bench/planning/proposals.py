@@ -108,11 +108,15 @@ def _segmentation(found: Survey) -> tuple[dict[str, Any], str]:
         masks = {"target": values}
     else:
         masks = {"classes": {value: names.get(value, f"value_{value}") for value in values}}
-    card |= {"headline": "dice_positive", "secondary": ["dice_case"]} if "target" in masks else {"headline": "dice_mean"}
+    card |= (
+        {"headline": "dice_positive", "secondary": ["dice_case"]} if "target" in masks else {"headline": "dice_mean"}
+    )
     if any(len(counts) < len(values) for counts in found.counts.values()) and "target" in masks:
         card["secondary"] = ["dice_case", "dice_bin"]
     spacing = _common_spacing(found)
-    shape = [side * old / new for side, old, new in zip(found.shape, found.spacing, spacing or found.spacing, strict=True)]
+    shape = [
+        side * old / new for side, old, new in zip(found.shape, found.spacing, spacing or found.spacing, strict=True)
+    ]
     if found.flat:
         raise DataError(f"{found.root}: masks of films are not segmented", hint="Name a column of a table by --column")
     patch = [max(8, min(most, int(side) // 8 * 8)) for side, most in zip(shape, SIDES, strict=True)]
@@ -133,7 +137,9 @@ def _names(found: Survey, values: list[int]) -> tuple[dict[int, str], dict[str, 
         description = read_description(found.root)
         names = {value: slug(name) for value, name in class_names(description).items()}
         return names, {slug(name): wanted for name, wanted in region_values(description).items()}
-    tumours = found.channels == 4 and any("flair" in each.lower() or "t2f" in each.lower() for each in found.config.channels)
+    tumours = found.channels == 4 and any(
+        "flair" in each.lower() or "t2f" in each.lower() for each in found.config.channels
+    )
     for enhancing in (4, 3):
         if tumours and {*values} == {1, 2, enhancing}:
             return {}, {"whole": values, "core": [1, enhancing], "enhancing": [enhancing]}
@@ -170,7 +176,13 @@ def _of_images(found: Survey, column: str) -> tuple[dict[str, Any], str]:
 def _by_column(column: str, values: Mapping[str, list[str | float]]) -> tuple[dict[str, Any], str]:
     texts = sorted({_text(value) for value in values[column]})
     if len(texts) > MOST_CLASSES and all(isinstance(value, float | int) for value in values[column]):
-        return {"kind": "regression", "loss": "mse", "headline": "mae", "secondary": ["r2"], "value": column}, f"'{column}'"
+        return {
+            "kind": "regression",
+            "loss": "mse",
+            "headline": "mae",
+            "secondary": ["r2"],
+            "value": column,
+        }, f"'{column}'"
     if not 2 <= len(texts) <= MOST_CLASSES:
         raise DataError(f"column '{column}' holds {len(texts)} different texts", hint="Name another by --column")
     binary = len(texts) == 2
@@ -201,9 +213,7 @@ def _intensity(found: Survey) -> dict[str, Any]:
 
 def _common_spacing(found: Survey) -> list[float] | None:
     """Return the median voxel size where voxel sizes differ by more than a tenth, else None: the grids stay."""
-    low, high = min(map(min, zip(*found.spacings, strict=True))), 0.0
     ratios = [max(sizes) / min(sizes) for sizes in zip(*found.spacings, strict=True)]
-    assert low > high
     return [round(size, 2) for size in found.spacing] if max(ratios) > 1.1 else None
 
 
@@ -225,13 +235,16 @@ def _suite(card: Mapping[str, Any], name: str, *, pretrains: bool) -> dict[str, 
     patch, flat = card["sampling"]["patch"], card.get("dimension") == 2
     key = "2d" if flat else "3d"
     pretraining: dict[str, Any] = {
-        "training": {"batch_size": 4, "patience": None, "optimiser": {"name": "adam", "lr": 0.001}, "eps": None},
+        "training": {"batch_size": 4, "patience": None, "optimiser": {"name": "adam", "lr": 0.001}},
         "crops": {"cube": patch, "border": [0, 0, 0], "air": None},
         "per_volume": 1 if flat else 4,
     }
-    del pretraining["training"]["eps"]
     if not flat:
-        pretraining["transforms"] = {"shuffle": {"side_divisor": 4}, "in_painting": {"border": 1}, "out_painting": {"border": 1}}
+        pretraining["transforms"] = {
+            "shuffle": {"side_divisor": 4},
+            "in_painting": {"border": 1},
+            "out_painting": {"border": 1},
+        }
     budgets = {
         "short": {
             "pretraining": {"training": {"epochs": 2, "steps_per_epoch": 20}},
