@@ -15,11 +15,14 @@ from sg_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sg_bench.data.catalogue import DataSet, DataSetUse
+    from sg_bench.data.contents import Findings
     from sg_bench.data.sources.base import Case, Source
     from sg_bench.reporting.figures.cases import CasePicture
     from sg_bench.running.stores import CasesRead
 
-DataSetName = Annotated[str, typer.Argument(help="A data set: see sg-bench data list.")]
+DataSetName = Annotated[
+    str, typer.Argument(help="A data set: see sg-bench data list. Of your own: its task card, or a suite.")
+]
 Root = Annotated[Path | None, typer.Argument(metavar="PATH", help="Its folder; none for the phantom.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the source; repeatable.")
@@ -66,52 +69,59 @@ app.command("init")(init)
 def check(
     name: DataSetName,
     path: Root = None,
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged files.")] = False,
     jobs: Jobs = None,
 ) -> None:
     """Print every problem of a copy of a data set, and what it holds.
 
-    Examples: sg-bench data check luna16 /data/LUNA16; sg-bench data check lits /data/LiTS --read
+    Examples: sg-bench data check luna16 /data/LUNA16; sg-bench data check mine.task.yaml --data mine=/scans --read
     """
     from sg_bench.data.catalogue import folder_layout, inspect_source
+    from sg_bench.data.contents import Findings
 
-    source = _chosen(name, settings).open(path)
+    given, path = _given(name, path, data)
+    source = _chosen(name, settings, given).open(path)
     found = inspect_source(source)
     errors, started = list(found.errors), time.monotonic()
-    if read:
-        errors += _read(source, found.cases, jobs).problems
-    for problem in errors:
-        typer.echo(f"error: {_from_root(str(problem), source.root)}")
-    for problem in found.warnings:
-        typer.echo(f"warning: {_from_root(str(problem), source.root)}")
+    done = _read(source, found.cases, jobs) if read else None
+    errors += done.problems if done else []
+    lines = Findings([f"{problem}" for problem in errors], [f"{problem}" for problem in found.warnings])
+    if found.cases:
+        _check_card(name, source, done, lines)
+    for kind, each in (("error", lines.errors), ("warning", lines.warnings)):
+        for line in dict.fromkeys(each):
+            typer.echo(f"{kind}: {_from_root(line, source.root)}")
     if not found.cases:
         typer.echo(f"No case of {source.name} was found. {folder_layout(source.name)}")
     typer.echo(found.summary())
     if source.about and source.about.counts:
         typer.echo(f"Published: {_counts(source)}")
     how = f"read in {time.monotonic() - started:.0f} s; " if read else ""
-    typer.echo(f"{how}{len(errors)} errors, {len(found.warnings)} warnings")
-    raise typer.Exit(DataError.exit_code if errors else 0)
+    typer.echo(f"{how}{len(lines.errors)} errors, {len(lines.warnings)} warnings")
+    raise typer.Exit(DataError.exit_code if lines.errors else 0)
 
 
 @app.command("prepare")
 def prepare(
     name: DataSetName,
     path: Root = None,
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     suite: Annotated[str, typer.Option("--suite", help="Prepare for this suite; else for all built-in tasks.")] = "",
     work: options.Work = None,
     jobs: Jobs = None,
 ) -> None:
     """Prepare a data set for its tasks and corpora; continues where it was stopped, and leaves damaged cases out.
 
-    Examples: sg-bench data prepare luna16 /data/LUNA16; sg-bench data prepare scans /scans --suite mine.yaml
+    Examples: sg-bench data prepare luna16 /data/LUNA16; sg-bench data prepare mine.task.yaml --data mine=/scans
     """
     from sg_bench.cli.selection import opened
     from sg_bench.running.stores import prepare_store, store_jobs
 
+    given, path = _given(name, path, data)
     if not suite:
-        _chosen(name).open(path)
+        _chosen(name, data=given).open(path)
     workspace = opened(work)
     codes = [0]
     for job in store_jobs(name, path, suite):
@@ -133,6 +143,7 @@ def prepare(
 def show(
     name: DataSetName,
     path: Root = None,
+    data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     out: Annotated[Path | None, typer.Option("--out", help="The picture, .png; else NAME.png here.")] = None,
     cases: Annotated[str, typer.Option("--cases", help="How many, or ids separated by commas.")] = str(SHOWN),
     settings: Settings = [],  # noqa: B006 - likewise
@@ -143,10 +154,11 @@ def show(
     """
     from sg_bench.reporting.figures.cases import write_montage
 
-    target = out or Path(f"{name}.png")
+    target = out or Path(f"{name.removesuffix('.yaml')}.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--out {target}: the picture is a PNG", hint="Let the name end in .png")
-    chosen = _chosen(name, settings)
+    given, path = _given(name, path, data)
+    chosen = _chosen(name, settings, given)
     source = chosen.open(path)
     pictures = []
     for case in _selected(source.scan(), cases):
@@ -161,12 +173,48 @@ def show(
     typer.echo(f"{len(pictures)} cases in {target}")
 
 
-def _chosen(name: str, settings: list[str] | None = None) -> DataSet:
+def _given(name: str, path: Path | None, data: list[str]) -> tuple[str, Path | None]:
+    """Return the data set that --data names, "" for none, and its folder.
+
+    Raises:
+        UsageError: --data is not one NAME=PATH, or a folder is given twice.
+    """
+    if not data:
+        return "", path
+    label, equals, folder = data[0].partition("=")
+    if len(data) > 1 or path is not None or not (equals and label and folder):
+        raise UsageError(f"{name}: one folder is read", hint="Write its path after the name, or --data NAME=PATH")
+    return label, Path(folder).expanduser()
+
+
+def _check_card(name: str, source: Source, done: CasesRead | None, lines: Findings) -> None:
+    """Add what is wrong with the parts and label maps of the user's own task, if `name` is its card."""
+    from sg_bench.planning import plan
+    from sg_bench.suite import Suite
+    from sg_bench.tasks import is_path, read_task, read_yaml
+
+    if not is_path(name) or "kind" not in read_yaml(Path(name)):
+        return
+    card = Path(name).resolve()
+    task = read_task(str(card))
+    if source.root is None or source.config.key_content() != _chosen(name).config.key_content():
+        return
+    content = {"name": "data", "corpora": {}, "methods": ["scratch"], "tasks": [str(card)], "folder": str(card.parent)}
+    planned = plan(Suite.model_validate(content), {task.data.name: source.root})
+    lines.errors += [planned.with_paths(cell.missing) for cell in planned.cells if cell.missing]
+    lines.warnings += planned.warnings
+    if done is not None and task.masks and not lines.errors:
+        recipe = planned.of_kind("cell")[0].recipe
+        lines.check_labels(task.label, task.masks, done.counts, sum(case.label is not None for case in source.cases))
+        lines.check_empty(task.label, task.masks, done.counts, source.cases, recipe.task.split, planned.lists)
+
+
+def _chosen(name: str, settings: list[str] | None = None, data: str = "") -> DataSet:
     from sg_bench.config import merged
     from sg_bench.data.catalogue import find_data_set
     from sg_bench.suite import parse_setting
 
-    return find_data_set(name, merged({}, *(parse_setting(setting) for setting in settings or [])))
+    return find_data_set(name, merged({}, *(parse_setting(setting) for setting in settings or [])), data=data)
 
 
 def _brief(source: str, users: list[DataSetUse]) -> str:

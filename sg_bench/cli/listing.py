@@ -39,9 +39,9 @@ def list_names(
         ListedKind.PUBLISHED: _published,
     }
     lines = listed[what]()
-    width = max((len(each) for each in lines), default=0)
+    width = max((len(each) for each, summary in lines.items() if summary), default=0)
     for each, summary in lines.items():
-        typer.echo(f"{each:<{width}}  {summary}")
+        typer.echo(f"{each:<{width}}  {summary}".rstrip())
 
 
 def _methods() -> dict[str, str]:
@@ -66,10 +66,16 @@ def _registered(registry: Registry) -> dict[str, str]:
 
 def _tasks() -> dict[str, str]:
     from sg_bench.resources import task_cards
-    from sg_bench.tasks import read_task
+    from sg_bench.tasks import read_task, read_yaml
+    from sg_bench.tasks.reading import COMMON_AXES
 
-    tasks = {name: read_task(name) for name in task_cards()}
-    return {name: f"{task.title} ({task.kind}, {task.headline})" for name, task in tasks.items()}
+    lines: dict[str, str] = {}
+    for name, path in task_cards().items():
+        task, offered = read_task(name), dict(read_yaml(path).get("variants") or {})
+        lines[name] = f"{task.title} ({task.kind}, {task.headline})"
+        lines |= {f"  {name}[{axis}={'|'.join(map(str, values))}]": "" for axis, values in offered.items()}
+    names = ", ".join(f"{axis}=..." for axis in COMMON_AXES)
+    return {**lines, "every task": f"also as NAME[{names}]"}
 
 
 def _suites() -> dict[str, str]:

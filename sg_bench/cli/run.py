@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -195,9 +196,27 @@ def _left_out(selection: Selection) -> bool:
             continue
         if skipped:
             why = skipped[0].why.rstrip(".")
-            _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see sg-bench data check {name}")
+            how = _check_command(selection, name)
+            _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see {how}")
             found = True
     return found
+
+
+def _check_command(selection: Selection, name: str) -> str:
+    """Return the command that lists every problem of a data set of the suite."""
+    from sg_bench.data.catalogue import data_set_uses, known_names
+    from sg_bench.tasks import is_path, parse_reference, read_task
+
+    root = selection.roots.get(name)
+    path = f" {root}" if root else ""
+    if name in known_names(data_set_uses()):
+        return f"sg-bench data check {name}{path}"
+    folder = Path(selection.suite.folder)
+    cards = [
+        parse_reference(each)[0] for each in selection.plan.suite.tasks if read_task(each, folder).data.name == name
+    ]
+    card = next((str(folder / each) for each in cards if is_path(each)), str(folder / "SUITE.yaml"))
+    return f"sg-bench data check {card} --data {name}={root}"
 
 
 def _check(selection: Selection, *, anew: bool) -> int:

@@ -19,7 +19,7 @@ from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.registry import SOURCES
 from sg_bench.resources import suites, task_cards
 from sg_bench.suite import load_suite
-from sg_bench.tasks import Task, read_task, read_yaml, validated
+from sg_bench.tasks import Task, is_path, read_task, read_yaml, validated
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,19 @@ def data_set_uses() -> list[DataSetUse]:
     return found
 
 
-def find_data_set(name: str, settings: Mapping[str, Any] | None = None) -> DataSet:
+def find_data_set(name: str, settings: Mapping[str, Any] | None = None, *, data: str = "") -> DataSet:
     """Return the data set `name`; `settings` override those of the first task or corpus that uses it.
+
+    Args:
+        name: of a data set or source; or the file of a task card or suite, for the user's own data.
+        settings: of the source.
+        data: which data set of a suite's file.
 
     Raises:
         UsageError: unknown data set or setting.
     """
+    if is_path(name):
+        return _of_file(Path(name), data, settings or {})
     users = data_set_uses()
     named = [use for use in users if use.name == name] or [use for use in users if use.source == name]
     if not named and name not in SOURCES.names():
@@ -129,6 +136,25 @@ def find_data_set(name: str, settings: Mapping[str, Any] | None = None) -> DataS
     config = merged(dict(named[0].config) if named else {}, dict(settings or {}))
     checked = validated(SOURCES.config(source), config, f"settings of source '{source}'")
     return DataSet(name, source, checked, named[0].preparation if named else None)
+
+
+def _of_file(path: Path, data: str, settings: Mapping[str, Any]) -> DataSet:
+    """Return the data set of a task card, or one of a suite."""
+    if {"methods", "tasks", "extends"} & read_yaml(path).keys():
+        suite = load_suite(str(path))
+        tasks = [read_task(reference, Path(suite.folder)) for reference in suite.tasks]
+        users = [_use(f"task {task.label}", task) for task in tasks]
+        own = [each for each in suite.corpora.values() if each.name]
+        users += [DataSetUse("corpus", c.name, c.source, c.config, c.preparation) for c in own]
+    else:
+        users = [_use("task", read_task(str(path)))]
+    named = [use for use in users if data in ("", use.name)]
+    if not named:
+        hint = did_you_mean(data, known_names(users))
+        raise UsageError(f"{path}: it uses no data '{data}'", hint=hint)
+    config = merged(dict(named[0].config), dict(settings))
+    checked = validated(SOURCES.config(named[0].source), config, f"{path}: settings of source '{named[0].source}'")
+    return DataSet(named[0].name, named[0].source, checked, named[0].preparation)
 
 
 def known_names(users: list[DataSetUse]) -> list[str]:

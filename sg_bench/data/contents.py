@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.config import PARTS
-from sg_bench.data.splits import SplitParts
+from sg_bench.config import PARTS, Split
+from sg_bench.data.splits import IdLists, SplitParts, SplittableCase, assign
 from sg_bench.errors import DataError
 
 LabelCounts = dict[int, int]
 """Voxels of a label map by value, without 0."""
 Masks = Mapping[str, Sequence[int]]
 """The label-map values of each class or region by name; that of a single target has the name ""."""
+
+
+@dataclass
+class Findings:
+    """What reading shows, one line each."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def check_labels(self, label: str, masks: Masks, counts: Mapping[str, LabelCounts], labelled: int) -> None:
+        """Add what is wrong with the values of the label maps of the task `label`, of which `labelled` exist."""
+        values = {value for each in counts.values() for value in each}
+        try:
+            problems = label_problems(masks, values, len(counts), labelled)
+        except DataError as error:
+            self.errors.append(f"task '{label}': {error}")
+        else:
+            self.warnings += [f"task '{label}': {line}" for line in problems]
+
+    def check_empty(
+        self,
+        label: str,
+        masks: Masks,
+        counts: Mapping[str, LabelCounts],
+        cases: Sequence[SplittableCase],
+        split: Split,
+        lists: IdLists,
+    ) -> None:
+        """Add warnings of masks that are empty in the parts of the first fold."""
+        parts = assign(cases, split, lists=lists)
+        self.warnings += [f"task '{label}': {line}" for line in empty_masks(masks, counts, parts)]
 
 
 def label_counts(label: NDArray[np.uint8] | None) -> LabelCounts:

@@ -29,6 +29,7 @@ from sg_bench.running.progress import Progress
 from sg_bench.running.schedule import Scheduler
 from sg_bench.running.stages.prepare import cases_of
 from sg_bench.suite import Suite, data_sources, load_suite
+from sg_bench.tasks import is_path, read_yaml
 from sg_bench.workspace import Workspace
 
 LOG_SECONDS = 30.0
@@ -75,7 +76,7 @@ def store_jobs(name: str, root: Path | None, suite: str = "") -> list[TypedJob[S
         DataError: the folder holds nothing usable.
     """
     chosen = load_suite(suite) if suite else _every_task(name)
-    names = [each for each, source in data_sources(chosen).items() if name in (each, source)]
+    names = [each for each, source in data_sources(chosen).items() if is_path(name) or name in (each, source)]
     if not names:
         hint = did_you_mean(name, data_sources(chosen))
         raise UsageError(f"suite {suite}: it uses no data '{name}'", hint=hint)
@@ -139,6 +140,9 @@ def megabytes(cases: list[Case]) -> float:
 
 def _every_task(name: str) -> Suite:
     """Return a suite of all built-in tasks that use a data set; only its stores are planned."""
+    if is_path(name):
+        content = {"name": "data", "corpora": {}, "methods": ["scratch"], "tasks": [str(Path(name).resolve())]}
+        return load_suite(name) if "kind" not in read_yaml(Path(name)) else Suite.model_validate(content)
     known = [use for use in data_set_uses() if use.task]
     tasks = [use.task for use in known if name in (use.name, use.source)]
     if not tasks:
