@@ -109,6 +109,6 @@ def probe_variants(reference: str, task: Task, kind: str, shots: list[int]) -> l
     return [
         f"{name}[{','.join(f'{axis}={value}' for axis, value in sorted({**own, **count, 'probe': each}.items()))}]"
         for each in kinds
-        if each == "linear" or task.kind == "classification"
+        if each == "linear" or task.kind != "segmentation"
         for count in counted
     ]

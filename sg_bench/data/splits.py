@@ -94,6 +94,7 @@ def assign(
     """
     members = sorted(map(_member, cases))
     _refuse_duplicates([member.id for member in members])
+    _check_column(split, members)
     patients: PatientMembers = {}
     for member in sorted(members, key=lambda member: member.patient):
         patients.setdefault(member.patient, []).append(member)
@@ -316,6 +317,17 @@ def _check_parts(parts: SplitParts, split: Split, members: Sequence[SplitMember]
         else:
             continue
         raise DataError(f"the {part} part is empty: {why}", hint="Complete the data, or change the task's `split`")
+
+
+def _check_column(split: Split, members: Sequence[SplitMember]) -> None:
+    """Raise DataError if the split stratifies by a column that no case has."""
+    known = {name for member in members for name, _ in member.attributes}
+    if split.draws and split.stratify and split.column and split.column not in known:
+        raise DataError(
+            f"the split stratifies by the column '{split.column}', which no case has; known are: "
+            f"{', '.join(sorted(known)) or 'none'}",
+            hint="Declare it among the source's `attributes`, or correct the card's `split`",
+        )
 
 
 def _member(case: SplittableCase | tuple[str, str]) -> SplitMember:

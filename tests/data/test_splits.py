@@ -461,3 +461,26 @@ def test_splits_store_and_folder_import_without_torch_torchio_or_nibabel() -> No
         "import sg_bench.data.splits, sg_bench.data.store, sg_bench.data.sources.folder"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestColumn:
+    """A split may stratify by a column of the data set's table."""
+
+    SPLIT = Split(stratify=True, column="grade", train=0.5, validation=0.25, test=0.25)
+
+    def cases(self) -> list[Case]:
+        grades = ["rare"] * 4 + ["common"] * 20
+        return [Case(f"c{n:02d}", f"p{n:02d}", attributes={"grade": grade}) for n, grade in enumerate(grades)]
+
+    def test_each_value_is_in_every_part(self) -> None:
+        parts = assign(self.cases(), self.SPLIT)
+        grades = {case.id: case.attributes["grade"] for case in self.cases()}
+        counts = {part: sum(grades[id_] == "rare" for id_ in ids) for part, ids in parts.items()}
+        assert counts == {"train": 2, "validation": 1, "test": 1}
+
+    def test_a_column_that_no_case_has_is_named(self) -> None:
+        with pytest.raises(DataError, match="stratifies by the column 'grades', which no case has; known are: grade"):
+            assign(self.cases(), self.SPLIT.model_copy(update={"column": "grades"}))
+
+    def test_without_a_column_keys_are_as_before(self) -> None:
+        assert "column" not in Split(stratify=True, train=0.5, test=0.5).key_content()

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sg_bench.config import key_of
 from sg_bench.data.store import Store
 from sg_bench.errors import SgBenchError
-from sg_bench.evaluation.crops import cut_crop, fixed_crops
+from sg_bench.evaluation.crops import cut_crop, fixed_crops, masks_of
 from sg_bench.ledger.copies import pull_predictions
 from sg_bench.recipes import recorded_task
 from sg_bench.reporting.evidence import Run
@@ -176,5 +176,11 @@ def _cut(task: Task, id_: str, case: str, store: Store) -> tuple[PixelArray, Pix
         KeyError: the task has no test crop of that id.
     """
     if case == id_:
-        return store.image(case), np.isin(store.label(case), task.target)
-    return cut_crop(store, task, {crop.id: crop for crop in fixed_crops(task, store, [case])}[id_])
+        return _first(store.image(case)), masks_of(task, store.label(case))
+    image, truth = cut_crop(store, task, {crop.id: crop for crop in fixed_crops(task, store, [case])}[id_])
+    return _first(image), truth
+
+
+def _first(image: PixelArray) -> PixelArray:
+    """Return an image of one channel as it is, or the first of several."""
+    return image if image.ndim == 3 else image[0]
