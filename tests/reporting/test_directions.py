@@ -48,7 +48,7 @@ def test_values_are_printed_in_their_unit() -> None:
 
 
 def test_a_claim_on_an_error_is_supported_by_the_lower_one() -> None:
-    good, bad = (Units(tuple(range(6)), tuple(-value for value in values), "pretraining") for values in (GOOD, BAD))
+    good, bad = (Units(tuple(-value for value in values), tuple(range(6)), "pretraining") for values in (GOOD, BAD))
     (verdict,) = evaluate_claims([ClaimData("less error", good, bad, scale=1.0)])
     assert verdict.outcome == "supported"
     assert verdict.difference == pytest.approx(3.0)
