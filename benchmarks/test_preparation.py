@@ -30,7 +30,8 @@ from sg_bench.config import Preparation
 from sg_bench.data.prepare import prepare
 from sg_bench.data.sources.base import Case, Study, film_affine
 from sg_bench.data.sources.films import read_png
-from sg_bench.data.sources.volumes import data_files, read_volume
+from sg_bench.data.sources.headers import data_files
+from sg_bench.data.sources.volumes import read_volume
 from sg_bench.data.store import write_case
 
 REAL = Path(os.environ.get("SG_BENCH_REAL_DATA", "../shared/real_data"))

@@ -17,6 +17,9 @@ from sg_bench.data.grids import Affine, filled, new_axes, picked, placed_on, tur
 from sg_bench.data.sources.base import Study
 from sg_bench.errors import DataError, UsageError
 
+_MOST_ABOVE = 0.9
+"""Largest share of voxels above the window: more are another unit, such as films of 16 bit in a window for 8."""
+
 
 class VoxelCandidate(NamedTuple):
     """A source's candidate in voxel coordinates of the prepared grid."""
@@ -61,7 +64,8 @@ def prepare(study: Study, preparation: Preparation, *, name: str = "image") -> P
         name: file or case in error messages.
 
     Raises:
-        DataError: minmax or percentile scaling of a constant image, or of one with a constant channel.
+        DataError: minmax or percentile scaling of a constant image, or of one with a constant channel; or nearly all
+            voxels are above the window.
         UsageError: `clip` does not hold percentiles.
     """
     channels = study.image[np.newaxis] if study.image.ndim == 3 else study.image
@@ -103,6 +107,13 @@ def spacing_of(affine: Affine) -> tuple[float, float, float]:
 def _window(image: NDArray[np.float32], preparation: Preparation, name: str) -> tuple[np.float32, np.float32]:
     """Return the native values that are mapped to 0 and 1."""
     low, high = (np.float32(bound) for bound in _bounds(image, preparation))
+    sample = image[tuple(slice(None, None, 4 if size > 64 else 1) for size in image.shape)]
+    above = float(np.mean(sample > high))
+    if above > _MOST_ABOVE and float(sample.min()) < float(sample.max()):
+        raise DataError(
+            f"{name}: {above:.0%} of its voxels are above {high:g}, the end of its window, and would all be 1",
+            hint=f"Its values reach {sample.max():g}: set `clip` to their range, or `intensity` to percentiles",
+        )
     if low >= high:
         raise DataError(
             f"{name}: {preparation.intensity} cannot scale it, its window is the single value {low:g}",

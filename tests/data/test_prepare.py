@@ -349,3 +349,10 @@ class TestChannels:
         several = np.stack([marked(), np.full(SHAPE, 40, np.float32)])
         with pytest.raises(DataError, match="p1, channel 1: minmax cannot scale it"):
             prepare(study_of(several, RAS), Preparation(intensity="minmax"), name="p1")
+
+
+def test_an_image_in_another_unit_than_its_window_is_refused() -> None:
+    deep = (np.arange(48 * 50, dtype=np.float32) * 27).reshape(48, 50, 1)
+    with pytest.raises(DataError, match=r"a film: 100% of its voxels are above 255, the end .* set `clip`"):
+        prepare(study_of(deep, film_affine()), Preparation(clip=(0, 255)), name="a film")
+    assert prepare(study_of(deep, film_affine()), Preparation(intensity="minmax")).image.max() == 1

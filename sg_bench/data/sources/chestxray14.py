@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from sg_bench.data.sources.base import (
     Case,
     DataSetInfo,
@@ -105,14 +107,15 @@ class ChestXray14Source(FilmSource):
     config: ChestXray14Config
 
     def load(self, case: Case) -> Study:
-        """Read one film: (columns, rows, 1), grey values 0..255.
+        """Read one film: (columns, rows, 1), grey values 0..255; those of a copy in 16 bit are divided by 257.
 
         Raises:
             DataError: the file is corrupt or no PNG.
         """
         if case.image is None:
             raise DataError(f"{case.id}: it names no film", hint="Scan the folder again")
-        return Study(image=read_png(case.image), affine=film_affine())
+        image = read_png(case.image)
+        return Study(image=image / np.float32(257) if image.max() > 255 else image, affine=film_affine())
 
     def tables(self) -> list[Path]:
         """Return the table of labels, then the existing lists."""

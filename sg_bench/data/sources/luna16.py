@@ -27,11 +27,10 @@ from sg_bench.data.sources.base import (
     count_problems,
     first_problem_error,
 )
+from sg_bench.data.sources.headers import data_files, metaimage_header
 from sg_bench.data.sources.volumes import (
     case_id,
-    data_files,
     files_under,
-    metaimage_header,
     natural_key,
     no_such_folder,
     parent_named,

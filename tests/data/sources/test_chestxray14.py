@@ -283,6 +283,15 @@ class TestProblems:
         with pytest.raises(DataError, match=r"00000001_000\.png: it cannot be read as PNG"):
             tree.load(case)
 
+    def test_a_copy_in_16_bit_has_the_values_of_8_bit(self, tmp_path: Path) -> None:
+        make_chestxray14(tmp_path, patients=3, size=16)
+        tree = source(tmp_path)
+        case = tree.scan()[0]
+        assert case.image is not None
+        shallow = tree.load(case).image
+        Image.fromarray(shallow[..., 0].T.astype(np.uint16) * 257).save(case.image)
+        np.testing.assert_allclose(tree.load(case).image, shallow, rtol=1e-6)
+
     def test_a_table_that_fits_no_film_is_refused(self, tmp_path: Path) -> None:
         write_png(tmp_path / "images/00000009_000.png", np.zeros((2, 2)))
         (tmp_path / TABLES["v2020"]).write_text(make_table("00000001_000.png,Mass,0,1,1"))

@@ -12,10 +12,10 @@ import pytest
 import SimpleITK as sitk
 
 from sg_bench.data.sources.base import Case, Problem
+from sg_bench.data.sources.headers import data_files
 from sg_bench.data.sources.volumes import (
     as_problem,
     check_classes,
-    data_files,
     files_under,
     natural_key,
     parent_named,

@@ -22,7 +22,8 @@ from sg_bench.data.sources.folder.reading import read_study
 from sg_bench.data.sources.folder.recognise import recognise_pattern
 from sg_bench.data.sources.folder.series import load_series, recognise_series, scan_series
 from sg_bench.data.sources.folder.table import join_table, read_table, scan_table
-from sg_bench.data.sources.volumes import as_problem, data_files, no_such_folder
+from sg_bench.data.sources.headers import data_files
+from sg_bench.data.sources.volumes import as_problem, no_such_folder
 from sg_bench.errors import DataError
 
 __all__ = ["FolderConfig", "FolderSource", "recognise"]

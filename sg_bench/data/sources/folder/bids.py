@@ -11,7 +11,7 @@ from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.folder.config import FolderConfig
 from sg_bench.data.sources.folder.found import FoundCase, FoundFolder
 from sg_bench.data.sources.folder.patterns import all_files, as_expression
-from sg_bench.data.sources.volumes import leaves_folder
+from sg_bench.data.sources.headers import leaves_folder
 
 _NAME = re.compile(r"(sub-[A-Za-z0-9]+(?:_[A-Za-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
 _IMAGES = "sub-*/**/anat/*"

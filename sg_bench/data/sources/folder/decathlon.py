@@ -9,7 +9,7 @@ from sg_bench.data.sources.folder.config import FolderConfig
 from sg_bench.data.sources.folder.description import channel_names, read_description
 from sg_bench.data.sources.folder.found import FoundCase, FoundFolder
 from sg_bench.data.sources.folder.reading import file_stem
-from sg_bench.data.sources.volumes import leaves_folder
+from sg_bench.data.sources.headers import leaves_folder
 from sg_bench.errors import DataError
 
 

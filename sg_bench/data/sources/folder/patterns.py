@@ -12,7 +12,8 @@ from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.folder.config import PARTS_OF_PATHS, FolderConfig
 from sg_bench.data.sources.folder.found import FoundCase, FoundFolder
 from sg_bench.data.sources.folder.reading import FILMS, file_stem
-from sg_bench.data.sources.volumes import ENDINGS, VOLUMES, is_system_file, leaves_folder, natural_key
+from sg_bench.data.sources.headers import leaves_folder
+from sg_bench.data.sources.volumes import ENDINGS, VOLUMES, is_system_file, natural_key
 from sg_bench.errors import DataError
 
 PatternMatch = tuple[Path, dict[str, str]]

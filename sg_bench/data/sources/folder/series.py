@@ -9,9 +9,10 @@ from sg_bench.data.sources.dicom import find_volumes, read_image, read_series
 from sg_bench.data.sources.folder.config import FolderConfig
 from sg_bench.data.sources.folder.found import FoundCase, FoundFolder
 from sg_bench.data.sources.folder.patterns import all_files, as_expression
+from sg_bench.data.sources.headers import leaves_folder
 from sg_bench.data.sources.segmentations import read_segmentation, segmented_series
 from sg_bench.data.sources.slices import on_regular_grid
-from sg_bench.data.sources.volumes import as_problem, check_varied, leaves_folder
+from sg_bench.data.sources.volumes import as_problem, check_varied
 from sg_bench.errors import DataError
 
 _ENOUGH = 20

@@ -11,7 +11,7 @@ from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.folder.config import FolderConfig
 from sg_bench.data.sources.folder.found import FoundCase, FoundFolder
 from sg_bench.data.sources.folder.reading import file_stem
-from sg_bench.data.sources.volumes import leaves_folder
+from sg_bench.data.sources.headers import leaves_folder
 from sg_bench.errors import DataError, did_you_mean
 
 TableRow = Mapping[str, str]

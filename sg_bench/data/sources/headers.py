@@ -1,10 +1,14 @@
-"""The size that the header of a MetaImage or NRRD file claims, compared with that of the file before it is read."""
+"""Headers of MetaImage and NRRD files: their data files, and the size that they claim."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
+from sg_bench.data.sources.base import Problem
+
+METAIMAGE = (".mhd", ".mha")
+NRRD = (".nrrd", ".nhdr")
 MOST_PACKED = 1032
 """Deflate packs at most so many bytes into one."""
 _HEADER = 65536
@@ -22,6 +26,44 @@ _TYPES = {
 """Bytes of a value; MET_LONG has 4 or 8, depending on the platform."""
 
 
+def leaves_folder(pattern: str) -> bool:
+    """Return whether a relative path or glob leads out of its folder."""
+    path = PureWindowsPath(pattern)
+    return ".." in path.parts or bool(path.anchor)
+
+
+def data_files(path: Path, problems: list[Problem]) -> list[Path]:
+    """Return the data file of a MetaImage header, [] if it is the same file; add a problem if it is missing."""
+    if path.suffix.lower() not in METAIMAGE or not path.is_file():
+        return []
+    name = metaimage_header(path).get("ElementDataFile", "")
+    if name.upper() == "LOCAL":
+        return []
+    data = path.parent / name
+    if not name or not data.is_file() or leaves_folder(name):
+        what = f"its data file '{name}' is missing or in another folder. Copy it there"
+        problems.append(Problem(str(path), what))
+        return []
+    return [data]
+
+
+def metaimage_header(path: Path) -> dict[str, str]:
+    """Return the "Key = value" lines of a MetaImage header, which ends with ElementDataFile.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        for line in file.read(_HEADER).split(b"\n"):
+            key, equals, value = line.decode("utf-8", "replace").partition("=")
+            if equals:
+                fields[key.strip()] = value.strip()
+            if not equals or key.strip() == "ElementDataFile":
+                break
+    return fields
+
+
 def check_claimed_size(path: Path) -> None:
     """Check that a file can hold what its header claims, so that no memory is taken for what is not there.
 
@@ -29,8 +71,8 @@ def check_claimed_size(path: Path) -> None:
         OSError: the file cannot be opened.
         ValueError: the size is missing or absurd, or larger than the file; a MetaImage or NRRD of several data files.
     """
-    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
-    fields = _nrrd_fields(path) if nrrd else _metaimage_fields(path)
+    nrrd = path.suffix.lower() in NRRD
+    fields = _nrrd_fields(path) if nrrd else metaimage_header(path)
     sizes = fields.get("sizes" if nrrd else "DimSize", "").split()
     if not sizes or not all(size.isdecimal() and 0 < int(size) < 2**31 for size in sizes):
         raise ValueError(f"its header gives the size '{' '.join(sizes)[:80]}'")
@@ -60,12 +102,6 @@ def _data_file(path: Path, name: str) -> Path:
     if Path(name).name != name or "%" in name or name.upper().startswith("LIST") or not (path.parent / name).is_file():
         raise ValueError(f"its data file '{name[:80]}' is missing, in another folder, or one of several")
     return path.parent / name
-
-
-def _metaimage_fields(path: Path) -> dict[str, str]:
-    from sg_bench.data.sources.volumes import metaimage_header
-
-    return metaimage_header(path)
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
