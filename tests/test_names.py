@@ -20,7 +20,9 @@ ALIAS = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 """A module-level name assigned in CamelCase is a type alias."""
 DIALECT = {"told", "tell", "tells", "said", "beside", "room", "rooms", "spoil", "spoiled", "knock", "dealt", "guest"}
 """Words of early versions, which had other meanings here than in the field."""
-EARLY_RECORDS = {path: {"beside"} for path in ("ledger/schema.py", "recipes.py", "reporting/tables.py")}
+EARLY_RECORDS = {
+    path: {"beside"} for path in ("evaluation/scoring.py", "ledger/schema.py", "recipes.py", "reporting/tables.py")
+}
 """Modules that read records in which secondary metrics are called `beside`."""
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

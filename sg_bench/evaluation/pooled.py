@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-OutputMetric = Callable[[Floats, NDArray[np.bool_], Floats], Floats]
+_Floats = NDArray[np.float64]
+OutputMetric = Callable[[_Floats, NDArray[np.bool_], _Floats], _Floats]
 """(N,) scores, (N,) truths, (R, N) weights -> (R,)."""
 BINS = 15
 """Of the expected calibration error, equally wide."""
@@ -21,37 +21,37 @@ _TOLERANCE = 1e-9
 """Of a share of cases: 0.9 is not 9 / 10 in binary."""
 
 
-def average_precision(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats:
+def average_precision(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
     """Return the sum over thresholds of precision times the rise of recall, as scikit-learn defines it."""
     positives, negatives = _above(scores, truths, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.nan_to_num(positives / (positives + negatives))
         rises = np.diff(positives, axis=1, prepend=0)
-        area: Floats = (precision * rises).sum(axis=1) / positives[:, -1]
+        area: _Floats = (precision * rises).sum(axis=1) / positives[:, -1]
     return area
 
 
-def sensitivity_at_specificity(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats:
+def sensitivity_at_specificity(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
     """Return the greatest share of positives above a threshold that leaves 90 % of the negatives below it."""
     positives, negatives = _above(scores, truths, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         allowed = negatives / negatives[:, -1:] <= 1 - LEAST_SPECIFICITY + _TOLERANCE
         share = np.where(allowed, positives, 0).max(axis=1) / positives[:, -1]
-        out: Floats = np.where(negatives[:, -1] > 0, share, np.nan)
+        out: _Floats = np.where(negatives[:, -1] > 0, share, np.nan)
     return out
 
 
-def balanced_accuracy(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats:
+def balanced_accuracy(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
     """Return the mean of sensitivity and specificity at p > 0.5."""
     return _mean_recall(scores > 0.5, truths, weights)
 
 
-def brier(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats:
+def brier(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
     """Return the mean squared difference of probability and truth."""
     return _mean((scores - truths) ** 2, weights)
 
 
-def calibration_error(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats:
+def calibration_error(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
     """Return the mean over bins of |frequency - mean probability|, weighted by cases.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), equation 3.
@@ -59,7 +59,7 @@ def calibration_error(scores: Floats, truths: NDArray[np.bool_], weights: Floats
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     gaps = np.zeros((len(scores), BINS))
     gaps[np.arange(len(scores)), bins] = truths - scores
-    error: Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+    error: _Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
     return error
 
 
@@ -73,7 +73,7 @@ OUTPUT_METRICS: dict[str, OutputMetric] = {
 """Metrics of each output of a classification, whose mean is the metric of all."""
 
 
-def class_metric(name: str, scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> Floats | None:
+def class_metric(name: str, scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> _Floats | None:
     """Return a metric of exclusive classes that is no mean over them; None for one that is.
 
     Args:
@@ -87,7 +87,7 @@ def class_metric(name: str, scores: Floats, truths: NDArray[np.bool_], weights: 
         hit = truths[np.arange(len(chosen)), chosen]
         with np.errstate(invalid="ignore", divide="ignore"):
             recalls = (weights @ (truths & hit[:, None]).astype(float)) / (weights @ truths.astype(float))
-        out: Floats = recalls.mean(axis=1)
+        out: _Floats = recalls.mean(axis=1)
         return out
     if name == "brier":
         return _mean(((scores - truths) ** 2).sum(axis=1) / 2, weights)
@@ -98,8 +98,8 @@ def class_metric(name: str, scores: Floats, truths: NDArray[np.bool_], weights: 
 
 
 def classification_metric(
-    name: str, scores: Floats, truths: NDArray[np.bool_], weights: Floats, *, exclusive: bool
-) -> tuple[Floats, Floats | None]:
+    name: str, scores: _Floats, truths: NDArray[np.bool_], weights: _Floats, *, exclusive: bool
+) -> tuple[_Floats, _Floats | None]:
     """Return a metric of a classification, (R,), and that of each output, (R, K), where it is the mean of these.
 
     Args:
@@ -115,7 +115,7 @@ def classification_metric(
     return each.mean(axis=1), each
 
 
-def r2(predictions: Floats, truths: Floats, weights: Floats) -> Floats:
+def r2(predictions: _Floats, truths: _Floats, weights: _Floats) -> _Floats:
     """Return 1 - sum of squared residuals / sum of squared deviations from the truths' mean, (R,)."""
     residual = weights @ (truths - predictions) ** 2
     total = weights.sum(axis=1)
@@ -123,11 +123,11 @@ def r2(predictions: Floats, truths: Floats, weights: Floats) -> Floats:
     spread = weights @ shifted**2 - (weights @ shifted) ** 2 / total
     flat = spread <= 1e-12 * total * max(1e-300, float((shifted**2).max(initial=0)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        out: Floats = np.where(flat, np.nan, 1 - residual / spread)
+        out: _Floats = np.where(flat, np.nan, 1 - residual / spread)
     return out
 
 
-def _above(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+def _above(scores: _Floats, truths: NDArray[np.bool_], weights: _Floats) -> tuple[_Floats, _Floats]:
     """Return (R, thresholds): positives, and negatives, whose score is at least each distinct score, falling."""
     order = np.argsort(-scores, kind="stable")
     ordered, drawn = scores[order], weights[:, order]
@@ -138,16 +138,16 @@ def _above(scores: Floats, truths: NDArray[np.bool_], weights: Floats) -> tuple[
     return positives, negatives
 
 
-def _mean_recall(predicted: NDArray[np.bool_], truths: NDArray[np.bool_], weights: Floats) -> Floats:
-    def recalls() -> Iterator[Floats]:
+def _mean_recall(predicted: NDArray[np.bool_], truths: NDArray[np.bool_], weights: _Floats) -> _Floats:
+    def recalls() -> Iterator[_Floats]:
         for true, right in ((truths, predicted), (~truths, ~predicted)):
             yield (weights @ (true & right).astype(float)) / (weights @ true.astype(float))
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = np.mean(list(recalls()), axis=0)
+        found: _Floats = np.mean(list(recalls()), axis=0)
     return found
 
 
-def _mean(values: Floats, weights: Floats) -> Floats:
-    out: Floats = (weights @ values) / weights.sum(axis=1)
+def _mean(values: _Floats, weights: _Floats) -> _Floats:
+    out: _Floats = (weights @ values) / weights.sum(axis=1)
     return out

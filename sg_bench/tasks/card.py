@@ -171,8 +171,8 @@ class Task(Model):
         segmentation, by_value = self.kind == "segmentation", isinstance(self.classes, dict)
         if segmentation and sum(map(bool, (self.target, self.classes, self.regions))) != 1:
             raise ValueError(
-                "a segmentation task needs one of `target` (label values taken together), `classes` (a name for each "
-                "value) and `regions` (values of each region, which may overlap)"
+                "a segmentation task needs `target` (label values taken together), `classes` (a name for each value) "
+                "or `regions` (values of each, which may overlap)"
             )
         if not segmentation and (self.target or self.regions):
             what = "target" if self.target else "regions"
