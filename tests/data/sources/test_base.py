@@ -9,10 +9,10 @@ class ListedSource(Source):
     """A source whose cases are given by the test."""
 
     name = "listed"
-    cases: tuple[Case, ...] = ()
+    given: tuple[Case, ...] = ()
 
     def scan(self) -> list[Case]:
-        return list(self.cases)
+        return list(self.given)
 
     def problems(self) -> list[Problem]:
         return []
@@ -37,7 +37,7 @@ def test_attributes_are_in_the_manifest_where_there_are_some(tmp_path: Path) -> 
     (tmp_path / "a.nii").write_bytes(b"12")
     (tmp_path / "b.nii").write_bytes(b"123")
     source = ListedSource(SourceConfig(), tmp_path)
-    source.cases = (
+    source.given = (
         Case(id="a", patient="p", image=tmp_path / "a.nii", channels=(tmp_path / "b.nii",), attributes={"age": 61.0}),
         Case(id="b", patient="p", image=tmp_path / "b.nii"),
     )

@@ -102,7 +102,11 @@ def test_damaged_pictures(name: str, changes: list[tuple[float, int]]) -> None:
 @given(content=st.binary(max_size=600))
 @settings(EXAMPLES, max_examples=15)
 def test_any_bytes(name: str, content: bytes) -> None:
-    readers = {"a.dcm": read_dicom, "t.xml": read_annotations, **dict.fromkeys(PICTURES, read_picture)}
+    readers: dict[str, Callable[[Path], Any]] = {
+        "a.dcm": read_dicom,
+        "t.xml": read_annotations,
+        **dict.fromkeys(PICTURES, read_picture),
+    }
     refuses_in_one_line(readers.get(name, read_volume), content, name)
 
 

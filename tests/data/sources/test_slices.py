@@ -27,7 +27,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.dcm"))
 
 
-def moved(folder: Path, place: Any) -> list[pydicom.Dataset]:
+def moved(folder: Path, place: Any) -> list[Any]:
     """Move each slice's position by `place(index)` in mm, in ascending order of height; return the data sets."""
     slices = sorted((pydicom.dcmread(path) for path in files(folder)), key=lambda each: each.ImagePositionPatient[2])
     for index, each in enumerate(slices):

@@ -123,7 +123,7 @@ def _files_of(root: Path, pattern: str) -> list[Path]:
 
 
 def _cases(root: Path, config: FolderConfig, channels: Mapping[str, list[PatternMatch]]) -> list[FoundCase]:
-    """Return the case of one set of named parts, or a case for each file where they do not tell files apart."""
+    """Return the case of one set of named parts, or a case for each file where they are the same for several."""
     if "{channel}" not in config.images:
         alone = channels[""]
         whole = len(alone) == 1 and "{" in config.images
