@@ -146,7 +146,12 @@ def _case(root: Path, config: FolderConfig, paths: list[Path], parts: dict[str, 
         identity = joined_id([identity, stem])
     case = FoundCase(identity, parts.get("patient", ""), paths[0], tuple(paths[1:]))
     if config.labels is not None:
-        _set_label(case, root, filled_in(config.labels, {"id": case.id, **parts}))
+        named = {"id": case.id, **parts}
+        bare = re.fullmatch(r"(.+)_0000", case.id)  # nnU-Net's images have the channel's number, its labels do not
+        if bare and not list(root.glob(filled_in(config.labels, named))):
+            without = filled_in(config.labels, {**named, "id": bare[1]})
+            named = {**named, "id": bare[1]} if list(root.glob(without)) else named
+        _set_label(case, root, filled_in(config.labels, named))
     return case
 
 
