@@ -21,7 +21,7 @@ ALIAS = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 DIALECT = {"told", "tell", "tells", "said", "beside", "room", "rooms", "spoil", "spoiled", "knock", "dealt", "guest"}
 """Words of early versions, which had other meanings here than in the field."""
 EARLY_RECORDS = {
-    path: {"beside"} for path in ("evaluation/scoring.py", "ledger/schema.py", "recipes.py", "reporting/tables.py")
+    path: {"beside"} for path in ("evaluation/scoring.py", "ledger/schema.py", "recipes.py", "reporting/frame.py")
 }
 """Modules that read records in which secondary metrics are called `beside`."""
 

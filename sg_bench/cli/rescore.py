@@ -15,7 +15,7 @@ from sg_bench.errors import UsageError
 if TYPE_CHECKING:
     from sg_bench.evaluation.rescoring import PredictionState, Rescored
     from sg_bench.ledger import Ledger, Record
-    from sg_bench.reporting.tables import Cell
+    from sg_bench.reporting.frame import Cell
 
 Cells = Annotated[
     list[str] | None,

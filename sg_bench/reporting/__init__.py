@@ -1,7 +1,8 @@
 """The report from the ledger: the same records give the same bytes, anywhere, without torch."""
 
 from sg_bench.reporting.console import console_table
-from sg_bench.reporting.tables import Cell, MethodRow, MetricColumn, Records, ScoreSummary, Table, main_table
+from sg_bench.reporting.frame import Cell, MetricColumn, Records, results_frame
+from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table, main_table
 from sg_bench.reporting.writing import report, write_report
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "console_table",
     "main_table",
     "report",
+    "results_frame",
     "write_report",
 ]

@@ -15,8 +15,9 @@ from sg_bench.evaluation.metrics import METRICS, higher_is_better, metric_of, sc
 from sg_bench.ledger import Record
 from sg_bench.reporting.documents import one_line
 from sg_bench.reporting.evidence import Evidence, Run
+from sg_bench.reporting.frame import Cell
 from sg_bench.reporting.render import unit_sentence
-from sg_bench.reporting.tables import Cell, oriented
+from sg_bench.reporting.tables import oriented
 from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
 from sg_bench.statistics.units import SeedPair, units_of
 from sg_bench.suite import Claim, Suite, claims_digest, suite_digest

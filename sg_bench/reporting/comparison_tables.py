@@ -26,6 +26,7 @@ from sg_bench.reporting.documents import (
 )
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.frame import MetricColumn
 from sg_bench.reporting.pair_tables import pair_document
 from sg_bench.reporting.published import (
     ComparisonRow,
@@ -38,7 +39,7 @@ from sg_bench.reporting.published import (
 from sg_bench.reporting.published import PublishedScore as Score
 from sg_bench.reporting.render import cell_text, column_heading, interval_bounds, legend, marks, std_text
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import MethodRow, MetricColumn, Table
+from sg_bench.reporting.tables import MethodRow, Table
 from sg_bench.tasks import fine_tunes_all, parse_reference
 
 NOT_RUN = "not run"

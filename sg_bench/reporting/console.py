@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from sg_bench.reporting.frame import MetricColumn
 from sg_bench.reporting.render import PARITY, footnotes, table_cell, tie_sentences, unit_sentence, unit_sentences
 from sg_bench.reporting.separation import ties
-from sg_bench.reporting.tables import MetricColumn, Table
+from sg_bench.reporting.tables import Table
 from sg_bench.tasks import parse_reference
 
 PARITY_MARK = "‡"

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sg_bench.ledger import Record, ScoreTables
-from sg_bench.reporting.tables import Cell, Records, secondary_metrics
+from sg_bench.reporting.frame import Cell, Records, results_frame, secondary_metrics
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
 
@@ -72,6 +74,11 @@ class Evidence:
             if record is not None and record["status"] == "done":
                 found.setdefault((cell.method, cell.task), []).append(Run(cell, record, self.tables))
         return found
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each planned run and metric; see `results_frame`."""
+        return results_frame(self.cells, self.records)
 
     def headline(self, task: str) -> str | None:
         """Return the honest metric of a task, None while nothing of it is done."""

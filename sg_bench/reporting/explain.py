@@ -19,7 +19,7 @@ from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
 from sg_bench.evaluation.metrics import text_of
 from sg_bench.ledger import Ledger, Record, ScoreTables, initialisation_digest
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.tables import Cell, secondary_metrics
+from sg_bench.reporting.frame import Cell, secondary_metrics
 from sg_bench.workspace import Workspace, read_json
 
 MIN_DIGITS = 6

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
+from sg_bench.reporting.frame import MetricRole
 from sg_bench.reporting.render import PARITY, footnotes, interval_bounds, legend, table_cell
 from sg_bench.reporting.separation import ties
-from sg_bench.reporting.tables import MetricRole, Table
+from sg_bench.reporting.tables import Table
 from sg_bench.tasks import parse_reference
 
 NOTHING = "The suite has no task with a fraction of its labels, such as ncc[fraction=0.1]."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sg_bench.config import canonical_json
 from sg_bench.ledger import Record
 from sg_bench.networks.configs import papers_network
 from sg_bench.networks.published.catalogue import CATALOGUE
-from sg_bench.reporting.tables import Table
+
+if TYPE_CHECKING:
+    from sg_bench.reporting.tables import Table
 
 GENERAL = frozenset({"dimension", "in_channels", "version"})
 """Settings that every network has, and that are not printed."""
@@ -25,7 +27,7 @@ def network_notes(table: Table) -> list[str]:
     methods: dict[tuple[str, str], dict[str, None]] = {}
     for method, config in configs:
         if method in rows:
-            identity = _identity(config)
+            identity = network_identity(config)
             networks.setdefault(identity, {})[int(config.get("dimension", 3))] = None
             methods.setdefault(identity, {})[method] = None
     names = [name for name, _ in networks]
@@ -62,7 +64,7 @@ def _config(record: Record) -> dict[str, Any]:
     return dict(initialisation.get("config") or {})
 
 
-def _identity(config: Mapping[str, Any]) -> tuple[str, str]:
+def network_identity(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return a network's name and its settings in words."""
     network = config.get("network")
     if network is None:

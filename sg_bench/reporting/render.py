@@ -21,10 +21,11 @@ from sg_bench.reporting.documents import (
     superscript,
 )
 from sg_bench.reporting.environments import environment_notes
+from sg_bench.reporting.frame import MetricColumn, MetricRole
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.networks import network_notes, weights_notes
 from sg_bench.reporting.separation import Ties, ties
-from sg_bench.reporting.tables import MethodRow, MetricColumn, MetricRole, ScoreSummary, Table, printed_mean
+from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table, printed_mean
 from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"

@@ -26,10 +26,11 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.environments import environment_notes
+from sg_bench.reporting.frame import MetricColumn
 from sg_bench.reporting.intervals import interval_sentences, score_interval
 from sg_bench.reporting.render import ALPHA, column_heading, unit_sentence
 from sg_bench.reporting.separation import UnitGroups, compared, separation
-from sg_bench.reporting.tables import MetricColumn, Table
+from sg_bench.reporting.tables import Table
 from sg_bench.statistics import families, two_sample
 from sg_bench.statistics.effects import hedges_g
 from sg_bench.statistics.intervals import ConfidenceInterval

@@ -1,4 +1,4 @@
-"""Tables of results: methods x tasks, each summarised over its runs; render.py prints them.
+"""Tables of results: methods x tasks, each summarised over the rows of the tidy table; render.py prints them.
 
 Scores are fractions in [0, 1] or in the unit of their metric (`unit_of`); of some, less is better. Nothing depends on
 the order in which records were written.
@@ -6,59 +6,34 @@ the order in which records were written.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any
+
+import pandas as pd
 
 from sg_bench.evaluation.metrics import higher_is_better, scale_of
 from sg_bench.ledger import Record
+from sg_bench.reporting.frame import (
+    Cell,
+    MetricColumn,
+    Records,
+    distinct_cells,
+    is_done,
+    metric_columns,
+    results_frame,
+)
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
-Records = Mapping[str, Record]
-"""Ledger records by cell key."""
-MetricRole = Literal["headline", "secondary", "parity", "other"]
-"""secondary: printed next to the headline, which would mislead without it; other: in the CSV only."""
-
-
-class Cell(Protocol):
-    """The attributes of a planned cell that a report reads."""
-
-    @property
-    def key(self) -> str:
-        """Key of its ledger record; empty if its data are missing."""
-
-    @property
-    def method(self) -> str:
-        """Label of the method."""
-
-    @property
-    def task(self) -> str:
-        """Label of the task, with its variant."""
-
-    @property
-    def pretraining_seed(self) -> int:
-        """Seed of the initialisation."""
-
-    @property
-    def fine_tuning_seed(self) -> int:
-        """Seed of the fine-tuning."""
-
-    @property
-    def missing(self) -> str | None:
-        """Reason for which its data are missing, or None."""
-
-
-@dataclass(frozen=True)
-class MetricColumn:
-    """One metric of one task."""
-
-    task: str
-    metric: str
-    """Empty if there is no record of the task."""
-    role: MetricRole
+SUMMARISED = (
+    *("method", "task", "metric", "status", "value", "error", "reason", "leak"),
+    *("pretraining_seed", "fine_tuning_seed", "key"),
+)
+"""Columns of the tidy table that a summary is made of."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +106,8 @@ class Table:
     rows: tuple[MethodRow, ...]
     done: tuple[tuple[Cell, Record], ...] = field(repr=False)
     """Each finished cell with its record, in the order of the plan."""
+    frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+    """The tidy table (`results_frame`) that the summaries are of."""
 
     @property
     def printed(self) -> tuple[int, ...]:
@@ -157,11 +134,6 @@ class Table:
         return choose(means, default=None)
 
 
-def secondary_metrics(record: Record) -> Sequence[str]:
-    """Return the names of a record's secondary metrics; early records call them `beside`, the first ones had none."""
-    return record.get("secondary") or record.get("beside") or ()
-
-
 def printed_mean(summary: ScoreSummary) -> float:
     """Return the mean in percent, or in the metric's unit, rounded as it is printed, so that equal texts are ties."""
     return round(scale_of(summary.metric) * (summary.mean or 0.0), 2)
@@ -179,67 +151,36 @@ def main_table(cells: Sequence[Cell], records: Records) -> Table:
         cells: the planned cells; those with equal keys are one run.
         records: ledger records by key; those of other cells are ignored.
     """
-    runs = _distinct(cells)
-    columns = tuple(_columns(runs, records))
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in runs:
-        groups.setdefault((cell.method, cell.task), []).append(cell)
-    rows = []
-    for method in dict.fromkeys(cell.method for cell in runs):
-        found = (_summary(groups.get((method, column.task), []), records, column.metric) for column in columns)
-        rows.append(MethodRow(method, tuple(found)))
-    done = tuple((cell, records[cell.key]) for cell in runs if _is_done(records.get(cell.key)))
-    return Table(columns, tuple(rows), done)
+    runs = distinct_cells(cells)
+    columns = tuple(metric_columns(runs, records))
+    frame = results_frame(cells, records)
+    rows = {name: frame[name].tolist() for name in SUMMARISED}
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, group in enumerate(zip(rows["method"], rows["task"], rows["metric"], strict=True)):
+        groups.setdefault(group, []).append(place)
+    methods = []
+    for method in dict.fromkeys(rows["method"]):
+        found = (_summary(rows, groups.get((method, each.task, each.metric), []), each.metric) for each in columns)
+        methods.append(MethodRow(method, tuple(found)))
+    done = tuple((cell, records[cell.key]) for cell in runs if is_done(records.get(cell.key)))
+    return Table(columns, tuple(methods), done, frame)
 
 
-def _distinct(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells without duplicates: a run shared by several seeds of a suite counts once."""
-    seen: dict[tuple[object, ...], Cell] = {}
-    for cell in cells:
-        run = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
-        seen.setdefault((cell.method, cell.task, run), cell)
-    return list(seen.values())
-
-
-def _columns(cells: Sequence[Cell], records: Records) -> Iterator[MetricColumn]:
-    for task in dict.fromkeys(cell.task for cell in cells):
-        found = [records[cell.key] for cell in cells if cell.task == task and cell.key in records]
-        headline = next((record["headline"] for record in found if record.get("headline")), "")
-        parity = next((record["parity"] for record in found if record.get("parity")), "")
-        secondary = dict.fromkeys(name for record in found for name in secondary_metrics(record))
-        yield MetricColumn(task, headline, "headline")
-        yield from (MetricColumn(task, name, "secondary") for name in secondary if name not in (headline, parity))
-        if parity and parity != headline:
-            yield MetricColumn(task, parity, "parity")
-        names = {name for record in found if _is_done(record) for name in record["metrics"]}
-        yield from (MetricColumn(task, name, "other") for name in sorted(names - {headline, parity, *secondary}))
-
-
-def _summary(cells: Sequence[Cell], records: Records, metric: str) -> ScoreSummary:
-    found = [(cell, records[cell.key]) for cell in cells if cell.key in records]
-    scored = [(cell, record, record["metrics"].get(metric)) for cell, record in found if _is_done(record)]
-    valued = [(cell, record, float(score)) for cell, record, score in scored if score is not None]
-    failed = Counter((record.get("error") or {}).get("kind", "unknown") for _, record in found if not _is_done(record))
-    absent = [cell for cell in cells if cell.key not in records]
-    missing = tuple(cell.missing for cell in absent if cell.missing)
+def _summary(rows: Mapping[str, Sequence[Any]], places: Sequence[int], metric: str) -> ScoreSummary:
+    """Return the summary of some rows of the tidy table, those of one method, task and metric."""
+    status, value = rows["status"], rows["value"]
+    scored = [place for place in places if status[place] == "done"]
+    valued = [place for place in scored if not math.isnan(value[place])]
+    failed = Counter(rows["error"][place] for place in places if status[place] == "failed")
     return ScoreSummary(
-        planned=len(cells),
-        values=tuple(score for _, _, score in valued),
+        planned=len(places),
+        values=tuple(value[place] for place in valued),
         failed=tuple(sorted(failed.items())),
-        missing=missing,
+        missing=tuple(rows["reason"][place] for place in places if status[place] == "missing"),
         undefined=len(scored) - len(valued),
-        pending=len(absent) - len(missing),
-        seeds=tuple((cell.pretraining_seed, cell.fine_tuning_seed) for cell, _, _ in valued),
-        keys=tuple(cell.key for cell, _, _ in valued),
-        leaks=tuple(dict.fromkeys(leak for cell, record, _ in valued if (leak := _leak(cell, record)))),
+        pending=sum(status[place] == "not run" for place in places),
+        seeds=tuple((rows["pretraining_seed"][place], rows["fine_tuning_seed"][place]) for place in valued),
+        keys=tuple(rows["key"][place] for place in valued),
+        leaks=tuple(dict.fromkeys(leak for place in valued if isinstance(leak := rows["leak"][place], str))),
         metric=metric,
     )
-
-
-def _leak(cell: Cell, record: Record) -> str:
-    """Return the reason for which the method may have seen the test data, or ""."""
-    return str(getattr(cell, "leak", None) or record.get("leak") or "")
-
-
-def _is_done(record: Record | None) -> bool:
-    return record is not None and record["status"] == "done"

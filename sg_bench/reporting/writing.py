@@ -14,11 +14,12 @@ from sg_bench.reporting.comparison_tables import comparison_documents
 from sg_bench.reporting.cost import cost_document
 from sg_bench.reporting.documents import Document
 from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.frame import Cell, Records
 from sg_bench.reporting.label_efficiency import label_efficiency_document
 from sg_bench.reporting.published import comparisons
 from sg_bench.reporting.render import main_document, scores_csv
 from sg_bench.reporting.significance import significance_document
-from sg_bench.reporting.tables import Cell, Records, Table, main_table
+from sg_bench.reporting.tables import Table, main_table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace, write_changed

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sg_bench.evaluation.metrics import text_of
+from sg_bench.reporting.frame import MetricColumn
 from sg_bench.reporting.render import column_heading, unit_sentence
 from sg_bench.reporting.separation import compared, ties
-from sg_bench.reporting.tables import MethodRow, MetricColumn, ScoreSummary, Table
+from sg_bench.reporting.tables import MethodRow, ScoreSummary, Table
 from sg_bench.statistics.claims import ClaimData, evaluate_claims
 from sg_bench.statistics.units import Units
 from sg_bench.statistics.variance import bootstrap_scores

@@ -10,9 +10,10 @@ from statistics import fmean
 
 from sg_bench.reporting.documents import DASH, LEAK_MARK
 from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.frame import Cell, MetricColumn, Records
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
 from sg_bench.reporting.render import std_text
-from sg_bench.reporting.tables import Cell, MetricColumn, Records, ScoreSummary, Table, main_table, printed_mean
+from sg_bench.reporting.tables import ScoreSummary, Table, main_table, printed_mean
 
 MAX_REASON = 240
 """Characters of a reason in the table; the details of a cell have all of them."""

@@ -14,9 +14,9 @@ from sg_bench.config import key_of
 from sg_bench.evaluation.metrics import scale_of, unit_of
 from sg_bench.ledger import Record
 from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.frame import Cell
 from sg_bench.reporting.intervals import score_interval
 from sg_bench.reporting.page.content import PageCell, PageColumn, PageContent, state_of
-from sg_bench.reporting.tables import Cell
 from sg_bench.statistics.ties import TIE_TEST
 
 CURVE_COLUMNS = ("step", "best", "train.loss", "validation.loss")
