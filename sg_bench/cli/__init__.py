@@ -15,6 +15,7 @@ from sg_bench.cli import (
     data,
     doctor,
     explain,
+    export,
     listing,
     merge,
     new,
@@ -51,6 +52,7 @@ app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("audit")(audit.audit)
 app.command("merge")(merge.merge)
 app.command("power")(power.power)

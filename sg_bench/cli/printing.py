@@ -18,6 +18,7 @@ from sg_bench.workspace import Workspace
 
 if TYPE_CHECKING:
     from sg_bench.reporting import Cell
+    from sg_bench.reporting.evidence import Evidence
 
 PLAIN_WIDTH = 160
 """Characters per line of a table that is printed to a file or a pipe."""
@@ -48,7 +49,7 @@ def print_undamaged(selection: Selection) -> int:
     from sg_bench.reporting import console_table, main_table
 
     found = records(selection)
-    cells, shown, lines = _written(selection, found)
+    cells, shown, lines = write_reports(selection, found)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -64,7 +65,9 @@ def print_undamaged(selection: Selection) -> int:
     return exit_code(selection, found)
 
 
-def _written(selection: Selection, found: dict[str, Record]) -> tuple[Sequence[Cell], dict[str, Record], list[str]]:
+def write_reports(
+    selection: Selection, found: dict[str, Record]
+) -> tuple[Sequence[Cell], dict[str, Record], list[str]]:
     """Write the reports of the suite and of the selection; return what to print: cells, records, lines."""
     scope.check_folder(selection)
     kept, covered, lines = _suite_report(selection)
@@ -124,6 +127,13 @@ def records(selection: Selection) -> dict[str, Record]:
     ledger = selection.ledger
     found = {cell.key: ledger.get(cell.key) for cell in selection.plan.cells if cell.key}
     return {key: record for key, record in found.items() if record}
+
+
+def evidence_of(selection: Selection) -> Evidence:
+    """Return the plan's cells with their records."""
+    from sg_bench.reporting.evidence import Evidence
+
+    return Evidence(selection.plan.cells, records(selection), selection.workspace.path("cells"))
 
 
 def notes(planned: Plan, cells: Iterable[Cell], found: dict[str, Record], workspace: Workspace) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from functools import partial
@@ -18,7 +18,9 @@ from sg_bench.errors import DamagedError, DataError
 
 if TYPE_CHECKING:
     from sg_bench.cli.selection import Selection
+    from sg_bench.interface.tracking import LiveTracking
     from sg_bench.running.cluster.options import ClusterOptions
+    from sg_bench.running.progress import EventSink
 
 CHECKS = "checks.json"
 """In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
@@ -50,13 +52,17 @@ def run(
         bool, typer.Option("--ship-code", help="Send this sg-bench and its plugins to the nodes of the cluster.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also compute failed cells again.")] = False,
+    track: Annotated[
+        list[str],
+        typer.Option("--track", help="Also store each finished run in tensorboard, mlflow or wandb; repeatable."),
+    ] = [],  # noqa: B006 - likewise
     as_json: options.Json = False,
 ) -> None:
     """Run a suite: compute the cells that the ledger lacks, then print the table.
 
     Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
     """
-    from sg_bench.cli.printing import print_report, print_undamaged
+    from sg_bench.cli.printing import evidence_of, print_report, print_undamaged
     from sg_bench.cli.scope import check_folder
     from sg_bench.cli.selection import select
     from sg_bench.ledger import DamagedTableError
@@ -81,7 +87,16 @@ def run(
     check_folder(selection)
     cluster = ClusterOptions(ray_address or "local", wait_for_resources, ship_code)
     events = EventPrinter() if as_json else None
-    compute = partial(_compute_missing, selection, jobs=jobs, cluster=cluster, retry_failed=retry_failed, events=events)
+    tracking = _tracking(selection, track)
+    compute = partial(
+        _compute_missing,
+        selection,
+        jobs=jobs,
+        cluster=cluster,
+        retry_failed=retry_failed,
+        terminal=sys.stderr.isatty() and not events,
+        events=[sink for sink in (events, tracking) if sink],
+    )
     with redirect_stdout(sys.stderr) if events else nullcontext():  # events have the output to themselves
         anew = compute()
         try:
@@ -89,12 +104,23 @@ def run(
         except DamagedTableError:  # found by reading what the report needs; now every table is read
             compute(check_tables=True)
             code = print_report(selection) or _check(selection, anew=True)
+        if tracking:
+            tracking.complete(evidence_of(selection))
         selection.store()
         if _left_out(selection) and code == 0:
             code = DataError.exit_code
     if events:
         events(_end(selection, code))
     raise typer.Exit(code)
+
+
+def _tracking(selection: Selection, trackers: list[str]) -> LiveTracking | None:
+    """Return what stores finished runs in trackers; None if there are none."""
+    if not trackers:
+        return None
+    from sg_bench.interface.tracking import LiveTracking
+
+    return LiveTracking(selection, trackers, _note)
 
 
 class EventPrinter:
@@ -132,7 +158,8 @@ def _compute_missing(
     jobs: int | None,
     cluster: ClusterOptions,
     retry_failed: bool,
-    events: EventPrinter | None = None,
+    terminal: bool = False,
+    events: Sequence[EventSink] = (),
     check_tables: bool = False,
 ) -> bool:
     """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
@@ -149,7 +176,7 @@ def _compute_missing(
         _note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
-        _compute(selection, jobs, cluster, retry_failed=retry_failed, events=events)
+        _compute(selection, jobs, cluster, retry_failed=retry_failed, terminal=terminal, events=events)
     elif any(not cell.missing for cell in selection.plan.cells):
         _note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
@@ -163,11 +190,16 @@ def _compute(
     cluster: ClusterOptions,
     *,
     retry_failed: bool,
-    events: EventPrinter | None,
+    terminal: bool,
+    events: Sequence[EventSink],
 ) -> None:
     from sg_bench.running import run as compute
     from sg_bench.running.interrupts import stopped_by_signals
     from sg_bench.running.restarts import restartable
+
+    def take(event: Mapping[str, Any]) -> None:
+        for sink in events:
+            sink(event)
 
     with stopped_by_signals(), restartable():
         compute(
@@ -177,8 +209,8 @@ def _compute(
             cluster=cluster,
             retry_failed=retry_failed,
             log=_note,
-            terminal=sys.stderr.isatty() and not events,
-            events=events,
+            terminal=terminal,
+            events=take if events else None,
         )
 
 

@@ -45,6 +45,7 @@ from sg_bench.suite import (
     NetworkSetting,
     Suite,
     corpus_task,
+    load_suite,
     suite_tasks,
 )
 from sg_bench.tasks import Task, validated
@@ -53,15 +54,22 @@ from sg_bench.workspace import Workspace
 T = TypeVar("T")
 
 
-def plan(suite: Suite, roots: Mapping[str, Path] | None = None, workspace: Workspace | None = None) -> Plan:
-    """Return the plan of `suite`, given the folders of its data sets by name.
+def plan(
+    suite: Suite | Path | str,
+    roots: Mapping[str, Path | str] | None = None,
+    workspace: Workspace | Path | str | None = None,
+) -> Plan:
+    """Return the plan of a suite, given the folders of its data sets by name.
 
     Published weights are looked up in `workspace`, by default that of SG_BENCH_HOME or of the current folder.
 
     Raises:
         UsageError: a method, task or setting does not exist or does not fit, or there are more than MAX_CELLS cells.
     """
-    planner = _Planner(suite, dict(roots or {}), workspace or Workspace.default())
+    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
+    folders = {name: Path(root) for name, root in (roots or {}).items()}
+    opened = workspace if isinstance(workspace, Workspace) else Workspace(workspace) if workspace else None
+    planner = _Planner(chosen, folders, opened or Workspace.default())
     return planner.plan()
 
 

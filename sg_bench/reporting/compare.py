@@ -69,7 +69,7 @@ class ScoreComparison:
     """Cautions on the verdict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunComparison:
     """All scores of a comparison, and other differences between the two sides."""
 
@@ -85,6 +85,16 @@ class RunComparison:
     def differs(self) -> bool:
         """Return whether any difference exceeds its tolerance."""
         return any(line.verdict in ("higher", "lower") for line in self.lines)
+
+    def __repr__(self) -> str:
+        from sg_bench.reporting.compare_text import compared_markdown
+
+        return compared_markdown(f"{self.first} and {self.second}", self)
+
+    def _repr_html_(self) -> str:
+        from sg_bench.reporting.compare_text import compared_document
+
+        return compared_document(self).html()
 
 
 def compare_with_published(evidence: Evidence, published: Publication, name: str = "ours") -> RunComparison:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from sg_bench.evaluation.metrics import scale_of
 from sg_bench.reporting.compare import CONFIDENCE, RunComparison, ScoreComparison, ScoreEstimate
-from sg_bench.reporting.documents import DASH, superscript
+from sg_bench.reporting.documents import (
+    DASH,
+    Document,
+    Heading,
+    PrintedCell,
+    PrintedRow,
+    PrintedTable,
+    superscript,
+)
 from sg_bench.reporting.markdown import escaped, paragraph
 
 if TYPE_CHECKING:
@@ -26,6 +34,16 @@ def compared_markdown(title: str, compared: RunComparison) -> str:
     if compared.recipes is not None:
         blocks += ["## Settings that differ in equally named cells", _settings(compared)]
     return "\n\n".join(blocks) + "\n"
+
+
+def compared_document(compared: RunComparison) -> Document:
+    """Return the verdicts as a document, with summary, footnotes and notes."""
+    head, lines = _cells(compared)
+    rows = tuple(PrintedRow(tuple(PrintedCell(text) for text in cells)) for cells in lines)
+    table = PrintedTable(
+        "Comparison", tuple(map(Heading, head)), rows, (summary(compared),), tuple(footnotes(compared))
+    )
+    return Document("comparison", f"{compared.first} and {compared.second}", (table,), "", (), compared.notes)
 
 
 def compared_console(title: str, compared: RunComparison) -> RichTable:

@@ -69,9 +69,9 @@ class PrintedTable:
     """Sentences that explain the cells."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Document:
-    """The tables of one file, and the same numbers at full precision as CSV."""
+    """The tables of one file, and the same numbers at full precision as CSV; a notebook shows them as tables."""
 
     stem: str
     """Name of the file without its suffix."""
@@ -85,6 +85,30 @@ class Document:
     def with_notes(self, notes: Sequence[str]) -> Document:
         """Return the document with these notes before its own."""
         return replace(self, notes=(*map(one_line, notes), *self.notes))
+
+    def markdown(self) -> str:
+        """Return the document as Markdown."""
+        from sg_bench.reporting import markdown
+
+        return markdown.document(self)
+
+    def latex(self) -> str:
+        """Return the document as LaTeX."""
+        from sg_bench.reporting import latex
+
+        return latex.document(self)
+
+    def html(self) -> str:
+        """Return the document as HTML without style or script."""
+        from sg_bench.reporting import html
+
+        return html.document(self)
+
+    def __repr__(self) -> str:
+        return self.markdown()
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
 
 class Footnotes:

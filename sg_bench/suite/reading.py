@@ -22,7 +22,7 @@ OWN = frozenset({"name", "title", "notes", "methods", "tasks", "claims", "checks
 """Fields in which the suites of a union may differ."""
 
 
-def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
+def load_suite(reference: Path | str, *, settings: list[str] | None = None) -> Suite:
     """Return the suite of a reference: a built-in name or a file.
 
     Args:
@@ -32,7 +32,7 @@ def load_suite(reference: str, *, settings: list[str] | None = None) -> Suite:
     Raises:
         UsageError: no such suite, or a setting is unknown or invalid.
     """
-    path = _suite_path(reference)
+    path = _suite_path(str(reference))
     content = _extended(path, ())
     given: dict[str, Any] = {}
     for setting in settings or []:

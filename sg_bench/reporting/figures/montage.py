@@ -95,7 +95,7 @@ def restoration(evidence: Evidence, workspace: Workspace) -> Plot | None:
     first: dict[str, Run] = {}
     for (method, _), runs in evidence.runs.items():
         first.setdefault(method, min(runs, key=lambda run: run.seeds))
-    read = {method: _examples(first[method], workspace) for method in evidence.methods if method in first}
+    read = {method: restored_examples(first[method], workspace) for method in evidence.methods if method in first}
     rows = {method: found for method, found in read.items() if found}
     if not rows:
         return None
@@ -109,7 +109,7 @@ def restoration(evidence: Evidence, workspace: Workspace) -> Plot | None:
     return Plot("restoration", "Images restored in pretraining", caption, partial(_restoration, rows))
 
 
-def _examples(run: Run, workspace: Workspace) -> list[list[PixelArray]] | None:
+def restored_examples(run: Run, workspace: Workspace) -> list[list[PixelArray]] | None:
     """Return (input, output, target) of some examples, each (x, y), None if the initialisation has none."""
     recipe = run.record["recipe"]["initialisation"]
     if workspace.remote:
