@@ -9,6 +9,7 @@ HEAVY = ("monai", "ray", "torch", "torchio")
 TORCH_FREE = (
     "cli",
     "digests",
+    "interface",
     "ledger",
     "planning",
     "registry",
@@ -68,7 +69,7 @@ def test_the_public_names_are_fetched_when_first_used() -> None:
     assert run_python(f"{REFUSE}\n{code}").split() == [
         "sg_bench.suite.reading",
         "sg_bench.planning.planner",
-        "sg_bench.reporting.writing",
+        "sg_bench.interface.runs",
     ]
 
 

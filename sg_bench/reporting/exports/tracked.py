@@ -63,7 +63,8 @@ class TrackedRun:
     @property
     def path(self) -> str:
         """Return "fine-tuning/semantic_genesis/ncc/p0-f1", safe as a folder's name and different for each run."""
-        return "/".join([self.stage, *(quote(label, safe="[]=,+ ") for label in self.labels), self.seeds])
+        safe = (quote(label, safe="[]=,+ ").replace("..", "%2E%2E") for label in self.labels)
+        return "/".join([self.stage, *safe, self.seeds])
 
 
 def tracked_runs(evidence: Evidence, workspace: Workspace | None = None) -> Iterator[TrackedRun]:
