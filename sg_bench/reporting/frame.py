@@ -20,7 +20,7 @@ Records = Mapping[str, Record]
 MetricRole = Literal["headline", "secondary", "parity", "other"]
 """secondary: printed next to the headline, which would mislead without it; other: in the CSV only."""
 ColumnType = Literal["category", "string", "integer", "number", "boolean"]
-DTYPES: dict[ColumnType, str] = {
+DTYPES: dict[ColumnType, Any] = {
     "category": "category",
     "string": "str",
     "integer": "Int64",
@@ -146,8 +146,9 @@ def typed_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[FrameColumn
     for column in columns:
         values = [row.get(column.name) for row in rows]
         if column.type == "category":
-            codes = {kind: code for code, kind in enumerate(dict.fromkeys(each for each in values if each is not None))}
-            found[column.name] = pd.Categorical.from_codes([codes.get(each, -1) for each in values], list(codes))
+            kinds: Any = list(dict.fromkeys(value for value in values if value is not None))
+            codes = {kind: code for code, kind in enumerate(kinds)}
+            found[column.name] = pd.Categorical.from_codes([codes.get(value, -1) for value in values], kinds)
         else:
             found[column.name] = pd.array(values, dtype=DTYPES[column.type])
     return pd.DataFrame(found)
