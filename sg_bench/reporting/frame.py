@@ -1,7 +1,7 @@
 """One tidy table of results: a row for each planned run and metric, from which tables and exports are made.
 
-Scores are fractions in [0, 1], higher is better unless the metric says otherwise. Nothing depends on the order in which
-records were written.
+Scores are fractions in [0, 1] or in the unit of their metric; of some, less is better. Nothing depends on the order in
+which records were written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
+from sg_bench.evaluation.metrics import higher_is_better, unit_of
 from sg_bench.ledger import Record
 from sg_bench.reporting.networks import network_identity
 
@@ -91,7 +92,9 @@ COLUMNS = (
         "other: further ones.",
     ),
     FrameColumn("headline", "boolean", "Whether the metric is the task's headline metric."),
-    FrameColumn("value", "number", "Score of the run; empty if it is undefined or the run is not done.", "fraction"),
+    FrameColumn("value", "number", "Score of the run; empty if it is undefined or the run is not done."),
+    FrameColumn("unit", "category", "Unit of the value: fraction (in [0, 1]), mm, or empty for a regression's error."),
+    FrameColumn("higher_is_better", "boolean", "Whether more of the metric is better."),
     FrameColumn("status", "category", "State of the run: done, failed, missing (its data are absent) or not run."),
     FrameColumn("error", "category", "Kind of a failed run's error: method, data or infrastructure."),
     FrameColumn("reason", "string", "Why the data are missing, or the message of the error."),
@@ -135,8 +138,7 @@ def results_frame(cells: Sequence[Cell], records: Records) -> pd.DataFrame:
         about = _about(cell, record)
         scores = (record.get("metrics") or {}) if is_done(record) and record else {}
         for column in by_task[cell.task]:
-            scored = {"metric": column.metric, "role": column.role, "headline": column.role == "headline"}
-            rows.append({**about, **scored, "value": scores.get(column.metric)})
+            rows.append({**about, **_of_metric(column), "value": scores.get(column.metric)})
     return typed_frame(rows, COLUMNS)
 
 
@@ -190,6 +192,16 @@ def secondary_metrics(record: Record) -> Sequence[str]:
 def is_done(record: Record | None) -> bool:
     """Return whether there is a record, of a finished cell."""
     return record is not None and record["status"] == "done"
+
+
+def _of_metric(column: MetricColumn) -> dict[str, Any]:
+    return {
+        "metric": column.metric,
+        "role": column.role,
+        "headline": column.role == "headline",
+        "unit": {"%": "fraction"}.get(unit_of(column.metric), unit_of(column.metric)),
+        "higher_is_better": higher_is_better(column.metric),
+    }
 
 
 def _about(cell: Cell, record: Record | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ SOFTWARE = "software:sg-bench"
 
 
 @dataclass(frozen=True)
-class Reference:
+class BibEntry:
     """One entry of references.bib."""
 
     key: str
@@ -61,18 +61,18 @@ def used_names(evidence: Evidence) -> list[str]:
 
 
 @cache
-def known_references() -> tuple[Reference, ...]:
+def known_references() -> tuple[BibEntry, ...]:
     """Return the entries of the packaged references.bib, in its order."""
     text = resources.files(__package__).joinpath(FILE).read_text(encoding="utf-8")
     return tuple(_read(block) for block in re.split(r"\n(?=@)", text) if block.startswith("@"))
 
 
-def _read(block: str) -> Reference:
+def _read(block: str) -> BibEntry:
     """Return an entry; its field `of` is a comma-separated list."""
     key = block.partition("{")[2].partition(",")[0]
     of = re.search(r"^  of = \{(.*)\},\n", block, re.MULTILINE)
     assert of is not None, f"the entry {key} of {FILE} has no field `of`"
-    return Reference(key, block.replace(of[0], "").strip(), frozenset(map(str.strip, of[1].split(","))))
+    return BibEntry(key, block.replace(of[0], "").strip(), frozenset(map(str.strip, of[1].split(","))))
 
 
 def _of_recipe(recipe: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from sg_bench.evaluation.metrics import METRICS
+from sg_bench.evaluation.metrics import metric_of
 from sg_bench.reporting.evidence import Evidence, Run
 from sg_bench.reporting.exports.tracked import curve_points
 from sg_bench.reporting.frame import COLUMNS, ColumnType, FrameColumn, typed_frame
@@ -114,8 +114,8 @@ def _identity(run: Run) -> dict[str, Any]:
 def _case_column(name: str, rows: Sequence[Mapping[str, Any]]) -> FrameColumn:
     values = [row[name] for row in rows if row.get(name) is not None]
     text = any(isinstance(value, str | list) for value in values)
-    metric = METRICS[name].definition if name in METRICS else f"Value of {name} of the case"
-    described = OF_CASES.get(name, f"{metric}.")
+    metric = metric_of(name)
+    described = OF_CASES.get(name, f"{metric.definition if metric else f'Value of {name} of the case'}.")
     if any(isinstance(value, list) for value in values):
         described += " Several values are a JSON list."
     return FrameColumn(name, "string" if text else "number", described)
