@@ -273,12 +273,10 @@ class TestRegression:
     SCORING = Scoring.of({"kind": "regression", "value_column": "age", "headline": "mae"})
 
     def found(self, predicted: list[float], true: list[float]) -> Predictions:
-        return Predictions(
-            *(
-                {f"p{i:02d}": np.array([value], np.float32) for i, value in enumerate(each)}
-                for each in (predicted, true)
-            )
+        values, truths = (
+            {f"p{i:02d}": np.array([value], np.float32) for i, value in enumerate(each)} for each in (predicted, true)
         )
+        return Predictions(values, truths)
 
     def test_mae_and_r2_are_those_of_scikit_learn(self) -> None:
         from sklearn.metrics import mean_absolute_error, r2_score

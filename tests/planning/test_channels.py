@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sg_bench.errors import DataError
+from sg_bench.methods.configs import ModelsGenesisConfig
 from sg_bench.planning.networks import check_one_channel, for_channels
 from sg_bench.registry import METHODS
 
 
 def test_the_network_takes_the_channels_of_the_corpus_and_one_channel_changes_no_key() -> None:
-    config = METHODS.config("models_genesis")()
+    config = ModelsGenesisConfig()
     assert for_channels(config, 1) is config
     four = for_channels(config, 4)
     assert four.chosen_network.config.in_channels == 4

@@ -117,7 +117,8 @@ def test_each_kind_is_trained_tested_and_scored(
 def test_masks_are_those_of_the_most_probable_class_and_surfaces_know_the_spacing(volumes: Store) -> None:
     found = predict(CLASSES, tuning(CLASSES, volumes, IDS).network.eval(), volumes, IDS[:1], CPU)
     masks = found.probabilities["c0"]
-    assert (masks.shape, masks.dtype, found.truths["c0"].shape) == ((2, 12, 10, 9), np.uint8, (2, 12, 10, 9))
+    assert masks.shape == found.truths["c0"].shape == (2, 12, 10, 9)
+    assert masks.dtype == np.uint8
     assert masks.sum(axis=0).max() <= 1
     assert found.spacing("c0") == (1, 2, 3)
 
