@@ -64,7 +64,8 @@ def invariants(signed: NDArray[np.float32], sides: tuple[int, ...]) -> NDArray[n
     first, size = _orbits(sides)
     found: NDArray[np.float32] = total.reshape(len(cells), -1)[:, first] * np.sqrt(size, dtype=np.float32)
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return found / np.maximum(length, np.float32(1e-9))
+    units: NDArray[np.float32] = found / np.maximum(length, np.float32(1e-9))
+    return units
 
 
 @cache
