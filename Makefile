@@ -14,13 +14,14 @@ CONSTRAINTS := $(CONSTRAINTS_$(VERSION))
 # One thread a process: the machine is shared out between processes, and sums come out in one order.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-all pytest-test pytest-test-all lint bench clean
+.PHONY: help demo docs test test-all pytest-test pytest-test-all lint bench clean
 
 help:
 	@echo "make demo       pretrain, fine-tune and print the table, on the embedded phantom"
 	@echo "make test       style, types, layers of imports, then the tests"
 	@echo "make test-all   the same with the slow tests and those that start Ray"
 	@echo "make lint       style, types and layers of imports alone"
+	@echo "make docs       build the documentation's site into build/docs; a broken link is an error"
 	@echo "make bench      measure the hot paths"
 	@echo "make clean      remove .venv, builds and caches; results and the workspace stay"
 
@@ -42,6 +43,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) -e '.[docs]'
+	$(BIN)/python -m mkdocs build
 
 bench: $(READY)
 	$(ONE_THREAD) $(BIN)/pytest benchmarks --benchmark-only
