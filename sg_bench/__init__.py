@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     register = METHODS.register
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Results", "__version__", "load_results", "load_suite", "plan", "register", "report", "run"]
 
 __getattr__, __dir__ = lazy_exports(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT, cwd=out)
     return next(out.glob("*.whl"))
+
+
+def test_the_descriptions_of_a_release_are_those_that_an_index_accepts(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    source = next(tmp_path.glob("*.tar.gz"))
+    found = run(sys.executable, "-m", "twine", "check", "--strict", wheel, source, cwd=tmp_path)
+    assert found.count("PASSED") == 2
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"mkdocs.yml", "SECURITY.md", "CITATION.cff", "docs/start.md", "tests/test_packaging.py"} <= names
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import NoReturn, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -26,7 +27,9 @@ from sg_bench.cli import (
     rescore,
     retry,
     run,
+    schema,
     status,
+    verbs,
     weights,
 )
 from sg_bench.errors import SgBenchError, UsageError
@@ -37,9 +40,8 @@ _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[
 EPILOG = "Exit codes: 0 all cells done, 1 some failed, 2 wrong usage, 3 data missing, 4 pretraining sees test cases."
 
 app = typer.Typer(
-    help="Does this pretraining help? Pretrain without labels, fine-tune on targets, print the table.",
     epilog=EPILOG,
-    add_completion=False,
+    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
@@ -58,14 +60,34 @@ app.command("merge")(merge.merge)
 app.command("power")(power.power)
 app.command("rescore")(rescore.rescore)
 app.command("list")(listing.list_names)
+app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(check.app, name="check")
 app.add_typer(new.app, name="new")
 app.add_typer(weights.app, name="weights")
+verbs.complete(app)
+
+
+def _print_version(given: bool) -> None:
+    if given:
+        from sg_bench import __version__
+
+        typer.echo(f"sg-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def sg_bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Does this pretraining help? Pretrain without labels, fine-tune on targets, print the table."""
 
 
 def main() -> None:
     """Run the command line; errors that a user can act on are printed as one line on standard error."""
+    verbs.reset()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SgBenchError as error:
@@ -85,5 +107,9 @@ def main() -> None:
 
 
 def _fail(what: str, message: str, code: int) -> NoReturn:
+    if logging.getLogger("sg_bench").isEnabledFor(logging.DEBUG):
+        import traceback
+
+        traceback.print_exc()
     typer.echo(f"{what}: {' '.join(message.split())}", err=True)
     sys.exit(code)

@@ -37,11 +37,13 @@ def compare(
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
+    as_json: options.Json = False,
 ) -> None:
     """Compare each method's score on each task between two sources, with the spread that was measured as tolerance.
 
-    Examples: sg-bench compare --suite full --published semantic_genesis_2020; sg-bench compare results/a results/b
     Exit code 1 if anything is higher or lower than its tolerance.
+
+    Examples: sg-bench compare --suite full --published semantic_genesis_2020; sg-bench compare results/a results/b
     """
     if published and not runs:
         from sg_bench.cli.selection import select
@@ -58,12 +60,15 @@ def compare(
             data_root=data_root,
             settings=settings,
         )
-        _finish(_with_published(selection, published), selection.folder / "tables" / f"compare-{published}.md")
+        path = selection.folder / "tables" / f"compare-{published}.md"
+        _finish(_with_published(selection, published), path, as_json=as_json)
     elif published and len(runs) == 1:
-        _finish(_folder_with_published(runs[0], published), _folder(out) / f"{_name(runs[0])}-{published}.md")
+        path = _folder(out) / f"{_name(runs[0])}-{published}.md"
+        _finish(_folder_with_published(runs[0], published), path, as_json=as_json)
     elif len(runs) == 2 and not published:
         first, second = runs
-        _finish(_two_runs(first, second), _folder(out) / f"{_name(first)}-{_name(second)}.md")
+        path = _folder(out) / f"{_name(first)}-{_name(second)}.md"
+        _finish(_two_runs(first, second), path, as_json=as_json)
     else:
         from sg_bench.reporting.published import publications
 
@@ -103,7 +108,9 @@ def _two_runs(first: Path, second: Path) -> RunComparison:
     return compare_runs(read_evidence(first), read_evidence(second), (str(first), str(second)))
 
 
-def _finish(compared: RunComparison, path: Path) -> None:
+def _finish(compared: RunComparison, path: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from sg_bench.reporting.compare_text import compared_console, compared_markdown
@@ -111,6 +118,10 @@ def _finish(compared: RunComparison, path: Path) -> None:
 
     title = f"{compared.first} and {compared.second}"
     write_atomic(path, compared_markdown(title, compared))
+    if as_json:
+        code = 1 if compared.differs else 0
+        typer.echo(options.json_text({**asdict(compared), "file": str(path), "exit_code": code}))
+        raise typer.Exit(code)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)

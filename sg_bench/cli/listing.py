@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sg_bench.cli import options
 from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,10 +27,14 @@ class ListedKind(StrEnum):
 def list_names(
     what: ListedKind,
     name: Annotated[str, typer.Argument(help="Print the numbers of this publication.")] = "",
+    as_json: options.Json = False,
 ) -> None:
-    """List methods, networks, tasks, suites or published numbers, or print the numbers of one publication."""
+    """List methods, networks, tasks, suites or published numbers, or print the numbers of one publication.
+
+    Examples: sg-bench list methods; sg-bench list published semantic_genesis_2020
+    """
     if name:
-        typer.echo(_papers_table(what, name))
+        _print_publication(what, name, as_json=as_json)
         return
     listed = {
         ListedKind.METHODS: _methods,
@@ -39,6 +44,9 @@ def list_names(
         ListedKind.PUBLISHED: _published,
     }
     lines = listed[what]()
+    if as_json:
+        typer.echo(options.json_text({what.value: [{"name": key, "summary": text} for key, text in lines.items()]}))
+        return
     width = max((len(each) for each, summary in lines.items() if summary), default=0)
     for each, summary in lines.items():
         typer.echo(f"{each:<{width}}  {summary}".rstrip())
@@ -92,9 +100,10 @@ def _published() -> dict[str, str]:
     return {name: load_published(name).title for name in publications()}
 
 
-def _papers_table(what: ListedKind, name: str) -> str:
+def _print_publication(what: ListedKind, name: str, *, as_json: bool) -> None:
     from sg_bench.reporting.published import load_published, papers_table
 
     if what != ListedKind.PUBLISHED:
         raise UsageError(f"list {what}: '{name}' is one name too many", hint=f"Write sg-bench list {what}")
-    return papers_table(load_published(name)).rstrip()
+    found = load_published(name)
+    typer.echo(options.json_text(found.model_dump(mode="json")) if as_json else papers_table(found).rstrip())

@@ -25,7 +25,7 @@ def method(
 ) -> None:
     """Write an installable package with a working method, its settings and its tests.
 
-    Example: sg-bench new method my_method --into ~/code
+    Examples: sg-bench new method my_method; sg-bench new method my_method --into ~/code
     """
     from sg_bench.testing.scaffold import new_method
 

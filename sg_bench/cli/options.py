@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sg_bench.cli import completion
+
 if TYPE_CHECKING:
     from sg_bench.workspace import Workspace
 
-SuiteName = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or a .yaml file.")]
+SuiteName = Annotated[
+    str,
+    typer.Option("--suite", help="A built-in suite's name, or a .yaml file.", autocompletion=completion.suites),
+]
 Work = Annotated[
     str | None, typer.Option("--work", help="Workspace: a folder or s3:// URL; else $SG_BENCH_HOME, else ./.sg-bench.")
 ]
@@ -21,8 +27,18 @@ Out = Annotated[
     str | None,
     typer.Option("--out", help="The suite's report, a folder or URL; else results/<suite>. A part's is in its views/."),
 ]
-Methods = Annotated[str, typer.Option("--methods", help="Only these methods, comma-separated.")]
-Tasks = Annotated[str, typer.Option("--tasks", help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.")]
+Methods = Annotated[
+    str,
+    typer.Option("--methods", help="Only these methods, comma-separated.", autocompletion=completion.methods),
+]
+Tasks = Annotated[
+    str,
+    typer.Option(
+        "--tasks",
+        help="Only these tasks, comma-separated, as ncs or 'ncs\\[steps=80]'.",
+        autocompletion=completion.tasks,
+    ),
+]
 FineTuningSeeds = Annotated[str, typer.Option("--seeds", help="Fine-tuning seeds, as 0-4 or 0,2,7.")]
 PretrainingSeeds = Annotated[str, typer.Option("--pretraining-seeds", help="Pretraining seeds, likewise.")]
 Data = Annotated[list[str], typer.Option("--data", metavar="NAME=PATH", help="Folder of a data set; repeatable.")]
@@ -37,8 +53,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; doc
 
 
 def note(line: str) -> None:
-    """Print a line for people, on standard error."""
-    typer.echo(line, err=True)
+    """Print a line for people, on standard error; nothing with -q."""
+    if logging.getLogger("sg_bench").isEnabledFor(logging.INFO):
+        typer.echo(line, err=True)
 
 
 def json_text(content: Any) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -146,6 +147,17 @@ def notes(planned: Plan, cells: Iterable[Cell], found: dict[str, Record], worksp
     lines += [f"Conflict: these cells stand on different outputs of one recipe: {name}" for name in mixed(found)]
     warnings = [f"Warning: {line}" for line in (*planned.warnings, *label_cautions(planned, workspace))]
     return list(dict.fromkeys([*planned.suite.notes, *(t.note for t in planned.tasks if t.note), *warnings, *lines]))
+
+
+def summary_json(selection: Selection, code: int) -> dict[str, Any]:
+    """Return the number of cells in each state, the folder of the report, and the exit code, for programs."""
+    found = records(selection)
+    states = Counter(
+        found[cell.key]["status"] if cell.key in found else "missing" if cell.missing else "to_compute"
+        for cell in selection.plan.cells
+    )
+    counts = {state: states[state] for state in ("done", "failed", "to_compute", "missing")}
+    return {"cells": counts, "report": str(selection.folder), "exit_code": code}
 
 
 def exit_code(selection: Selection, found: dict[str, Record]) -> int:

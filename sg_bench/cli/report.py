@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
+
 import typer
 
 from sg_bench.cli import options
@@ -18,12 +21,15 @@ def report(
     data: options.Data = [],  # noqa: B006 - typer reads the default, nobody changes it
     data_root: options.DataRoot = None,
     settings: options.Set = [],  # noqa: B006 - likewise
+    as_json: options.Json = False,
 ) -> None:
     """Write and print the tables of what is done so far; computes nothing.
 
     The report in --out covers the whole suite; the options that select a part add a report of that part in its views/.
+
+    Examples: sg-bench report --suite demo; sg-bench report --suite mine.yaml --tasks ncs --out s3://bucket/report
     """
-    from sg_bench.cli.printing import print_report
+    from sg_bench.cli.printing import print_report, summary_json
     from sg_bench.cli.selection import select
 
     selection = select(
@@ -38,6 +44,9 @@ def report(
         data_root=data_root,
         settings=settings,
     )
-    code = print_report(selection)
-    selection.store()
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        code = print_report(selection)
+        selection.store()
+    if as_json:
+        typer.echo(options.json_text(summary_json(selection, code)))
     raise typer.Exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,11 +37,13 @@ def rescore(
     settings: options.Set = [],  # noqa: B006 - likewise
     stream: Stream = None,
     write: Write = False,
+    as_json: options.Json = False,
 ) -> None:
     """Compute every metric again from the stored predictions, and compare it with the ledger.
 
-    Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
     Exit codes: 0 all the same or written, 1 something differs, 2 wrong usage, 3 predictions are missing or damaged.
+
+    Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
     """
     from sg_bench.cli.selection import opened, select
     from sg_bench.evaluation import rescoring
@@ -58,15 +60,32 @@ def rescore(
         found = rescoring.rescore(record, workspace, stream=stream)
         done = write and rescoring.write(found, ledger)
         name = f"{cell.method}/{cell.task}/{cell.pretraining_seed}/{cell.fine_tuning_seed}"
-        for line in _lines(found, record, stream):
+        for line in () if as_json else _lines(found, record, stream):
             typer.echo(f"{name} {cell.key[:12]}: {line}{' (written)' if done else ''}")
         results.append(found)
     if not results:
         raise UsageError(f"{workspace.shown}: none of these cells is finished", hint="sg-bench run computes them")
+    code = rescoring.exit_code(results, written=write)
+    if as_json:
+        typer.echo(options.json_text({"cells": [_json(found) for found in results], "exit_code": code}))
+        raise typer.Exit(code)
     typer.echo(_summary(results))
     if write and any(found.state == "differs" for found in results):
         typer.echo("Tables are as they were: sg-bench report writes them anew.")
-    raise typer.Exit(rescoring.exit_code(results, written=write))
+    raise typer.Exit(code)
+
+
+def _json(found: Rescored) -> dict[str, Any]:
+    changes = [{"metric": each.name, "old": each.old, "new": each.new} for each in found.changes]
+    return {
+        "key": found.key,
+        "state": found.state,
+        "reason": found.reason,
+        "changes": changes,
+        "changed_cases": found.rows,
+        "metrics": found.metrics,
+        "mean_iou_keras_stream": found.streamed,
+    }
 
 
 def _named(folder: Path, names: Sequence[str]) -> list[Cell]:

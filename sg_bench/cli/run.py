@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sg_bench.running.cluster.options import ClusterOptions
     from sg_bench.running.progress import EventSink
 
+_log = logging.getLogger(__name__)
 CHECKS = "checks.json"
 """In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
 
@@ -62,7 +64,7 @@ def run(
 
     Examples: sg-bench run --suite demo; sg-bench run --suite mine.yaml --data scans=/scans --seeds 0-4
     """
-    from sg_bench.cli.printing import evidence_of, print_report, print_undamaged
+    from sg_bench.cli.printing import evidence_of, print_report, print_undamaged, summary_json
     from sg_bench.cli.scope import check_folder
     from sg_bench.cli.selection import select
     from sg_bench.ledger import DamagedTableError
@@ -88,14 +90,15 @@ def run(
     cluster = ClusterOptions(ray_address or "local", wait_for_resources, ship_code)
     events = EventPrinter() if as_json else None
     tracking = _tracking(selection, track)
+    logged = _log_event if _log.isEnabledFor(logging.DEBUG) and not events else None
     compute = partial(
         _compute_missing,
         selection,
         jobs=jobs,
         cluster=cluster,
         retry_failed=retry_failed,
-        terminal=sys.stderr.isatty() and not events,
-        events=[sink for sink in (events, tracking) if sink],
+        terminal=sys.stderr.isatty() and not events and _log.isEnabledFor(logging.INFO),
+        events=[sink for sink in (events, tracking, logged) if sink],
     )
     with redirect_stdout(sys.stderr) if events else nullcontext():  # events have the output to themselves
         anew = compute()
@@ -110,7 +113,7 @@ def run(
         if _left_out(selection) and code == 0:
             code = DataError.exit_code
     if events:
-        events(_end(selection, code))
+        events({"event": "end", "time": round(time.time(), 3), **summary_json(selection, code)})
     raise typer.Exit(code)
 
 
@@ -120,7 +123,7 @@ def _tracking(selection: Selection, trackers: list[str]) -> LiveTracking | None:
         return None
     from sg_bench.interface.tracking import LiveTracking
 
-    return LiveTracking(selection, trackers, _note)
+    return LiveTracking(selection, trackers, options.note)
 
 
 class EventPrinter:
@@ -135,21 +138,11 @@ class EventPrinter:
         self.out.flush()
 
 
-def _end(selection: Selection, code: int) -> dict[str, Any]:
-    """Return the last event of a run: the cells in each state, where the report is, and the exit code."""
-    from collections import Counter
-
-    from sg_bench.cli.printing import records
-
-    found = records(selection)
-    cells = selection.plan.cells
-    states = Counter(
-        found[cell.key]["status"] if cell.key in found else "missing" if cell.missing else "to_compute"
-        for cell in cells
-    )
-    counts = {state: states[state] for state in ("done", "failed", "to_compute", "missing")}
-    folder = str(selection.folder)
-    return {"event": "end", "time": round(time.time(), 3), "cells": counts, "report": folder, "exit_code": code}
+def _log_event(event: Mapping[str, Any]) -> None:
+    """Print a job's event, with -v, once it starts, is repeated, or ends."""
+    if event["event"] not in ("progress", "begin"):
+        more = "".join(f", {name} {event[name]}" for name in ("status", "seconds", "error") if event.get(name))
+        _log.debug("%s %s %.12s%s", event["event"], event["title"], event["key"], more)
 
 
 def _compute_missing(
@@ -164,21 +157,24 @@ def _compute_missing(
 ) -> bool:
     """Set damaged records aside and compute the cells that the ledger lacks; return whether there were any."""
     from sg_bench.ledger.copies import pull_records, repair_records
+    from sg_bench.workspace import check_writable
 
     for line in repair_records(selection.workspace, pull_records(selection.workspace)):
-        _note(line)
+        options.note(line)
     for line in selection.ledger.set_aside((cell.key for cell in selection.plan.cells), check_tables=check_tables):
-        _note(line)
+        options.note(line)
     pending = selection.plan.pending(selection.workspace, retry_failed=retry_failed)
     cells = sum(job.kind == "cell" for job in pending)
     if pending:
         selection.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the last cell
-        _note(
+        check_writable(selection.workspace.root, "--work")
+        check_writable(selection.out, "--out")
+        options.note(
             f"{len(selection.plan.cells)} cells planned, {cells} to compute, {len(pending) - cells} steps before them"
         )
         _compute(selection, jobs, cluster, retry_failed=retry_failed, terminal=terminal, events=events)
     elif any(not cell.missing for cell in selection.plan.cells):
-        _note(
+        options.note(
             f"Nothing to compute: the ledger has all cells that can be computed ({len(selection.plan.cells)} planned)"
         )
     return bool(pending)
@@ -208,7 +204,7 @@ def _compute(
             jobs=jobs,
             cluster=cluster,
             retry_failed=retry_failed,
-            log=_note,
+            log=options.note,
             terminal=terminal,
             events=take if events else None,
         )
@@ -224,12 +220,12 @@ def _left_out(selection: Selection) -> bool:
         try:
             skipped = skipped_cases(selection.workspace.path("stores", job.key))
         except DamagedError as error:
-            _note(f"{name}: {error.problem}. It is set aside and prepared again once a cell needs it")
+            options.note(f"{name}: {error.problem}. It is set aside and prepared again once a cell needs it")
             continue
         if skipped:
             why = skipped[0].why.rstrip(".")
             how = _check_command(selection, name)
-            _note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see {how}")
+            options.note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see {how}")
             found = True
     return found
 
@@ -284,7 +280,3 @@ def _digest(selection: Selection) -> str:
     from sg_bench.config import key_of
 
     return key_of(sorted(cell.key for cell in selection.plan.cells))
-
-
-def _note(line: str) -> None:
-    typer.echo(line, err=True)

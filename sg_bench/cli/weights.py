@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sg_bench.networks.published.catalogue import PublishedWeights
     from sg_bench.networks.published.export import WeightsFormat
     from sg_bench.networks.published.files import LicenceAcceptance, StoredWeights
+    from sg_bench.networks.published.own_files import OwnWeights
     from sg_bench.workspace import Workspace
 
 WeightsName = Annotated[str, typer.Argument(help="Published weights: see sg-bench weights list.")]
@@ -40,42 +41,52 @@ class ExportFormat(StrEnum):
 
 
 @app.command("list")
-def list_weights(work: options.Work = None) -> None:
+def list_weights(work: options.Work = None, as_json: options.Json = False) -> None:
     """List the published weights: architecture, licence, address, training data, and the copy in the workspace.
 
-    Example: sg-bench weights list
+    Examples: sg-bench weights list; sg-bench weights list --work s3://bucket/work --json
     """
     from sg_bench.networks.published.catalogue import CATALOGUE
     from sg_bench.networks.published.files import all_stored
     from sg_bench.networks.published.own_files import KNOWN, own_weights
 
-    files = all_stored(_workspace(work))
-    for name, weights in CATALOGUE.items():
-        lines = [
-            f"{weights.title} ({weights.dimension}D): {weights.size}",
-            f"licence: {weights.licence}",
-            f"from: {weights.url}",
-            f"has seen: {weights.seen}",
-            "here: " + ("; ".join(map(_description, files[name])) or "no"),
-        ]
-        typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
-    own_files = own_weights(_workspace(work))
+    files, own_files = all_stored(_workspace(work)), own_weights(_workspace(work))
+    rows = [
+        {
+            "name": name,
+            "title": f"{weights.title} ({weights.dimension}D): {weights.size}",
+            "licence": weights.licence,
+            "from": weights.url,
+            "has seen": weights.seen,
+            "here": list(map(_description, files[name])),
+        }
+        for name, weights in CATALOGUE.items()
+    ]
     for name in sorted(KNOWN.keys() - own_files.keys()):
         known = KNOWN[name]
-        lines = [known["size"], *(f"{what}: {known[key]}" for what, key in LISTED.items()), "here: no"]
-        typer.echo("\n".join([name, *(f"  {line}" for line in lines)]))
-    for name, own in own_files.items():
-        for each in own:
-            record = each.record
-            typer.echo(f"{name}\n  your own, network {record['network']['name']}: {record['coverage']}")
-            typer.echo(f"  licence: {record['licence']}\n  has seen: {record['corpus']}\n  here: {each.sha256}")
+        rows.append({"name": name, "title": known["size"], **{what: known[key] for what, key in LISTED.items()}})
+        rows[-1]["here"] = []
+    rows += [_own_row(name, each) for name, own in own_files.items() for each in own]
+    if as_json:
+        typer.echo(options.json_text({"weights": [{key.replace(" ", "_"): row[key] for key in row} for row in rows]}))
+        return
+    for row in rows:
+        facts = [f"{what}: {row[what]}" for what in LISTED if what in row]
+        typer.echo("\n  ".join([row["name"], row["title"], *facts, f"here: {'; '.join(row['here']) or 'no'}"]))
+
+
+def _own_row(name: str, own: OwnWeights) -> dict[str, Any]:
+    record = own.record
+    title = f"your own, network {record['network']['name']}: {record['coverage']}"
+    row = {"name": name, "title": title, "licence": record["licence"], "has seen": record["corpus"]}
+    return {**row, "here": [own.sha256]}
 
 
 @app.command("fetch")
 def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> None:
     """Download published weights into the workspace, once; the first download pins their SHA-256.
 
-    Example: sg-bench weights fetch imagenet --yes
+    Examples: sg-bench weights fetch imagenet; sg-bench weights fetch medicalnet_resnet18 --yes
     """
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import fetch, pin_of
@@ -151,6 +162,7 @@ def add(
 def check(
     file: Annotated[Path, typer.Argument(help="A torch or safetensors file.")],
     as_: Annotated[str, typer.Option("--as", metavar="NAME", help="The published weights to compare it with.")] = "",
+    as_json: options.Json = False,
 ) -> None:
     """Print how the tensors of a file match its network; no code in the file is run.
 
@@ -163,10 +175,15 @@ def check(
     weights = published_weights(as_) if as_ else None
     report = examine(file, weights, sha256=weights.sha256_start if weights else "")
     network = f"{report.architecture}, width {report.width}" if report.has_width else report.architecture
-    typer.echo(f"{file}: {network}; SHA-256 {file_digest(file)}")
-    typer.echo(str(report))
+    if as_json:
+        tensors = {what: list(names) for what, names in report.lists.items()}
+        found = {"network": report.architecture, "sha256": file_digest(file), "coverage": str(report)}
+        typer.echo(options.json_text({"file": str(file), **found, "tensors": tensors}))
+    else:
+        typer.echo(f"{file}: {network}; SHA-256 {file_digest(file)}")
+        typer.echo(str(report))
     for what, names in report.lists.items():
-        if names:
+        if names and not as_json:
             typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
     whole = (weights is not None and weights.decoder) or 0 < report.decoder[0] < report.decoder[1]
     check_complete(report, decoder=whole, shown=str(file))
@@ -187,8 +204,8 @@ def export(
 ) -> None:
     """Export an initialisation of the workspace to a file, with a card of its data, method, licence and scores.
 
-    Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; ... export 3f2a9c1d --to official sg.pt;
-    ... export semantic_genesis/0 sg --to hub --licence cc-by-4.0
+    Examples: sg-bench weights export semantic_genesis/0 sg.safetensors; sg-bench weights export 3f2a9c1d sg.pt
+    --to official; sg-bench weights export semantic_genesis/0 sg --to hub --licence cc-by-4.0
     """
     from sg_bench.ledger import Ledger
     from sg_bench.networks.published.export import export, find_initialisation
@@ -215,7 +232,7 @@ def push(
 ) -> None:
     """Upload an exported folder to the Hugging Face Hub; needs the extra `hub`, and HF_TOKEN or a login.
 
-    Example: sg-bench weights push sg --to me/semantic-genesis-unet3d
+    Examples: sg-bench weights push sg --to me/semantic-genesis-unet3d; sg-bench weights push sg --to lab/sg --private
     """
     from sg_bench.networks.published.folders import push
 

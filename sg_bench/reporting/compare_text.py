@@ -57,7 +57,8 @@ def compared_console(title: str, compared: RunComparison) -> RichTable:
     out = Table(title=Text(title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     for place, name in enumerate(head):
         numbers = 3 <= place < len(head) - 1
-        out.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+        whole = place >= 3  # a number, and a verdict with its marks, stay on one line: names are folded for them
+        out.add_column(Text(name), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
     for cells in lines:
         out.add_row(*(Text(text) for text in cells))
     return out

@@ -32,7 +32,7 @@ def _once(seeds: list[int]) -> list[int]:
 
 Seeds = Annotated[
     list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
-    BeforeValidator(parse_seeds),
+    BeforeValidator(parse_seeds, json_schema_input_type=list[int] | int | str),
     Field(min_length=1),
     AfterValidator(_once),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sg_bench.workspace.files import (
     OLD,
     atomic_file,
+    check_writable,
     file_digest,
     file_state,
     move_aside,
@@ -42,6 +43,7 @@ __all__ = [
     "Remote",
     "Workspace",
     "atomic_file",
+    "check_writable",
     "file_digest",
     "file_state",
     "in_parallel",

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, ParamSpec, TypeVar
 
+from sg_bench.errors import UsageError
+
 OLD = ".old"
 """Ending of a folder that is being replaced, or is about to replace another."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -142,6 +144,25 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Make a folder, and check that files can be written into it.
+
+    Args:
+        folder: need not exist.
+        option: of the command line, which names it.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        problem = f"{option} {folder} cannot be written: {error.strerror or error}"
+        raise UsageError(problem, hint="Name another folder, or correct its permissions") from error
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
