@@ -24,7 +24,7 @@ GENERATED = {
     "reference/settings.md": settings_page,
     "reference/sources.md": sources_page,
 }
-UNWRITTEN = ("findings.md", "own-scans.md")
+UNWRITTEN = ("findings.md",)
 """Pages that the navigation has as soon as they exist."""
 _origins: dict[str, str] = {}
 """Path in the checkout of each page that has one, by its path in the site."""

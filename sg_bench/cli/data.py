@@ -125,7 +125,7 @@ def prepare(
     workspace = opened(work)
     codes = [0]
     for job in store_jobs(name, path, suite):
-        done = prepare_store(job, workspace, jobs=jobs, log=_note, terminal=sys.stderr.isatty())
+        done = prepare_store(job, workspace, jobs=jobs, log=options.note, terminal=sys.stderr.isatty())
         if done.failure:
             typer.echo(f"{job.title}: failed. {done.failure.message}", err=True)
             codes.append(DataError.exit_code if done.failure.kind == "data" else 1)
@@ -165,7 +165,7 @@ def show(
         try:
             pictures.append(_picture(source, case, chosen))
         except DataError as error:
-            _note(f"left out: {case.id}: {error}")
+            options.note(f"left out: {case.id}: {error}")
     if not pictures:
         raise DataError(f"{name}: none of these cases can be drawn", hint=f"See sg-bench data check {name} --read")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ def _counts(source: Source) -> str:
 def _read(source: Source, cases: list[Case], jobs: int | None) -> CasesRead:
     from sg_bench.running.stores import read_cases
 
-    return read_cases(source, cases, jobs=jobs, log=_note)
+    return read_cases(source, cases, jobs=jobs, log=options.note)
 
 
 def _selected(cases: list[Case], wanted: str) -> list[Case]:
@@ -305,7 +305,3 @@ def _picture(source: Source, case: Case, chosen: DataSet) -> CasePicture:
 
 def _from_root(text: str, root: Path | None) -> str:
     return text.replace(f"{root}/", "") if root else text
-
-
-def _note(line: str) -> None:
-    typer.echo(line, err=True)

@@ -58,7 +58,7 @@ def new_task(
 ) -> None:
     """Write a task card and a suite for images that are not at hand, to be completed.
 
-    Example: sg-bench new task my_task
+    Examples: sg-bench new task my_task; sg-bench new task my_task --force
     """
     from sg_bench.planning.proposals import blank, slug
 
