@@ -91,7 +91,7 @@ class RealCluster:
 def real_cluster(*, token: str = "", port: int = 0) -> Iterator[RealCluster]:
     """A cluster without nodes, open or with a token, which ends with the context."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-    mode = {"RAY_AUTH_MODE": "token" if token else "disabled"}
+    mode = {"RAY_AUTH_MODE": "token" if token else "disabled", "RAY_worker_niceness": "0"}  # or they starve
     if token:
         (folder / "token").write_text(token)
         mode["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
