@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sg_bench.cli import scope
+from sg_bench.cli import options, scope
 from sg_bench.cli.selection import Selection
 from sg_bench.errors import UsageError
 from sg_bench.ledger import DamagedTableError, Ledger, Record, mixed
@@ -67,9 +67,12 @@ def print_undamaged(selection: Selection) -> int:
 
 
 def write_reports(
-    selection: Selection, found: dict[str, Record]
+    selection: Selection, found: dict[str, Record], note: Callable[[str], None] = options.note
 ) -> tuple[Sequence[Cell], dict[str, Record], list[str]]:
-    """Write the reports of the suite and of the selection; return what to print: cells, records, lines."""
+    """Write the reports of the suite and of the selection; return what to print: cells, records, lines.
+
+    `note` takes one line for people, on which reports were written.
+    """
     scope.check_folder(selection)
     kept, covered, lines = _suite_report(selection)
     if not selection.view and not kept:
@@ -79,11 +82,11 @@ def write_reports(
     if selection.view and found:
         lines = _write(selection.folder, selection.plan.suite, selection.plan, cells, found, selection.workspace)
     if kept:
-        typer.echo(f"Kept as it was: the report in {selection.out}. {kept}", err=True)
+        note(f"Kept as it was: the report in {selection.out}. {kept}")
     else:
         done = f"{len(covered.records)} of {len(covered.cells)} cells"
         own = f"its report is in {selection.folder}" if found else "nothing of it is done"
-        typer.echo(f"Selection {selection.view}: {own}; that of the suite ({done}) is in {selection.out}", err=True)
+        note(f"Selection {selection.view}: {own}; that of the suite ({done}) is in {selection.out}")
     return cells, found, lines
 
 

@@ -19,7 +19,7 @@ from sg_bench.ledger import DamagedTableError
 from sg_bench.planning import Plan, plan
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.suite import Suite
-from sg_bench.workspace import Workspace, read_json
+from sg_bench.workspace import Workspace, is_url, read_json
 
 if TYPE_CHECKING:
     from sg_bench.running.progress import EventSink
@@ -76,11 +76,11 @@ def run(
     events = LiveTracking(selection, _names(track), note) if track else None
     _compute(selection, note, backend=backend, jobs=jobs, retry_failed=retry_failed, events=events)
     try:
-        results = _reported(selection)
+        results = _reported(selection, note)
     except DamagedTableError:  # found by reading what the report needs; now every table is read
         selection = selection._replace(check_tables=True)
         _compute(selection, note, backend=backend, jobs=jobs, retry_failed=retry_failed, events=events)
-        results = _reported(selection)
+        results = _reported(selection, note)
     if events:
         events.complete(results.evidence)
     return results
@@ -103,13 +103,13 @@ def report(
         suite, work, out, data, settings, methods=methods, tasks=tasks, seeds=seeds, pretraining_seeds=pretraining_seeds
     )
     try:
-        return _reported(selection)
+        return _reported(selection, _print)
     except DamagedTableError:
-        return _reported(selection._replace(check_tables=True))
+        return _reported(selection._replace(check_tables=True), _print)
 
 
 def load_results(folder: Path | str) -> Results:
-    """Return the results in a folder: that of a report, such as results/demo, or a workspace.
+    """Return the results in a folder: that of a report, such as results/demo, or a workspace, also by its URL.
 
     Methods and tasks are in the order of the report's tables; of a workspace in alphabetical order.
 
@@ -118,7 +118,7 @@ def load_results(folder: Path | str) -> Results:
     """
     from sg_bench.reporting.folders import read_evidence
 
-    place = Path(folder)
+    place = opened(folder).root if is_url(folder) else Path(folder)
     if not place.is_dir():
         raise UsageError(
             f"{folder}: no such folder", hint="Name a results folder, such as results/demo, or a workspace"
@@ -148,10 +148,10 @@ def _compute(
     compute(planned, workspace, backend=backend, jobs=jobs, retry_failed=retry_failed, log=note, events=events)
 
 
-def _reported(selection: Selection) -> Results:
+def _reported(selection: Selection, note: Callable[[str], None]) -> Results:
     """Write the reports of a selection and return its results."""
     found = records(selection)
-    write_reports(selection, found)
+    write_reports(selection, found, note)
     selection.store()
     planned, workspace = selection.plan, selection.workspace
     return Results(

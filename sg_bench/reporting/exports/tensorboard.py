@@ -1,4 +1,4 @@
-"""Runs as event files of TensorBoard: curves, images, and settings with final scores (HParams)."""
+"""Runs as event files of TensorBoard: curves, images, settings as text, and final scores by what was run (HParams)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from sg_bench.workspace import read_json, write_json
 
 MARKER = "sg-bench.json"
 """In the folder of a run: the key and digest of what its event file holds."""
+
+
+COMPARED = ("method", "task", "network", "pretraining_seed", "fine_tuning_seed")
+"""Parameters in the table of HParams, which first shows the first five of all that it has, in alphabetical order."""
 
 
 class TensorBoardFiles:
@@ -38,8 +42,11 @@ class TensorBoardFiles:
         for earlier in folder.glob("events.*"):
             earlier.unlink()
         with self._writer(str(folder)) as writer:
-            for summary in hparams(dict(run.parameters), dict(run.metrics)):
+            compared = {name: value for name, value in run.parameters.items() if name in COMPARED}
+            for summary in hparams(compared, dict(run.metrics)):
                 writer.file_writer.add_summary(summary)
+            lines = (f"| {name} | {value} |" for name, value in run.parameters.items())
+            writer.add_text("settings", "\n".join(["| setting | value |", "| :--- | :--- |", *lines]), 0)
             for name, value in run.metrics.items():
                 writer.add_scalar(name, value, 0)
             for point in run.curves:

@@ -49,7 +49,14 @@ class WandbFolder:
     def _write(self, run: TrackedRun, identity: str) -> None:
         wandb = self._wandb
         private = wandb.Settings(
-            console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True
+            host="sg-bench",  # else the name of this machine
+            console="off",
+            silent=True,
+            disable_git=True,
+            save_code=False,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_save_requirements=False,
         )
         written = wandb.init(
             mode="offline",
