@@ -12,10 +12,11 @@ from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.ledger import Ledger
 from sg_bench.ledger.copies import pull_records
 from sg_bench.planning import Plan, plan, refresh
+from sg_bench.planning.settings import unused_settings
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.resources import task_cards
 from sg_bench.suite import Corpus, CorpusKey, MethodChoice, Suite, data_sources, load_suite, parse_seeds
-from sg_bench.tasks import is_path, parse_reference, read_task
+from sg_bench.tasks import is_path, parse_reference, read_task, read_yaml
 from sg_bench.workspace import Mirror, Workspace, is_url, pull_weights
 from sg_bench.workspace.objects import shown_url
 
@@ -100,6 +101,8 @@ def select(
     try:
         found = _folders_in(data_root, data_sources(chosen)) if data_root else {}
         planned = plan(chosen, {**found, **given}, workspace)
+        if is_path(suite):
+            planned.warn(suite, unused_settings(whole, read_yaml(Path(suite))))
         if data_root and chosen != whole:
             found = _folders_in(data_root, data_sources(whole), required=False) | found
     except UsageError as error:

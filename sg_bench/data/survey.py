@@ -124,6 +124,9 @@ def survey(root: Path) -> Survey:
         _read(source, case, found)
     if not found.shapes:
         raise DataError(f"{root}: no case can be read, first {found.unread[0]}", hint="See sg-bench data check")
+    if found.channels > 1 and not config.channels:
+        names = tuple(f"channel_{number}" for number in range(found.channels))
+        found.config = config.model_copy(update={"channels": names})
     return found
 
 
@@ -150,7 +153,8 @@ def _with_columns(config: Any, table: str, case: str, heading: Sequence[str], ro
     split = next((lower[each] for each in ("split", "part") if each in lower), "")
     columns = {part: name for part, name in (("case", case), ("patient", patient), ("split", split)) if name}
     listed = next((name for name in heading if any("|" in row[name] for row in rows)), None)
-    names = sorted({each.strip() for row in rows for each in row[listed].split("|")}) if listed else []
+    all_names = {each.strip() for row in rows for each in row[listed].split("|")} if listed else set()
+    names = sorted(name for name in all_names if name.lower() not in NOTHING)
     known = [
         name
         for name in heading

@@ -11,9 +11,9 @@ import yaml
 from sg_bench.data.survey import MOST_CLASSES, Survey
 from sg_bench.errors import DataError
 
-SIDES = (64, 64, 32)
+SIDES = (48, 48, 32)
 """Largest sides of a proposed patch of a volume."""
-WHOLE = (64, 64, 32)
+WHOLE = (48, 48, 32)
 """Largest sides to which whole volumes are resized."""
 FILM = 128
 """Side in pixels to which films are resized."""
@@ -65,7 +65,9 @@ def proposal(found: Survey, name: str, column: str = "") -> Proposal:
     if found.flat:
         card["training"] = {"batch_size": 16, "patience": None}
     card["follows"] = "our choice, proposed by sg-bench data init"
-    return Proposal(_ordered(card), _suite(card, name, pretrains=found.channels == 1), predicts)
+    named = found.channels in (1, len(found.config.channels))  # else a plan does not know how many there are
+    suite = _suite(card, name, pretrains=named, validation=0.2 if found.patients >= 4 else 0.0)
+    return Proposal(_ordered(card), suite, predicts)
 
 
 def blank(name: str) -> Proposal:
@@ -86,7 +88,7 @@ def blank(name: str) -> Proposal:
         "training": {"batch_size": 4, "patience": None, "norm_eval": "reestimated"},
         "follows": "our choice",
     }
-    return Proposal(card, _suite(card, name, pretrains=True), "label value 1")
+    return Proposal(card, _suite(card, name, pretrains=True, validation=0.2), "label value 1")
 
 
 def as_yaml(content: Mapping[str, Any], comment: str) -> str:
@@ -230,8 +232,11 @@ def _split(found: Survey, *, stratify: bool) -> dict[str, Any]:
     return {**shares, **({"stratify": True} if stratify else {})}
 
 
-def _suite(card: Mapping[str, Any], name: str, *, pretrains: bool) -> dict[str, Any]:
-    """Return a suite that compares no pretraining with Models Genesis, pretrained on the task's training patients."""
+def _suite(card: Mapping[str, Any], name: str, *, pretrains: bool, validation: float) -> dict[str, Any]:
+    """Return a suite that compares no pretraining with Models Genesis, pretrained on the task's training patients.
+
+    The budget `short` is minutes of one processor: small networks, few steps. `long` has the papers' networks.
+    """
     patch, flat = card["sampling"]["patch"], card.get("dimension") == 2
     key = "2d" if flat else "3d"
     pretraining: dict[str, Any] = {
@@ -245,19 +250,21 @@ def _suite(card: Mapping[str, Any], name: str, *, pretrains: bool) -> dict[str, 
             "in_painting": {"border": 1},
             "out_painting": {"border": 1},
         }
-    budgets = {
+    budgets: dict[str, dict[str, Any]] = {
         "short": {
-            "pretraining": {"training": {"epochs": 2, "steps_per_epoch": 20}},
-            "fine_tuning": {"steps": 60, "steps_per_epoch": 20},
+            "width": 4,
+            "pretraining": {"training": {"epochs": 2, "steps_per_epoch": 10}},
+            "fine_tuning": {"steps": 40, "steps_per_epoch": 20},
         },
         "long": {
+            "width": 32,
             "pretraining": {"training": {"epochs": 100, "steps_per_epoch": 100}},
             "fine_tuning": {"steps": 5000, "steps_per_epoch": 100},
         },
     }
-    suite: dict[str, Any] = {"name": name, "title": card["title"], "width": 8, "budget": "short", "budgets": budgets}
+    suite: dict[str, Any] = {"name": name, "title": card["title"], "budget": "short", "budgets": budgets}
     if pretrains:
-        suite |= {"corpora": {key: {"task": name, "validation": 0.2}}, "methods": ["scratch", "models_genesis"]}
+        suite |= {"corpora": {key: {"task": name, "validation": validation}}, "methods": ["scratch", "models_genesis"]}
         suite |= {"pretraining": pretraining}
     else:
         suite |= {"corpora": {}, "methods": ["scratch"]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.registry import METHODS, SOURCES
-from sg_bench.suite import Suite, data_sources
+from sg_bench.suite import Suite, data_sources, suite_tasks
 from sg_bench.tasks import Task
 
 MAX_CELLS = 100_000
@@ -29,6 +30,45 @@ def check_overlay(suite: Suite) -> None:
             raise UsageError(f"{place}: the {key} is not a setting of methods", hint=hint)
         if key not in known:
             raise UsageError(f"{place}: no method has a setting '{key}'", hint=did_you_mean(key, known))
+
+
+def unused_settings(suite: Suite, given: Mapping[str, Any]) -> list[str]:
+    """Return a warning for each setting of a suite's own file that none of the suite's methods and tasks uses.
+
+    Args:
+        suite: the whole suite.
+        given: the content of its file.
+    """
+    try:
+        configs = [METHODS.config(method.name) for method in suite.methods]
+    except UsageError:  # a method that is not installed may use everything
+        return []
+    needs = {need for config in configs for need in config.needs}
+    known = {key for config in configs for key in config.model_fields}
+    if not needs - {"weights"}:
+        known -= {"training", "workers"}
+    used = {"3d" if task.dimension == 3 else "2d" for task in suite_tasks(suite)}
+    lines = [
+        f"`pretraining.{key}` has no effect here: no method has it" for key in suite.pretraining if key not in known
+    ]
+    if "patterns" not in needs:
+        lines += [
+            f"`{key}` has no effect here: no method uses self-discovery"
+            for key in ("discovery", "autoencoder")
+            if getattr(suite, key)
+        ]
+    for key in suite.corpora:
+        if not needs & {"corpus", "patterns"}:
+            lines.append(f"`corpora.{key}` has no effect here: no method pretrains")
+        elif key not in used:
+            lines.append(f"`corpora.{key}` has no effect here: no task is in {key.upper()}")
+    own = given.get("network")
+    lines += [
+        f"`network.{key}` has no effect here: no task is in {key.upper()}"
+        for key in (own if isinstance(own, dict) and own.keys() <= {"3d", "2d"} else ())
+        if key not in used
+    ]
+    return [line for line in lines if line[1:].partition("`")[0].partition(".")[0] in given]
 
 
 def check_count(suite: Suite, pretrained: int) -> None:

@@ -29,6 +29,8 @@ AFFINE_TOLERANCE = 1e-3
 """Difference between an image's affine and its label's that is always accepted, in any entry."""
 VOXEL_TOLERANCE = 0.1
 """Largest distance allowed between the places that the two give to any voxel, in voxels of the image."""
+MOST_UNNAMED = 8
+"""Channels of one file that need no names; more are rather a series in time."""
 _CLUTTER = (".DS_Store", "Thumbs.db")
 
 
@@ -124,14 +126,14 @@ def read_channels(path: Path, names: Sequence[str]) -> tuple[NDArray[np.float32]
 
     Args:
         path: of a NIfTI, MetaImage or NRRD file.
-        names: of the channels, for error messages; () for one.
+        names: of the channels; () for as many as the file has, up to MOST_UNNAMED.
 
     Raises:
         DataError: as `read_volume`, or the file has another number of channels.
     """
     array, affine = read_voxels(path, channels=True)
     count = array.shape[3] if array.ndim == 4 else 1
-    if count != max(1, len(names)):
+    if count != len(names) and (names or count > MOST_UNNAMED) and (count, len(names)) != (1, 1):
         wanted = f"`channels` names {len(names)}: {', '.join(names)}" if names else "`channels` names none"
         hint = f"Name {count} channels in `channels`, in their order" if count > 1 else "Remove `channels`"
         raise DataError(f"{path}: it has {count} channels, shape {array.shape}, and {wanted}", hint=hint)

@@ -6,7 +6,9 @@ from functools import partial
 
 from sg_bench.data.cubes import Cubes, pattern_cubes, random_crops, whole_volumes
 from sg_bench.data.identity import stable_hash
+from sg_bench.data.store import Store
 from sg_bench.digests import write_npz, write_sealed
+from sg_bench.errors import DataError
 from sg_bench.methods.base import Method, Patterns, WholeVolumes
 from sg_bench.networks.published.files import read_weights
 from sg_bench.networks.weights import save_initialisation
@@ -17,6 +19,7 @@ from sg_bench.running.environment import Stopwatch, compute_device, describe_env
 from sg_bench.running.stages.parts import corpus_ids
 from sg_bench.training.checkpoints import clear_state
 from sg_bench.training.draws import Purpose, generator
+from sg_bench.training.fine_tuning import input_channels
 from sg_bench.training.gradients import StepMemory
 from sg_bench.training.loop import ProgressCallback, train
 from sg_bench.training.pretraining import Pretraining, fresh_network, restoration_examples
@@ -86,8 +89,23 @@ def pretraining_cubes(method: Method, recipe: PretrainingRecipe, workspace: Work
         return found, pattern_cubes(folder, validation=True)
     assert recipe.corpus is not None
     store, train_ids, validation_ids = corpus_ids(recipe.corpus, workspace)
+    _check_channels(store, recipe.corpus.store.channels)
     if isinstance(sampling, WholeVolumes):
         return whole_volumes(store, train_ids, sampling.shape), whole_volumes(store, validation_ids, sampling.shape)
     rngs = {id_: generator(recipe.seed, Purpose.PLACES, stable_hash(id_)) for id_ in train_ids + validation_ids}
     cut = partial(random_crops, store, rule=sampling.rule, per_volume=sampling.per_volume, rngs=rngs)
     return cut(ids=train_ids), cut(ids=validation_ids)
+
+
+def _check_channels(store: Store, planned: int) -> None:
+    """Check that a corpus has the channels for which the network was planned.
+
+    Raises:
+        DataError: it has others.
+    """
+    found = input_channels(store)
+    if found != planned:
+        raise DataError(
+            f"the images of the corpus have {found} channels, not {planned} as planned",
+            hint="Name all channels in `channels` of the source, in their order",
+        )

@@ -74,11 +74,19 @@ class TestPattern:
         write(tmp_path / "images/a.nii.gz", np.stack([RAMP, RAMP * 2, RAMP * 3], axis=3))
         several = source(tmp_path, channels=["x", "y", "z"])
         assert several.load(several.scan()[0]).image.shape == (3, 3, 4, 5)
-        for names in ([], ["x", "y"]):
-            folder = source(tmp_path, channels=names)
-            with pytest.raises(DataError) as error:
-                folder.load(folder.scan()[0])
-            one_line(error, "a.nii.gz", "it has 3 channels", "Name 3 channels in `channels`")
+        unnamed = source(tmp_path)
+        assert unnamed.load(unnamed.scan()[0]).image.shape == (3, 3, 4, 5)
+        folder = source(tmp_path, channels=["x", "y"])
+        with pytest.raises(DataError) as error:
+            folder.load(folder.scan()[0])
+        one_line(error, "a.nii.gz", "it has 3 channels", "Name 3 channels in `channels`")
+
+    def test_a_long_series_of_volumes_is_not_taken_for_channels(self, tmp_path: Path) -> None:
+        write(tmp_path / "images/a.nii.gz", np.stack([RAMP] * 9, axis=3))
+        folder = source(tmp_path)
+        with pytest.raises(DataError) as error:
+            folder.load(folder.scan()[0])
+        one_line(error, "a.nii.gz", "it has 9 channels", "Name 9 channels in `channels`")
 
     @pytest.mark.parametrize("ending", [".nrrd", ".nhdr", ".mha"])
     def test_formats_of_itk_are_read(self, tmp_path: Path, ending: str) -> None:
