@@ -37,8 +37,8 @@ class FolderConfig(SourceConfig):
     their tags, in any folders."""
     channels: Annotated[tuple[str, ...], AddedLater()] = ()
     """Names of the channels to be read, in order; () for images of one channel, or for all of one file, on which no
-    method then pretrains. Layout pattern: the texts of {channel}, or names for all channels of one file; nnunet and msd:
-    names of dataset.json; bids: suffixes, such as T1w; with a table of images: its columns."""
+    method then pretrains. Layout pattern: the texts of {channel}, or names for all channels of one file; nnunet and
+    msd: names of dataset.json; bids: suffixes, such as T1w; with a table of images: its columns."""
     table: Annotated[str | None, AddedLater()] = None
     """CSV or TSV file relative to the root. With a column of images its rows are the cases; else its rows are joined by
     case, or by patient if it has no column of cases."""
