@@ -87,7 +87,8 @@ def check(
     errors, started = list(found.errors), time.monotonic()
     done = _read(source, found.cases, jobs) if read else None
     errors += done.problems if done else []
-    lines = Findings([f"{problem}" for problem in errors], [f"{problem}" for problem in found.warnings])
+    warnings = [*found.warnings, *(done.notes if done else [])]
+    lines = Findings([f"{problem}" for problem in errors], [f"{problem}" for problem in warnings])
     if found.cases:
         _check_card(name, source, done, lines)
     for kind, each in (("error", lines.errors), ("warning", lines.warnings)):

@@ -12,7 +12,7 @@ from sg_bench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from sg_bench.planning.proposals import Proposal
 
-Out = Annotated[
+Target = Annotated[
     Path | None, typer.Option("--out", metavar="NAME.yaml", help="Writes NAME.task.yaml and NAME.suite.yaml.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
@@ -20,7 +20,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are the
 
 def init(
     path: Annotated[Path, typer.Argument(help="A folder of images.")],
-    out: Out = None,
+    out: Target = None,
     column: Annotated[str, typer.Option(help="Column of the table to predict, instead of label maps.")] = "",
     force: Force = False,
 ) -> None:

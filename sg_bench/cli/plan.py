@@ -52,7 +52,7 @@ def plan(
     """Print how many stores, pretrainings and cells a suite takes, what is done, and what the rest costs.
 
     The price stands on measurements of this hardware (--measure) and on what finished jobs took on it. Lists, parts,
-    classes, crops and label values that do not fit the data are told here; exit code 2 or 3.
+    classes, crops and label values that do not fit the data are named here; exit code 2 or 3.
 
     Examples: sg-bench plan --suite demo --measure; sg-bench plan --suite full --gpus 8 --cpus 64 --budget-hours 48
     """

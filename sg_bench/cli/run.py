@@ -211,14 +211,15 @@ def _compute(
 
 
 def _left_out(selection: Selection) -> bool:
-    """Print how many cases each store left out; return whether any did."""
-    from sg_bench.data.store import skipped_cases
+    """Print how many cases and files each store left out, and what is doubtful; return whether any is left out."""
+    from sg_bench.data.store import doubtful_cases, skipped_cases
 
     found = False
     for job in selection.plan.of_kind("store"):
         name, count = job.title.removeprefix("prepare "), job.recipe.manifest.cases
         try:
-            skipped = skipped_cases(selection.workspace.path("stores", job.key))
+            path = selection.workspace.path("stores", job.key)
+            skipped, doubtful = skipped_cases(path), doubtful_cases(path)
         except DamagedError as error:
             options.note(f"{name}: {error.problem}. It is set aside and prepared again once a cell needs it")
             continue
@@ -227,6 +228,14 @@ def _left_out(selection: Selection) -> bool:
             how = _check_command(selection, name)
             options.note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see {how}")
             found = True
+        left = list(dict.fromkeys(selection.plan.left_out.get(job.key, [])))
+        if left:
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            how = _check_command(selection, name)
+            _note(f"{name}: left out: {left[0].rstrip('.').replace(f'{job.root}/', '')}{more}; see {how}")
+            found = True
+        for line in doubtful:
+            _note(f"{name}: {line}")
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_bench.config import Preparation, merged
-from sg_bench.data.sources.base import Case, DataSetInfo, Problem, Source
+from sg_bench.data.sources.base import Case, DataSetInfo, Problem, Source, declared
 from sg_bench.errors import DataError, UsageError, did_you_mean
 from sg_bench.registry import SOURCES
 from sg_bench.resources import suites, task_cards
@@ -163,12 +163,12 @@ def known_names(users: list[DataSetUse]) -> list[str]:
 
 
 def inspect_source(source: Source) -> ScanReport:
-    """Return every case and every problem that scanning can see.
+    """Return every case and every problem that scanning can see; missing files of a declared subset are warnings.
 
     Raises:
         DataError: the folder holds no case, and scanning reports no error.
     """
-    problems = source.problems()
+    problems = declared(source.problems(), source.config)
     errors = [problem for problem in problems if not problem.warning]
     try:
         cases = source.scan()

@@ -45,6 +45,7 @@ ArrayKind = Literal["image", "label"]
 SCHEMA = 2
 _OPEN_MAPS = 256
 """Memory maps kept open by one store: each uses a file descriptor, often limited to 1024 per process."""
+_MOST_NOTES = 10
 _DTYPES: dict[ArrayKind, np.dtype[Any]] = {"image": np.dtype(np.float16), "label": np.dtype(np.uint8)}
 
 
@@ -75,6 +76,8 @@ class StoredCase:
     channels: int = 1
     attributes: Mapping[str, str | float] = field(default_factory=dict, hash=False)
     """Columns of the data set's table, as in `Case.attributes`."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about it, such as a constant image; one line each."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -170,8 +173,8 @@ class Store:
         return _mapped(self.path, self[case_id], kind)
 
 
-def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
-    """Write one case to the store in `folder`; its JSON, written last, marks it as complete.
+def write_case(folder: Path, case: Case, prepared: PreparedCase, *, notes: Sequence[str] = ()) -> None:
+    """Write one case to the store in `folder`, with what is doubtful about it; its JSON, last, marks it as complete.
 
     The files are not synchronised with the disk, which would take as long as the rest of a film: `finish` does so once.
     A machine that stops before may leave damaged files, which `has_case` notices by their digests.
@@ -191,7 +194,7 @@ def write_case(folder: Path, case: Case, prepared: PreparedCase) -> None:
         with atomic_file(_path(folder, case.id, f"{kind}.npy"), sync=False) as file:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     with atomic_file(_path(folder, case.id, "json"), sync=False) as file:
-        file.write(canonical_json(_entry(case, prepared)).encode())
+        file.write(canonical_json({**_entry(case, prepared), **_with_notes(notes)}).encode())
     _path(folder, case.id, "skipped").unlink(missing_ok=True)
 
 
@@ -217,6 +220,14 @@ def skipped_cases(path: Path) -> list[SkippedCase]:
         return []
     with _reading_index(path) as raw:
         return [_skipped(entry) for entry in unsealed(raw)["skipped"]]
+
+
+def doubtful_cases(path: Path) -> list[str]:
+    """Return one line for each case of the finished store in `path` with notes, at most 10; [] if there is no store."""
+    if not (path / "index.json").is_file():
+        return []
+    lines = [f"{case.id}: {note}" for case in Store.open(path).cases for note in case.notes]
+    return [*lines[:_MOST_NOTES], f"{len(lines) - _MOST_NOTES} more notes"] if len(lines) > _MOST_NOTES else lines
 
 
 def has_case(folder: Path, case_id: str) -> bool:
@@ -315,6 +326,11 @@ def _with_attributes(attributes: Mapping[str, str | float]) -> dict[str, Any]:
     return {"attributes": dict(attributes)} if attributes else {}
 
 
+def _with_notes(notes: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of notes; none where there are none, as in stores from before there were any."""
+    return {"notes": list(notes)} if notes else {}
+
+
 def _skip_entry(note: SkippedCase) -> dict[str, Any]:
     entry = asdict(note)
     return {**entry, **_with_attributes(entry.pop("attributes"))}
@@ -334,6 +350,7 @@ def _stored(entry: dict[str, Any]) -> StoredCase:
             VoxelCandidate((x, y, z), found, mm, tuple(target)) for (x, y, z), found, mm, target in places
         ),
         "findings": tuple(entry["findings"]),
+        "notes": tuple(entry.get("notes", ())),
     }
     return StoredCase(**{**entry, **converted})
 

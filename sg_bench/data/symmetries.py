@@ -72,5 +72,5 @@ def invariants(signed: NDArray[np.float32], sides: tuple[int, ...]) -> NDArray[n
 def _orbits(sides: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return one cell of each set of cells that the symmetries exchange, and the size of each set."""
     places = np.arange(np.prod(sides)).reshape(1, *sides)
-    least = np.min([each.of(places) for each in symmetries(len(sides))], axis=0)
+    least: NDArray[np.int64] = np.min(np.stack([each.of(places) for each in symmetries(len(sides))]), axis=0)
     return np.unique(least, return_counts=True)

@@ -40,20 +40,29 @@ class Crop:
 def candidate_crops(store: Store, ids: Sequence[str], *, positive: bool | None = None) -> list[Crop]:
     """Return one crop per candidate of the cases, or only those of positive or of negative candidates.
 
-    Raises:
-        DataError: there are none.
+    A case without a candidate takes no part.
     """
-    crops = [
+    return [
         Crop(f"{id_}#{number}", id_, candidate.position, candidate.positive, candidate.target)
         for id_ in ids
         for number, candidate in enumerate(store[id_].candidates)
         if positive is None or candidate.positive == positive
     ]
-    if ids and not crops:
+
+
+def check_candidates(task: Task, store: Store, ids: Sequence[str], part: str) -> None:
+    """Check that the cases of a part have a crop where a task crops candidates.
+
+    Raises:
+        DataError: names the part and its first cases without a candidate.
+    """
+    if task.sampling.places == "candidates" and ids and not candidate_or_image_crops(task, store, ids):
+        kind = "candidate" if task.kind == "classification" else "positive candidate"
         raise DataError(
-            f"{len(ids)} cases hold no candidate", hint="The task's sampling needs a source with candidates"
+            f"none of the {len(ids)} {part} cases holds a {kind}: {', '.join(sorted(ids)[:3])}"
+            f"{', ...' if len(ids) > 3 else ''}",
+            hint="Take more cases, change the split's seed, or choose a source or setting with candidates",
         )
-    return crops
 
 
 def candidate_or_image_crops(task: Task, store: Store, ids: Sequence[str]) -> list[Crop]:

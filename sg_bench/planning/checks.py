@@ -234,7 +234,7 @@ def _values(source: Source, case: Case) -> frozenset[int] | None:
 
 
 class _Loader:
-    """Reads the label map of a case; all loaders are equal, as the states of the files tell them apart."""
+    """Reads the label map of a case; all loaders are equal, as the states of the files distinguish them."""
 
     def __init__(self, source: Source, case: Case) -> None:
         self.source, self.case = source, case

@@ -320,6 +320,7 @@ class _Planner:
         recipe = store_recipe(source_name, source, preparation)
         job = self.out.add(TypedJob(recipe, (), f"prepare {name}", source.root))
         self._sources[job.key] = source
+        self.out.left_out[job.key] = [str(problem) for problem in source.left_out()]
         return job
 
     def _method_config(self, method: MethodChoice, dimension: SpatialDims) -> MethodConfig:

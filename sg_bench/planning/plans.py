@@ -92,6 +92,8 @@ class Plan:
     """Ids of cases or patients that splits name, by their SHA-256, which recipes hold."""
     warnings: list[str] = field(default_factory=list)
     """What is wrong or has no effect, but stops nothing, one line each."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """By the key of a store, why files or rows of its data set are in no case."""
 
     def without_paths(self, text: str) -> str:
         """Return `text` with each data set's folder replaced by <its name>: a report must not disclose local paths."""

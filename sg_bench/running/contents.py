@@ -19,6 +19,7 @@ def read_plan(plan: Plan, *, jobs: int | None, log: Callable[[str], None]) -> Fi
         source = open_source(job.recipe.source, job.recipe.config, job.root, name)
         read = read_cases(source, source.cases, jobs=jobs, log=log)
         found.errors += [f"{name}: left out: {problem}".replace(f"{job.root}/", "") for problem in read.problems]
+        found.warnings += [f"{name}: {note}" for note in read.notes]
         labelled = sum(case.label is not None for case in source.cases)
         tasks = {cell.recipe.task.label: cell.recipe.task for cell in plan.of_kind("cell") if job.key in cell.needs}
         for label, task in tasks.items():

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sg_bench.data.catalogue import data_set_uses
 from sg_bench.data.contents import LabelCounts, label_counts
+from sg_bench.data.notes import study_notes
 from sg_bench.data.sources.base import Case, Problem, Source
 from sg_bench.data.store import SkippedCase, Store, has_case, skipped_cases
 from sg_bench.errors import DataError, SgBenchError, UsageError, did_you_mean
@@ -61,6 +62,8 @@ class CasesRead:
     """One for each case that cannot be read."""
     counts: dict[str, LabelCounts] = field(default_factory=dict)
     """Voxels of each label value but 0, of each case with a label map that can be read."""
+    notes: list[Problem] = field(default_factory=list)
+    """Warnings of what is doubtful about cases that can be read."""
 
 
 def store_jobs(name: str, root: Path | None, suite: str = "") -> list[TypedJob[StoreRecipe]]:
@@ -122,11 +125,12 @@ def read_cases(source: Source, cases: list[Case], *, jobs: int | None, log: Call
     """Load every case, and return what is wrong and which label values there are, in the order of `cases`."""
     found = CasesRead()
     last = time.monotonic()
-    for done, (case, reason, counts) in enumerate(_read(source, cases, jobs or available_cores()), 1):
-        if reason:
-            found.problems.append(Problem(case.id, reason))
-        elif counts is not None:
-            found.counts[case.id] = counts
+    for done, (case, content) in enumerate(_read(source, cases, jobs or available_cores()), 1):
+        if content.reason:
+            found.problems.append(Problem(case.id, content.reason))
+        elif content.counts is not None:
+            found.counts[case.id] = content.counts
+        found.notes += [Problem(case.id, note, warning=True) for note in content.notes]
         if time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
             log(f"read {done}/{len(cases)}, {len(found.problems)} damaged")
@@ -151,11 +155,21 @@ def _every_task(name: str) -> Suite:
     return Suite.model_validate({"name": "data", "corpora": {}, "methods": ["scratch"], "tasks": tasks})
 
 
-def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, str, LabelCounts | None]]:
-    """Yield each case with the reason why it cannot be read, "" if it can, and the values of its label map."""
+class _CaseContent(NamedTuple):
+    """What reading one case shows."""
+
+    reason: str
+    """Why it cannot be read; "" if it can."""
+    counts: LabelCounts | None = None
+    """Voxels of each label value; None without a label map."""
+    notes: tuple[str, ...] = ()
+
+
+def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, _CaseContent]]:
+    """Yield each case with what reading it shows."""
     state = _SourceState(source.name, source.config.model_dump_json(), source.root)
     if jobs == 1 or len(cases) < 2:
-        yield from ((case, *_content(state, case)) for case in cases)
+        yield from ((case, _content(state, case)) for case in cases)
         return
     os.environ.update(single_threaded())
     context = get_context("spawn")
@@ -164,7 +178,7 @@ def _read(source: Source, cases: list[Case], jobs: int) -> Iterator[tuple[Case, 
     ) as pool:
         waiting = [pool.submit(_content, state, case) for case in cases]
         try:
-            yield from ((case, *future.result()) for case, future in zip(cases, waiting, strict=True))
+            yield from ((case, future.result()) for case, future in zip(cases, waiting, strict=True))
         except BrokenProcessPool:
             raise SgBenchError("a process that read cases died", hint="Free memory, or use fewer --jobs") from None
 
@@ -183,10 +197,10 @@ def _opened(state: _SourceState) -> Source:
     return source
 
 
-def _content(state: _SourceState, case: Case) -> tuple[str, LabelCounts | None]:
-    """Return why a case cannot be read, "" if it can, and the voxels of each label value, None without a label map."""
+def _content(state: _SourceState, case: Case) -> _CaseContent:
     try:
-        label = _opened(state).load(case).label
+        study = _opened(state).load(case)
     except DataError as error:
-        return str(error), None
-    return "", None if label is None else label_counts(label)
+        return _CaseContent(str(error))
+    counts = None if study.label is None else label_counts(study.label)
+    return _CaseContent("", counts, study_notes(case, study))

@@ -17,6 +17,7 @@ from sg_bench.evaluation.crops import (
     MAX_FOREGROUND_VOXELS,
     Crop,
     candidate_crops,
+    check_candidates,
     cut_crop,
     fixed_crops,
     foreground_crop,
@@ -75,10 +76,15 @@ class TestCandidates:
         assert [crop.id for crop in candidate_crops(store, ["big", "tiny"], positive=True)] == ["big#0", "tiny#0"]
         assert [crop.id for crop in candidate_crops(store, ["big", "tiny"], positive=False)] == ["big#1", "big#2"]
 
-    def test_cases_without_a_candidate_are_an_error_no_cases_are_none(self, store: Store) -> None:
-        with pytest.raises(DataError, match="1 cases hold no candidate"):
-            candidate_crops(store, ["void"])
-        assert candidate_crops(store, []) == []
+    def test_a_case_without_a_candidate_takes_no_part(self, store: Store) -> None:
+        assert [crop.id for crop in candidate_crops(store, ["tiny", "void"])] == ["tiny#0"]
+        assert candidate_crops(store, ["void"]) == candidate_crops(store, []) == []
+
+    def test_a_part_without_any_candidate_is_an_error_that_names_it(self, store: Store) -> None:
+        with pytest.raises(DataError, match="none of the 1 training cases holds a positive candidate: void"):
+            check_candidates(task(places="candidates"), store, ["void"], "training")
+        check_candidates(task(places="candidates"), store, ["tiny", "void"], "training")
+        check_candidates(task(places="candidates"), store, [], "training")
 
 
 class TestCut:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 import pytest
 import yaml
 
+from sg_bench.cli.run import _left_out as left_out
 from sg_bench.data.sources.base import Case
 from sg_bench.data.sources.folder import FolderConfig, FolderSource
 from sg_bench.data.store import Store, skip_case
 from sg_bench.errors import DataError, UsageError
+from sg_bench.planning import plan
 from sg_bench.running.stores import prepare_store, read_cases, store_jobs
+from sg_bench.suite import load_suite
 from sg_bench.workspace import Workspace
 
-CARD = {
+CARD: dict[str, Any] = {
     "name": "scans",
     "title": "Scans",
     "kind": "segmentation",
@@ -119,6 +124,37 @@ def test_reading_reports_each_damaged_case_and_goes_on(scans: Path) -> None:
         problems = read_cases(source, source.scan(), jobs=jobs, log=silent).problems
         assert [problem.where for problem in problems] == ["1", "4"]
         assert "cannot be read as NIfTI" in problems[0].what
+
+
+def test_reading_names_what_is_doubtful_about_usable_cases(scans: Path) -> None:
+    image = nib.load(scans / "images/2.nii")
+    image.header.set_qform(np.diag([3.0, 1, 1, 1]), code=1)
+    image.header.set_sform(np.eye(4), code=1)
+    nib.save(image, scans / "images/2.nii")
+    source = FolderSource(FolderConfig(labels="labels/{id}.nii"), scans)
+    read = read_cases(source, source.scan(), jobs=1, log=silent)
+    assert read.problems == []
+    assert [(note.where, note.warning) for note in read.notes] == [("2", True)]
+    assert "2.nii: its qform and its sform place voxels up to 16 voxels" in read.notes[0].what
+
+
+def test_a_run_names_a_label_without_an_image_and_counts_as_incomplete(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "images/3.nii").unlink()
+    planned = plan(load_suite(str(tmp_path / "mine.yaml")), {"scans": scans})
+    selection = SimpleNamespace(
+        plan=planned, workspace=Workspace(tmp_path / "work"), suite=planned.suite, roots={"scans": scans}
+    )
+    assert left_out(cast(Any, selection))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("scans: ")]
+    assert "scans: left out: labels/3.nii: it is a label without an image" in line
+    assert f"sg-bench data check {tmp_path}/card.yaml --data scans={scans}" in line
+    card = {**CARD, "data": {"name": "scans", "source": "folder"}}
+    card["data"]["config"] = {"labels": "labels/{id}.nii", "declared_missing": ["3"]}
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
+    selection.plan = plan(load_suite(str(tmp_path / "mine.yaml")), {"scans": scans})
+    assert not left_out(cast(Any, selection))
 
 
 def test_one_data_set_has_a_store_for_each_preparation_that_a_task_asks_for() -> None:

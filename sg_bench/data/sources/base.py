@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from sg_bench.config import Model
+from sg_bench.config import Model, NotInKey
 from sg_bench.errors import DataError
 from sg_bench.workspace import file_digest
 
@@ -74,6 +74,8 @@ class Study:
     label: NDArray[np.uint8] | None = None
     """(x, y, z), the source's own class numbers, 0 for background."""
     candidates: list[Candidate] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What reading changed or found doubtful, such as slices brought to a regular grid; one line each."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Problem:
     """The defect and the next step."""
     warning: bool = False
     """Whether no data are lost by it, such as a deviation from a count given from memory."""
+    absent: bool = False
+    """Whether files are only missing, as in a deliberate subset of a public data set."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
@@ -117,6 +121,17 @@ class DataSetInfo:
     counts: tuple[PublishedCount, ...] = ()
 
 
+OR_SUBSET = "or set `subset: true` in the source's config if a part is what you want"
+"""Advice for problems that are `absent`."""
+
+
+def declared(problems: list[Problem], config: SourceConfig) -> list[Problem]:
+    """Return `problems`, of which those of missing files are warnings if the copy is declared to be a subset."""
+    if not getattr(config, "subset", False):
+        return problems
+    return [replace(problem, warning=problem.warning or problem.absent) for problem in problems]
+
+
 def first_problem_error(problems: list[Problem]) -> DataError:
     """Return an error with the first of `problems` and the number of further ones."""
     more = f" ({len(problems) - 1} more problems of this kind or another)" if len(problems) > 1 else ""
@@ -129,8 +144,9 @@ def count_problems(where: str, counts: tuple[PublishedCount, ...], found: dict[s
         Problem(
             where,
             f"it holds {found[each.what]} {each.what}, published are {each.number} ({each.certainty}). "
-            "Complete the download, unless a part is what you want",
+            f"Complete the download, {OR_SUBSET}",
             warning=each.certainty == "recalled",
+            absent=True,
         )
         for each in counts
         if each.what in found and found[each.what] != each.number
@@ -180,6 +196,10 @@ class Source(ABC):
     @abstractmethod
     def problems(self) -> list[Problem]:
         """Return all defects that scanning can detect."""
+
+    def left_out(self) -> list[Problem]:
+        """Return the defects because of which something in the folder is in no case, unless it is declared."""
+        return []
 
     @abstractmethod
     def load(self, case: Case) -> Study:
@@ -238,13 +258,28 @@ class SingleScanSource(Source):
         Raises:
             DataError: there is none; contains the first defect and the number of further ones.
         """
-        cases, problems = self._scan_folder()
+        cases, problems = self._scanned
         if not cases:
             raise first_problem_error([problem for problem in problems if not problem.warning] or problems)
-        return cases
+        return list(cases)
+
+    def left_out(self) -> list[Problem]:
+        """Return the defects because of which something in the folder is in no case, unless it is declared."""
+        return [problem for problem in declared(self._scanned[1], self.config) if not problem.warning]
+
+    @cached_property
+    def _scanned(self) -> tuple[list[Case], list[Problem]]:
+        return self._scan_folder()
 
 
 class SourceConfig(Model):
     """Settings of a source; `version` changes whenever its output does."""
 
     version: int = 1
+
+
+class PublicConfig(SourceConfig):
+    """Settings of the source of a public data set."""
+
+    subset: Annotated[bool, NotInKey()] = False
+    """The copy is a part of the data set on purpose: missing files are warnings, no errors."""

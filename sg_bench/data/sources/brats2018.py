@@ -18,9 +18,9 @@ from sg_bench.data.sources.base import (
     Case,
     DataSetInfo,
     Problem,
+    PublicConfig,
     PublishedCount,
     SingleScanSource,
-    SourceConfig,
     Study,
     count_problems,
 )
@@ -51,7 +51,7 @@ _OTHER_EDITION = re.compile(r"BraTS(20|-)")
 _GRADES = ("HGG", "LGG")
 
 
-class Brats2018Config(SourceConfig):
+class Brats2018Config(PublicConfig):
     """Choice of the sequence."""
 
     modality: Literal["flair", "t1", "t1ce", "t2"] = "flair"
@@ -141,7 +141,7 @@ class Brats2018Source(SingleScanSource):
             paths = parts.get(part, [])
             if not paths:
                 what = f"its _{part} file is missing. Download the case again"
-                problems.append(Problem(str(stem), what, warning=part not in wanted))
+                problems.append(Problem(str(stem), what, warning=part not in wanted, absent=True))
             if len(paths) > 1:
                 what = f"its _{part} file is there twice: {', '.join(path.name for path in paths)}. Keep one of them"
                 problems.append(Problem(str(stem), what, warning=part not in wanted))

@@ -15,11 +15,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from sg_bench.data.sources.base import (
+    OR_SUBSET,
     Case,
     DataSetInfo,
     Problem,
+    PublicConfig,
     PublishedCount,
-    SourceConfig,
     Study,
     count_problems,
     film_affine,
@@ -65,7 +66,7 @@ _POSITIVES = {
 """Number of films with each finding in the table of 2020, in the order of the papers."""
 
 
-class ChestXray14Config(SourceConfig):
+class ChestXray14Config(PublicConfig):
     """Choice of the table of labels and of the folder of films."""
 
     labels: Literal["auto", "2017", "v2020"] = "auto"
@@ -148,7 +149,7 @@ class ChestXray14Source(FilmSource):
             if (findings := rows.get(name)) is not None
         ]
         self._group(found)
-        found.notes += self._miscounted(found.cases) if found.cases else []
+        found.counts += self._miscounted(found.cases) if found.cases else []
         return found
 
     def _wanted(self) -> list[str]:
@@ -248,7 +249,7 @@ def _unmatched(table: Path, rows: dict[str, FindingVector | None], films: dict[s
     found = []
     if missing:
         what = f"{count_and_examples(missing)} of its {len(rows)} films are not there, so they are left out"
-        found.append(Problem(str(table), f"{what}. {_fetch(table.parent)}, unless a part is what you want"))
+        found.append(Problem(str(table), f"{what}. {_fetch(table.parent)}, {OR_SUBSET}", absent=True))
     if unknown:
         what = f"it has no row for {count_and_examples(unknown)} of the {len(films)} films, so they are left out"
         found.append(Problem(str(table), f"{what}. {_CORRECT}, or remove those films"))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import Problem
-from sg_bench.data.sources.pixels import dicom_damage, one_line_cause, stored_pixels
+from sg_bench.data.sources.pixels import dicom_damage, next_step, one_line_cause, stored_pixels
 from sg_bench.data.sources.volumes import as_problem
 from sg_bench.errors import DataError
 
@@ -29,7 +29,7 @@ IRREGULAR = 0.1
 SAME_POSITION = 0.01
 """mm; slices closer than this have the same position."""
 _SAME_GEOMETRY = 1e-4
-_RENEW = "Download the series again"
+_RENEW = "Download or export the series again"
 _FOLDER_TAGS = ["Modality", "SeriesInstanceUID", "PatientID"]
 _IMAGES = ("CT", "MR", "PT", "NM", "US", "XA", "MG", "OPT", "OT")
 """Modalities of volumes; others, such as SEG, SR and RTSTRUCT, are no images."""
@@ -98,6 +98,15 @@ class DicomSeries:
         """Return whether all slices are where `affine` puts them, up to `IRREGULAR`."""
         even = np.column_stack([np.zeros((len(self.slices), 2)), np.arange(len(self.slices))])
         return bool(np.abs(self.places - even).max() <= IRREGULAR)
+
+    @property
+    def irregularity(self) -> str:
+        """Return how far its slices are off a regular grid, which they are resampled to."""
+        across = float(np.abs(self.places[:, :2] - self.places[0, :2]).max())
+        along = float(np.abs(self.places[:, 2] - np.arange(len(self.slices))).max())
+        causes = [f"shifted by up to {across:.3g} pixels (gantry tilt, drift)"] * (across > IRREGULAR)
+        causes += [f"up to {along:.2g} distances from even places"] * (along > IRREGULAR)
+        return f"its slices are {' and '.join(causes)}: resampled to a regular grid"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -329,14 +338,14 @@ def _check_same(first: DicomSlice, other: DicomSlice) -> None:
     if other.shape != first.shape:
         raise DataError(
             f"{other.path}: its columns and rows are {other.shape}, those of {first.path.name} {first.shape}",
-            hint="Remove the file if it is a localizer, else download the series again",
+            hint="Remove the file if it is a localizer, else download or export the series again",
         )
     difference = float(np.abs(other.axes - first.axes).max())
     if difference > _SAME_GEOMETRY:
         raise DataError(
             f"{other.path}: ImageOrientationPatient times PixelSpacing differs from that of {first.path.name} "
             f"by {difference:g}, allowed is {_SAME_GEOMETRY:g}",
-            hint="Remove the file if it is a localizer, else download the series again",
+            hint="Remove the file if it is a localizer, else download or export the series again",
         )
 
 
@@ -436,4 +445,4 @@ def _hounsfield(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: it cannot be read as DICOM ({one_line_cause(error)})", hint=_RENEW)
+    return DataError(f"{path}: it cannot be read as DICOM ({one_line_cause(error)})", hint=next_step(error, _RENEW))

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from sg_bench.data.grids import Affine
-from sg_bench.data.sources.base import Case, Problem, Source, film_affine, first_problem_error
-from sg_bench.data.sources.pixels import one_line_cause, stored_pixels
+from sg_bench.data.sources.base import Case, Problem, Source, declared, film_affine, first_problem_error
+from sg_bench.data.sources.pixels import next_step, one_line_cause, stored_pixels
 from sg_bench.errors import DataError
 
 FilmArray = NDArray[np.float32]
@@ -69,6 +69,8 @@ class FilmScan:
     """Defects that make the patient or the label of a film uncertain: the film is not in `cases`."""
     notes: list[Problem] = field(default_factory=list)
     """Missing or surplus files and rows; everything else can be used."""
+    counts: list[Problem] = field(default_factory=list)
+    """Deviations from published counts."""
 
 
 class FilmSource(Source):
@@ -89,7 +91,12 @@ class FilmSource(Source):
 
     def problems(self) -> list[Problem]:
         """Return all defects that scanning can detect: one per film left out, and one for all missing films."""
-        return [*self._found.fatal, *self._found.exclusions, *self._found.notes]
+        return [*self._found.fatal, *self._found.exclusions, *self._found.notes, *self._found.counts]
+
+    def left_out(self) -> list[Problem]:
+        """Return the defects because of which films are left out, unless they are declared."""
+        found = [*self._found.exclusions, *self._found.notes]
+        return [problem for problem in declared(found, self.config) if not problem.warning]
 
     @abstractmethod
     def scan_folder(self, root: Path) -> FilmScan:
@@ -196,7 +203,8 @@ def table_rows(path: Path, problems: list[Problem]) -> list[tuple[int, list[str]
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(Problem(str(path), f"it cannot be read as CSV ({_cause(error)}). Download it again"))
+        then = next_step(error, "Download it again")
+        problems.append(Problem(str(path), f"it cannot be read as CSV ({_cause(error)}). {then}"))
         return []
     if not rows:
         problems.append(Problem(str(path), "it is empty. Download it again"))
@@ -224,7 +232,7 @@ def read_png(path: Path) -> FilmArray:
             coloured = image.convert("RGBA") if image.mode == "P" else image
             return _as_film(np.asarray(coloured.convert("L")))
     except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=_RENEW) from error
+        raise DataError(f"{path}: it cannot be read as PNG ({_cause(error)})", hint=next_step(error, _RENEW)) from error
 
 
 def read_picture(path: Path, *, classes: bool = False) -> FilmArray:
@@ -255,7 +263,8 @@ def read_picture(path: Path, *, classes: bool = False) -> FilmArray:
                 raise ValueError(f"its mode is {image.mode}: class numbers have one value a pixel, not colours")
             return _as_film(np.asarray((image.convert("RGBA") if image.mode == "P" else image).convert("L")))
     except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: it cannot be read as PNG, JPEG or TIFF ({_cause(error)})", hint=_RENEW) from error
+        what = f"{path}: it cannot be read as PNG, JPEG or TIFF ({_cause(error)})"
+        raise DataError(what, hint=next_step(error, _RENEW)) from error
 
 
 def read_dicom(path: Path) -> tuple[FilmArray, Affine]:
@@ -328,7 +337,7 @@ def _dicom_damage() -> tuple[type[Exception], ...]:
 
 
 def _not_dicom(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: it cannot be read as a DICOM film ({_cause(error)})", hint=_RENEW)
+    return DataError(f"{path}: it cannot be read as a DICOM film ({_cause(error)})", hint=next_step(error, _RENEW))
 
 
 def _cause(error: BaseException) -> str:

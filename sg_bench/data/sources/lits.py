@@ -21,9 +21,9 @@ from sg_bench.data.sources.base import (
     Case,
     DataSetInfo,
     Problem,
+    PublicConfig,
     PublishedCount,
     SingleScanSource,
-    SourceConfig,
     Study,
     count_problems,
 )
@@ -44,8 +44,8 @@ CLASSES = {0: "background", 1: "liver", 2: "lesion"}
 _NAME = re.compile(r"(volume|segmentation)-([0-9]+)\.nii(\.gz)?")
 
 
-class LitsConfig(SourceConfig):
-    """LiTS has no settings."""
+class LitsConfig(PublicConfig):
+    """LiTS has no settings of its own."""
 
 
 class LitsSource(SingleScanSource):
@@ -104,7 +104,7 @@ class LitsSource(SingleScanSource):
             what = "no volume-N.nii or volume-N.nii.gz is in it. Unpack the training batches there"
             return [], [Problem(str(root), what)]
         problems = [
-            Problem(str(path), f"there is no volume-{number}. Add it, or remove this segmentation")
+            Problem(str(path), f"there is no volume-{number}. Add it, or remove this segmentation", absent=True)
             for number in sorted(masks.keys() - volumes.keys())
             for path in masks[number]
         ]
@@ -126,7 +126,7 @@ def _mask_of(volume: Path, number: int, masks: list[Path], problems: list[Proble
         what = f"there is no segmentation-{number}. Unpack the training batches again, or remove this volume"
     else:
         what = f"several files are its segmentation: {', '.join(map(str, matching))}. Keep one of them"
-    problems.append(Problem(str(volume), what))
+    problems.append(Problem(str(volume), what, absent=not matching))
     return None
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg_bench.data.sources.base import (
+    OR_SUBSET,
     Candidate,
     Case,
     DataSetInfo,
     Problem,
+    PublicConfig,
     PublishedCount,
     SingleScanSource,
-    SourceConfig,
     Study,
     count_problems,
     first_problem_error,
@@ -53,7 +54,7 @@ _VOXEL_BYTES = {"MET_SHORT": 2, "MET_USHORT": 2, "MET_UCHAR": 1, "MET_INT": 4, "
 _RENEW = "Download or unpack it again"
 
 
-class Luna16Config(SourceConfig):
+class Luna16Config(PublicConfig):
     """Choice of the table of candidates."""
 
     candidates: Literal["candidates_V2", "candidates", "annotations", "none"] = "candidates_V2"
@@ -203,7 +204,7 @@ class Luna16Source(SingleScanSource):
             return []
         what = (
             f"{len(unknown)} of its {len(table.rows)} series are not among the scans, such as '{unknown[0]}'. "
-            "Complete the download, unless a part is what you want"
+            f"Complete the download, {OR_SUBSET}"
         )
         return [Problem(str(self._table_path()), what, warning=len(unknown) < len(table.rows))]
 

@@ -62,6 +62,12 @@ def one_line_cause(error: BaseException) -> str:
     return (re.split(r"\. (?=[A-Z])", text)[0] or type(error).__name__)[:200]
 
 
+def next_step(error: BaseException, renew: str) -> str:
+    """Return the advice for a file that cannot be read: `renew`, unless it cannot even be opened."""
+    local = isinstance(error, OSError) and error.errno is not None
+    return "Check that the file is there and that you may read it" if local else renew
+
+
 def stored_pixels(data: Any, path: Path, kind: str = "DICOM") -> NDArray[Any]:
     """Return the pixels of a complete data set, read from `path`: (rows, columns), values as stored.
 

@@ -16,7 +16,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sg_bench.data.sources.base import Case, DataSetInfo, Problem, PublishedCount, SourceConfig, Study, count_problems
+from sg_bench.data.sources.base import (
+    OR_SUBSET,
+    Case,
+    DataSetInfo,
+    Problem,
+    PublicConfig,
+    PublishedCount,
+    Study,
+    count_problems,
+)
 from sg_bench.data.sources.films import (
     FilmHeader,
     FilmScan,
@@ -44,7 +53,7 @@ _FILMS = 12_047
 _ADVICE = "Keep one of them: stage 1 and stage 2 hold the same films"
 
 
-class SiimAcrConfig(SourceConfig):
+class SiimAcrConfig(PublicConfig):
     """Choice of the table of masks."""
 
     table: InsidePath = ""
@@ -120,7 +129,7 @@ class SiimAcrSource(FilmSource):
         for name in sorted(codes.keys() & single.keys()):
             self._add(name, single[name], root, found)
         found.notes += _unmatched(table, codes, films)
-        found.notes += self._miscounted(found.cases)
+        found.counts += self._miscounted(found.cases)
         return found
 
     def _add(self, name: str, path: Path, root: Path, found: FilmScan) -> None:
@@ -260,7 +269,7 @@ def _unmatched(table: Path, codes: dict[str, FilmCodes], films: dict[str, list[P
     found = []
     if missing:
         what = f"{count_and_examples(missing)} of its {len(codes)} films are not there, so they are left out"
-        found.append(Problem(str(table), f"{what}. Complete the download, unless a part is what you want"))
+        found.append(Problem(str(table), f"{what}. Complete the download, {OR_SUBSET}", absent=True))
     if unknown:
         what = f"it has no row for {count_and_examples(unknown)} of the {len(films)} films, so they are left out"
         found.append(Problem(str(table), f"{what}. Nothing to do, if few: 37 are recalled for stage 1", warning=True))

@@ -211,18 +211,29 @@ def check_shapes(image: Path, image_shape: tuple[int, ...], label: Path, label_s
         )
 
 
+def largest_distance(affine: Affine, other: Affine, shape: Sequence[int]) -> tuple[float, float]:
+    """Return the largest distance between the places that two affines give to any voxel, in voxels and in mm.
+
+    Args:
+        affine: 4x4, in whose voxels the distance is measured.
+        other: 4x4.
+        shape: of the grid; the first three sizes count.
+    """
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]], indexing="ij")).reshape(3, -1)
+    moved = (other - affine)[:3, :3] @ corners + (other - affine)[:3, 3:]
+    voxels = float(np.linalg.norm(np.linalg.solve(affine[:3, :3], moved), axis=0).max())
+    return voxels, float(np.linalg.norm(moved, axis=0).max())
+
+
 def check_affines(image: Path, image_affine: Affine, label: Path, label_affine: Affine, shape: Sequence[int]) -> None:
     """Check that a label's affine puts every voxel where its image's does, up to rounding.
 
     Raises:
         DataError: the affines differ; names both files and the largest distance.
     """
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]], indexing="ij")).reshape(3, -1)
-    moved = (label_affine - image_affine)[:3, :3] @ corners + (label_affine - image_affine)[:3, 3:]
-    voxels = float(np.linalg.norm(np.linalg.solve(image_affine[:3, :3], moved), axis=0).max())
+    voxels, distance = largest_distance(image_affine, label_affine, shape)
     largest = float(np.abs(label_affine - image_affine).max())
     if largest > AFFINE_TOLERANCE and voxels > VOXEL_TOLERANCE:
-        distance = float(np.linalg.norm(moved, axis=0).max())
         raise DataError(
             f"{label}: its affine differs from that of its image {image} by {largest:g}, up to {voxels:.3g} voxels or "
             f"{distance:.4g} mm; allowed are {VOXEL_TOLERANCE:g} voxels",

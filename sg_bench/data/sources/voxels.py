@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sg_bench.data.grids import Affine
 from sg_bench.data.sources.base import Problem
 from sg_bench.data.sources.headers import METAIMAGE, MOST_PACKED, NRRD, check_claimed_size, data_files, metaimage_header
-from sg_bench.data.sources.pixels import one_line_cause
+from sg_bench.data.sources.pixels import next_step, one_line_cause
 from sg_bench.errors import DataError
 
 _RENEW = "Download or export the file again"
@@ -85,7 +85,9 @@ def _nifti_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (*corrupt, ImageFileError, HeaderDataError, WrapStructError) as error:
-        raise DataError(f"{path}: it cannot be read as NIfTI ({one_line_cause(error)})", hint=_RENEW) from error
+        raise DataError(
+            f"{path}: it cannot be read as NIfTI ({one_line_cause(error)})", hint=next_step(error, _RENEW)
+        ) from error
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
@@ -171,7 +173,7 @@ def _read_itk(path: Path, *, channels: bool = False) -> tuple[NDArray[Any], Affi
     except (RuntimeError, OSError, MemoryError, ValueError) as error:
         own = isinstance(error, ValueError)
         cause = str(error) if own else "its header is corrupt, or its data are missing, corrupt or truncated"
-        raise DataError(f"{path}: it cannot be read as {kind}: {cause}", hint=_RENEW) from error
+        raise DataError(f"{path}: it cannot be read as {kind}: {cause}", hint=next_step(error, _RENEW)) from error
     values = image.GetNumberOfComponentsPerPixel()
     if (values != 1 and not channels) or image.GetDimension() < 3:
         raise _not_one_volume(path, f"{image.GetDimension()} dimensions and {values} values a voxel")

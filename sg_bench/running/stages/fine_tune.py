@@ -10,7 +10,7 @@ from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.evaluation.checking import check_two_classes
 from sg_bench.evaluation.columns import with_truth
-from sg_bench.evaluation.crops import check_masks, fixed_crops, truth_of
+from sg_bench.evaluation.crops import check_candidates, check_masks, fixed_crops, truth_of
 from sg_bench.evaluation.inference import predict
 from sg_bench.evaluation.scoring import Scoring, score_predictions
 from sg_bench.ledger import Ledger, Record
@@ -43,6 +43,7 @@ def _compute(recipe: CellRecipe, workspace: Workspace, progress: ProgressCallbac
     parts: SplitParts = {part: with_truth(store, task, ids) for part, ids in whole.items()}
     _check_testable(task, store, parts["test"])
     train_ids = nested_subset(parts["train"], task.fraction, seed)
+    check_candidates(task, store, train_ids, "training")
     weights = read_initialisation(initialisation, workspace)
     memory = StepMemory()
     if task.probe:
@@ -115,8 +116,9 @@ def _check_testable(task: Task, store: Store, test: list[str]) -> None:
     Raises:
         DataError: of a classification, names the findings or classes that all or none of the test cases show, without
             which there is no AUC; of a segmentation, those of which no test case has a voxel, so that predicting
-            nothing would be right; of a regression, there are fewer than two values.
+            nothing would be right; of a regression, there are fewer than two values; of candidates, there are none.
     """
+    check_candidates(task, store, test, "test")
     if task.kind == "segmentation":
         check_masks(task, store, test)
         return

@@ -37,6 +37,7 @@ def prepare_cases(
     A case that cannot be used is noted with the reason, and the others go on. Finished cases are left as they are, and
     without `retry` noted ones too. Hold the store's lock, so that it is not finished meanwhile.
     """
+    from sg_bench.data.notes import prepared_notes
     from sg_bench.data.prepare import prepare
 
     built = is_built(workspace, job)
@@ -51,7 +52,9 @@ def prepare_cases(
         for file in damaged_files(folder, case.id):
             workspace.set_aside("stores", f"{folder.name}/{file}")
         try:
-            write_case(folder, case, prepare(source.load(case), job.recipe.preparation, name=case.id))
+            study = source.load(case)
+            prepared = prepare(study, job.recipe.preparation, name=case.id)
+            write_case(folder, case, prepared, notes=prepared_notes(case, study, prepared))
         except DataError as error:
             skip_case(folder, case, _from_root(str(error), job.root))
 

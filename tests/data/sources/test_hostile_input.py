@@ -261,3 +261,14 @@ def test_any_pattern(pattern: str) -> None:
             source.scan()
 
     refuses_in_one_line(scan, NIFTI, "a.nii")
+
+
+@pytest.mark.parametrize(("read", "name"), [(read_volume, "a.nii.gz"), (read_picture, "a.png"), (read_dicom, "a.dcm")])
+def test_a_file_that_cannot_be_opened_is_not_to_be_downloaded_again(
+    read: Callable[[Path], Any], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError) as error:
+        read(tmp_path / name)
+    assert "Check that the file is there and that you may read it" in str(error.value)
+    assert "ownload" not in str(error.value)

@@ -160,3 +160,22 @@ class TestCompressed:
         with pytest.raises(DataError) as error:
             stored_pixels(data, tmp_path / "a.dcm")
         one_line(error, "a.dcm: it is PALETTE COLOR", "Export it as grey")
+
+
+def test_a_resampled_series_is_named_before_and_after_it_is_read(folder: Path) -> None:
+    moved(folder, lambda index: (0, 2.0 * index, 0))
+    source = opened(folder)
+    (problem,) = source.problems()
+    assert problem.warning
+    assert problem.where == str(folder)
+    assert "its slices are shifted by up to" in problem.what
+    assert source.left_out() == []
+    (note,) = source.load(source.scan()[0]).notes
+    assert note.endswith("(gantry tilt, drift): resampled to a regular grid")
+    assert note in problem.what
+
+
+def test_a_regular_series_is_not_named(folder: Path) -> None:
+    source = opened(folder)
+    assert source.problems() == []
+    assert source.load(source.scan()[0]).notes == ()

@@ -7,6 +7,7 @@ Decathlon; BIDS; DICOM series; or a table. Volumes are NIfTI, MetaImage, NRRD or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -18,9 +19,9 @@ from sg_bench.data.sources.folder.decathlon import recognise_decathlon, scan_dec
 from sg_bench.data.sources.folder.found import FoundFolder, LayoutReader, note_duplicates, set_patients
 from sg_bench.data.sources.folder.nnunet import recognise_nnunet, scan_nnunet
 from sg_bench.data.sources.folder.patterns import scan_pattern
-from sg_bench.data.sources.folder.reading import read_study
+from sg_bench.data.sources.folder.reading import file_stem, read_study
 from sg_bench.data.sources.folder.recognise import recognise_pattern
-from sg_bench.data.sources.folder.series import load_series, recognise_series, scan_series
+from sg_bench.data.sources.folder.series import irregularity, load_series, recognise_series, scan_series
 from sg_bench.data.sources.folder.table import join_table, read_table, scan_table
 from sg_bench.data.sources.headers import data_files
 from sg_bench.data.sources.volumes import as_problem, no_such_folder
@@ -68,8 +69,16 @@ class FolderSource(Source):
         return [case.as_case() for case in found.cases]
 
     def problems(self) -> list[Problem]:
-        """Return all defects that scanning can detect: missing, duplicate or unlabelled files, and those of a table."""
-        return [*(case.problem for case in self._found.cases if case.problem), *self._found.problems]
+        """Return all defects that scanning can detect: missing, duplicate or unlabelled files, and those of a table.
+
+        Of DICOM series the positions of slices are read, to name those that are brought to a regular grid.
+        """
+        found = [*(case.problem for case in self._found.cases if case.problem), *self._found.problems]
+        return [*found, *self._irregular()] if self.config.layout == "dicom" else found
+
+    def left_out(self) -> list[Problem]:
+        """Return the defects because of which a file or row is in no case, unless it is declared."""
+        return [problem for problem in self._found.problems if not problem.warning]
 
     def load(self, case: Case) -> Study:
         """Read one case in native intensities.
@@ -90,6 +99,17 @@ class FolderSource(Source):
         """Return the table, if there is one."""
         path = self.root / self.config.table if self.root and self.config.table else None
         return [path] if path and path.is_file() else []
+
+    def _irregular(self) -> list[Problem]:
+        """Return a warning for each series whose slices are no regular grid."""
+        found = []
+        for case in self._found.cases:
+            if case.problem or case.image is None:
+                continue
+            with suppress(DataError):  # named where the case is read
+                note = irregularity([case.image, *case.extra], self.config)
+                found += [Problem(str(case.image.parent), f"{note} (series {case.id})", warning=True)] if note else []
+        return found
 
     @cached_property
     def _unusable(self) -> dict[str, Problem]:
@@ -117,7 +137,9 @@ def _scanned(root: Path, config: FolderConfig) -> FoundFolder:
         found = LAYOUTS[config.layout](root, config)
         if config.table and table and found.cases:
             join_table(found, config, table)
-    found.cases = [case for case in note_duplicates(found.cases) if case.id not in config.declared_missing]
+    missing = {*config.declared_missing}
+    found.cases = [case for case in note_duplicates(found.cases) if case.id not in missing]
+    found.problems = [each for each in found.problems if file_stem(Path(each.where)) not in missing]
     if not found.cases and not found.problems:
         found.problems.append(Problem(str(root), "no case is left. Correct `declared_missing`, or the layout"))
     set_patients(found, config)

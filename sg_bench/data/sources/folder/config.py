@@ -51,7 +51,7 @@ class FolderConfig(SourceConfig):
     gaps: Annotated[GapPolicy, AddedLater()] = "refuse"
     """Layout dicom, if slices are missing: refuse the series, or allow, which interpolates between the others."""
     declared_missing: Annotated[tuple[str, ...], NotInKey()] = ()
-    """Ids of cases that are left out on purpose, without a word."""
+    """Ids of cases, or names of label maps without an image, that are left out on purpose, without a word."""
 
     @field_validator("patient")
     @classmethod

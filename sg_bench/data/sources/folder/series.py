@@ -50,7 +50,17 @@ def load_series(files: list[Path], label: Path | None, config: FolderConfig) -> 
     image, affine = on_regular_grid(read_image(series), series)
     check_varied(files[0].parent, image)
     mask = None if label is None else on_regular_grid(read_segmentation(label, series), series, nearest=True)[0]
-    return Study(image=image, affine=affine, label=mask)
+    return Study(image=image, affine=affine, label=mask, notes=() if series.regular else (series.irregularity,))
+
+
+def irregularity(files: list[Path], config: FolderConfig) -> str:
+    """Return why a series is resampled, from the headers of its files alone; "" if it is not.
+
+    Raises:
+        DataError: a header is corrupt, or the slices are of several grids or too few.
+    """
+    series = read_series(files, gaps=config.gaps, irregular="allow")
+    return "" if series.regular else series.irregularity
 
 
 def recognise_series(root: Path) -> FolderConfig | None:

@@ -22,9 +22,9 @@ from sg_bench.data.sources.base import (
     Case,
     DataSetInfo,
     Problem,
+    PublicConfig,
     PublishedCount,
     SingleScanSource,
-    SourceConfig,
     Study,
     count_problems,
 )
@@ -53,9 +53,12 @@ _RESUBMITTED = "resubmitted"
 """Part of the name of an XML that replaces an earlier one of its series."""
 
 
-class LidcIdriConfig(SourceConfig):
+class LidcIdriConfig(PublicConfig):
     """Choice of the readers' outlines, and their least agreement."""
 
+    version: int = 2
+    """2: slices at their mean distance where the median does not fit, and no series of uneven ones; 1 stacked all at
+    their median distance."""
     readers: Literal["consensus", "each"] = "consensus"
     """consensus: label 1 is nodule, one candidate per nodule. each: bit r of the label map is the mask of reader r (0
     is the first in the XML), one candidate per annotation, its target all values with the reader's bit. A crop around
@@ -120,7 +123,14 @@ class LidcIdriSource(SingleScanSource):
             found = nodules(placed, series, agreement=self.config.agreement)
             counted = [nodule for nodule in found if len(set(nodule.readers)) >= self.config.min_readers]
             candidates = _consensus(series, counted, label)
-        return Study(image=read_image(series), affine=series.affine, label=label, candidates=candidates)
+        even = "its slices are not evenly spaced, and stacked as if they were (`gaps` is allow)"
+        return Study(
+            image=read_image(series),
+            affine=series.affine,
+            label=label,
+            candidates=candidates,
+            notes=() if series.regular else (even,),
+        )
 
     def nodules(self, case: Case) -> list[ConsensusNodule]:
         """Return all nodules of one case, also those of fewer than `min_readers`, without reading pixels.
@@ -201,7 +211,7 @@ def _chosen(folder: SeriesFolder, paths: list[Path], problems: list[Problem]) ->
     here = folder.files[0].parent
     if not paths:
         what = f"no XML of its series {folder.series} under the root. Download the annotations, or remove the series"
-        problems.append(Problem(str(here), what))
+        problems.append(Problem(str(here), what, absent=True))
         return None
     newer = [path for path in paths if _RESUBMITTED in path.name.lower()]
     ranked = sorted(newer or paths, key=lambda path: (path.parent != here, path))

@@ -132,14 +132,14 @@ class TestDamage:
         path = changed(folder / "000004.dcm", **{tag: None})
         with pytest.raises(DataError) as error:
             read_series(files(folder))
-        assert str(error.value) == f"{path}: its tag {tag} is missing or empty. Download the series again"
+        assert str(error.value) == f"{path}: its tag {tag} is missing or empty. Download or export the series again"
 
     @pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
     def test_a_missing_tag_of_the_pixels_is_named_too(self, folder: Path, tag: str) -> None:
         path = changed(folder / "000004.dcm", **{tag: None})
         with pytest.raises(DataError) as error:
             read_image(read_series(files(folder)))
-        assert str(error.value) == f"{path}: its tag {tag} is missing or empty. Download the series again"
+        assert str(error.value) == f"{path}: its tag {tag} is missing or empty. Download or export the series again"
 
     def test_a_tag_with_too_few_numbers_is_refused(self, folder: Path) -> None:
         path = changed(folder / "000004.dcm", ImagePositionPatient=[1, 2])
@@ -229,7 +229,9 @@ class TestFinding:
             path.write_text("not found")
         found, problems = find_series(folder)
         assert found == []
-        assert list(map(str, problems)) == [f"{folder}: none of its 12 .dcm files is DICOM. Download the series again"]
+        assert list(map(str, problems)) == [
+            f"{folder}: none of its 12 .dcm files is DICOM. Download or export the series again"
+        ]
 
     @pytest.mark.parametrize("tag", ["Modality", "SeriesInstanceUID", "PatientID"])
     def test_a_missing_tag_is_a_problem(self, folder: Path, tag: str) -> None:

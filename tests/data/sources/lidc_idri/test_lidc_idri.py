@@ -174,9 +174,9 @@ class TestProblems:
     def test_a_whole_tree_has_none_but_its_size(self, tree: Path) -> None:
         assert [str(problem) for problem in source(tree).problems()] == [
             f"{tree}: it holds 1 CT series, published are 1018 (recalled). "
-            "Complete the download, unless a part is what you want",
+            "Complete the download, or set `subset: true` in the source's config if a part is what you want",
             f"{tree}: it holds 1 patients, published are 1010 (recalled). "
-            "Complete the download, unless a part is what you want",
+            "Complete the download, or set `subset: true` in the source's config if a part is what you want",
         ]
 
     def test_an_empty_folder_and_a_missing_one_are_errors(self, tmp_path: Path) -> None:
