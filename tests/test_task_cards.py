@@ -93,6 +93,6 @@ def test_hostile_cards_are_refused_at_once(content: bytes, expected: str) -> Non
 
 
 def test_all_missing_settings_are_named_together() -> None:
-    message = refused_in_one_line(b"title: Mine\nkind: segmentation\n")
-    assert all(f"'{name}'" in message for name in ("name", "loss", "headline", "data", "sampling"))
+    message = refused_in_one_line(b"kind: segmentation\n")
+    assert all(f"'{name}'" in message for name in ("title", "loss", "headline", "data", "sampling"))
     assert "missing" in message

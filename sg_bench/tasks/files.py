@@ -19,6 +19,7 @@ DERIVED = frozenset({"folder", "variant"})
 """Fields that reading fills in and no file may contain."""
 _LONGEST = 2**20
 """Bytes of a file."""
+_LONGEST_MESSAGE = 1000
 _DEEPEST = 50
 """Levels of settings within settings."""
 _MOST_VALUES = 50_000
@@ -109,7 +110,8 @@ def validated(model: type[M], content: dict[str, Any], where: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_first_problem(model, error)}", hint="Correct it and run again") from error
+        problem = " ".join(_first_problem(model, error).split())[:_LONGEST_MESSAGE]
+        raise UsageError(f"{where}: {problem}", hint="Correct it and run again") from error
 
 
 def _first_problem(model: type[Model], error: ValidationError) -> str:

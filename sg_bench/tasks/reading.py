@@ -82,5 +82,6 @@ def _overlay(axis: str, value: str, variants: dict[str, dict[str, dict[str, Any]
         axes = [*variants, *COMMON_AXES]
         raise UsageError(f"{path}: task has no variants by '{axis}'", hint=did_you_mean(axis, axes))
     if value not in variants[axis]:
-        raise UsageError(f"{path}: no variant {axis}={value}", hint=did_you_mean(value, variants[axis]))
+        shown = " ".join(value.split())[:80]
+        raise UsageError(f"{path}: no variant {axis}={shown}", hint=did_you_mean(shown, variants[axis]))
     return variants[axis][value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -130,7 +131,7 @@ def test_reading_names_what_is_doubtful_about_usable_cases(scans: Path) -> None:
     image = nib.load(scans / "images/2.nii")
     image.header.set_qform(np.diag([3.0, 1, 1, 1]), code=1)
     image.header.set_sform(np.eye(4), code=1)
-    nib.save(image, scans / "images/2.nii")
+    nib.save(nib.Nifti1Image(np.array(image.dataobj), None, image.header), scans / "images/2.nii")
     source = FolderSource(FolderConfig(labels="labels/{id}.nii"), scans)
     read = read_cases(source, source.scan(), jobs=1, log=silent)
     assert read.problems == []
@@ -141,17 +142,17 @@ def test_reading_names_what_is_doubtful_about_usable_cases(scans: Path) -> None:
 def test_a_run_names_a_label_without_an_image_and_counts_as_incomplete(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (scans / "images/3.nii").unlink()
+    shutil.copy(scans / "labels/3.nii", scans / "labels/9.nii")
     planned = plan(load_suite(str(tmp_path / "mine.yaml")), {"scans": scans})
     selection = SimpleNamespace(
         plan=planned, workspace=Workspace(tmp_path / "work"), suite=planned.suite, roots={"scans": scans}
     )
     assert left_out(cast(Any, selection))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("scans: ")]
-    assert "scans: left out: labels/3.nii: it is a label without an image" in line
+    assert "scans: left out: labels/9.nii: it is a label without an image" in line
     assert f"sg-bench data check {tmp_path}/card.yaml --data scans={scans}" in line
     card = {**CARD, "data": {"name": "scans", "source": "folder"}}
-    card["data"]["config"] = {"labels": "labels/{id}.nii", "declared_missing": ["3"]}
+    card["data"]["config"] = {"labels": "labels/{id}.nii", "declared_missing": ["9"]}
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
     selection.plan = plan(load_suite(str(tmp_path / "mine.yaml")), {"scans": scans})
     assert not left_out(cast(Any, selection))
