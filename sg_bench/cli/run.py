@@ -232,10 +232,10 @@ def _left_out(selection: Selection) -> bool:
         if left:
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
             how = _check_command(selection, name)
-            _note(f"{name}: left out: {left[0].rstrip('.').replace(f'{job.root}/', '')}{more}; see {how}")
+            options.note(f"{name}: left out: {left[0].rstrip('.').replace(f'{job.root}/', '')}{more}; see {how}")
             found = True
         for line in doubtful:
-            _note(f"{name}: {line}")
+            options.note(f"{name}: {line}")
     return found
 
 
