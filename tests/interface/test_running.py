@@ -36,7 +36,7 @@ def results(folder: Path, lines: list[str]) -> Results:
         str(folder / "work"),
         out=folder / "out",
         methods=["scratch", "models_genesis"],
-        tasks="lcs",
+        tasks="tiny_lcs",
         seeds=0,
         settings={"checks": []},
         jobs=1,
@@ -92,7 +92,7 @@ def test_a_tracker_that_fails_does_not_end_a_run(
         folder / "work",
         out=folder / "out",
         methods=results.methods,
-        tasks="lcs",
+        tasks="tiny_lcs",
         settings={"checks": []},
         seeds=0,
         track="tensorboard",
@@ -106,7 +106,7 @@ def test_the_command_line_tracks_too(
     results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = ["--work", str(folder / "work"), "--out", str(folder / "out"), "--set", "checks=[]"]
-    chosen = ["--methods", ",".join(results.methods), "--tasks", "lcs", "--seeds", "0"]
+    chosen = ["--methods", ",".join(results.methods), "--tasks", "tiny_lcs", "--seeds", "0"]
     command = ["sg-bench", "run", "--suite", str(TINY), *place, *chosen, "--track", "tensorboard", "--json"]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as caught:

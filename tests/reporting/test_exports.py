@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import bibtexparser
 import numpy as np
 import pandas as pd
 import pytest
+from bibtexparser.entrypoint import parse_string
 
 from sg_bench.errors import UsageError
 from sg_bench.registry import METHODS, NETWORKS, SOURCES
@@ -30,7 +30,12 @@ def tracked(score: float = 0.75, digest: str = "one") -> TrackedRun:
     rows = [{"step": 5 * n, "lr": 0.1, "train": {"loss": 1 / n}, "validation": {"loss": 2 / n}} for n in (1, 2)]
     picture = np.zeros((8, 24, 3), np.uint8)
     picture[:, 8:16] = 255
-    parameters = {"method": "mine", "task": "ncc[data=phantom]", "fine_tuning.steps": 40, "frozen": False}
+    parameters: dict[str, str | int | float | bool] = {
+        "method": "mine",
+        "task": "ncc[data=phantom]",
+        "fine_tuning.steps": 40,
+        "frozen": False,
+    }
     metrics = {"test/auc": score, "cost/wall_seconds": 1.5}
     return TrackedRun(
         "a" * 64, "fine-tuning", ("mine", "ncc[data=phantom]"), "p0-f1", parameters, metrics, curve_points(rows),
@@ -69,7 +74,7 @@ def test_equal_results_give_equal_bytes(studied: Evidence, tmp_path: Path) -> No
 
 
 def test_references_are_those_of_what_was_used(studied: Evidence) -> None:
-    library = bibtexparser.parse_string(references(studied))
+    library = parse_string(references(studied))
     assert library.failed_blocks == []
     assert {entry.key for entry in library.entries} == {
         "sgbench", "haghighi2020semantic", "zhou2019models", "cicek2016unet"
@@ -84,7 +89,7 @@ def test_everything_that_is_built_in_has_a_reference_or_needs_none() -> None:
     assert ours - known == WITHOUT
     assert known - ours == {"software:sg-bench", "method:+semantics"}
     texts = "\n\n".join(entry.text for entry in known_references())
-    library = bibtexparser.parse_string(texts)
+    library = parse_string(texts)
     assert library.failed_blocks == []
     assert len(library.entries) == len(known_references())
 
