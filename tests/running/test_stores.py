@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,8 +141,9 @@ def test_reading_names_what_is_doubtful_about_usable_cases(scans: Path) -> None:
 
 
 def test_a_run_names_a_label_without_an_image_and_counts_as_incomplete(
-    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="sg_bench")
     shutil.copy(scans / "labels/3.nii", scans / "labels/9.nii")
     planned = plan(load_suite(str(tmp_path / "mine.yaml")), {"scans": scans})
     selection = SimpleNamespace(
