@@ -87,6 +87,7 @@ def test_any_yaml_is_refused_in_one_line(content: Any) -> None:
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"name: x\n\x00", "not valid YAML"),
     ],
+    ids=["brackets", "colons", "itself", "aliases", "length", "twice", "object", "date", "key", "encoding", "zero"],
 )
 def test_hostile_cards_are_refused_at_once(content: bytes, expected: str) -> None:
     assert expected in refused_in_one_line(content)
