@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sg_bench.running.progress import EventSink
 
 _log = logging.getLogger(__name__)
+MOST_NAMED = 3
+"""Cases or columns that a message names."""
 CHECKS = "checks.json"
 """In the folder of the report: the results of the suite's checks, and the digest of the cells that were checked."""
 
@@ -236,6 +238,32 @@ def _left_out(selection: Selection) -> bool:
             found = True
         for line in doubtful:
             options.note(f"{name}: {line}")
+    return _without_values(selection) or found
+
+
+def _without_values(selection: Selection) -> bool:
+    """Print which cases take no part in a task because a column of their table is empty; return whether any do."""
+    from sg_bench.data.store import Store
+    from sg_bench.evaluation.columns import columns_of, with_truth
+
+    cells = {job.recipe.task.label: job.recipe for job in selection.plan.of_kind("cell")}
+    found = False
+    for label, recipe in cells.items():
+        if not columns_of(recipe.task):
+            continue
+        try:
+            store = Store.open(selection.workspace.path("stores", recipe.store.key))
+            absent = sorted(set(store.ids) - set(with_truth(store, recipe.task, store.ids)))
+        except DataError:  # told above, or by the cells
+            continue
+        if absent:
+            shown = ", ".join(absent[:MOST_NAMED]) + (", ..." if len(absent) > MOST_NAMED else "")
+            columns = ", ".join(columns_of(recipe.task)[:MOST_NAMED])
+            options.note(
+                f"task '{label}': {len(absent)} of {len(store.ids)} cases take no part, as the table has no value for "
+                f"them: {shown} (columns: {columns})"
+            )
+            found = True
     return found
 
 

@@ -173,6 +173,18 @@ class TestVerbsOfOwnData:
 
 
 @pytest.mark.slow
+def test_cases_without_a_value_are_named_and_the_run_ends_with_3(ask: Ask) -> None:
+    films(age=["", *(str(20 + number) for number in range(15))])
+    assert ask("data", "init", "films", "--column", "age").code == 0
+    steps = ("fine_tuning.steps=2", "fine_tuning.steps_per_epoch=2")
+    short = [part for step in steps for part in ("--set", step)]
+    command = ("run", "--suite", "films.suite.yaml", "--data", "films=films", "--methods", "scratch", "--jobs", "1")
+    code, out, err = ask(*command, *short)
+    assert "1 of 16 cases take no part, as the table has no value for them: f00 (columns: age)" in out + err
+    assert code == 3
+
+
+@pytest.mark.slow
 def test_every_command_of_the_guide_runs(ask: Ask) -> None:
     volumes("msd_hippocampus/imagesTr/hippocampus_{}.nii.gz", "msd_hippocampus/labelsTr/hippocampus_{}.nii.gz")
     films(diagnosis=["benign", "malignant"])

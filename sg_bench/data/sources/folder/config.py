@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -45,13 +45,22 @@ class FolderConfig(SourceConfig):
     columns: Annotated[Mapping[TableColumn, str], AddedLater()] = {}
     """Names of columns that are not called case, patient, image, label and split."""
     attributes: Annotated[tuple[str, ...], AddedLater()] = ()
-    """Columns of the table to be kept with each case; numbers where they are numbers."""
+    """Columns of the table to be kept with each case, "*" for all; numbers where they are numbers."""
     findings_column: Annotated[str | None, AddedLater()] = None
     """Column of names separated by "|": an attribute that is no column is 1 where it is among them, else 0."""
     gaps: Annotated[GapPolicy, AddedLater()] = "refuse"
     """Layout dicom, if slices are missing: refuse the series, or allow, which interpolates between the others."""
     declared_missing: Annotated[tuple[str, ...], NotInKey()] = ()
     """Ids of cases, or names of label maps without an image, that are left out on purpose, without a word."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_of_labels(cls, given: Any) -> Any:
+        """Return the settings with a table in place of `labels` that are one."""
+        labels = given.get("labels") if isinstance(given, dict) else None
+        if not isinstance(labels, str) or not labels.lower().endswith((".csv", ".tsv")) or given.get("table"):
+            return given
+        return {"attributes": ["*"], **given, "table": labels, "labels": None}
 
     @field_validator("patient")
     @classmethod

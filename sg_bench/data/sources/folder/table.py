@@ -39,7 +39,11 @@ class CaseTable:
         self.path = path
         heading, self.rows = _read(path)
         self.columns = {part: self._column(part, config, heading) for part in _USUAL}
-        absent = [name for name in config.attributes if name not in heading and not config.findings_column]
+        self.names = config.attributes
+        """Columns that are kept with each case."""
+        if "*" in config.attributes:
+            self.names = tuple(name for name in heading if name and name not in self.columns.values())
+        absent = [name for name in self.names if name not in heading and not config.findings_column]
         absent += [name for name in (config.findings_column,) if name and name not in heading]
         if absent:
             raise DataError(f"{path}: it has no column '{absent[0]}'", hint=did_you_mean(absent[0], heading))
@@ -57,7 +61,7 @@ class CaseTable:
         """Return the declared attributes of a row; empty ones are left out."""
         named = [each.strip() for each in row.get(config.findings_column or "", "").split("|")]
         found: dict[str, str | float] = {}
-        for name in config.attributes:
+        for name in self.names:
             if name not in row:
                 found[name] = float(name in named)
             elif (value := as_value(row[name])) != "":

@@ -226,6 +226,14 @@ class TestTable:
         assert any("1 of its 3 rows have no image, such as 'z'" in text for text in reasons(folder))
         assert folder.manifest()["tables"]
 
+    def test_labels_that_are_a_table_give_all_of_its_columns(self, tmp_path: Path) -> None:
+        write(tmp_path / "images/p1.nii.gz")
+        (tmp_path / "labels.csv").write_text("id,malignant,age\np1,1,\n")
+        folder = source(tmp_path, labels="labels.csv")
+        assert folder.scan()[0].attributes == {"malignant": 1.0}
+        assert (folder.scan()[0].label, folder.config.attributes) == (None, ("*",))
+        assert FolderConfig.model_validate(folder.config.key_content()) == folder.config
+
     def test_a_column_of_images_lists_the_cases(self, tmp_path: Path) -> None:
         write(tmp_path / "deep/er/a.nii")
         write(tmp_path / "m.nii", MASK)
