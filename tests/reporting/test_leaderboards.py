@@ -9,17 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sg_bench.reporting.leaderboards import (
+    Board,
+    RunCounts,
+    archives,
+    open_submissions,
+    pack,
+    read_archive,
+    write_board,
+)
+from sg_bench.reporting.leaderboards.archives import archive_bytes
+from sg_bench.reporting.leaderboards.manifest import MANIFEST
+from sg_bench.reporting.leaderboards.private import private_texts
 
 from sg_bench.config import key_of
 from sg_bench.digests import sealed_text, unsealed
 from sg_bench.errors import DataError, UsageError
 from sg_bench.ledger import Ledger
 from sg_bench.reporting.folders import read_evidence
-from sg_bench.reporting.leaderboards import Board, RunCounts, open_submissions, pack, read_archive, write_board
-from sg_bench.reporting.leaderboards import archives
-from sg_bench.reporting.leaderboards.archives import archive_bytes
-from sg_bench.reporting.leaderboards.manifest import MANIFEST
-from sg_bench.reporting.leaderboards.private import private_texts
 from sg_bench.suite import load_suite
 from sg_bench.workspace import Workspace, write_json
 
@@ -142,7 +149,8 @@ def test_lost_runs_damaged_tables_and_changed_claims_stop_the_packing(tmp_path: 
 def test_what_was_planned_and_is_not_done_is_named(tmp_path: Path) -> None:
     folder = results(tmp_path / "mine")
     counts = [
-        RunCounts(method=name, task="ncc", planned=5, done=SEEDS, failed=1, missing=0) for name in ("scratch", "rotation")
+        RunCounts(method=name, task="ncc", planned=5, done=SEEDS, failed=1, missing=0)
+        for name in ("scratch", "rotation")
     ]
     found = pack(read_evidence(folder), SUITE, tmp_path / "out.zip", results=folder, planned=counts)
     assert found.lacking == [f"{name} on ncc: 1 failed, 1 not run" for name in ("scratch", "rotation")]
