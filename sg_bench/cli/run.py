@@ -254,7 +254,7 @@ def _without_values(selection: Selection) -> bool:
         try:
             store = Store.open(selection.workspace.path("stores", recipe.store.key))
             absent = sorted(set(store.ids) - set(with_truth(store, recipe.task, store.ids)))
-        except DataError:  # told above, or by the cells
+        except DataError:  # printed above, or by the cells
             continue
         if absent:
             shown = ", ".join(absent[:MOST_NAMED]) + (", ..." if len(absent) > MOST_NAMED else "")
