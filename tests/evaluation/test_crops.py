@@ -82,9 +82,9 @@ class TestCandidates:
 
     def test_a_part_without_any_candidate_is_an_error_that_names_it(self, store: Store) -> None:
         with pytest.raises(DataError, match="none of the 1 training cases holds a positive candidate: void"):
-            check_candidates(task(places="candidates"), store, ["void"], "training")
-        check_candidates(task(places="candidates"), store, ["tiny", "void"], "training")
-        check_candidates(task(places="candidates"), store, [], "training")
+            check_candidates(task("ncs"), store, ["void"], "training")
+        check_candidates(task("ncs"), store, ["tiny", "void"], "training")
+        check_candidates(task("ncs"), store, [], "training")
 
 
 class TestCut:
