@@ -10,6 +10,7 @@ import typer
 
 from sg_bench.cli import (
     audit,
+    board,
     check,
     clean,
     compare,
@@ -29,6 +30,7 @@ from sg_bench.cli import (
     run,
     schema,
     status,
+    submit,
     verbs,
     weights,
 )
@@ -56,6 +58,8 @@ app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("audit")(audit.audit)
+app.command("submit")(submit.submit)
+app.command("board")(board.board)
 app.command("merge")(merge.merge)
 app.command("power")(power.power)
 app.command("rescore")(rescore.rescore)

@@ -73,7 +73,7 @@ def page(
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["breakable"] = _breakable
+    environment.filters["breakable"] = breakable
     content, css, script = content_of(evidence), _packaged("page.css"), _packaged("page.js")
     return environment.from_string(_packaged("template.html.j2")).render(
         title=title,
@@ -87,7 +87,7 @@ def page(
         data=Markup(embedded(data_of(content))),  # noqa: S704 - no character in it can end the element
         marks={"tie": TIE_MARK, "leak": LEAK_MARK},
         test=TIE_TEST,
-        hashes={"css": _hash(css), "script": _hash(script)},
+        hashes={"css": inline_hash(css), "script": inline_hash(script)},
     )
 
 
@@ -97,7 +97,7 @@ def embedded(data: Any) -> str:
     return text.translate(ESCAPES)
 
 
-def _breakable(name: str) -> Markup:
+def breakable(name: str) -> Markup:
     """Return a name with line-break opportunities after underscores and plus signs."""
     from markupsafe import Markup, escape
 
@@ -108,7 +108,7 @@ def _packaged(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def inline_hash(text: str) -> str:
     """Return the hash by which a content security policy permits an inlined text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
