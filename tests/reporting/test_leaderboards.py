@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sg_bench.config import key_of
+from sg_bench.digests import sealed_text, unsealed
+from sg_bench.errors import DataError, UsageError
+from sg_bench.ledger import Ledger
+from sg_bench.reporting.folders import read_evidence
 from sg_bench.reporting.leaderboards import (
     Board,
     RunCounts,
@@ -21,12 +27,6 @@ from sg_bench.reporting.leaderboards import (
 from sg_bench.reporting.leaderboards.archives import archive_bytes
 from sg_bench.reporting.leaderboards.manifest import MANIFEST
 from sg_bench.reporting.leaderboards.private import private_texts
-
-from sg_bench.config import key_of
-from sg_bench.digests import sealed_text, unsealed
-from sg_bench.errors import DataError, UsageError
-from sg_bench.ledger import Ledger
-from sg_bench.reporting.folders import read_evidence
 from sg_bench.suite import load_suite
 from sg_bench.workspace import Workspace, write_json
 
