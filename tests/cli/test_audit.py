@@ -36,6 +36,7 @@ CORPUS: dict[str, Any] = {
     "config": {"images": "*.nii"},
     "preparation": {"intensity": "percentiles", "clip": [1, 99], "spacing": [2, 2, 2]},
     "validation": 0.5,
+    "pretraining": {"crops": {"cube": [8, 8, 8], "border": [0, 0, 0], "air": None}},
 }
 SUITE = {"corpora": {"3d": CORPUS}, "methods": ["models_genesis"], "tasks": ["card.yaml"]}
 FOLDS = Split(folds=2, train=0.5, validation=0.5)
@@ -99,7 +100,7 @@ class TestByNames:
         assert "test cases (" not in out
 
     def test_the_training_part_of_a_task_holds_none_of_its_test_cases(self, ask: Ask) -> None:
-        suite(corpora={"3d": {"task": "scans", "validation": 0.5}})
+        suite(corpora={"3d": {"task": "scans", "validation": 0.5, "pretraining": CORPUS["pretraining"]}})
         code, out, _ = ask(*WHERE[:4])
         assert code == 3
         assert "training part of scans | names -, images ?" in out
@@ -232,7 +233,7 @@ class TestWhatIsMissing:
         suite(splits={"scans": {"numbers": {"test": [50, 60]}, "train": 0.5, "validation": 0.5}})
         code, out, _ = ask()
         assert code == 3
-        assert "scans: the test part is empty: no case's id ends in a number from 50 to 60" in out
+        assert "the test part is empty: no case's id ends in a number from 50 to 60" in out
 
 
 def test_the_matrix_is_written_with_the_other_tables(ask: Ask) -> None:
