@@ -14,7 +14,7 @@ from typing import Any
 from sg_bench.config import canonical_json
 from sg_bench.digests import sealed_text
 from sg_bench.errors import DataError, UsageError
-from sg_bench.ledger import copy_record, mixed
+from sg_bench.ledger import DamagedTableError, copy_record, mixed
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.frame import distinct_cells
 from sg_bench.reporting.leaderboards.archives import archive_bytes, check_sizes
@@ -142,7 +142,10 @@ def _files(
         copied, checked = Path(scratch, "copied"), Path(scratch, "checked")
         for runs in evidence.runs.values():
             for run in runs:
-                copy_record(run.record, copied / "cells", evidence.folder)
+                try:
+                    copy_record(run.record, copied / "cells", evidence.folder)
+                except DamagedTableError as error:
+                    raise DataError(error.problem, hint="Nothing was written") from error
         files = {f"cells/{path.name}": path.read_bytes() for path in sorted((copied / "cells").glob("*"))}
         check_files(results, files, checked)
     files["tables/scores.csv"] = scores_csv(main_table(evidence.cells, evidence.records)).encode()
