@@ -28,7 +28,7 @@ PATTERNS: Final = {
     "a person's name as DICOM writes it": re.compile(r"[^\W\d_]{2,}\^[^\W\d_]*"),
 }
 ANYBODY: Final = frozenset({"root", "user", "admin", "ubuntu", "debian", "runner", "nobody", "localhost", "unknown"})
-"""Names of users and hosts that tell nothing."""
+"""Names of users and hosts that identify nobody."""
 MAX_FINDINGS: Final = 20
 
 
