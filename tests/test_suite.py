@@ -401,7 +401,7 @@ class TestClaims:
 
     def test_seeds_must_be_fixed(self, write: Write) -> None:
         claim = "{name: wider, better: wide, than: scratch, task: ncc}"
-        refused(write(f"{ARGUED}claims: [{claim}]\n"), "'claims.0.pretraining_seeds'", "required")
+        refused(write(f"{ARGUED}claims: [{claim}]\n"), "'claims.0.pretraining_seeds'", "missing")
 
     def test_two_claims_of_one_name_and_two_levels_of_one_family_are_refused(
         self, argued: Callable[..., Suite]

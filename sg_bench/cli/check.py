@@ -51,7 +51,7 @@ def plugin(
     from sg_bench.registry import METHODS, SOURCES
     from sg_bench.suite import parse_setting
 
-    printed = (lambda _: None) if as_json else typer.echo
+    printed: Print = (lambda _: None) if as_json else typer.echo
     given = merged({}, *(parse_setting(setting) for setting in settings))
     sources = {*SOURCES.names(), *SOURCES.broken()}
     if name in sources and name not in METHODS.names():

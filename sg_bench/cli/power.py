@@ -76,8 +76,8 @@ def power(
         raise UsageError("power needs either --n or --suite", hint="Write --n 10 --comparisons 9, or --suite demo")
     if n is not None:
         least, text = _of_number(n, comparisons or 1, alpha, probability)
-        asked = {"n": n, "comparisons": comparisons or 1, "alpha": alpha, "power": probability}
-        typer.echo(options.json_text({**asked, "detectable_d": least}) if as_json else text)
+        given = {"n": n, "comparisons": comparisons or 1, "alpha": alpha, "power": probability}
+        typer.echo(options.json_text({**given, "detectable_d": least}) if as_json else text)
         return
     from sg_bench.cli.printing import records
     from sg_bench.cli.selection import select

@@ -51,7 +51,7 @@ def list_weights(work: options.Work = None, as_json: options.Json = False) -> No
     from sg_bench.networks.published.own_files import KNOWN, own_weights
 
     files, own_files = all_stored(_workspace(work)), own_weights(_workspace(work))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "title": f"{weights.title} ({weights.dimension}D): {weights.size}",

@@ -55,10 +55,9 @@ def proposal(found: Survey, name: str, column: str = "") -> Proposal:
     else:
         outcome, predicts = _of_images(found, column)
     config = found.config.model_dump(mode="json", exclude_defaults=True)
-    data = {"name": name, "source": "folder", "config": {"images": found.config.images, **config}}
-    if found.config.layout != "pattern" and "images" not in config:
-        del data["config"]["images"]
-    card |= {**outcome, "data": data}
+    if found.config.layout == "pattern":
+        config = {"images": found.config.images, **config}
+    card |= {**outcome, "data": {"name": name, "source": "folder", "config": config}}
     card["preparation"] = {**_intensity(found), **card.pop("grid", {})}
     card["split"] = _split(found, stratify="label" in outcome or "findings" in outcome)
     card["training"] = {"batch_size": 4, "patience": None, "norm_eval": "reestimated"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.registry import METHODS, SOURCES
 from sg_bench.suite import Suite, data_sources, suite_tasks
 from sg_bench.tasks import Task
+
+if TYPE_CHECKING:
+    from sg_bench.methods.configs import MethodConfig
 
 MAX_CELLS = 100_000
 """Cells of one plan: so many take about 5 s to plan, and far longer to compute than anybody wants."""
@@ -40,7 +43,7 @@ def unused_settings(suite: Suite, given: Mapping[str, Any]) -> list[str]:
         given: the content of its file.
     """
     try:
-        configs = [METHODS.config(method.name) for method in suite.methods]
+        configs = [cast("type[MethodConfig]", METHODS.config(method.name)) for method in suite.methods]
     except UsageError:  # a method that is not installed may use everything
         return []
     needs = {need for config in configs for need in config.needs}

@@ -78,9 +78,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise yaml.composer.ComposerError(
-                None, None, f"more than {_DEEPEST} levels of settings", self.peek_event().start_mark
-            )
+            mark: Any = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"more than {_DEEPEST} levels of settings", mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node

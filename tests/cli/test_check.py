@@ -46,7 +46,7 @@ def test_a_broken_method_is_told_with_its_reason_and_the_exit_code_is_1(ask, mon
 
 def test_a_source_is_checked_on_a_copy_of_its_data(ask, tmp_path) -> None:
     for name in ("a", "b"):
-        write_nifti(tmp_path / f"scans/images/{name}.nii", np.zeros((4, 5, 6), np.int16), np.eye(4))
+        write_nifti(tmp_path / f"scans/images/{name}.nii", np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
     code, out, _ = ask("folder", "--data", "scans")
     assert (code, out.splitlines()[-1]) == (0, "folder: 7 of 7 checks hold")
     code, out, _ = ask("folder", "--data", "scans", "--set", "images=nothing/*")

@@ -149,7 +149,8 @@ def test_a_workspace_that_lacks_some_of_its_cells_leaves_it_alone(
 def test_data_that_are_not_given_take_no_finished_cell_out(ask: Ask, tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / "scans" / folder).mkdir(parents=True)
-        (tmp_path / "scans" / folder / "1.nii").touch()
+        for number in range(6):
+            (tmp_path / "scans" / folder / f"{number}.nii").touch()
     write(CARD, "card.yaml")
     write({**SUITE, "tasks": ["card.yaml", "ncs[data=phantom]"]})
     given = ("--data", "scans=scans")

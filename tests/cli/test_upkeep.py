@@ -60,6 +60,7 @@ class TestPlan:
 
     def test_hardware_that_was_not_measured_is_refused(self, ask: Ask) -> None:
         measured(planned())
+        write({**SUITE, "corpora": {}})  # which has no effect, and a warning of its own
         ask("plan", "--suite", "mine.yaml", "--hardware", "H900").refused("'H900'", "Known: ", "cores")
 
 

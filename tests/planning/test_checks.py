@@ -48,7 +48,9 @@ OF_IMAGES: dict[str, Any] = {
 
 
 def cases(classes: str = "", findings: str = "") -> list[Case]:
-    texts = [{"class": {"b": "benign", "m": "malignant"}.get(letter, letter)} for letter in classes]
+    texts: list[dict[str, str | float]] = [
+        {"class": {"b": "benign", "m": "malignant"}.get(letter, letter)} for letter in classes
+    ]
     marks: list[dict[str, str | float]] = [{"sick": float(letter)} for letter in findings]
     return [Case(f"p{n}", f"p{n}", attributes=each) for n, each in enumerate(texts or marks or [{}] * 8)]
 

@@ -188,7 +188,7 @@ def test_mlflow_reads_scores_curves_images_and_settings(tmp_path: Path) -> None:
 
 def wandb_records(path: Path) -> list[Any]:
     """Return the records of an offline run: a log of LevelDB's format after a header of 7 bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, place, joined, found = path.read_bytes(), 7, b"", []
     while place + 7 <= len(data):

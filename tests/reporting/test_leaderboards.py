@@ -81,7 +81,8 @@ def altered(archive: Path, out: Path, change: Any) -> Path:
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two submissions of one setting, and one of another budget."""
     root = tmp_path_factory.mktemp("sent")
-    for name, settings in {"alice": {}, "bob": {"gain": 0.05}, "carol": {"steps": 80}}.items():
+    made: dict[str, dict[str, Any]] = {"alice": {}, "bob": {"gain": 0.05}, "carol": {"steps": 80}}
+    for name, settings in made.items():
         packed(results(root / "made" / name, **settings), root / f"{name}.zip")
     return root
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sg_bench.config import CropRule, Shape, Stage
 from sg_bench.methods import Batch, Crops, Losses, Params, PretrainingSampling, Promise, Restoration
 from sg_bench.methods.configs import MethodConfig
+from sg_bench.networks.backbone import UNet
 from sg_bench.networks.weights import StateDict
 from sg_bench.transforms.base import spatial_shape, uniform_noise
 from sg_bench.transforms.streams import RandomStreams
@@ -161,6 +162,7 @@ class LearnsNothingFromItsViews(Sound):
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Losses:
         """Return the error of what the decoder alone makes of the maps."""
+        assert isinstance(network, UNet)
         maps = [each.detach() for each in network.features(batch.inputs)]
         return Losses({"restoration": (network.decode(maps).sigmoid() - batch.targets).square().mean()})
 

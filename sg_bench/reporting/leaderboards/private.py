@@ -48,7 +48,7 @@ class PrivateText:
 
 def own_names() -> dict[str, str]:
     """Return the names of this machine and its user, each with what it is."""
-    found = {}
+    found: dict[str, str] = {}
     with suppress(OSError):
         host = socket.gethostname()
         found |= {host: "this host's name", host.partition(".")[0]: "this host's name"}

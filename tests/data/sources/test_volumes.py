@@ -261,7 +261,8 @@ class TestHeaders:
                 (tmp_path / name).write_bytes(content)
             with pytest.raises(DataError) as error:
                 read_grid(tmp_path / name)
-            one_line(error, tmp_path / name, "Download or export the file again")
+            hint = "Download or export the file again" if content is not None else "Check that the file is there"
+            one_line(error, tmp_path / name, hint)
 
     def test_problems_of_both_headers_are_reported_together(self, tmp_path: Path) -> None:
         (tmp_path / "a.nii").write_bytes(b"x")
