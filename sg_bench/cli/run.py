@@ -227,7 +227,7 @@ def _left_out(selection: Selection) -> bool:
             continue
         if skipped:
             why = skipped[0].why.rstrip(".")
-            how = _check_command(selection, name)
+            how = f"{_check_command(selection, name)} --read"
             options.note(f"{name}: {len(skipped)} of {count} cases were left out: {why}; see {how}")
             found = True
         left = list(dict.fromkeys(selection.plan.left_out.get(job.key, [])))

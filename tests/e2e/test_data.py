@@ -66,7 +66,8 @@ def test_a_run_does_without_a_damaged_case_says_so_and_exits_with_3(scans: Path,
         assert done.returncode == 3, done.stderr
         (line,) = [line for line in done.stderr.splitlines() if "left out" in line]
         assert line.startswith("scans: 1 of 8 cases were left out: images/3.nii: it cannot be read as NIfTI")
-        assert line.endswith("; see sg-bench data check scans")
+        assert "; see sg-bench data check " in line
+        assert line.endswith(f" --data scans={scans} --read")
         assert "Traceback" not in done.stderr
     assert '"status": "done"' in next((tmp_path / "out/cells").glob("*.json")).read_text()
 
