@@ -57,6 +57,7 @@ def test_damaged_cards_are_read_or_refused_in_one_line(name: str, changes: list[
     refused_in_one_line(content)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.sampled_from(sorted(CARDS)), st.data())
 def test_any_value_of_any_setting_is_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:

@@ -64,6 +64,7 @@ class TestCompare:
         assert re.search(r"demo compared with semantic_genesis_2020: \d+ not comparable\.", text)
         assert "other data: phantom" in out
 
+    @pytest.mark.slow
     def test_two_runs_that_differ_exit_with_1_and_are_written_where_out_says(self, ask: Ask) -> None:
         finished("a")
         finished("b", 0.2, "0-5", "fine_tuning.steps=40")

@@ -75,7 +75,7 @@ def faults(plot: Plot, width: float, monkeypatch: pytest.MonkeyPatch) -> list[An
     return [*small, *clipped, *met]
 
 
-@pytest.mark.parametrize("width", [PAGE, COLUMN])
+@pytest.mark.parametrize("width", [pytest.param(PAGE, marks=pytest.mark.slow), COLUMN])
 def test_no_type_is_too_small_or_leaves_the_sheet_or_meets_other_type(
     evidence, pictured, make_study, width, monkeypatch
 ):
