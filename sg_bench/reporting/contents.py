@@ -6,6 +6,7 @@ Doubtful images, cases without a candidate, label values that no class names, an
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from sg_bench.data.contents import LabelCounts, empty_masks, label_counts, label_problems
 from sg_bench.data.splits import assign
@@ -60,12 +61,10 @@ def _without_candidate(recipe: CellRecipe, store: Store, plan: Plan) -> Iterator
 def _counts(store: Store, recipe: StoreRecipe, workspace: Workspace) -> dict[str, LabelCounts]:
     """Return the voxels of each label value, by case; they are kept in the workspace."""
     path = workspace.path("splits", f"{recipe.key}.labels.json")
-    try:
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # absent or damaged: counted anew
         kept = read_json(path)
         if kept["store"] == store.digest:
             return {id_: {int(value): count for value, count in each.items()} for id_, each in kept["counts"].items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass
     counts = {case.id: label_counts(store.label(case.id)) for case in store.cases if case.labelled}
     write_json(path, {"store": store.digest, "counts": counts})
     return counts

@@ -14,7 +14,8 @@ import ray
 from sg_bench.errors import SgBenchError
 
 RESUME = "What is finished is kept: run the same command again"
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, KNOCK_SECONDS = 0.5, 5.0
+"""Between looks at processes of this machine, and between connections to a cluster that was joined."""
 SILENCE_SECONDS = 45.0
 """After which a cluster that was joined is gone; Ray would end this process after 60."""
 CONNECT_SECONDS = 5.0
@@ -27,12 +28,12 @@ class LostClusterError(SgBenchError):
 
 
 @contextmanager
-def watched(lost: Callable[[], str], act: Callable[[str], None]) -> Iterator[None]:
-    """Call `act` with the problem, once and in a thread, as soon as `lost` returns one."""
+def watched(lost: Callable[[], str], act: Callable[[str], None], pause: float = LOOK_SECONDS) -> Iterator[None]:
+    """Call `act` with the problem, once and in a thread, as soon as `lost` returns one; it is asked every `pause`."""
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(LOOK_SECONDS):
+        while not ended.wait(pause):
             problem = lost()
             if problem and not ended.is_set():
                 act(problem)

@@ -129,9 +129,7 @@ class FolderSource(Source):
 
 def _scanned(root: Path, config: FolderConfig) -> FoundFolder:
     table = read_table(root, config) if config.table else None
-    if table and (
-        table.columns["image"] or (config.channels and all(name in table.rows[0][1] for name in config.channels))
-    ):
+    if table and table.lists_images(config):
         found = scan_table(root, config, table)
     else:
         found = LAYOUTS[config.layout](root, config)
