@@ -125,9 +125,9 @@ class TestJson:
             for section in self.of(ask, "explain", "scratch/ncs/0/0", "--work", ".sg-bench")["sections"]
         ]
         assert titles[:2] == ["Cell", "Scores"]
-        compared = self.of(ask, "compare", "results/mine", ".sg-bench")
+        compared = self.of(ask, "compare", "results/mine", "results/mine")
         assert compared["exit_code"] == 0
-        assert {"first", "second", "lines", "recipes", "notes", "file"} <= set(compared)
+        assert [(line["method"], line["verdict"]) for line in compared["lines"]] == [("scratch", "consistent")]
         merged = self.of(ask, "merge", "results/mine", "--into", "there")
         assert (merged["added"], merged["conflicts"]) == (2, [])
 
