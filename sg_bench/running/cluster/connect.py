@@ -24,7 +24,7 @@ from sg_bench.running.cluster.authentication import MODE, authentication, joinin
 from sg_bench.running.cluster.demand import RunDemand, await_resources, check_local
 from sg_bench.running.cluster.nodes import MARKERS, require_nodes, run_marker
 from sg_bench.running.cluster.options import ClusterOptions
-from sg_bench.running.cluster.outage import KNOCK_SECONDS, RESUME, Silence, ended_server, watched
+from sg_bench.running.cluster.outage import ASK_SECONDS, RESUME, Silence, ended_server, watched
 from sg_bench.running.cluster.output import keep_session_logs, ray_output
 from sg_bench.running.cluster.session import new_session, sweep_sessions, temporary_folders
 from sg_bench.running.cluster.shipping import runtime_environment
@@ -148,7 +148,7 @@ def _joined(workspace: Workspace, options: ClusterOptions, log: Callable[[str], 
     with authentication({MODE: mode}), code as folder, run_marker(workspace) as marker:
         environment = runtime_environment(Path(folder) if options.ship_code else None)
         environment["env_vars"] |= marker
-        with _initialised(where, runtime_env=environment), watched(Silence(where), _end, KNOCK_SECONDS):
+        with _initialised(where, runtime_env=environment), watched(Silence(where), _end, ASK_SECONDS):
             yield
 
 

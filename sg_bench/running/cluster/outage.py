@@ -14,7 +14,7 @@ import ray
 from sg_bench.errors import SgBenchError
 
 RESUME = "What is finished is kept: run the same command again"
-LOOK_SECONDS, KNOCK_SECONDS = 0.5, 5.0
+LOOK_SECONDS, ASK_SECONDS = 0.5, 5.0
 """Between looks at processes of this machine, and between connections to a cluster that was joined."""
 SILENCE_SECONDS = 45.0
 """After which a cluster that was joined is gone; Ray would end this process after 60."""
