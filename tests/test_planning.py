@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,21 @@ class TestBlocks:
             ("scratch", "pxs[data=phantom]"),
         }
         assert [job.recipe.config.dimension for job in found.of_kind("initialisation")] == [3, 2, 3]
+
+    def test_a_block_may_be_run_with_some_of_the_seeds(self) -> None:
+        blocks = [
+            {"methods": ["scratch", "models_genesis"], "tasks": [NCS]},
+            {"methods": ["scratch"], "tasks": ["ncc[data=phantom]"], "fine_tuning_seeds": [0, 7]},
+        ]
+        settings = {"methods": ["scratch", "models_genesis"], "tasks": [NCS, "ncc[data=phantom]"]}
+        every = planned(**settings, fine_tuning_seeds="0-2")
+        found = planned(**settings, fine_tuning_seeds="0-2", blocks=blocks)
+        assert cells(found).items() < cells(every).items()
+        assert Counter((cell.method, cell.task) for cell in found.cells) == {
+            ("scratch", NCS): 3,
+            ("models_genesis", NCS): 3,
+            ("scratch", "ncc[data=phantom]"): 1,
+        }
 
     def test_a_method_may_have_a_discovery_of_its_own(self) -> None:
         few = {"name": "semantic_genesis", "label": "few", "discovery": {"classes": 5}}

@@ -96,7 +96,9 @@ class _Planner:
         for task in self.tasks:
             self.out.warn(f"task '{task.label}'", settings_without_effect(task))
         chosen = [(method, self._tasks_of(method), self._pretraining_seeds(method)) for method in self.suite.methods]
-        check_count(self.suite, sum(len(tasks) * len(seeds) for _, tasks, seeds in chosen))
+        check_count(
+            sum(len(self._seeds(method, task)) * len(seeds) for method, tasks, seeds in chosen for task in tasks)
+        )
         targets = {task.label: _attempt(self._target, task) for task in self.tasks}
         for method, tasks, seeds in chosen:
             dimensions = list(dict.fromkeys(task.dimension for task in tasks))
@@ -105,13 +107,18 @@ class _Planner:
             for seed in seeds:
                 made = {d: _attempt(self._initialisation, method, configs[d], seed) for d in dimensions}
                 for task in tasks:
-                    self._cells(method, seed, made[task.dimension], task.label, targets[task.label])
+                    self._cells(method, seed, made[task.dimension], task, targets[task.label])
         return self.out
 
     def _tasks_of(self, method: MethodChoice) -> list[Task]:
         """Return the tasks that a method is fine-tuned on."""
         named = zip(self.tasks, self.suite.tasks, strict=True)
         return [task for task, name in named if self.suite.pairs(method.title, name)]
+
+    def _seeds(self, method: MethodChoice, task: Task) -> list[int]:
+        """Return the seeds that a method is fine-tuned with on a task."""
+        named = next(name for each, name in zip(self.tasks, self.suite.tasks, strict=True) if each is task)
+        return self.suite.fine_tuning_seeds_of(method.title, named)
 
     def _pretraining_seeds(self, method: MethodChoice) -> list[int]:
         """Return the suite's seeds; 0 alone for published weights, as one file is one pretraining."""
@@ -123,18 +130,19 @@ class _Planner:
         method: MethodChoice,
         seed: int,
         initialisation: TypedJob[PretrainingRecipe] | DataError,
-        label: str,
+        planned: Task,
         target: tuple[Task, TypedJob[StoreRecipe]] | DataError,
     ) -> None:
+        label, fine_tuning_seeds = planned.label, self._seeds(method, planned)
         if isinstance(target, DataError) or isinstance(initialisation, DataError):
             absent = target if isinstance(target, DataError) else initialisation
             why = self.out.without_paths(str(absent))
-            for fine_tuning_seed in self.suite.fine_tuning_seeds:
+            for fine_tuning_seed in fine_tuning_seeds:
                 self.out.cells.append(PlannedCell("", method.title, label, seed, fine_tuning_seed, missing=why))
             return
         task, store = target
         needs = (store.key, initialisation.key)
-        for fine_tuning_seed in self.suite.fine_tuning_seeds:
+        for fine_tuning_seed in fine_tuning_seeds:
             recipe = CellRecipe.model_construct(  # of valid parts: validation would take most of the time
                 task=task,
                 store=store.recipe,

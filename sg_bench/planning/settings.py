@@ -74,13 +74,12 @@ def unused_settings(suite: Suite, given: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line[1:].partition("`")[0].partition(".")[0] in given]
 
 
-def check_count(suite: Suite, pretrained: int) -> None:
-    """Check the number of cells, with `pretrained` pairs of a pretraining and a task.
+def check_count(cells: int) -> None:
+    """Check the number of cells of a suite.
 
     Raises:
         UsageError: it is above MAX_CELLS.
     """
-    cells = pretrained * len(suite.fine_tuning_seeds)
     if cells > MAX_CELLS:
         raise UsageError(
             f"the suite asks for {cells:,} cells, which is more than {MAX_CELLS:,}",

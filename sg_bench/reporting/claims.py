@@ -20,7 +20,7 @@ from sg_bench.reporting.render import unit_sentence
 from sg_bench.reporting.tables import oriented
 from sg_bench.statistics.claims import ClaimData, ClaimVerdict, evaluate_claims
 from sg_bench.statistics.units import SeedPair, units_of
-from sg_bench.suite import Claim, Suite, claims_digest, suite_digest
+from sg_bench.suite import Claim, Suite, claims_digest, suite_digest, suite_tasks
 from sg_bench.workspace import read_json, write_atomic, write_json
 
 FIRST_CLAIMS = "claims.json"
@@ -89,10 +89,11 @@ def claim_rows(suite: Suite, evidence: Evidence, others: Iterable[Record] = ()) 
     if not suite.claims:
         return []
     seeds = _FinishedSeeds(evidence, others)
+    written = {task.label: name for task, name in zip(suite_tasks(suite), suite.tasks, strict=True)}
     metrics = [claim.metric or evidence.headline(claim.task) or "" for claim in suite.claims]
     claims_data = [_argument(claim, metric, evidence) for claim, metric in zip(suite.claims, metrics, strict=True)]
     return [
-        ClaimRow(claim, metric, verdict, tuple(_warnings(claim, suite, evidence, seeds)))
+        ClaimRow(claim, metric, verdict, tuple(_warnings(claim, suite, written, evidence, seeds)))
         for claim, metric, verdict in zip(suite.claims, metrics, evaluate_claims(claims_data), strict=True)
     ]
 
@@ -205,7 +206,9 @@ def _lineage(record: Record) -> str:
     return key_of({**kept, "initialisation": initialisation})
 
 
-def _warnings(claim: Claim, suite: Suite, evidence: Evidence, seeds: _FinishedSeeds) -> Iterator[str]:
+def _warnings(
+    claim: Claim, suite: Suite, written: Mapping[str, str], evidence: Evidence, seeds: _FinishedSeeds
+) -> Iterator[str]:
     fixed = set(_fixed_seeds(claim))
     for method in (claim.better, claim.than):
         beyond = sorted(seeds.of(method, claim.task) - fixed) if isinstance(method, str) else []
@@ -216,8 +219,13 @@ def _warnings(claim: Claim, suite: Suite, evidence: Evidence, seeds: _FinishedSe
                 f"{claim.task} has "
                 f"{len(beyond)} finished runs of seeds that were not fixed beforehand ({names}); they are ignored"
             )
-    planned = ((a, b) for a in suite.pretraining_seeds for b in suite.fine_tuning_seeds)
-    more = sum(pair not in fixed for pair in planned)
+    planned = {
+        seed
+        for name in (claim.better, claim.than)
+        if isinstance(name, str)
+        for seed in suite.fine_tuning_seeds_of(name, written[claim.task])
+    }
+    more = sum((first, second) not in fixed for first in suite.pretraining_seeds for second in planned)
     if more:
         yield (
             f"Warning: claim '{claim.name}': the suite has {more} seeds (pretraining/fine-tuning) more than were fixed "

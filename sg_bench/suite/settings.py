@@ -109,6 +109,8 @@ class Block(Model):
     """Labels."""
     tasks: list[str]
     """As the suite writes them."""
+    fine_tuning_seeds: Seeds | None = Field(default=None, exclude_if=lambda seeds: seeds is None)
+    """Those of the suite's that these pairs are run with; None: all."""
 
 
 class Suite(Model):
@@ -156,6 +158,13 @@ class Suite(Model):
         having = [(method in block.methods, task in block.tasks) for block in self.blocks]
         apart = any(first for first, _ in having) and any(second for _, second in having)
         return not apart or any(first and second for first, second in having)
+
+    def fine_tuning_seeds_of(self, method: str, task: str) -> list[int]:
+        """Return the seeds that a method, by its label, is fine-tuned with on a task, as the suite writes it."""
+        blocks = [block for block in self.blocks if method in block.methods and task in block.tasks]
+        if not blocks or any(block.fine_tuning_seeds is None for block in blocks):
+            return self.fine_tuning_seeds
+        return [seed for seed in self.fine_tuning_seeds if any(seed in (b.fine_tuning_seeds or ()) for b in blocks)]
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -154,6 +154,13 @@ class TestLooks:
         (row,) = claim_rows(suite_of({}, pretraining_seeds="0-5"), evidence_of())
         assert "the suite has 2 seeds (pretraining/fine-tuning) more" in row.warnings[0]
 
+    def test_seeds_that_a_block_does_without_are_not_more(self) -> None:
+        pair = {"methods": ["scratch", "semantic_genesis"], "tasks": ["ncc"], "fine_tuning_seeds": [0, 1]}
+        (row,) = claim_rows(suite_of({}, fine_tuning_seeds="0-3"), evidence_of())
+        assert "the suite has 10 seeds (pretraining/fine-tuning) more" in row.warnings[0]
+        (row,) = claim_rows(suite_of({}, fine_tuning_seeds="0-3", blocks=[pair]), evidence_of())
+        assert row.warnings == ()
+
     def test_a_leak_is_told(self) -> None:
         row = row_of(evidence_of(leak="the corpus holds test patients"))
         assert "may have seen test data of ncc" in row.warnings[0]
