@@ -73,7 +73,13 @@ class CorpusOverlap:
 
 
 def overlap(
-    corpus: Sequence[NamedCase], test: Sequence[NamedCase], same_names: bool, *, name: str = "", holder: str = ""
+    corpus: Sequence[NamedCase],
+    test: Sequence[NamedCase],
+    same_names: bool,
+    *,
+    name: str = "",
+    holder: str = "",
+    fingerprints: bool = True,
 ) -> CorpusOverlap:
     """Compare a corpus with a task's test cases.
 
@@ -83,6 +89,7 @@ def overlap(
         same_names: whether equal ids and patients mean the same image and person.
         name: name of the corpus in messages.
         holder: what holds the test cases in messages, if it is no corpus.
+        fingerprints: whether to look for copies after other preparations too, not for exact ones only.
 
     Raises:
         DataError: a fingerprint was made by another version of the program.
@@ -90,7 +97,7 @@ def overlap(
     ids = {case.id for case in corpus} if same_names else set[str]()
     patients = {case.patient for case in corpus} - {""} if same_names else set[str]()
     ours, theirs = _fingerprints(corpus), _fingerprints(test)
-    found = {place for _, place in matches(ours, theirs)}
+    found = {place for _, place in matches(ours, theirs)} if fingerprints else set[int]()
     known = {digest for case in corpus if (digest := _digest(case))}
     found |= {place for place, case in enumerate(test) if _digest(case) in known}
     prepared = bool(known) and all(map(_digest, test))
@@ -108,13 +115,17 @@ def overlap(
     )
 
 
-def training_overlap(training: Sequence[NamedCase], test: Sequence[NamedCase]) -> CorpusOverlap:
+def training_overlap(
+    training: Sequence[NamedCase], test: Sequence[NamedCase], *, fingerprints: bool = True
+) -> CorpusOverlap:
     """Compare the training and validation cases of a task with its test cases, which a split has named apart.
+
+    `fingerprints` as for `overlap`.
 
     Raises:
         DataError: a fingerprint was made by another version of the program.
     """
-    return overlap(training, test, same_names=True, holder="the training part")
+    return overlap(training, test, same_names=True, holder="the training part", fingerprints=fingerprints)
 
 
 def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -125,6 +136,11 @@ def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     spaces = [SOURCES.load(recipe["source"]).namespace for recipe in (first, second)]
     files = [(recipe["source"], recipe["manifest"]["sha256"]) for recipe in (first, second)]
     return (bool(spaces[0]) and spaces[0] == spaces[1]) or files[0] == files[1]
+
+
+def comparable(*recipes: Mapping[str, Any]) -> bool:
+    """Return whether fingerprints tell the images of these stores apart: not those of a source that computes them."""
+    return not any(SOURCES.load(recipe["source"]).generated for recipe in recipes)
 
 
 def _digest(case: NamedCase) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sg_bench.config import PARTS, Part, Split
-from sg_bench.data.leakage import CorpusOverlap, NamedCase, overlap, same_names, training_overlap
+from sg_bench.data.leakage import CorpusOverlap, NamedCase, comparable, overlap, same_names, training_overlap
 from sg_bench.data.splits import SplittableCase, assign
 from sg_bench.data.store import Store
 from sg_bench.errors import DataError
@@ -245,8 +245,9 @@ def _compared(corpus: AuditedSet | UnavailableSet, task: AuditedTask | Unavailab
     if isinstance(corpus, UnavailableSet) or isinstance(task, UnavailableSet):
         why = tuple(f"{side.title}: {side.why}" for side in (corpus, task) if isinstance(side, UnavailableSet))
         return CorpusTaskPair(corpus.title, task.title, None, why, part)
-    named = same_names(corpus.recipe.key_content(), task.recipe.key_content())
-    found = overlap(corpus.cases, task.part(part), named, name=corpus.title)
+    recipes = corpus.recipe.key_content(), task.recipe.key_content()
+    named, prints = same_names(*recipes), comparable(*recipes)
+    found = overlap(corpus.cases, task.part(part), named, name=corpus.title, fingerprints=prints)
     raw = tuple(f"{side.title}: {_UNPREPARED}" for side in (corpus, task) if not side.prepared)
     why = (*raw, *_alone(task.title, found)) if named or not raw else raw
     return CorpusTaskPair(corpus.title, task.title, found if named or not raw else None, why, part)
@@ -257,7 +258,11 @@ def _own(task: AuditedTask | UnavailableSet) -> CorpusTaskPair:
     if isinstance(task, UnavailableSet) or not task.prepared:
         why = task.why if isinstance(task, UnavailableSet) else _UNSEEN
         return CorpusTaskPair(TRAINING, task.title, None, (f"{task.title}: {why}",))
-    folds = [training_overlap([*fold["train"], *fold["validation"]], fold["test"]) for fold in task.folds]
+    prints = comparable(task.recipe.key_content())
+    folds = [
+        training_overlap([*fold["train"], *fold["validation"]], fold["test"], fingerprints=prints)
+        for fold in task.folds
+    ]
     content = sorted({id_ for fold in folds for id_ in fold.content})
     alone = sorted({id_ for fold in folds for id_ in fold.alone})
     found = CorpusOverlap(

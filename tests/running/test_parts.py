@@ -58,6 +58,16 @@ class TestTrainedOn:
         for _ in range(2):  # the second time it is read from the workspace
             assert trained_on(Store.open(folder), self.SPLIT, 0, workspace) == wanted
 
+    def test_of_generated_images_only_an_exact_copy_is_the_same(self, workspace: Workspace) -> None:
+        recipe = store_recipe("phantom")
+        store = make(workspace, recipe)
+        folder = workspace.path("stores", recipe.key)
+        for step, wanted in ((-1, ""), (1, "the training part holds 1 of 6 test cases (1 by content)")):
+            twin = PreparedCase(np.array(store.image("c06"))[::step].copy(), (1.0, 1.0, 1.0), np.eye(4))
+            write_case(folder, Case("c00", "p0", group="even"), twin)
+            finish(folder, recipe.key_content(), IDS)
+            assert trained_on(Store.open(folder), self.SPLIT, 0, workspace) == wanted
+
 
 class TestTask:
     SPLIT = Split(train=0.5, validation=0.25, test=0.25)

@@ -178,6 +178,9 @@ class Source(ABC):
     namespace: ClassVar[str] = ""
     """Sources with the same namespace use the same ids for images and patients, so that overlaps between data sets can
     be detected. "": ids have no meaning outside this folder."""
+    generated: ClassVar[bool] = False
+    """Whether images are computed: patients then look alike to fingerprints, which are made for scans, so that only an
+    exact copy counts as the same image."""
     findings: ClassVar[tuple[str, ...]] = ()
     """Names of the entries of `Case.findings`, in order."""
 

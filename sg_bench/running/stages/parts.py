@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sg_bench.config import Split, key_of
-from sg_bench.data.leakage import overlap, same_names, training_overlap
+from sg_bench.data.leakage import comparable, overlap, same_names, training_overlap
 from sg_bench.data.splits import SplitMember, SplitParts, assign, read_list, write_split
 from sg_bench.data.store import SkippedCase, Store, StoredCase
 from sg_bench.methods.published_config import PretrainingData
@@ -41,14 +41,15 @@ def seen_before(
     if corpus is None:
         seen = initialisation.pretraining_data
         return _published_overlap(seen, store, split, test) if seen else ""
-    key = key_of({"version": 3, "corpus": corpus.key_content(), "store": store.recipe, "test": test})
+    key = key_of({"version": 4, "corpus": corpus.key_content(), "store": store.recipe, "test": test})
     path = workspace.path("splits", f"{key}.seen.json")
     message = _cached_message(path)
     if message is None:
         corpus_store, *ids = corpus_ids(corpus, workspace)
         cases = [corpus_store[id_] for part in ids for id_ in part]
         same = same_names(corpus_store.recipe, store.recipe)
-        found = overlap(cases, [store[id_] for id_ in test], same, name=corpus.store.source)
+        prints = comparable(corpus_store.recipe, store.recipe)
+        found = overlap(cases, [store[id_] for id_ in test], same, name=corpus.store.source, fingerprints=prints)
         message = found.message
         write_json(path, {"message": message})
     return message
@@ -60,13 +61,14 @@ def trained_on(store: Store, split: Split, fold: int, workspace: Workspace) -> s
     They are found by content, as a split divides names. The result is cached on disk.
     """
     number = fold % split.folds if split.folds else 0
-    key = key_of({"version": 1, "store": store.recipe, "split": split, "fold": number, "images": store.digest})
+    key = key_of({"version": 2, "store": store.recipe, "split": split, "fold": number, "images": store.digest})
     path = workspace.path("splits", f"{key}.trained.json")
     message = _cached_message(path)
     if message is None:
         parts, _ = task_parts(store, split, fold, workspace)
         training = [store[id_] for id_ in (*parts["train"], *parts["validation"])]
-        message = training_overlap(training, [store[id_] for id_ in parts["test"]]).message
+        tested = [store[id_] for id_ in parts["test"]]
+        message = training_overlap(training, tested, fingerprints=comparable(store.recipe)).message
         write_json(path, {"message": message})
     return message
 

@@ -79,6 +79,7 @@ class PhantomSource(Source):
     """Images computed on demand, bit for bit the same for the same config and patient in any process."""
 
     name: ClassVar[str] = "phantom"
+    generated: ClassVar[bool] = True
     needs_root: ClassVar[bool] = False
     namespace: ClassVar[str] = "phantom"
     findings: ClassVar[tuple[str, ...]] = FINDINGS
