@@ -1,4 +1,4 @@
-"""Keys that must stay: those of the demo and of the suite `full`'s methods at their full budgets, on the phantom.
+"""Keys that must stay: those of `demo-all` and of the methods of `full` at their full budgets, on the phantom.
 
 `python -m tests.golden_keys` writes tests/golden/keys.json anew. Do so only where results themselves change, and raise
 the `version` of what changed; a setting that is added later is marked `AddedLater` and changes no key.
@@ -21,11 +21,11 @@ FULL_METHODS = ("scratch", "rubiks_cube", "models_genesis+semantics", "self_rest
 
 
 def plans() -> dict[str, Plan]:
-    demo, full = (load_suite(name).model_dump(mode="json") for name in ("demo", "full"))
+    demo, full = (load_suite(name).model_dump(mode="json") for name in ("demo-all", "full"))
     unchanged: dict[str, Any] = {"pretraining": {}, "autoencoder": {}, "discovery": {}}
     corpora = {name: {**corpus, **unchanged} for name, corpus in demo["corpora"].items()}
     methods = [method for method in full["methods"] if method["name"] in FULL_METHODS and not method["label"]]
-    suites = {"demo": demo, "full": {**full, "corpora": corpora, "methods": methods, "blocks": []}}
+    suites = {"demo-all": demo, "full": {**full, "corpora": corpora, "methods": methods, "blocks": []}}
     one = {"tasks": TASKS, "fine_tuning_seeds": [0], "claims": []}
     return {name: plan(Suite.model_validate({**suite, **one})) for name, suite in suites.items()}
 

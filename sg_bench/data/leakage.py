@@ -139,7 +139,7 @@ def same_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def comparable(*recipes: Mapping[str, Any]) -> bool:
-    """Return whether fingerprints tell the images of these stores apart: not those of a source that computes them."""
+    """Return whether fingerprints distinguish the images of these stores: not those of a source that computes them."""
     return not any(SOURCES.load(recipe["source"]).generated for recipe in recipes)
 
 

@@ -247,6 +247,11 @@ def higher_is_better(name: str) -> bool:
     return metric is None or metric.higher_is_better
 
 
+def is_better(score: float, than: float, name: str) -> bool:
+    """Return whether a score of a metric is better than another."""
+    return score > than if higher_is_better(name) else score < than
+
+
 def unit_of(name: str) -> str:
     """Return the unit that a metric's values are printed in: "%" for fractions, "mm", or "" for a regression's."""
     metric = metric_of(name)

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from sg_bench.config import differences
@@ -47,6 +48,7 @@ def check(name: CheckName, plan: Plan, workspace: Workspace) -> SuiteCheck:
         "pretraining_improves": _pretraining_improves,
         "pseudo_labels_above_chance": _pseudo_labels,
         "deterministic": _deterministic,
+        "tasks_learnt": _tasks_learnt,
     }
     holds, detail = checks[name](plan, workspace)
     return SuiteCheck(name, holds, detail)
@@ -66,6 +68,35 @@ def _pretraining_improves(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     found = list(improvements(plan, workspace))
     failing = [detail for improved, detail in found if not improved]
     return not failing, "; ".join(failing or [detail for _, detail in found]) or "does not apply: nothing to pretrain"
+
+
+def _tasks_learnt(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
+    """On each task a method is better, in the mean of its runs, than the best constant prediction."""
+    from sg_bench.evaluation.constants import constant_scores
+    from sg_bench.evaluation.metrics import higher_is_better, is_better, text_of
+
+    ledger = Ledger(workspace)
+    found = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
+    records = {key: record for key, record in found.items() if record.get("status") == "done"}
+    constants = constant_scores(records.values(), workspace)
+    details, every = [], True
+    for task in dict.fromkeys(cell.task for cell in plan.cells if cell.key in constants):
+        cells = [cell for cell in plan.cells if cell.task == task and cell.key in constants]
+        metric = records[cells[0].key]["headline"]
+        means = {
+            method: fmean(records[cell.key]["metrics"][metric] or 0.0 for cell in cells if cell.method == method)
+            for method in dict.fromkeys(cell.method for cell in cells)
+        }
+        constant = fmean(constants[cell.key] for cell in cells)
+        better = [method for method, mean in means.items() if is_better(mean, constant, metric)]
+        best = (max if higher_is_better(metric) else min)(means.values())
+        worse = ", ".join(method for method in means if method not in better)
+        details.append(
+            f"{task}: {text_of(best, metric)} at best, a constant prediction {text_of(constant, metric)}"
+            + (f"; not learnt by {worse}" if worse else "")
+        )
+        every = every and bool(better)
+    return every, "; ".join(details) or "does not apply: no predictions"
 
 
 def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]]]:

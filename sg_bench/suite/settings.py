@@ -13,7 +13,9 @@ from sg_bench.errors import did_you_mean
 from sg_bench.suite.claims import Claim
 from sg_bench.suite.seeds import Seeds
 
-CheckName = Literal["losses_fall", "pretraining_improves", "pseudo_labels_above_chance", "deterministic"]
+CheckName = Literal[
+    "losses_fall", "pretraining_improves", "pseudo_labels_above_chance", "deterministic", "tasks_learnt"
+]
 CorpusKey = Literal["3d", "2d"]
 
 

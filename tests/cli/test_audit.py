@@ -92,7 +92,7 @@ def ask(ask: Ask) -> Ask:
 
 class TestByNames:
     def test_the_demo_is_clean_by_names_before_its_images_are_prepared(self, ask: Ask) -> None:
-        code, out, _ = ask("--suite", "demo")
+        code, out, _ = ask("--suite", "demo-all")
         assert code == 3
         assert "so only ids and patients are compared" in out
         assert "| names -, images ? ¹" in out

@@ -36,8 +36,8 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def finished(work: str, shift: float = 0.0, seeds: str = "0-5", *settings: str) -> list[str]:
-    """Put a record of every cell of the demo suite into a workspace; return the keys."""
-    plan = select("demo", seeds=seeds, settings=list(settings)).plan
+    """Put a record of every cell of the suite demo-all into a workspace; return the keys."""
+    plan = select("demo-all", seeds=seeds, settings=list(settings)).plan
     for place, job in enumerate(plan.of_kind("cell")):
         task = job.recipe.key_content()["task"]
         score = 0.5 + shift + 0.01 * (place % 6)
@@ -58,10 +58,10 @@ def finished(work: str, shift: float = 0.0, seeds: str = "0-5", *settings: str) 
 class TestCompare:
     def test_the_phantom_is_not_comparable_with_the_papers_and_that_is_no_failure(self, ask: Ask) -> None:
         finished("w")
-        code, out, err = ask("compare", "--suite", "demo", "--work", "w", "--published", "semantic_genesis_2020")
+        code, out, err = ask("compare", "--suite", "demo-all", "--work", "w", "--published", "semantic_genesis_2020")
         assert (code, err) == (0, "")
-        text = Path("results/demo/tables/compare-semantic_genesis_2020.md").read_text()
-        assert re.search(r"demo compared with semantic_genesis_2020: \d+ not comparable\.", text)
+        text = Path("results/demo-all/tables/compare-semantic_genesis_2020.md").read_text()
+        assert re.search(r"demo-all compared with semantic_genesis_2020: \d+ not comparable\.", text)
         assert "other data: phantom" in out
 
     @pytest.mark.slow
@@ -104,7 +104,7 @@ class TestExplain:
     @pytest.mark.usefixtures("tables_only")
     def test_a_cell_is_explained_by_key_or_name_from_workspace_or_results(self, ask: Ask) -> None:
         key = finished("w", 0.0, "0-1")[0]
-        ask("report", "--suite", "demo", "--work", "w", "--out", "out")
+        ask("report", "--suite", "demo-all", "--work", "w", "--out", "out")
         for folder in ("w", "out"):
             for name in (key[:12], "scratch/lcs/0/0"):
                 code, out, err = ask("explain", name, "--work", folder)
@@ -150,7 +150,7 @@ class TestMerge:
 @pytest.mark.usefixtures("tables_only")
 def test_what_a_report_wrote_is_what_was_merged(ask: Ask) -> None:
     keys = finished("w", 0.0, "0")
-    ask("report", "--suite", "demo", "--work", "w", "--out", "out")
+    ask("report", "--suite", "demo-all", "--work", "w", "--out", "out")
     ask("merge", "out", "--into", "new")
     for key in keys:
         record: dict[str, Any] = json.loads(Path("new", "cells", f"{key}.json").read_text())

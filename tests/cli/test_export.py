@@ -13,19 +13,19 @@ from tests.cli.conftest import Ask, finish
 
 
 def test_a_part_of_a_suite_is_exported_next_to_its_report(ask: Ask) -> None:
-    finish(select("demo", methods="scratch", tasks="lcs[data=phantom]").plan)
-    where = ("--methods", "scratch", "--tasks", "lcs[data=phantom]")
+    finish(select("demo-all", methods="scratch", tasks="lcs[data=phantom]").plan)
+    where = ("--suite", "demo-all", "--methods", "scratch", "--tasks", "lcs[data=phantom]")
     done = ask("export", "--to", "csv", "--to", "bibtex", *where, "--json")
     assert (done.code, done.err) == (0, "")
     scores, references = json.loads(done.out)["exports"]
-    folder = Path("results/demo/views/scratch-lcs_data_phantom/exports")
+    folder = Path("results/demo-all/views/scratch-lcs_data_phantom/exports")
     assert (scores["to"], scores["out"], scores["runs"]) == ("csv", str(folder / "csv"), 4)
     assert pd.read_csv(folder / "csv" / "scores.csv").query("headline")["value"].tolist() == [0.5, 0.5]
     assert references["out"] == str(folder / "bibtex" / "references.bib")
 
 
 def test_a_workspace_is_exported_as_a_folder(ask: Ask) -> None:
-    finish(select("demo", methods="scratch", tasks="lcs[data=phantom]").plan)
+    finish(select("demo-all", methods="scratch", tasks="lcs[data=phantom]").plan)
     done = ask("export", ".sg-bench", "--to", "parquet", "--out", "here")
     assert (done.code, done.err) == (0, "")
     assert "parquet: 4 exported, 4 of them new, to here" in done.out

@@ -116,9 +116,9 @@ def test_a_results_folder_that_has_predictions_is_scored_too(ask: Ask, work: Wor
 
 def test_a_suite_names_its_own_cells_only(ask: Ask, work: Workspace) -> None:
     put(work)
-    code, _, err = ask("--suite", "demo", "--work", "work")
+    code, _, err = ask("--suite", "demo-all", "--work", "work")
     assert (code, "none of these cells is finished. sg-bench run computes them" in err) == (2, True)
-    cell = select("demo", work=work.root).plan.of_kind("cell")[0]
+    cell = select("demo-all", work=work.root).plan.of_kind("cell")[0]
     Ledger(work).put(
         {
             "key": cell.key,
@@ -129,12 +129,12 @@ def test_a_suite_names_its_own_cells_only(ask: Ask, work: Workspace) -> None:
             "outputs": {},
         }
     )
-    code, out, _ = ask("--suite", "demo", "--work", "work")
+    code, out, _ = ask("--suite", "demo-all", "--work", "work")
     assert (code, "1 cell scored again: 1 without predictions" in out) == (3, True)
 
 
 def test_a_suite_and_cells_at_once_and_an_empty_folder_are_refused(ask: Ask) -> None:
-    assert ask("scratch/ncs", "--suite", "demo")[0] == 2
+    assert ask("scratch/ncs", "--suite", "demo-all")[0] == 2
     code, out, err = ask()
     assert (code, out, "no cells here" in err) == (2, "", True)
 

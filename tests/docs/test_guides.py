@@ -23,7 +23,7 @@ PAGES = [
 ]
 BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]+) -->\n)?^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHORT = [
-    "tasks=['ncc[data=phantom]', 'ncs[data=phantom]']",
+    "tasks=['ncc[data=phantom]', 'lcs[data=phantom]']",
     "fine_tuning={steps: 2, steps_per_epoch: 1}",
     "pretraining.training={epochs: 1, steps_per_epoch: 1}",
     "autoencoder.training={epochs: 1, steps_per_epoch: 1}",

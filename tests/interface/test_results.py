@@ -119,7 +119,7 @@ def test_a_suite_without_results_is_reported_and_a_plan_takes_names(tmp_path: Pa
         with monkeypatch.context() as patched:
             patched.setattr("sg_bench.interface.runs.write_reports", lambda *_: None)
             found = sg_bench.report(suite, tmp_path / "work", out=str(tmp_path / "out"))
-        assert repr(found) == "<Results of demo: 3 methods x 6 tasks; cells: 36 not run>"
+        assert repr(found) == "<Results of demo: 3 methods x 3 tasks; cells: 18 not run>"
 
 
 def test_importing_the_interface_loads_neither_torch_nor_pandas() -> None:

@@ -30,7 +30,7 @@ from sg_bench.reporting.leaderboards.private import private_texts
 from sg_bench.suite import load_suite
 from sg_bench.workspace import Workspace, write_json
 
-SUITE = load_suite("demo")
+SUITE = load_suite("demo-all")
 METHODS = {"scratch": 0.70, "rotation": 0.80}
 SEEDS = 3
 
@@ -59,7 +59,7 @@ def results(folder: Path, *, steps: int = 40, gain: float = 0.0, **more: Any) ->
     for method, auc in METHODS.items():
         for seed in range(SEEDS):
             Ledger(Workspace(folder)).put(record(method, seed, auc + gain + seed / 1000, steps=steps, **more))
-    write_json(folder / "claims.json", {"demo": {"claims": [], "digest": key_of(SUITE.claims)}})
+    write_json(folder / "claims.json", {"demo-all": {"claims": [], "digest": key_of(SUITE.claims)}})
     return folder
 
 
@@ -136,8 +136,8 @@ def test_lost_runs_damaged_tables_and_changed_claims_stop_the_packing(tmp_path: 
     counts = [RunCounts(method="rotation", task="ncc", planned=9, done=4, failed=0, missing=0)]
     with pytest.raises(DataError, match="rotation on ncc: the report has 4 finished runs, readable records are 3"):
         packed(folder, out, planned=counts)
-    write_json(folder / "claims.json", {"demo": {"claims": [], "digest": "0" * 64}})
-    with pytest.raises(DataError, match="claims of the suite 'demo' were changed"):
+    write_json(folder / "claims.json", {"demo-all": {"claims": [], "digest": "0" * 64}})
+    with pytest.raises(DataError, match="claims of the suite 'demo-all' were changed"):
         packed(folder, out)
     (folder / "claims.json").unlink()
     table = next((folder / "cells").glob("*.parquet"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sg_bench.data.cubes import ArrayCubes
+from sg_bench.evaluation.predictions import Predictions
 from sg_bench.ledger import Ledger
 from sg_bench.methods import Promise
 from sg_bench.methods.simclr import SimCLR
@@ -69,6 +70,22 @@ def test_an_initialisation_that_is_gone_is_passed_over(planned: Plan, tmp_path: 
     settle(planned, Workspace(tmp_path), 2.0, 1.0)
     assert check("losses_fall", planned, Workspace(tmp_path)).detail == "1 curves"
     assert check("pseudo_labels_above_chance", planned, Workspace(tmp_path)).holds
+
+
+def test_a_task_is_learnt_where_a_method_beats_the_best_constant_prediction(planned: Plan, tmp_path: Path) -> None:
+    workspace, (job,) = Workspace(tmp_path), planned.of_kind("cell")
+    halves = {"a": np.array([1, 1, 0, 0], np.uint8), "b": np.array([0, 0, 1, 1], np.uint8)}  # everything: IoU .5
+    record = {"key": job.key, "status": "done", "recipe": job.recipe.key_content(), "headline": "iou_bin"}
+    assert check("tasks_learnt", planned, workspace).detail == "does not apply: no predictions"
+    for score, wanted in (
+        (0.51, "ncs[data=phantom]: 51.00 % at best, a constant prediction 50.00 %"),
+        (0.5, "ncs[data=phantom]: 50.00 % at best, a constant prediction 50.00 %; not learnt by semantic_genesis"),
+    ):
+        Predictions(halves, halves).save(workspace.path("predictions", f"{job.key}.npz"))
+        workspace.path("cells", f"{job.key}.json").unlink(missing_ok=True)
+        Ledger(workspace).put({**record, "metrics": {"iou_bin": score}, "outputs": {}})
+        found = check("tasks_learnt", planned, workspace)
+        assert (found.holds, found.detail) == (score > 0.5, wanted)
 
 
 def pretrained(found: Plan, workspace: Workspace, **values: list[float]) -> None:
