@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sg_bench.cli import options, scope
-from sg_bench.cli.selection import Selection
+from sg_bench.cli.selection import Selection, select
 from sg_bench.errors import UsageError
 from sg_bench.ledger import DamagedTableError, Ledger, Record, mixed
 from sg_bench.planning import Plan
@@ -138,6 +138,22 @@ def evidence_of(selection: Selection) -> Evidence:
     from sg_bench.reporting.evidence import Evidence
 
     return Evidence(selection.plan.cells, records(selection), selection.workspace.path("cells"))
+
+
+def evidence_of_suite(
+    suite: str, work: str | None, settings: list[str], data: list[str], data_root: Path | None = None
+) -> Evidence | None:
+    """Return the cells of a suite with their records, as the options name them; None without a suite.
+
+    Raises:
+        UsageError: there are options for a suite, but no suite.
+    """
+    if suite:
+        return evidence_of(select(suite, work=work, data=data, data_root=data_root, settings=settings))
+    given = [name for name, value in (("--set", settings), ("--data", data), ("--data-root", data_root)) if value]
+    if given:
+        raise UsageError(f"{' and '.join(given)} would have no effect without --suite", hint="Add --suite NAME")
+    return None
 
 
 def notes(planned: Plan, cells: Iterable[Cell], found: dict[str, Record], workspace: Workspace) -> list[str]:

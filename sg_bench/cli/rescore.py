@@ -15,13 +15,14 @@ from sg_bench.errors import UsageError
 if TYPE_CHECKING:
     from sg_bench.evaluation.rescoring import PredictionState, Rescored
     from sg_bench.ledger import Ledger, Record
+    from sg_bench.reporting.evidence import Evidence
     from sg_bench.reporting.frame import Cell
 
 Cells = Annotated[
     list[str] | None,
     typer.Argument(metavar="[CELL]...", help="Six or more digits of a key, method/task, or method/task/0/3; else all."),
 ]
-CellsOfSuite = Annotated[str, typer.Option("--suite", help="The cells of this suite, instead of CELLs.")]
+CellsOfSuite = Annotated[str, typer.Option("--suite", help="Only cells of this suite, by its names.")]
 Stream = Annotated[
     int | None,
     typer.Option("--stream", metavar="BATCH", min=1, help="Print mean_iou_keras batch by batch too; theirs were 16."),
@@ -43,19 +44,18 @@ def rescore(
 
     Exit codes: 0 all the same or written, 1 something differs, 2 wrong usage, 3 predictions are missing or damaged.
 
-    Examples: sg-bench rescore; sg-bench rescore scratch/ncs --stream 16; sg-bench rescore --suite demo --write
+    Examples: sg-bench rescore; sg-bench rescore scratch/ncs --suite demo --stream 16; sg-bench rescore --write
     """
-    from sg_bench.cli.selection import opened, select
+    from sg_bench.cli.printing import evidence_of_suite
+    from sg_bench.cli.selection import opened
     from sg_bench.evaluation import rescoring
     from sg_bench.ledger import Ledger
     from sg_bench.ledger.copies import pull_predictions
 
     workspace = opened(work)
-    if suite and cells:
-        raise UsageError("rescore takes cells or --suite, not both", hint="Leave one out")
-    chosen = select(suite, work=work, data=data, settings=settings).plan.cells if suite else None
+    evidence = evidence_of_suite(suite, work, settings, data)
     ledger, results = Ledger(workspace), []
-    for cell, record in _finished(ledger, chosen if chosen is not None else _named(workspace.root, cells or [])):
+    for cell, record in _finished(ledger, _named(workspace.root, cells or [], evidence)):
         pull_predictions(workspace, record)
         found = rescoring.rescore(record, workspace, stream=stream)
         done = write and rescoring.write(found, ledger)
@@ -88,12 +88,12 @@ def _json(found: Rescored) -> dict[str, Any]:
     }
 
 
-def _named(folder: Path, names: Sequence[str]) -> list[Cell]:
-    """Return the cells of a folder that have these names; all of them without a name."""
+def _named(folder: Path, names: Sequence[str], evidence: Evidence | None) -> list[Cell]:
+    """Return the cells of a suite, or of a folder, that have these names; all of them without a name."""
     from sg_bench.reporting.explain import find_cells
     from sg_bench.reporting.folders import read_evidence
 
-    evidence = read_evidence(folder)
+    evidence = evidence or read_evidence(folder)
     found = [cell for name in names for cell in find_cells(evidence, name)] if names else evidence.cells
     return list({cell.key: cell for cell in found}.values())
 

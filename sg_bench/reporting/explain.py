@@ -1,7 +1,8 @@
 """The origin of a score: seeds, all settings of the recipe, digests, code, machine and time.
 
 A cell is named by its key (six digits or more, if they are unique) or as "method/task/pretraining seed/fine-tuning
-seed"; "method/task" names all its runs.
+seed"; "method/task" names all its runs. Where labels are followed by a variant or by digits, the bare names do if they
+mean one result.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from sg_bench.workspace import Workspace, read_json
 
 MIN_DIGITS = 6
 """Minimum number of digits of a key to name a cell."""
+MAX_VALUE = 32
+"""Maximum number of characters of a setting that tells results of one name apart."""
 DASH = "–"
 NamedValue = tuple[str, str]
 
@@ -129,21 +132,54 @@ def as_text(sections: Iterable[Section]) -> str:
 
 
 def _by_names(evidence: Evidence, name: str) -> list[Cell]:
-    """Return the cells of "method/task" or "method/task/0/3"; the variant of a task may be left out."""
+    """Return the cells of "method/task" or "method/task/0/3"; what follows a bare name in a label may be left out.
+
+    A bare name means fine-tuned cells where there are also probes.
+
+    Raises:
+        UsageError: there is none, or there are several results of that name.
+    """
     recorded = [cell for cell in evidence.cells if cell.key in evidence.records]
-    known = {f"{cell.method}/{cell.task}{seeds}": None for cell in recorded for seeds in ("", f"/{_seeds(cell)}")}
-    exact = [cell for cell in recorded if name in _names(cell, cell.task)]
-    found = exact or [cell for cell in recorded if name in _names(cell, cell.task.partition("[")[0])]
-    tasks = sorted({cell.task for cell in found})
-    if len(tasks) > 1:
-        raise UsageError(f"'{name}' is several tasks", hint=f"Write one of {', '.join(tasks)}")
+    found = [cell for cell in recorded if name in _names(cell.method, cell.task, cell)]
     if not found:
+        found = [cell for cell in recorded if name in _bare_names(cell)]
+        found = [cell for cell in found if not _is_probe(evidence, cell)] or found
+    labels = dict.fromkeys(f"{cell.method}/{cell.task}" for cell in found)
+    if len(labels) > 1:
+        hint = f"Name one, or its suite with --suite: {'; '.join(_distinguished(evidence, found))}"
+        raise UsageError(f"'{name}' is {len(labels)} results", hint=hint)
+    if not found:
+        known = dict.fromkeys(each for cell in recorded for each in _names(cell.method, cell.task, cell))
         raise UsageError(f"no cell '{name}'", hint=f"{_question(name, known)}{_places(evidence)}")
     return list({cell.key: cell for cell in found}.values())
 
 
-def _names(cell: Cell, task: str) -> tuple[str, str]:
-    return f"{cell.method}/{task}", f"{cell.method}/{task}/{_seeds(cell)}"
+def _names(method: str, task: str, cell: Cell) -> tuple[str, str]:
+    return f"{method}/{task}", f"{method}/{task}/{_seeds(cell)}"
+
+
+def _bare_names(cell: Cell) -> Iterator[str]:
+    """Yield the names of a cell without the digits after its labels, and without the variant of its task."""
+    task = cell.task.partition("#")[0]
+    for method in dict.fromkeys((cell.method, cell.method.partition("#")[0])):
+        for short in dict.fromkeys((task, task.partition("[")[0])):
+            yield from _names(method, short, cell)
+
+
+def _is_probe(evidence: Evidence, cell: Cell) -> bool:
+    return bool(evidence.records[cell.key]["recipe"]["task"].get("probe"))
+
+
+def _distinguished(evidence: Evidence, cells: Iterable[Cell], most: int = 3) -> Iterator[str]:
+    """Yield "method/task (setting value, ...)" of each result: the settings in which it differs from the others."""
+    first = {f"{cell.method}/{cell.task}": evidence.records[cell.key]["recipe"] for cell in reversed(list(cells))}
+    settings = {label: dict(_flat(recipe)) for label, recipe in sorted(first.items())}
+    values = {name: [each.get(name, DASH) for each in settings.values()] for name in _union([*settings.values()])}
+    differing = [name for name in values if len(set(values[name])) > 1 and not name.endswith(("_seed", ".seed"))]
+    differing.sort(key=lambda name: (max(map(len, values[name])) > MAX_VALUE, -len(set(values[name]))))
+    for label, each in settings.items():
+        shown = (f"{name} {_short(each.get(name, DASH), MAX_VALUE)}" for name in differing[:most])
+        yield f"{label} ({', '.join(shown)})"
 
 
 def _question(name: str, known: Iterable[str]) -> str:
@@ -322,15 +358,20 @@ def _flat(tree: Mapping[str, Any], *without: str, prefix: str = "") -> Iterator[
             yield path, DASH if value is None else str(value)
 
 
-def read_and_explain(folder: Path, name: str) -> list[Section]:
+def read_and_explain(folder: Path, name: str, evidence: Evidence | None = None) -> list[Section]:
     """Return the explanation of a cell of a workspace or results folder, with the conflicts in its ledger.
+
+    Args:
+        folder: the workspace or results folder.
+        name: as for `find_cells`.
+        evidence: the cells of a suite, whose labels are used; None: all cells of the folder.
 
     Raises:
         UsageError: the folder holds no records, or no such cell.
     """
     from sg_bench.reporting.folders import read_evidence
 
-    evidence = read_evidence(folder)
+    evidence = evidence or read_evidence(folder)
     sections, conflicts = explain(evidence, name, folder), Ledger(Workspace(folder)).conflicts()
     lines = [
         (f"cells/{name}", "another outcome") for c in find_cells(evidence, name) for name in conflicts.get(c.key, [])

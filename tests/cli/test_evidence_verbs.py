@@ -112,6 +112,20 @@ class TestExplain:
                 assert (key if name in key else "scratch") in out
         assert "2 runs" in ask("explain", "scratch/lcs", "--work", "out")[1]
 
+    def test_a_suite_selects_its_own_result_among_several(self, ask: Ask) -> None:
+        key = finished("w", 0.0, "0")[0]
+        finished("w", 0.0, "0", "fine_tuning.steps=40")
+        code, out, err = ask("explain", "scratch/lcs", "--work", "w")
+        assert (code, out, "'scratch/lcs' is 2 results" in err) == (2, "", True)
+        assert "task.training.steps 20" in err
+        code, out, err = ask("explain", "scratch/ncc", "--work", "w", "--suite", "demo-all")
+        assert (code, err, key in out) == (0, "", True)
+        assert "training.steps  40" in re.sub(
+            r" +",
+            "  ",
+            ask("explain", "scratch/ncc", "--work", "w", "--suite", "demo-all", "--set", "fine_tuning.steps=40")[1],
+        )
+
     @pytest.mark.parametrize("name", ["ffffff", "scratch/nnc", "scratch", "..", ""])
     def test_an_unknown_cell_is_one_line(self, ask: Ask, name: str) -> None:
         finished("w", 0.0, "0")

@@ -133,8 +133,16 @@ def test_a_suite_names_its_own_cells_only(ask: Ask, work: Workspace) -> None:
     assert (code, "1 cell scored again: 1 without predictions" in out) == (3, True)
 
 
-def test_a_suite_and_cells_at_once_and_an_empty_folder_are_refused(ask: Ask) -> None:
-    assert ask("scratch/ncs", "--suite", "demo-all")[0] == 2
+def test_a_cell_is_looked_for_in_the_suite(ask: Ask, work: Workspace) -> None:
+    put(work)
+    assert ask("scratch/ncs", "--work", "work")[0] == 0
+    code, _, err = ask("scratch/ncs", "--suite", "demo-all", "--work", "work")
+    assert (code, "no cell 'scratch/ncs'. Known: none" in err) == (2, True)
+
+
+def test_options_of_no_suite_and_an_empty_folder_are_refused(ask: Ask) -> None:
+    code, _, err = ask("--set", "width=3")
+    assert (code, "--set would have no effect without --suite" in err) == (2, True)
     code, out, err = ask()
     assert (code, out, "no cells here" in err) == (2, "", True)
 

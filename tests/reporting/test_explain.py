@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,35 @@ class TestNames:
     def test_a_folder_without_cells_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no cells here"):
             read_evidence(tmp_path)
+
+
+class TestSeveralResultsOfOneName:
+    def labels(self, work: Path, name: str) -> set[str]:
+        return {f"{cell.method}/{cell.task}" for cell in find_cells(read_evidence(work), name)}
+
+    def test_a_bare_name_means_the_fine_tuned_cells_where_there_are_probes(self, work: Path) -> None:
+        Ledger(Workspace(work)).put(record(task={"probe": "linear"}))
+        (label,) = self.labels(work, "semantic_genesis/ncs")
+        assert len(find_cells(read_evidence(work), "semantic_genesis/ncs")) == 4
+        (probe,) = {f"{c.method}/{c.task}" for c in read_evidence(work).cells} - {label, f"scratch{label[16:]}"}
+        assert self.labels(work, probe) == {probe}
+        assert [cell.fine_tuning_seed for cell in find_cells(read_evidence(work), "semantic_genesis/ncs/1/1")] == [1]
+
+    def test_another_budget_is_refused_with_the_labels_and_what_distinguishes_them(self, work: Path) -> None:
+        Ledger(Workspace(work)).put(record(task={"training": {"steps": 77}}))
+        with pytest.raises(UsageError, match="'semantic_genesis/ncs' is 2 results") as caught:
+            find_cells(read_evidence(work), "semantic_genesis/ncs")
+        shown = re.findall(r"(semantic_genesis/ncs#\w{6}) \(task.training.steps (\d+)\)", str(caught.value))
+        assert {steps for _, steps in shown} == {"77", str(record()["recipe"]["task"]["training"]["steps"])}
+        assert all(self.labels(work, label) == {label} for label, _ in shown)
+
+    def test_a_label_with_digits_of_a_method_is_found_by_its_task(self, work: Path) -> None:
+        Ledger(Workspace(work)).put(record(fine_tuning=5, initialisation={"config": {"width": 8}}))
+        with pytest.raises(UsageError, match=r"initialisation.config.width 8"):
+            find_cells(read_evidence(work), "semantic_genesis/ncs")
+        assert self.labels(work, "semantic_genesis/ncs/0/5") < {
+            f"{c.method}/{c.task}" for c in read_evidence(work).cells
+        }
 
 
 class TestFolders:
