@@ -26,7 +26,7 @@ from sg_bench.workspace import Workspace, read_json
 MIN_DIGITS = 6
 """Minimum number of digits of a key to name a cell."""
 MAX_VALUE = 32
-"""Maximum number of characters of a setting that tells results of one name apart."""
+"""Maximum number of characters of a printed setting that distinguishes results of one name."""
 DASH = "–"
 NamedValue = tuple[str, str]
 
