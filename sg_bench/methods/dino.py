@@ -2,7 +2,8 @@
 
 Source: Caron et al., "Emerging properties in self-supervised vision transformers", arXiv:2104.14294, section 3 and
 appendix. Here weight decay is constant, gradients are not clipped, the last layer is trained from the first epoch on,
-and the teacher's temperature rises step by step.
+the teacher's temperature rises step by step, and batch norm in the head, where it is chosen, normalises the large and
+the small views apart.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ GLOBAL = 2
 
 
 class DINOHead(nn.Module):
-    """Three layers to a bottleneck, which is normalised, and a last layer of weights of length 1."""
+    """Three layers to a bottleneck, which is normalised, and a last layer of weights of length 1.
 
-    def __init__(self, inputs: int, hidden: int, bottleneck: int, outputs: int) -> None:
+    With `norm` there is batch norm between the three.
+    """
+
+    def __init__(self, inputs: int, hidden: int, bottleneck: int, outputs: int, *, norm: bool = False) -> None:
         super().__init__()
-        self.layers = mlp([inputs, hidden, hidden, bottleneck], activation=nn.GELU)
+        self.layers = mlp([inputs, hidden, hidden, bottleneck], norm=norm, activation=nn.GELU)
         self.last = nn.Linear(bottleneck, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +65,8 @@ class DINO(TeacherMethod):
 
     def _projected(self) -> nn.Module:
         backbone, sizes = self.new_encoder(), self.config.projection
-        head = DINOHead(backbone.channels[-1], sizes.hidden, self.config.bottleneck, sizes.outputs)
+        norm = self.config.head_norm
+        head = DINOHead(backbone.channels[-1], sizes.hidden, self.config.bottleneck, sizes.outputs, norm=norm)
         return Projected(backbone, head)
 
     def make_views(self) -> list[RandomView]:

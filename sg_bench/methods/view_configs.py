@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from sg_bench.config import CropRule, Fraction, Model, Optimiser, Positive, Schedule, Shape, Training
+from sg_bench.config import AddedLater, CropRule, Fraction, Model, Optimiser, Positive, Schedule, Shape, Training
 from sg_bench.methods.configs import FILM_CROPS, CropsConfig
 from sg_bench.transforms import settings as corruptions
 
@@ -128,6 +128,12 @@ class DINOConfig(ViewsConfig):
     projection: ProjectionSettings = ProjectionSettings(hidden=2048, outputs=65_536)
     bottleneck: Positive = 256
     """Units of the layer before the last one."""
+    head_norm: Annotated[bool, AddedLater()] = False
+    """Whether the head has batch norm between its layers; the paper leaves it out with vision transformers.
+
+    Pooled features of a network of instance norms differ little from their mean, which batch norm takes out. Without
+    it, outputs can become the same for all images; centring then makes the teacher's uniform.
+    """
     momentum: Fraction = 0.996
     """Of the teacher at the start; it rises to 1 along a cosine."""
     student_temperature: Temperature = 0.1

@@ -13,7 +13,7 @@ import torch
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("method_ranks")]
 STEPS = 10
-NAMES = ["moco_v2", "dino", "simclr", "vicreg"]
+NAMES = ["moco_v2", "dino", "dino with head_norm", "simclr", "vicreg"]
 Results = dict[tuple[int, int], dict[str, Any]]
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from sg_bench.data.cubes import ArrayCubes
 from sg_bench.methods import Batch, Method
-from sg_bench.methods.dino import GLOBAL, Distillation
+from sg_bench.methods.dino import GLOBAL, DINOHead, Distillation
 from sg_bench.methods.masked_autoencoder import normalised, patches
 from sg_bench.methods.moco_v2 import WithQueue
 from sg_bench.methods.simclr import contrast
@@ -23,7 +23,7 @@ from sg_bench.methods.volume_fusion import dice
 from sg_bench.registry import METHODS
 from sg_bench.training.draws import Draw, Purpose
 from sg_bench.training.loop import train
-from sg_bench.training.pretraining import Pretraining, fresh_network
+from sg_bench.training.pretraining import Pretraining, build_initialised, fresh_network
 
 SMALL: dict[str, Any] = {"width": 1}
 HEAD: dict[str, Any] = {"projection": {"hidden": 8, "outputs": 4}}
@@ -127,6 +127,10 @@ class TestVICReg:
         assert all(torch.isfinite(term) for term in losses.terms.values())
 
 
+def _head_norms(network: nn.Module) -> list[nn.BatchNorm1d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+
+
 class TestDINO:
     def test_every_pair_of_a_large_view_and_another_one_counts_once(self) -> None:
         method = made("dino", local_views=1, local_size=(8, 8, 8), bottleneck=4)
@@ -163,6 +167,30 @@ class TestDINO:
             temperatures.append(network.temperature.item())
         assert temperatures == pytest.approx([0.055, 0.07, 0.07, 0.07])
         assert network.centre.tolist() == pytest.approx([1 - 0.9**4] * 4)
+
+    @pytest.mark.parametrize("norm", [False, True])
+    def test_only_a_head_with_batch_norm_tells_features_apart_whose_mean_outweighs_them(self, *, norm: bool) -> None:
+        features = 10 + torch.randn(32, 16, generator=torch.Generator().manual_seed(0))
+        head = build_initialised(lambda: DINOHead(16, 64, 8, 16, norm=norm), 0)
+        spread = head(features).std(0).mean().item()
+        assert spread > 0.2 if norm else spread < 0.05
+
+    def test_batch_norm_in_the_head_is_a_setting_and_its_statistics_are_the_teachers_own(self) -> None:
+        method = made("dino", local_views=1, local_size=(8, 8, 8), bottleneck=4, head_norm=True)
+        pretraining = learner(method)
+        network = pretraining.network
+        assert isinstance(network, Distillation)
+        student, teacher = (_head_norms(each) for each in (network.student, network.teacher))
+        assert (len(student), len(teacher)) == (2, 2)
+        assert not _head_norms(made("dino", bottleneck=4).network())
+        network.train()
+        pretraining.losses(pretraining.batch("train", draws()), pretraining.stages[0])
+        taught = teacher[0].running_mean
+        assert taught is not None
+        assert taught.abs().sum() > 0
+        kept = taught.clone()
+        pretraining.method.after_step(network, 1, 4, {"centre": torch.zeros(4)})
+        assert torch.equal(taught, kept)
 
 
 class TestPieces:

@@ -22,7 +22,8 @@ from sg_bench.training.ranks import World
 STEPS = 10
 JOBS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue": 10, "momentum": 0.9},
-    "dino": {"local_views": 1, "local_size": (8, 8, 8), "bottleneck": 4, "momentum": 0.9},
+    "dino": (small_dino := {"local_views": 1, "local_size": (8, 8, 8), "bottleneck": 4, "momentum": 0.9}),
+    "dino with head_norm": small_dino | {"head_norm": True},
     "simclr": {},
     "vicreg": {},
 }
@@ -44,9 +45,10 @@ class InDoubles(Pretraining):
 
 def trained(name: str, world: World) -> dict[str, Any]:
     """Return the state and the curve of ten steps, each of which is an epoch with a validation."""
+    kind = name.split()[0]
     training = {"batch_size": 4, "epochs": STEPS, "steps_per_epoch": 1, "optimiser": SGD, "patience": None}
-    config = METHODS.config(name).model_validate({**SMALL, **JOBS[name], "training": training})
-    method = METHODS.load(name)(config, 0)
+    config = METHODS.config(kind).model_validate({**SMALL, **JOBS[name], "training": training})
+    method = METHODS.load(kind)(config, 0)
     cubes = np.random.default_rng(0).random((12, 16, 16, 8))
     parts = ArrayCubes(cubes[:9]), ArrayCubes(cubes[9:])  # three: one rank would have two of them
     learner = InDoubles(method, fresh_network(method, 0), *parts, torch.device("cpu"))
