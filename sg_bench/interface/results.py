@@ -73,13 +73,17 @@ class Results:
         A notebook shows it; `csv` has its numbers, and `markdown()`, `latex()` and `html()` its text.
 
         Raises:
-            UsageError: there is no such table.
+            UsageError: there is no such table, or it has nothing to show.
         """
+        from sg_bench.reporting.writing import stems
+
         known = []
         for document in self._documents():
             if document.stem == name:
                 return document
             known.append(document.stem)
+        if name in stems():
+            raise UsageError(f"the table '{name}' has nothing to show", hint=f"These have: {', '.join(known)}")
         raise UsageError(f"no table '{name}'", hint=did_you_mean(name, known))
 
     def plot(self, name: str) -> ShownFigure:

@@ -8,7 +8,7 @@ reasons for which measured and published scores are not comparable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import pstdev
 
@@ -103,6 +103,16 @@ class MeasuredComparison:
         """The columns: for each task the measured ones, then the published one."""
         return [place for task in self.comparison.tasks for place in self._of_task(task)]
 
+    @property
+    def mostly_planned(self) -> bool:
+        """Return whether the suite has more than half of the comparison's cells, and scores of two of its methods."""
+        cells = [(row, base_name(self.table.columns[index].task), cell)
+                 for row in self.table.rows for index, cell in enumerate(row.summaries)]  # fmt: skip
+        names = {label: name for name, labels in self.labels.items() for label in labels}
+        planned = {(names[row.method], task) for row, task, cell in cells if cell.planned}
+        scored = {names[row.method] for row, _, cell in cells if cell.n}
+        return len(scored) > 1 and 2 * len(planned) > len(self.comparison.rows) * len(self.comparison.tasks)
+
     def _of_task(self, task: str) -> Iterator[ComparisonColumn]:
         found = {c.task: None for c in self.table.columns if base_name(c.task) == task}
         for label in found:
@@ -139,9 +149,10 @@ def comparison_documents(comparison: PaperComparison, table: Table, names: Mappi
     Arguments as `compared`.
     """
     found = compared(comparison, table, names)
-    document = Document(f"comparison-{comparison.name}", comparison.title, (_sheet(found),), _csv(found))
+    text, blank = _csv(found), not found.mostly_planned
+    document = Document(f"comparison-{comparison.name}", comparison.title, (_sheet(found),), text, blank=blank)
     pairs = [pair_document(comparison, found.table, found.labels)] if comparison.pairs else []
-    return [document, *pairs]
+    return [document, *(replace(each, blank=blank) for each in pairs)]
 
 
 def base_name(task: str) -> str:

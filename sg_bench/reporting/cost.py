@@ -124,6 +124,11 @@ class Costs:
                 wanted.setdefault(DISCOVERY, {})[encoder] = None
         return {method: _cost((key, self._ran(key)) for key in keys) for method, keys in wanted.items()}
 
+    @property
+    def known(self) -> bool:
+        """Return whether the cost of any run is known."""
+        return any(cost.runs for cost in (*self.pretraining.values(), *self.fine_tuning.values()))
+
     @cached_property
     def forecasts(self) -> dict[str, Forecast]:
         """By stage, of the runs that something was predicted of."""
@@ -178,7 +183,7 @@ def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
     if len(hardware) > 1:
         notes.append("Times measured on different hardware are not comparable.")
     sheet = _sheet(costs, notes)
-    return Document("cost", "Cost", (sheet, *forecast), _csv(costs))
+    return Document("cost", "Cost", (sheet, *forecast), _csv(costs), blank=not costs.known)
 
 
 def _cost(runs: Iterable[tuple[str, Record | None]]) -> Cost:

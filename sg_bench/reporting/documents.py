@@ -81,6 +81,8 @@ class Document:
     notes: tuple[str, ...] = ()
     legend: tuple[str, ...] = ()
     """Sentences that explain the cells of all its tables."""
+    blank: bool = False
+    """Whether its tables show nothing that other tables do not, so that a report leaves it out."""
 
     def with_notes(self, notes: Sequence[str]) -> Document:
         """Return the document with these notes before its own."""

@@ -54,7 +54,9 @@ def label_efficiency_document(table: Table) -> Document:
     sheets = tuple(_sheet(name, share, part) for name, share, part in kept)
     lines = [line for name, share, part in kept for line in _csv_lines(name, share, part)]
     notes = (SUBSETS,) if sheets else (NOTHING,)
-    return Document("label-efficiency", "Label efficiency", sheets, csv_text([CSV_HEADER.split(","), *lines]), notes)
+    text = csv_text([CSV_HEADER.split(","), *lines])
+    blank = all(len(found) < 2 for found in groups.values())
+    return Document("label-efficiency", "Label efficiency", sheets, text, notes, blank=blank)
 
 
 def _narrowed(table: Table, found: list[LabelShare]) -> Iterator[Table]:

@@ -211,7 +211,8 @@ def secondary_sentences(table: Table) -> Iterator[str]:
 def tie_sentences(tied: Sequence[Ties]) -> Iterator[str]:
     """Yield the meaning of the tie mark, and why no difference could be tested."""
     if any(column.inseparable for column in tied):
-        yield f"{TIE_MARK}: not separable from the best ({TIE_TEST}, {ALPHA}; see significance)."
+        where = "; see significance" if any(column.best and not column.reason for column in tied) else ""
+        yield f"{TIE_MARK}: not separable from the best ({TIE_TEST}, {ALPHA}{where})."
     reasons = dict.fromkeys(column.reason for column in tied if column.reason)
     where = "" if all(column.reason for column in tied if column.best) else " in some columns"
     yield from (f"No differences were tested{where} ({reason})." for reason in reasons)

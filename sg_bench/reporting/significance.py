@@ -122,7 +122,8 @@ def significance_document(table: Table, names: Mapping[str, str]) -> Document:
     others = unit_sentence(metrics) if sheets else ""
     if others:
         legend += (f"{others} The best methods come first, and effects are positive where a method is better.",)
-    return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend)
+    blank = not any(_tested(standing) for each in families_ for standing in each.standings)
+    return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend, blank)
 
 
 def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
@@ -196,6 +197,12 @@ def shared(a: Units, b: Units) -> tuple[UnitValues, UnitValues]:
     left, right = dict(zip(a.seeds, a.values, strict=True)), dict(zip(b.seeds, b.values, strict=True))
     seeds = [seed for seed in a.seeds if seed in right]
     return tuple(left[seed] for seed in seeds), tuple(right[seed] for seed in seeds)
+
+
+def _tested(standing: Standing) -> bool:
+    scratch = standing.against_scratch
+    p_values = [*vars(standing.against_best).values(), scratch.dunnett, scratch.welch_holm]
+    return any(p is not None for p in p_values)
 
 
 def _p(test: Callable[[UnitValues, UnitValues], TestResult | None], a: UnitValues, b: UnitValues) -> float | None:

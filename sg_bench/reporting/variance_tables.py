@@ -196,7 +196,8 @@ def across_document(table: Table, names: Mapping[str, str]) -> Document:
     ]
     sheets = (_across_sheet(found, numbers, environment_notes(table)),) if found.units else ()
     notes = () if sheets else ("No method has a value on every task.",)
-    return Document("across-tasks", "Across tasks", sheets, csv_text([header, *lines]), notes)
+    text = csv_text([header, *lines])
+    return Document("across-tasks", "Across tasks", sheets, text, notes, blank=len(found.tasks) < 2)
 
 
 def _aggregates(found: AcrossTasks) -> dict[str, dict[str, Aggregate]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sg_bench.ledger import Record, ScoreTables, copy_record
@@ -24,8 +24,13 @@ from sg_bench.reporting.variance_tables import across_document, variance_documen
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace, write_changed
 
-FORMATS = {"md": markdown.document, "tex": latex.document, "html": html.document}
-"""Text formats of each document, by the suffix of their files; CSV is written as well."""
+FORMATS: dict[str, Callable[[Document], str]] = {
+    "csv": lambda document: document.csv,
+    "md": markdown.document,
+    "tex": latex.document,
+    "html": html.document,
+}
+"""Formats of each document, by the suffix of their files."""
 
 
 def report(
@@ -91,11 +96,21 @@ def write_report(
     _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, scores)
     tables = out / "tables"
     write_changed(tables / "scores.csv", scores_csv(table))
+    earlier = {tables / f"{stem}.{suffix}" for stem in stems() for suffix in FORMATS}
     for document in documents(title, table, notes, workspace=workspace, suite=suite, scores=scores):
-        write_changed(tables / f"{document.stem}.csv", document.csv)
         for suffix, format_document in FORMATS.items():
-            write_changed(tables / f"{document.stem}.{suffix}", format_document(document))
+            path = tables / f"{document.stem}.{suffix}"
+            write_changed(path, format_document(document))
+            earlier.discard(path)
+    for path in earlier:
+        path.unlink(missing_ok=True)
     return tables / "main.md"
+
+
+def stems() -> list[str]:
+    """Return the names of all tables that a report can have, the main table first."""
+    compared = [f"comparison-{each.name}{ending}" for each in comparisons() for ending in ("", "-pairs")]
+    return ["main", *compared, "label-efficiency", "cost", "significance", "variance", "across-tasks", "test-cases"]
 
 
 def documents(
@@ -107,18 +122,27 @@ def documents(
     suite: Suite | None = None,
     scores: ScoreTables | None = None,
 ) -> Iterator[Document]:
-    """Yield every document of a report, the main table first.
+    """Yield the documents of a report that have something to show, the main table first; each is made on demand.
 
     Arguments as `write_report`. `scores` are the per-case scores of the table's cells; None: those inside the records.
     """
-    names = method_names(table, suite)
     yield main_document(title, table, notes)
-    rest = [each for comparison in comparisons() for each in comparison_documents(comparison, table, names)]
-    rest += [label_efficiency_document(table), cost_document(table, workspace)]
-    drawn = CaseResamples(table, scores)
-    rest += [significance_document(table, names), variance_document(table, drawn), across_document(table, names)]
-    rest.append(case_document(table, drawn))
-    yield from (document.with_notes(notes) for document in rest)
+    for document in _further(table, method_names(table, suite), workspace, CaseResamples(table, scores)):
+        if document.tables and not document.blank:
+            yield document.with_notes(notes)
+
+
+def _further(
+    table: Table, names: Mapping[str, str], workspace: Workspace | None, drawn: CaseResamples
+) -> Iterator[Document]:
+    for comparison in comparisons():
+        yield from comparison_documents(comparison, table, names)
+    yield label_efficiency_document(table)
+    yield cost_document(table, workspace)
+    yield significance_document(table, names)
+    yield variance_document(table, drawn)
+    yield across_document(table, names)
+    yield case_document(table, drawn)
 
 
 def method_names(table: Table, suite: Suite | None = None) -> dict[str, str]:

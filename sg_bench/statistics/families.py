@@ -78,12 +78,12 @@ def games_howell(groups: ScoresByLabel, reference: str) -> dict[str, float]:
 
     Source: Games and Howell, Journal of Educational Statistics 1 (1976).
     """
-    from scipy.stats import studentized_range
-
     _check_reference(groups, reference)
     kept = _large(groups)
     if reference not in kept or len(kept) < 2:
         return {}
+    from scipy.stats import studentized_range
+
     pairs = [(reference, name) for name in kept if name != reference]
     t, df = _welch_statistics(kept, pairs)
     p = np.clip(studentized_range.sf(math.sqrt(2) * t, len(kept), df), 0.0, 1.0)
@@ -125,8 +125,6 @@ def dunnett(groups: ScoresByLabel, control: str) -> dict[str, float]:
 
     Source: Dunnett, Journal of the American Statistical Association 50 (1955).
     """
-    from scipy import stats
-
     _check_reference(groups, control)
     kept = _large(groups)
     if control not in kept or len(kept) < 2:
@@ -134,6 +132,8 @@ def dunnett(groups: ScoresByLabel, control: str) -> dict[str, float]:
     base = kept.pop(control)
     if not any(variance(sample) for sample in (base, *kept.values())):
         return dict.fromkeys(kept, 1.0)
+    from scipy import stats
+
     p = stats.dunnett(*kept.values(), control=base, rng=np.random.default_rng(0)).pvalue
     return {name: float(value) for name, value in zip(kept, np.clip(p, 0.0, 1.0), strict=True)}
 

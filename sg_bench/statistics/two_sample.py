@@ -83,12 +83,12 @@ def mann_whitney(a: Sequence[float], b: Sequence[float], alternative: Alternativ
 
     Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947).
     """
-    from scipy.stats import PermutationMethod, mannwhitneyu
-
     x, y = finite(a), finite(b)
     n, total = min(x.size, y.size), x.size + y.size
     if n < MIN_UNITS:
         return None
+    from scipy.stats import PermutationMethod, mannwhitneyu
+
     method: Any
     if total > MAX_EXACT:
         name, method = "normal approximation", "asymptotic"
@@ -116,11 +116,11 @@ def paired_t(a: Sequence[float], b: Sequence[float], alternative: Alternative = 
     Raises:
         ValueError: the lengths differ, or a score is not finite.
     """
-    from scipy.stats import ttest_1samp
-
     gains = _differences(a, b)
     if gains.size < MIN_UNITS or variance(gains) == 0:
         return None
+    from scipy.stats import ttest_1samp
+
     with without_cancellation_warnings():
         found = ttest_1samp(gains, 0.0, alternative=alternative)
     statistic, p, df = float(found.statistic), float(found.pvalue), float(found.df)
@@ -163,12 +163,12 @@ def without_cancellation_warnings() -> Iterator[None]:
 def _independent_t(
     name: str, a: Sequence[float], b: Sequence[float], alternative: Alternative, *, equal_var: bool
 ) -> TestResult | None:
-    from scipy.stats import ttest_ind
-
     x, y = finite(a), finite(b)
     n = min(x.size, y.size)
     if n < MIN_UNITS or (variance(x) == 0 and variance(y) == 0):
         return None
+    from scipy.stats import ttest_ind  # takes a second, which few runs need not spend
+
     with without_cancellation_warnings():
         found = ttest_ind(x, y, equal_var=equal_var, alternative=alternative)
     return TestResult(name, float(found.statistic), float(found.pvalue), float(found.df), alternative, n)

@@ -42,7 +42,7 @@ def test_a_folder_is_read_in_the_order_of_its_table(results: Results, folder: Pa
 
 def test_tables_have_the_text_and_numbers_of_the_report(results: Results, folder: Path) -> None:
     assert results.table().csv == (folder / "tables" / "main.csv").read_text(encoding="utf-8")
-    assert results.table("significance").csv == (folder / "tables" / "significance.csv").read_text(encoding="utf-8")
+    assert results.table("variance").csv == (folder / "tables" / "variance.csv").read_text(encoding="utf-8")
     assert repr(results.table()).startswith("# demo\n")
     assert "<table>" in results.table()._repr_html_()
     assert "<table>" in results._repr_html_()
@@ -75,6 +75,7 @@ def test_results_are_compared_with_a_folder_and_with_a_publication(results: Resu
     ("act", "message"),
     [
         (lambda found: found.table("mian"), r"no table 'mian'. Did you mean 'main'\?"),
+        (lambda found: found.table("significance"), r"the table 'significance' has nothing to show. These have: main,"),
         (
             lambda found: found.plot("seed-spred"),
             r"no figure 'seed-spred' of these results. Did you mean 'seed-spread'",
