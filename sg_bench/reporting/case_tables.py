@@ -13,11 +13,11 @@ from sg_bench.reporting.documents import (
     DASH,
     Document,
     Footnotes,
-    Heading,
     PrintedCell,
-    PrintedRow,
     PrintedTable,
     csv_text,
+    headings,
+    printed_row,
     stable,
 )
 from sg_bench.reporting.render import column_heading, unit_sentence
@@ -43,7 +43,10 @@ LEGEND = (
     "differ, since both were tested on the same cases. With few patients it is too short.",
 )
 NO_INTERVAL = "no interval: its per-case scores do not suffice to compute the metric, or too few test sets have a value"
-HEADER = "task,metric,role,method,runs,score,low,high,unit,units,test_sets,left_out"
+CSV_COLUMNS = (
+    *("task", "metric", "role", "method", "runs", "score", "low", "high"),
+    *("unit", "units", "test_sets", "left_out"),
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def case_document(table: Table, drawn: CaseResamples | None = None) -> Document:
     lines = [_csv_line(table, each) for each in found]
     kept = tuple(sheet for sheet in sheets if sheet.rows)
     notes = () if kept else ("No test cases are scored yet.",)
-    text = csv_text([HEADER.split(","), *lines])
+    text = csv_text(CSV_COLUMNS, lines)
     units = unit_sentence(column.metric for column in table.columns if column.role in ("headline", "secondary"))
     legend = (*LEGEND, *([units] if units else [])) if kept else ()
     return Document("test-cases", "Intervals over test cases", kept, text, notes, legend)
@@ -154,15 +157,13 @@ def _drawn(table: Table, index: int, drawn: CaseResamples) -> Iterator[Resampled
 
 def _sheet(table: Table, index: int, found: Sequence[ResampledScore]) -> PrintedTable:
     footnotes, column = Footnotes(), table.columns[index]
-    heads = tuple(Heading(text) for text in ("method", "runs", "score", "95 % interval", "test set"))
     lines = []
     for each in found:
         scale = scale_of(column.metric)
         score = PrintedCell(f"{scale * each.score:.2f}", place=f"{each.row.method}/{column.task}", keys=each.runs)
         size = f"{each.units} {each.unit if each.units > 1 else each.unit[:-1]}"
-        texts = (str(len(each.runs)), score, _interval(each, scale, footnotes), size)
-        entries = (text if isinstance(text, PrintedCell) else PrintedCell(text) for text in texts)
-        lines.append(PrintedRow((PrintedCell(each.row.method), *entries)))
+        lines.append(printed_row(each.row.method, str(len(each.runs)), score, _interval(each, scale, footnotes), size))
+    heads = headings("method", "runs", "score", "95 % interval", "test set")
     return PrintedTable(f"Test cases: {column_heading(column).joined}", heads, tuple(lines), (), footnotes.lines())
 
 
@@ -174,9 +175,9 @@ def _interval(each: ResampledScore, scale: float, footnotes: Footnotes) -> str:
     return f"{scale * found.low:.2f} to {scale * found.high:.2f}" + (footnotes.mark(left) if found.left_out else "")
 
 
-def _csv_line(table: Table, each: ResampledScore) -> list[object]:
-    column, found = table.columns[each.index], each.interval
-    ends = [stable(found.low), stable(found.high)] if found else [None, None]
-    draws = [found.resamples, found.left_out] if found else [None, None]
-    who = [column.task, column.metric, column.role, each.row.method, len(each.runs), each.score]
-    return [*who, *ends, each.unit, each.units, *draws]
+def _csv_line(table: Table, each: ResampledScore) -> dict[str, object]:
+    found = each.interval
+    ends = {"low": stable(found.low), "high": stable(found.high)} if found else {}
+    draws = {"test_sets": found.resamples, "left_out": found.left_out} if found else {}
+    who = {"method": each.row.method, "runs": len(each.runs), "score": each.score}
+    return {**vars(table.columns[each.index]), **who, **ends, "unit": each.unit, "units": each.units, **draws}

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 
 from sg_bench.evaluation.metrics import scale_of
 from sg_bench.reporting.compare import CONFIDENCE, RunComparison, ScoreComparison, ScoreEstimate
-from sg_bench.reporting.documents import (
-    DASH,
-    Document,
-    Heading,
-    PrintedCell,
-    PrintedRow,
-    PrintedTable,
-    superscript,
-)
+from sg_bench.reporting.documents import DASH, Document, PrintedTable, headings, printed_row, superscript
 from sg_bench.reporting.markdown import escaped, paragraph
 
 if TYPE_CHECKING:
@@ -39,10 +31,8 @@ def compared_markdown(title: str, compared: RunComparison) -> str:
 def compared_document(compared: RunComparison) -> Document:
     """Return the verdicts as a document, with summary, footnotes and notes."""
     head, lines = _cells(compared)
-    rows = tuple(PrintedRow(tuple(PrintedCell(text) for text in cells)) for cells in lines)
-    table = PrintedTable(
-        "Comparison", tuple(map(Heading, head)), rows, (summary(compared),), tuple(footnotes(compared))
-    )
+    rows = tuple(printed_row(*cells) for cells in lines)
+    table = PrintedTable("Comparison", headings(*head), rows, (summary(compared),), tuple(footnotes(compared)))
     return Document("comparison", f"{compared.first} and {compared.second}", (table,), "", (), compared.notes)
 
 

@@ -7,8 +7,8 @@ reasons for which measured and published scores are not comparable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import pstdev
 
@@ -23,6 +23,7 @@ from sg_bench.reporting.documents import (
     PrintedRow,
     PrintedTable,
     csv_text,
+    printed_row,
 )
 from sg_bench.reporting.environments import environment_notes
 from sg_bench.reporting.evidence import Evidence
@@ -37,7 +38,7 @@ from sg_bench.reporting.published import (
     scores_to_compare,
 )
 from sg_bench.reporting.published import PublishedScore as Score
-from sg_bench.reporting.render import cell_text, column_heading, interval_bounds, legend, marks, std_text
+from sg_bench.reporting.render import cell_text, column_heading, legend, marks, score_fields, std_text
 from sg_bench.reporting.separation import Ties, ties
 from sg_bench.reporting.tables import MethodRow, Table
 from sg_bench.tasks import fine_tunes_all, parse_reference
@@ -46,9 +47,10 @@ NOT_RUN = "not run"
 UNRESOLVED = "It is not resolved which metric was printed: shown, not compared."
 NOTHING = "No results of this comparison yet; only published numbers are shown."
 MARKS = "≈: read from a figure of the publication; ?: published, but not in any source that could be read."
-CSV_HEADER = (
-    "comparison,method,label,task,metric,role,mean,std,std_ddof0,n,planned,failed,low,high,mark,leak,not_run,"
-    "published,published_spread,published_status,published_metric,published_label,publication"
+CSV_COLUMNS = (
+    *("comparison", "method", "label", "task", "metric", "role", "mean", "std", "std_ddof0", "n", "planned", "failed"),
+    *("low", "high", "mark", "leak", "not_run", "published", "published_spread", "published_status"),
+    *("published_metric", "published_label", "publication"),
 )
 
 
@@ -103,16 +105,6 @@ class MeasuredComparison:
         """The columns: for each task the measured ones, then the published one."""
         return [place for task in self.comparison.tasks for place in self._of_task(task)]
 
-    @property
-    def mostly_planned(self) -> bool:
-        """Return whether the suite has more than half of the comparison's cells, and scores of two of its methods."""
-        cells = [(row, base_name(self.table.columns[index].task), cell)
-                 for row in self.table.rows for index, cell in enumerate(row.summaries)]  # fmt: skip
-        names = {label: name for name, labels in self.labels.items() for label in labels}
-        planned = {(names[row.method], task) for row, task, cell in cells if cell.planned}
-        scored = {names[row.method] for row, _, cell in cells if cell.n}
-        return len(scored) > 1 and 2 * len(planned) > len(self.comparison.rows) * len(self.comparison.tasks)
-
     def _of_task(self, task: str) -> Iterator[ComparisonColumn]:
         found = {c.task: None for c in self.table.columns if base_name(c.task) == task}
         for label in found:
@@ -149,10 +141,22 @@ def comparison_documents(comparison: PaperComparison, table: Table, names: Mappi
     Arguments as `compared`.
     """
     found = compared(comparison, table, names)
-    text, blank = _csv(found), not found.mostly_planned
-    document = Document(f"comparison-{comparison.name}", comparison.title, (_sheet(found),), text, blank=blank)
+    document = Document(f"comparison-{comparison.name}", comparison.title, (_sheet(found),), _csv(found))
     pairs = [pair_document(comparison, found.table, found.labels)] if comparison.pairs else []
-    return [document, *(replace(each, blank=blank) for each in pairs)]
+    return [document, *pairs]
+
+
+def mostly_planned(comparison: PaperComparison, table: Table, names: Mapping[str, str]) -> bool:
+    """Return whether a suite has more than half of a comparison's cells, and scores of two of its methods.
+
+    Arguments as `compared`.
+    """
+    found = compared(comparison, table, names).table
+    cells = [(names.get(row.method, row.method), base_name(column.task), cell)
+             for row in found.rows for column, cell in zip(found.columns, row.summaries, strict=True)]  # fmt: skip
+    planned = {(method, task) for method, task, cell in cells if cell.planned}
+    scored = {method for method, _, cell in cells if cell.n}
+    return len(scored) > 1 and 2 * len(planned) > len(comparison.rows) * len(comparison.tasks)
 
 
 def base_name(task: str) -> str:
@@ -202,7 +206,7 @@ def _line(
 ) -> PrintedRow:
     label = (row.method if row else asked.method) + (footnotes.mark(asked.note) if asked.note else "")
     entries = (_entry(found, asked, row, place, footnotes) for place in found.places)
-    return PrintedRow((PrintedCell(label), *entries), new_group)
+    return printed_row(label, *entries, new_group=new_group)
 
 
 def _entry(
@@ -291,44 +295,30 @@ def _cited(found: MeasuredComparison) -> Iterator[str]:
 
 
 def _csv(found: MeasuredComparison) -> str:
-    lines = (
-        _csv_line(found, asked, row, place)
-        for asked, row in found.rows
-        for place in found.places
-        if not place.published
-    )
-    return csv_text([CSV_HEADER.split(","), *lines])
+    places = [place for place in found.places if not place.published]
+    return csv_text(CSV_COLUMNS, (_csv_line(found, asked, row, place) for asked, row in found.rows for place in places))
 
 
 def _csv_line(
     found: MeasuredComparison, asked: ComparisonRow, row: MethodRow | None, place: ComparisonColumn
-) -> Sequence[object]:
-    score = found.scores.get((asked.method, place.task))
-    published = (
-        [_fraction(score.value), _fraction(score.spread), score.status, score.metric, score.label, score.publication]
-        if score and (place.with_published or place.index is None)
-        else [None] * 6
-    )
-    who = [found.comparison.name, asked.method, row.method if row else None, place.label]
+) -> dict[str, object]:
+    line: dict[str, object] = {}
+    if place.index is not None:
+        column = found.table.columns[place.index]
+        line |= {"metric": column.metric, "role": column.role}
     if row is None or place.index is None or not row.summaries[place.index].planned:
-        reason = why_not_run(found, asked.method, row, place)
-        return [*who, *_metric(found, place), *[None] * 10, reason, *published]
-    return [*who, *_metric(found, place), *_numbers(found, row, place.index), None, *published]
+        line["not_run"] = why_not_run(found, asked.method, row, place)
+    else:
+        line |= score_fields(row, place.index, found.ties[place.index])
+    score = found.scores.get((asked.method, place.task))
+    if score and (place.with_published or place.index is None):
+        line |= {"published": _fraction(score.value), "published_spread": _fraction(score.spread)}
+        line |= {f"published_{name}": getattr(score, name) for name in ("status", "metric", "label")}
+        line["publication"] = score.publication
+    label = row.method if row else None
+    return {**line, "comparison": found.comparison.name, "method": asked.method, "label": label, "task": place.label}
 
 
 def _fraction(percent: float | None) -> float | None:
     """Return a published percentage as a fraction, as all other numbers of the file."""
     return None if percent is None else round(percent / 100, 6)
-
-
-def _metric(found: MeasuredComparison, place: ComparisonColumn) -> list[object]:
-    column = None if place.index is None else found.table.columns[place.index]
-    return [column.metric, column.role] if column else [None, None]
-
-
-def _numbers(found: MeasuredComparison, row: MethodRow, index: int) -> list[object]:
-    summary, tied = row.summaries[index], found.ties[index]
-    spreads = [summary.std, pstdev(summary.values) if summary.n else None]
-    counts = [summary.n, summary.planned, sum(count for _, count in summary.failed)]
-    ends = interval_bounds(summary, found.table.columns[index].metric)
-    return [summary.mean, *spreads, *counts, *ends, tied.word(row.method), "; ".join(summary.leaks) or None]

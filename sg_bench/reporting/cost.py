@@ -19,11 +19,12 @@ from sg_bench.reporting.documents import (
     DASH,
     Document,
     Footnotes,
-    Heading,
     PrintedCell,
     PrintedRow,
     PrintedTable,
     csv_text,
+    headings,
+    printed_row,
     signed,
 )
 from sg_bench.reporting.tables import Table
@@ -43,10 +44,9 @@ FORECAST_LEGEND = (
     "Predicted: when the run that computed them began, from measurements of this hardware and from equal runs on it. "
     "Other programs on the machine change the wall time, and hardly the processor time.",
 )
-CSV_HEADER = (
-    "stage,method,task,runs,wall_seconds,processor_seconds,wall_seconds_all,processor_seconds_all,peak_memory_mib,"
-    "peak_device_memory_mib"
-)
+SECONDS = ("wall_seconds", "processor_seconds")
+PEAKS = ("peak_memory_mib", "peak_device_memory_mib")
+CSV_COLUMNS = ("stage", "method", "task", "runs", *SECONDS, *(f"{name}_all" for name in SECONDS), *PEAKS)
 
 
 @dataclass(frozen=True)
@@ -197,27 +197,25 @@ def _sheet(costs: Costs, notes: Sequence[str]) -> PrintedTable:
     shared = [DISCOVERY] if DISCOVERY in costs.pretraining else []
     lines = [_line(costs, method, footnotes) for method in [*methods, *shared]]
     names = ("runs", "wall s", "processor s", "peak MiB")
-    heads = [Heading(name, stage) for stage in ("pretraining", "fine-tuning") for name in names]
-    return PrintedTable("Cost", (Heading("method"), *heads), tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
+    heads = (*headings("method"), *headings(*names, group="pretraining"), *headings(*names, group="fine-tuning"))
+    return PrintedTable("Cost", heads, tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
 
 
 def _forecast_sheet(costs: Costs) -> list[PrintedTable]:
     """Return the table of what was predicted and what it took; [] where nothing was predicted."""
     rows = tuple(_forecast_row(stage, found) for stage, found in costs.forecasts.items())
-    heads = [Heading("stage"), Heading("runs")]
-    heads += [
-        Heading(name, group) for group in ("wall s", "processor s") for name in ("predicted", "taken", "deviation")
-    ]
-    return [PrintedTable("Predicted and taken", tuple(heads), rows, (), (), FORECAST_LEGEND)] if rows else []
+    times = (headings("predicted", "taken", "deviation", group=group) for group in ("wall s", "processor s"))
+    heads = (*headings("stage", "runs"), *(each for group in times for each in group))
+    return [PrintedTable("Predicted and taken", heads, rows, (), (), FORECAST_LEGEND)] if rows else []
 
 
 def _forecast_row(stage: str, found: Forecast) -> PrintedRow:
     texts = [stage, str(found.ran.runs)]
-    for predicted, name in ((found.seconds, "wall_seconds"), (found.processor_seconds, "processor_seconds")):
+    for predicted, name in zip((found.seconds, found.processor_seconds), SECONDS, strict=True):
         taken = found.ran.total(name)
         deviation = signed(100 * (taken / predicted - 1), 0, plus=True) + " %" if taken and predicted else DASH
         texts += [_seconds(predicted), _seconds(taken), deviation]
-    return PrintedRow(tuple(PrintedCell(text) for text in texts))
+    return printed_row(*texts)
 
 
 def _line(costs: Costs, method: str, footnotes: Footnotes) -> PrintedRow:
@@ -227,18 +225,16 @@ def _line(costs: Costs, method: str, footnotes: Footnotes) -> PrintedRow:
         tuple(ran for part in parts for ran in part.ran), tuple(key for part in parts for key in part.keys)
     )
     why = footnotes.mark(NO_RECORD) if pretraining and not pretraining.runs else ""
-    return PrintedRow((PrintedCell(method), *_entries(method, pretraining, why), *_entries(method, fine_tuning, "")))
+    return printed_row(method, *_entries(method, pretraining, why), *_entries(method, fine_tuning, ""))
 
 
-def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell]:
+def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell | str]:
     if cost is None or not cost.runs:
-        return [PrintedCell(DASH + why)] * 4
-    numbers = [cost.mean("wall_seconds"), cost.mean("processor_seconds"), cost.peak("peak_memory_mib")]
-    texts = [str(cost.runs), *map(_seconds, numbers[:2]), DASH if numbers[2] is None else f"{numbers[2]:,.0f}"]
-    return [
-        PrintedCell(text, place=method if not place else "", keys=cost.keys if not place else ())
-        for place, text in enumerate(texts)
-    ]
+        return [DASH + why] * 4
+    peak = cost.peak("peak_memory_mib")
+    seconds = (_seconds(cost.mean(name)) for name in SECONDS)
+    runs = PrintedCell(str(cost.runs), place=method, keys=cost.keys)
+    return [runs, *seconds, DASH if peak is None else f"{peak:,.0f}"]
 
 
 def _seconds(value: float | None) -> str:
@@ -258,16 +254,17 @@ def _csv(costs: Costs) -> str:
     lines = [_csv_line("pretraining", method, None, cost) for method, cost in costs.pretraining.items()]
     lines += [_csv_line("fine-tuning", method, task, cost) for (method, task), cost in costs.fine_tuning.items()]
     lines += [_forecast_csv(stage, found) for stage, found in costs.forecasts.items()]
-    return csv_text([CSV_HEADER.split(","), *lines])
+    return csv_text(CSV_COLUMNS, lines)
 
 
-def _forecast_csv(stage: str, found: Forecast) -> list[object]:
-    count, totals = len(found.predicted), [found.seconds, found.processor_seconds]
-    return [f"{stage}, predicted", None, None, count, *(total / count for total in totals), *totals, None, None]
+def _forecast_csv(stage: str, found: Forecast) -> dict[str, object]:
+    count, totals = len(found.predicted), dict(zip(SECONDS, (found.seconds, found.processor_seconds), strict=True))
+    means = {name: total / count for name, total in totals.items()}
+    return {"stage": f"{stage}, predicted", "runs": count, **means, **{f"{name}_all": totals[name] for name in SECONDS}}
 
 
-def _csv_line(stage: str, method: str, task: str | None, cost: Cost) -> list[object]:
-    seconds = ("wall_seconds", "processor_seconds")
-    means, totals = [cost.mean(name) for name in seconds], [cost.total(name) for name in seconds]
-    peaks = [cost.peak(name) for name in ("peak_memory_mib", "peak_device_memory_mib")]
-    return [stage, method, task, cost.runs, *means, *totals, *peaks]
+def _csv_line(stage: str, method: str, task: str | None, cost: Cost) -> dict[str, object]:
+    means, totals = ({name: of(name) for name in SECONDS} for of in (cost.mean, cost.total))
+    peaks = {name: cost.peak(name) for name in PEAKS}
+    sums = {f"{name}_all": total for name, total in totals.items()}
+    return {"stage": stage, "method": method, "task": task, "runs": cost.runs, **means, **sums, **peaks}

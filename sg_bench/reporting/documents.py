@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 DASH = "–"
@@ -149,11 +149,23 @@ def stable(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.12g}")
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV; None is an empty field, floats keep full precision."""
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return some columns of rows as CSV; what is absent or None is an empty field, floats keep full precision."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return out.getvalue()
+
+
+def printed_row(*cells: PrintedCell | str, new_group: bool = False) -> PrintedRow:
+    """Return a row of cells, of which those without a number of their own may be texts."""
+    return PrintedRow(tuple(PrintedCell(each) if isinstance(each, str) else each for each in cells), new_group)
+
+
+def headings(*texts: str, group: str = "") -> tuple[Heading, ...]:
+    """Return the headings of some columns that share a group."""
+    return tuple(Heading(text, group) for text in texts)
 
 
 def groups_of(headings: Sequence[Heading]) -> Iterator[tuple[str, int]]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sg_bench.reporting.documents import Document, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
-from sg_bench.reporting.frame import MetricRole
-from sg_bench.reporting.render import PARITY, footnotes, interval_bounds, legend, table_cell
+from sg_bench.reporting.documents import Document, Heading, PrintedTable, csv_text
+from sg_bench.reporting.frame import MetricColumn, MetricRole
+from sg_bench.reporting.render import PARITY, main_sheet, score_fields
 from sg_bench.reporting.separation import ties
 from sg_bench.reporting.tables import Table
 from sg_bench.tasks import parse_reference
 
 NOTHING = "The suite has no task with a fraction of its labels, such as ncc[fraction=0.1]."
 SUBSETS = "Fractions of the training patients, nested within a fine-tuning seed and the same for all methods."
-CSV_HEADER = "task,fraction,training_cases,metric,role,method,mean,std,n,planned,low,high,mark"
+CSV_COLUMNS = (
+    *("task", "fraction", "training_cases", "metric", "role", "method"),
+    *("mean", "std", "n", "planned", "low", "high", "mark"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def label_efficiency_document(table: Table) -> Document:
     sheets = tuple(_sheet(name, share, part) for name, share, part in kept)
     lines = [line for name, share, part in kept for line in _csv_lines(name, share, part)]
     notes = (SUBSETS,) if sheets else (NOTHING,)
-    text = csv_text([CSV_HEADER.split(","), *lines])
+    text = csv_text(CSV_COLUMNS, lines)
     blank = all(len(found) < 2 for found in groups.values())
     return Document("label-efficiency", "Label efficiency", sheets, text, notes, blank=blank)
 
@@ -86,28 +89,14 @@ def _narrowed(table: Table, found: list[LabelShare]) -> Iterator[Table]:
 def _sheet(name: str, found: list[LabelShare], table: Table) -> PrintedTable:
     metric = next((column.metric for column in table.columns if column.metric), "")
     label = f"{metric} ({PARITY})" if table.columns[0].role == "parity" else metric
-    tied = [ties(table, index) for index in range(len(table.columns))]
     cases = training_cases(table)
     fractions = {share.task: share.fraction for share in found}
-    return PrintedTable(
-        title=" · ".join(part for part in ("Label efficiency: " + name, label) if part),
-        headings=(
-            Heading("method"),
-            *(_head(fractions[column.task], cases.get(column.task)) for column in table.columns),
-        ),
-        rows=tuple(
-            PrintedRow(
-                (PrintedCell(row.method), *(table_cell(table, row, index, each) for index, each in enumerate(tied)))
-            )
-            for row in table.rows
-        ),
-        footnotes=tuple(footnotes(table)),
-        legend=tuple(legend(table, tied)),
-    )
 
+    def heading(column: MetricColumn) -> Heading:
+        count = f" ({cases[column.task]} cases)" if column.task in cases else ""
+        return Heading(f"{100 * fractions[column.task]:g} % of labels{count}")
 
-def _head(fraction: float, cases: int | None) -> Heading:
-    return Heading(f"{100 * fraction:g} % of labels" + (f" ({cases} cases)" if cases is not None else ""))
+    return main_sheet(" · ".join(part for part in ("Label efficiency: " + name, label) if part), table, heading)
 
 
 def training_cases(table: Table) -> Mapping[str, int]:
@@ -119,12 +108,9 @@ def training_cases(table: Table) -> Mapping[str, int]:
     return {task: counts.pop() for task, counts in found.items() if len(counts) == 1}
 
 
-def _csv_lines(name: str, found: list[LabelShare], table: Table) -> Iterator[list[object]]:
+def _csv_lines(name: str, found: list[LabelShare], table: Table) -> Iterator[dict[str, object]]:
     fractions, cases = {share.task: share.fraction for share in found}, training_cases(table)
     for index, column in enumerate(table.columns):
+        share = {"fraction": fractions[column.task], "training_cases": cases.get(column.task)}
         tied = ties(table, index)
-        for row in table.rows:
-            summary = row.summaries[index]
-            where = [name, fractions[column.task], cases.get(column.task), column.metric, column.role, row.method]
-            numbers = [summary.mean, summary.std, summary.n, summary.planned]
-            yield [*where, *numbers, *interval_bounds(summary, column.metric), tied.word(row.method)]
+        yield from ({**vars(column), "task": name, **share, **score_fields(row, index, tied)} for row in table.rows)

@@ -13,13 +13,16 @@ from sg_bench.data.store import Store
 from sg_bench.errors import DataError
 from sg_bench.planning import Plan, TypedJob, is_built, open_source
 from sg_bench.recipes import CellRecipe, CorpusRecipe, StoreRecipe
-from sg_bench.reporting.documents import Document, Footnotes, Heading, PrintedCell, PrintedRow, PrintedTable, csv_text
+from sg_bench.reporting.documents import Document, Footnotes, PrintedTable, csv_text, headings, printed_row
 from sg_bench.workspace import Workspace
 
 CLEAN, UNKNOWN = "-", "?"
 TRAINING = "own training part"
 """Row of the table: the training and validation cases of the task itself."""
-CSV_HEADER = "corpus,task,tested,leaking,ids,patients,content,names_compared,images_compared,why,part"
+CSV_COLUMNS = (
+    *("corpus", "task", "tested", "leaking", "ids", "patients", "content"),
+    *("names_compared", "images_compared", "why", "part"),
+)
 LEGEND = (
     f"{CLEAN}: compared, and no test case of the task was found; {UNKNOWN}: not compared; otherwise the number of test "
     "cases that were found by id, by patient, or by image content.",
@@ -133,8 +136,8 @@ def audit_document(found: LeakageAudit, title: str) -> Document:
         sheets.append(
             _matrix("What pretraining sees of the other parts", found.corpora, found.tasks, parts, PARTS_LEGEND)
         )
-    numbers = [_numbers(pair) for pair in (*found.pairs, *found.others)]
-    return Document("leakage", title, tuple(sheets), csv_text([CSV_HEADER.split(","), *numbers]))
+    lines = (_csv_line(pair) for pair in (*found.pairs, *found.others))
+    return Document("leakage", title, tuple(sheets), csv_text(CSV_COLUMNS, lines))
 
 
 def _matrix(
@@ -151,9 +154,9 @@ def _matrix(
             here = [(part, pair) for part, pair in pairs if (pair.corpus, pair.task) == (corpus, task)]
             texts = [f"{part} {_text(pair)}".strip() for part, pair in here]
             marks = dict.fromkeys(footnotes.mark(why) for _, pair in here for why in pair.why)
-            cells.append(PrintedCell(" ".join([", ".join(texts), *marks])))
-        lines.append(PrintedRow((PrintedCell(corpus), *cells)))
-    heads = tuple(Heading(text) for text in ("corpus", *tasks))
+            cells.append(" ".join([", ".join(texts), *marks]))
+        lines.append(printed_row(corpus, *cells))
+    heads = headings("corpus", *tasks)
     notes = tuple(f"{pair.task}: {_line(pair.found)}" for _, pair in pairs if pair.found and pair.leaks)
     return PrintedTable(title, heads, tuple(lines), notes=notes, footnotes=footnotes.lines(), legend=legend)
 
@@ -300,10 +303,11 @@ def _line(found: CorpusOverlap) -> str:
     return f"{found.message}, such as {', '.join(found.examples)}"
 
 
-def _numbers(pair: CorpusTaskPair) -> list[object]:
+def _csv_line(pair: CorpusTaskPair) -> dict[str, object]:
+    line: dict[str, object] = {"corpus": pair.corpus, "task": pair.task, "why": "; ".join(pair.why), "part": pair.part}
     found = pair.found
     if found is None:
-        return [pair.corpus, pair.task, *[None] * 7, "; ".join(pair.why), pair.part]
-    counts = [len(cases) for cases in (found.cases, found.ids, found.patients, found.content)]
-    compared = [int(found.same_names), found.fingerprinted]
-    return [pair.corpus, pair.task, found.total, *counts, *compared, "; ".join(pair.why), pair.part]
+        return line
+    line |= {"tested": found.total, "leaking": len(found.cases), "ids": len(found.ids)}
+    line |= {"patients": len(found.patients), "content": len(found.content)}
+    return line | {"names_compared": int(found.same_names), "images_compared": found.fingerprinted}

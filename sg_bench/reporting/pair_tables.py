@@ -14,11 +14,11 @@ from sg_bench.reporting.documents import (
     DASH,
     Document,
     Footnotes,
-    Heading,
     PrintedCell,
-    PrintedRow,
     PrintedTable,
     csv_text,
+    headings,
+    printed_row,
     signed,
     stable,
 )
@@ -44,7 +44,7 @@ NOT_BOTH = "no results for both methods"
 TWO_KINDS = "no p-value: the units of one side are pretrainings, those of the other runs of one pretraining"
 CHECKPOINTS = "One pretraining on some side: n counts fine-tuning seeds, and results hold for these checkpoints only."
 PRETRAININGS = "n counts pretraining seeds, each the mean over its fine-tuning seeds."
-CSV_HEADER = (
+CSV_COLUMNS = (
     *("task", "metric", "base", "with_semantics", "n_base", "n_with"),
     *("difference", "p_welch", "p_holm", "p_paired_t", "hedges_g", "published"),
 )
@@ -132,22 +132,23 @@ def pair_document(comparison: PaperComparison, table: Table, labels: Mapping[str
     """
     pairs, footnotes = pairs_of(comparison, table, labels), Footnotes()
     lines = tuple(
-        PrintedRow(tuple(_entries(table, pair, footnotes)), bool(place) and pair.column != pairs[place - 1].column)
+        printed_row(*_entries(table, pair, footnotes), new_group=bool(place) and pair.column != pairs[place - 1].column)
         for place, pair in enumerate(pairs)
     )
     names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
     below = (*footnotes.lines(), *environment_notes(table))
-    sheet = PrintedTable(TITLE, tuple(map(Heading, names)), lines, tuple(_units(pairs)), below, LEGEND)
-    csv = csv_text([CSV_HEADER, *(_csv_line(table, pair) for pair in pairs)])
+    sheet = PrintedTable(TITLE, headings(*names), lines, tuple(_units(pairs)), below, LEGEND)
+    csv = csv_text(CSV_COLUMNS, (_csv_line(table, pair) for pair in pairs))
     notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
     return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)
 
 
-def _csv_line(table: Table, pair: MethodPair) -> list[object]:
+def _csv_line(table: Table, pair: MethodPair) -> dict[str, object]:
     column = table.columns[pair.column]
     counts = [cell.units.n if cell else 0 for cell in (pair.before, pair.after)]
     numbers = [pair.difference, pair.welch, pair.holm, pair.paired_t, pair.hedges_g]
-    return [column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published or None]
+    values = (column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published)
+    return dict(zip(CSV_COLUMNS, values, strict=True))
 
 
 def _units(pairs: Sequence[MethodPair]) -> Iterator[str]:
@@ -163,25 +164,23 @@ def _adjusted(family: list[MethodPair]) -> list[MethodPair]:
     return [replace(pair, holm=adjusted.get(pair.added)) for pair in family]
 
 
-def _entries(table: Table, pair: MethodPair, footnotes: Footnotes) -> Iterator[PrintedCell]:
+def _entries(table: Table, pair: MethodPair, footnotes: Footnotes) -> Iterator[PrintedCell | str]:
     column = table.columns[pair.column]
-    yield PrintedCell(f"{pair.base} → {pair.added}")
-    yield PrintedCell(column_heading(column).joined)
+    yield from (f"{pair.base} → {pair.added}", column_heading(column).joined)
     if pair.measured is None:
-        yield from [PrintedCell(DASH + footnotes.mark(NOT_BOTH))] * 6
+        yield from [DASH + footnotes.mark(NOT_BOTH)] * 6
     else:
         before, after = pair.measured
         few = min(before.units.n, after.units.n) < MIN_UNITS
         why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if pair.two_kinds else ""
         place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
-        yield PrintedCell(f"{before.units.n}, {after.units.n}")
+        yield f"{before.units.n}, {after.units.n}"
         yield PrintedCell(
             signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys)
         )
-        for p in (pair.welch, pair.holm, pair.paired_t):
-            yield PrintedCell(DASH + why if p is None else p_text(p))
-        yield PrintedCell(DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True))
-    yield PrintedCell(pair.published)
+        yield from (DASH + why if p is None else p_text(p) for p in (pair.welch, pair.holm, pair.paired_t))
+        yield DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True)
+    yield pair.published
 
 
 def _compared_task(table: Table, column: int) -> str:

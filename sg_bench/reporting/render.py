@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import pstdev
 
 from sg_bench.evaluation.metrics import higher_is_better, metric_of, scale_of, unit_of
 from sg_bench.reporting import markdown as as_markdown
@@ -13,10 +14,10 @@ from sg_bench.reporting.documents import (
     Document,
     Heading,
     PrintedCell,
-    PrintedRow,
     PrintedTable,
     csv_text,
     one_line,
+    printed_row,
     stable,
     superscript,
 )
@@ -30,6 +31,10 @@ from sg_bench.statistics.ties import TIE_TEST
 
 PARITY = "papers' metric"
 LOWER = "lower is better"
+MAIN_COLUMNS = (
+    *("method", "task", "metric", "headline", "mean", "std", "n", "planned", "failed", "missing", "values"),
+    *("unit", "units", "low", "high", "mark", "leak"),
+)
 ALPHA = "5 %"
 
 
@@ -104,16 +109,14 @@ def main_document(title: str, table: Table, notes: Sequence[str]) -> Document:
     return Document("main", title, (sheet,), main_csv(table), tuple(one_line(note) for note in notes))
 
 
-def main_sheet(title: str, table: Table) -> PrintedTable:
-    """Return the printed columns of a table, with footnotes and legend."""
+def main_sheet(title: str, table: Table, heading: Callable[[MetricColumn], Heading] = column_heading) -> PrintedTable:
+    """Return the printed columns of a table, with footnotes and legend; `heading` names a column."""
     tied = {index: ties(table, index) for index in table.printed}
     return PrintedTable(
         title=title,
-        headings=(Heading("method"), *(column_heading(table.columns[index]) for index in table.printed)),
+        headings=(Heading("method"), *(heading(table.columns[index]) for index in table.printed)),
         rows=tuple(
-            PrintedRow(
-                (PrintedCell(row.method), *(table_cell(table, row, index, each) for index, each in tied.items()))
-            )
+            printed_row(row.method, *(table_cell(table, row, index, each) for index, each in tied.items()))
             for row in table.rows
         ),
         footnotes=tuple(footnotes(table)),
@@ -140,31 +143,45 @@ def main_csv(table: Table) -> str:
     `low` and `high` are the ends of the 95 % interval (`score_interval`) of the mean over `units` independent units of
     the kind `unit`.
     """
-    lines = []
-    for index, column in enumerate(table.columns):
-        tied = ties(table, index) if column.role != "other" else None
-        lines += [_main_line(row, index, column, tied) for row in table.rows if row.summaries[index].planned]
-    order = {row.method: place for place, row in enumerate(table.rows)}
-    lines.sort(key=lambda line: order[str(line[0])])
-    header = "method,task,metric,headline,mean,std,n,planned,failed,missing,values,unit,units,low,high,mark,leak"
-    return csv_text([header.split(","), *lines])
+    tied = [ties(table, index) if column.role != "other" else None for index, column in enumerate(table.columns)]
+    lines = (
+        {**vars(column), "headline": "yes" if column.role == "headline" else "no", **score_fields(row, index, each)}
+        for row in table.rows
+        for index, (column, each) in enumerate(zip(table.columns, tied, strict=True))
+        if row.summaries[index].planned
+    )
+    return csv_text(MAIN_COLUMNS, lines)
 
 
-def interval_bounds(summary: ScoreSummary, metric: str) -> list[float | None]:
-    """Return both ends of the 95 % interval of the mean over the units, None below two units."""
-    interval = score_interval(summary.units.values, metric)
-    return [stable(interval.low), stable(interval.high)] if interval else [None, None]
+def score_fields(row: MethodRow, index: int, tied: Ties | None) -> dict[str, object]:
+    """Return the numbers of one cell of a table, by the names of columns in CSV files."""
+    summary = row.summaries[index]
+    interval = score_interval(summary.units.values, summary.metric)
+    return {
+        "method": row.method,
+        "mean": summary.mean,
+        "std": summary.std,
+        "std_ddof0": pstdev(summary.values) if summary.n else None,
+        "n": summary.n,
+        "planned": summary.planned,
+        "failed": sum(count for _, count in summary.failed),
+        "missing": len(summary.missing),
+        "values": ";".join(map(repr, summary.values)),
+        "unit": summary.units.kind if summary.n else None,
+        "units": summary.units.n if summary.n else None,
+        "low": stable(interval.low) if interval else None,
+        "high": stable(interval.high) if interval else None,
+        "mark": tied.word(row.method) if tied else None,
+        "leak": "; ".join(summary.leaks) or None,
+    }
 
 
 def scores_csv(table: Table) -> str:
     """Return a line for each finished run, with all of its metrics."""
     metrics = sorted({name for _, record in table.done for name in record["metrics"]})
-    lines = [
-        [cell.key, cell.method, cell.task, cell.pretraining_seed, cell.fine_tuning_seed]
-        + [record["metrics"].get(name) for name in metrics]
-        for cell, record in table.done
-    ]
-    return csv_text([["key", "method", "task", "pretraining_seed", "fine_tuning_seed", *metrics], *lines])
+    identity = ("key", "method", "task", "pretraining_seed", "fine_tuning_seed")
+    lines = ({**record["metrics"], **{name: getattr(cell, name) for name in identity}} for cell, record in table.done)
+    return csv_text([*identity, *metrics], lines)
 
 
 def legend(table: Table, tied: Sequence[Ties]) -> list[str]:
@@ -265,26 +282,3 @@ def _printed(table: Table) -> list[ScoreSummary]:
 
 def _any(summaries: Sequence[ScoreSummary], holds: Callable[[ScoreSummary], object]) -> bool:
     return any(holds(summary) for summary in summaries)
-
-
-def _main_line(row: MethodRow, index: int, column: MetricColumn, tied: Ties | None) -> list[object]:
-    summary = row.summaries[index]
-    failed = sum(count for _, count in summary.failed)
-    values = ";".join(repr(value) for value in summary.values)
-    headline = "yes" if column.role == "headline" else "no"
-    numbers = [summary.mean, summary.std, summary.n, summary.planned, failed, len(summary.missing)]
-    unit = [summary.units.kind, summary.units.n] if summary.n else [None, None]
-    mark = tied.word(row.method) if tied else None
-    leak = "; ".join(summary.leaks) or None
-    return [
-        row.method,
-        column.task,
-        column.metric,
-        headline,
-        *numbers,
-        values,
-        *unit,
-        *interval_bounds(summary, column.metric),
-        mark,
-        leak,
-    ]

@@ -17,11 +17,12 @@ from sg_bench.reporting.documents import (
     DASH,
     Document,
     Footnotes,
-    Heading,
     PrintedCell,
     PrintedRow,
     PrintedTable,
     csv_text,
+    headings,
+    printed_row,
     signed,
     stable,
 )
@@ -227,6 +228,11 @@ P_HEADS = {
     "games_howell": "Games-Howell",
     "t3": "Dunnett T3",
 }
+CSV_COLUMNS = (
+    *("task", "metric", "papers_metric", "method", "n", "unit", "mean", "low", "high", "tie_group", "best"),
+    *(f"p_best_{name}" for name in P_HEADS),
+    *("p_scratch_dunnett", "p_scratch_welch_holm", "hedges_g_scratch"),
+)
 SCRATCH_HEADS = {"dunnett": "Dunnett p", "welch_holm": "Welch-Holm p", "hedges_g": "Hedges g"}
 LEGEND = (
     "P-values are two-sided; methods are in descending order of their means.",
@@ -245,30 +251,29 @@ def _sheet(table: Table, each: Family) -> PrintedTable:
     column = table.columns[each.column]
     footnotes = Footnotes()
     lines = tuple(_line(standing, each, column, footnotes) for standing in each.standings)
-    heads = [
-        *(Heading(text) for text in ("method", "n", "unit", "mean", "95 % interval", "tie group")),
-        *(Heading(text, "against the best") for text in P_HEADS.values()),
-        *(Heading(text, f"against {each.reference or REFERENCE}") for text in SCRATCH_HEADS.values()),
-    ]
+    heads = (
+        *headings("method", "n", "unit", "mean", "95 % interval", "tie group"),
+        *headings(*P_HEADS.values(), group="against the best"),
+        *headings(*SCRATCH_HEADS.values(), group=f"against {each.reference or REFERENCE}"),
+    )
     title = f"Significance: {column_heading(column).joined}"
     environment = environment_notes(table.select(range(len(table.rows)), [each.column]))
-    return PrintedTable(title, tuple(heads), lines, tuple(_notes(each)), (*footnotes.lines(), *environment))
+    return PrintedTable(title, heads, lines, tuple(_notes(each)), (*footnotes.lines(), *environment))
 
 
 def _line(standing: Standing, each: Family, column: MetricColumn, footnotes: Footnotes) -> PrintedRow:
     interval, scale = standing.interval, scale_of(column.metric)
-    texts = [
+    place = f"{standing.method}/{column.task}"
+    return printed_row(
+        standing.method,
         str(standing.units.n),
         standing.units.kind,
-        f"{scale * standing.mean:.2f}",
+        PrintedCell(f"{scale * standing.mean:.2f}", standing.best, place, standing.keys),
         f"{scale * interval.low:.2f} to {scale * interval.high:.2f}" if interval else DASH,
         str(standing.tier) if standing.tier else DASH + footnotes.mark(ABSENT),
         *_best_texts(standing, footnotes),
         *_scratch_texts(standing, each, footnotes),
-    ]
-    mean = PrintedCell(texts[2], standing.best, f"{standing.method}/{column.task}", standing.keys)
-    entries = (mean if place == 2 else PrintedCell(text) for place, text in enumerate(texts))
-    return PrintedRow((PrintedCell(standing.method), *entries))
+    )
 
 
 def _best_texts(standing: Standing, footnotes: Footnotes) -> Iterator[str]:
@@ -326,18 +331,25 @@ def _notes(each: Family) -> Iterator[str]:
 
 
 def _csv(table: Table, found: list[Family]) -> str:
-    names = ["task", "metric", "papers_metric", "method", "n", "unit", "mean", "low", "high", "tie_group", "best"]
-    best = [f"p_best_{name}" for name in P_HEADS]
-    header = [*names, *best, "p_scratch_dunnett", "p_scratch_welch_holm", "hedges_g_scratch"]
-    return csv_text([header, *(_csv_line(table, each, standing) for each in found for standing in each.standings)])
+    lines = (_csv_line(table.columns[each.column], standing) for each in found for standing in each.standings)
+    return csv_text(CSV_COLUMNS, lines)
 
 
-def _csv_line(table: Table, each: Family, standing: Standing) -> list[object]:
-    column, interval = table.columns[each.column], standing.interval
-    parity = "yes" if column.role == "parity" else "no"
-    ends = [interval.low, interval.high] if interval else [None, None]
-    who = [column.task, column.metric, parity, standing.method, standing.units.n, standing.units.kind, standing.mean]
-    best = [getattr(standing.against_best, name) for name in P_HEADS]
-    scratch = [getattr(standing.against_scratch, name) for name in SCRATCH_HEADS]
-    group = [standing.tier, "yes" if standing.best else "no"]
-    return [*who, *map(stable, ends), *group, *map(stable, best), *map(stable, scratch)]
+def _csv_line(column: MetricColumn, standing: Standing) -> dict[str, object]:
+    interval, against, scratch = standing.interval, standing.against_best, standing.against_scratch
+    return {
+        **vars(column),
+        "papers_metric": "yes" if column.role == "parity" else "no",
+        "method": standing.method,
+        "n": standing.units.n,
+        "unit": standing.units.kind,
+        "mean": standing.mean,
+        "low": stable(interval.low) if interval else None,
+        "high": stable(interval.high) if interval else None,
+        "tie_group": standing.tier,
+        "best": "yes" if standing.best else "no",
+        **{f"p_best_{name}": stable(getattr(against, name)) for name in P_HEADS},
+        "p_scratch_dunnett": stable(scratch.dunnett),
+        "p_scratch_welch_holm": stable(scratch.welch_holm),
+        "hedges_g_scratch": stable(scratch.hedges_g),
+    }

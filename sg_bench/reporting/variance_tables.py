@@ -16,11 +16,11 @@ from sg_bench.reporting.documents import (
     DASH,
     Document,
     Footnotes,
-    Heading,
     PrintedCell,
-    PrintedRow,
     PrintedTable,
     csv_text,
+    headings,
+    printed_row,
     signed,
     stable,
 )
@@ -61,18 +61,18 @@ def variance_document(table: Table, drawn: CaseResamples | None = None) -> Docum
     drawn = drawn or CaseResamples(table)
     found = [(row.method, index, each) for index in _headlines(table) for row, each in _sources(table, index, drawn)]
     sheets = tuple(_sheet(table, index, found) for index in dict.fromkeys(index for _, index, _ in found))
-    header = ["task", "metric", "method", "runs", "pretrainings", *(f"std_{source}" for source in SOURCES), "notes"]
-    lines = [
-        [table.columns[index].task, table.columns[index].metric, method, found_.runs, found_.pretrainings]
-        + [stable(getattr(found_, source)) for source in SOURCES]
-        + ["; ".join(found_.notes)]
-        for method, index, found_ in found
-    ]
+    columns = ["task", "metric", "method", "runs", "pretrainings", *(f"std_{source}" for source in SOURCES), "notes"]
+    lines = (
+        {**vars(table.columns[index]), "method": method, "runs": each.runs, "pretrainings": each.pretrainings}
+        | {f"std_{source}": stable(getattr(each, source)) for source in SOURCES}
+        | {"notes": "; ".join(each.notes)}
+        for method, index, each in found
+    )
     legend = tuple(text.format(units=_units(table, drawn), runs=CASE_RUNS) for text in LEGEND) if sheets else ()
     others = unit_sentence(table.columns[index].metric for index in _headlines(table)) if sheets else ""
     legend += (others,) if others else ()
     notes = () if sheets else ("No results yet.",)
-    return Document("variance", "Sources of variance", sheets, csv_text([header, *lines]), notes, legend)
+    return Document("variance", "Sources of variance", sheets, csv_text(columns, lines), notes, legend)
 
 
 def _headlines(table: Table) -> list[int]:
@@ -107,15 +107,12 @@ def _sheet(table: Table, index: int, found: Sequence[tuple[str, int, VarianceCom
     for method, place, sources in found:
         if place == index:
             marks = "".join(footnotes.mark(note) for note in sources.notes)
-            counts = [PrintedCell(str(sources.pretrainings)), PrintedCell(str(sources.runs) + marks)]
-            spreads = [std_text(getattr(sources, source), column.metric) for source in SOURCES]
-            first = PrintedCell(spreads[0], place=f"{method}/{column.task}", keys=keys[method])
-            lines.append(
-                PrintedRow((PrintedCell(method), *counts, first, *(PrintedCell(text) for text in spreads[1:])))
-            )
-    heads = [Heading(text) for text in ("method", "pretrainings", "runs")]
-    heads += [Heading(source.replace("_", " "), "standard deviation") for source in SOURCES]
-    return PrintedTable(f"Variance: {column_heading(column).joined}", tuple(heads), tuple(lines), (), footnotes.lines())
+            first, *spreads = (std_text(getattr(sources, source), column.metric) for source in SOURCES)
+            origin = PrintedCell(first, place=f"{method}/{column.task}", keys=keys[method])
+            lines.append(printed_row(method, str(sources.pretrainings), str(sources.runs) + marks, origin, *spreads))
+    names = (source.replace("_", " ") for source in SOURCES)
+    heads = (*headings("method", "pretrainings", "runs"), *headings(*names, group="standard deviation"))
+    return PrintedTable(f"Variance: {column_heading(column).joined}", heads, tuple(lines), (), footnotes.lines())
 
 
 # ---- across tasks ------------------------------------------------------------------------------------------------
@@ -181,22 +178,17 @@ def across_document(table: Table, names: Mapping[str, str]) -> Document:
     """Return the interquartile mean of each method across all tasks, as measured and relative to scratch."""
     found = across(table, names)
     numbers = _aggregates(found)
-    header = ["method", "measure", "value", "low", "high", "tasks", "least_units"]
-    lines = [
-        [
-            method,
-            measure,
-            each.value,
-            *([each.low, each.high] if found.least >= MIN_UNITS else [None, None]),
-            len(found.tasks),
-            found.least,
-        ]
+    columns = ("method", "measure", "value", "low", "high", "tasks", "least_units")
+    lines = (
+        {"method": method, "measure": measure, "value": each.value, "tasks": len(found.tasks)}
+        | {"least_units": found.least}
+        | ({"low": each.low, "high": each.high} if found.least >= MIN_UNITS else {})
         for measure, by_method in numbers.items()
         for method, each in by_method.items()
-    ]
+    )
     sheets = (_across_sheet(found, numbers, environment_notes(table)),) if found.units else ()
     notes = () if sheets else ("No method has a value on every task.",)
-    text = csv_text([header, *lines])
+    text = csv_text(columns, lines)
     return Document("across-tasks", "Across tasks", sheets, text, notes, blank=len(found.tasks) < 2)
 
 
@@ -230,17 +222,15 @@ def _across_sheet(
     lines = []
     for method in found.units:
         texts = [_text(by_method.get(method), found, footnotes) for by_method in numbers.values()]
-        lines.append(PrintedRow((PrintedCell(method), *(PrintedCell(text) for text in texts))))
+        lines.append(printed_row(method, *texts))
     notes = [f"Over {len(found.tasks)} tasks: {', '.join(found.tasks)}."]
     notes += [f"Left out: {method}, without a value on {', '.join(tasks)}." for method, tasks in found.left_out.items()]
     if found.apart:
         notes.append(f"Without {', '.join(found.apart)}, whose metric is no fraction of which more is better.")
     if any(task.kind == "fine-tuning" for tasks in found.units.values() for task in tasks):
         notes.append("Units are fine-tuning seeds of one pretraining: results hold for this checkpoint only.")
-    heads = (Heading("method"), *(Heading(measure) for measure in numbers))
-    return PrintedTable(
-        "Across tasks", heads, tuple(lines), tuple(notes), (*footnotes.lines(), *environment), ACROSS_LEGEND
-    )
+    below = (*footnotes.lines(), *environment)
+    return PrintedTable("Across tasks", headings("method", *numbers), tuple(lines), tuple(notes), below, ACROSS_LEGEND)
 
 
 def _text(found: Aggregate | None, across_: AcrossTasks, footnotes: Footnotes) -> str:

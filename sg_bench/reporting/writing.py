@@ -10,7 +10,7 @@ from sg_bench.ledger import Record, ScoreTables, copy_record
 from sg_bench.reporting import html, latex, markdown
 from sg_bench.reporting.case_tables import CaseResamples, case_document
 from sg_bench.reporting.claims import claim_rows, claims_report
-from sg_bench.reporting.comparison_tables import comparison_documents
+from sg_bench.reporting.comparison_tables import comparison_documents, mostly_planned
 from sg_bench.reporting.cost import cost_document
 from sg_bench.reporting.documents import Document
 from sg_bench.reporting.evidence import Evidence
@@ -136,7 +136,8 @@ def _further(
     table: Table, names: Mapping[str, str], workspace: Workspace | None, drawn: CaseResamples
 ) -> Iterator[Document]:
     for comparison in comparisons():
-        yield from comparison_documents(comparison, table, names)
+        if mostly_planned(comparison, table, names):
+            yield from comparison_documents(comparison, table, names)
     yield label_efficiency_document(table)
     yield cost_document(table, workspace)
     yield significance_document(table, names)
