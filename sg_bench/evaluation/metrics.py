@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -229,6 +230,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
+@cache
 def metric_of(name: str) -> Metric | None:
     """Return a metric by its name, or by that of one output's value (`auc_Mass`); None if there is none."""
     found = [metric for metric in METRICS.values() if name.startswith(f"{metric.stem}_")]

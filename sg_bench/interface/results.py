@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sg_bench.errors import UsageError, did_you_mean
 from sg_bench.reporting.documents import Document
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.tables import Table, main_table
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace
 
@@ -151,10 +150,6 @@ class Results:
         return references(self.evidence)
 
     @cached_property
-    def _main(self) -> Table:
-        return main_table(self.evidence.cells, self.evidence.records)
-
-    @cached_property
     def _plots(self) -> list[Plot]:
         from sg_bench.reporting.figures import plots
 
@@ -165,11 +160,11 @@ class Results:
 
         evidence, where = self.evidence, self.workspace
         yield from documents(
-            self.title, self._main, self.notes, workspace=where, suite=self.suite, scores=evidence.tables
+            self.title, evidence.table, self.notes, workspace=where, suite=self.suite, scores=evidence.tables
         )
 
     def __repr__(self) -> str:
-        cells = self._main.frame.drop_duplicates(["method", "task", "pretraining_seed", "fine_tuning_seed"])
+        cells = self.evidence.frame.drop_duplicates(["method", "task", "pretraining_seed", "fine_tuning_seed"])
         states = cells["status"].value_counts()
         counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
         return f"<Results of {self.name}: {len(self.methods)} methods x {len(self.tasks)} tasks; cells: {counts}>"

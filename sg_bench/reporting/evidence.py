@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from sg_bench.ledger import Record, ScoreTables
-from sg_bench.reporting.frame import Cell, Records, results_frame, secondary_metrics
+from sg_bench.reporting.frame import Cell, Records, secondary_metrics
+from sg_bench.reporting.tables import Table, main_table
 from sg_bench.statistics.units import SeedPair, Units, units_of
 
 
@@ -76,9 +77,14 @@ class Evidence:
         return found
 
     @cached_property
+    def table(self) -> Table:
+        """The main table: summaries of the rows of `frame`."""
+        return main_table(self.cells, self.records)
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row for each planned run and metric; see `results_frame`."""
-        return results_frame(self.cells, self.records)
+        return self.table.frame
 
     def headline(self, task: str) -> str | None:
         """Return the honest metric of a task, None while nothing of it is done."""

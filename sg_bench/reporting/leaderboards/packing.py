@@ -28,7 +28,6 @@ from sg_bench.reporting.leaderboards.manifest import (
 from sg_bench.reporting.leaderboards.private import own_names, private_texts
 from sg_bench.reporting.leaderboards.submissions import check_files
 from sg_bench.reporting.render import scores_csv
-from sg_bench.reporting.tables import main_table
 from sg_bench.suite import Suite, claims_digest, suite_digest
 from sg_bench.workspace import read_json, write_atomic
 
@@ -148,7 +147,7 @@ def _files(
                     raise DataError(error.problem, hint="Nothing was written") from error
         files = {f"cells/{path.name}": path.read_bytes() for path in sorted((copied / "cells").glob("*"))}
         check_files(results, files, checked)
-    files["tables/scores.csv"] = scores_csv(main_table(evidence.cells, evidence.records)).encode()
+    files["tables/scores.csv"] = scores_csv(evidence.table).encode()
     if (results / FIRST_CLAIMS_FILE).is_file():
         first = read_json(results / FIRST_CLAIMS_FILE).get(suite.name, {})
         files[FIRST_CLAIMS_FILE] = (canonical_json({suite.name: first}) + "\n").encode()

@@ -13,7 +13,7 @@ from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.frame import Cell, MetricColumn, Records
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
 from sg_bench.reporting.render import std_text
-from sg_bench.reporting.tables import ScoreSummary, Table, main_table, printed_mean
+from sg_bench.reporting.tables import ScoreSummary, Table, printed_mean
 
 MAX_REASON = 240
 """Characters of a reason in the table; the details of a cell have all of them."""
@@ -125,7 +125,7 @@ class PageContent:
 
 def content_of(evidence: Evidence) -> PageContent:
     """Return the content of a page of `evidence`."""
-    table, runs = main_table(evidence.cells, evidence.records), _runs(evidence.cells)
+    table, runs = evidence.table, _runs(evidence.cells)
     columns = {index: _shown(table, index) for index in table.printed}
     rows = []
     for number, row in enumerate(table.rows):
