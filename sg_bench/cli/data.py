@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +39,10 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_data(name: Annotated[str, typer.Argument(help="One data set: print everything about it.")] = "") -> None:
+def list_data(
+    name: Annotated[str, typer.Argument(help="One data set: print everything about it.")] = "",
+    as_json: options.Json = False,
+) -> None:
     """List the public data sets: size, licence, where to get each, and which tasks and corpora use it.
 
     Examples: sg-bench data list; sg-bench data list luna16
@@ -47,19 +50,22 @@ def list_data(name: Annotated[str, typer.Argument(help="One data set: print ever
     from sg_bench.data.catalogue import data_set_uses, find_data_set
     from sg_bench.registry import SOURCES
 
-    users = data_set_uses()
-    if name:
-        chosen = find_data_set(name)
-        typer.echo(_whole(chosen.source, [use for use in users if use.source == chosen.source]))
-        return
-    for source in SOURCES.names():
+    users, printed = data_set_uses(), options.Printed(as_json=as_json)
+    chosen = find_data_set(name).source if name else ""
+    known: list[dict[str, Any]] = []
+    for source in [chosen] if chosen else SOURCES.names():
+        own = [use for use in users if use.source == source]
         try:
-            text = _brief(source, [use for use in users if use.source == source])
+            text = _whole(source, own) if chosen else _brief(source, own)
         except UsageError as error:  # one broken package hides no other
+            if chosen:
+                raise
             typer.echo(f"{source}: {error}", err=True)
             continue
         if text:
-            typer.echo(text)
+            printed.line(text)
+            known.append(_facts(source, own))
+    printed.end(data_sets=known)
 
 
 app.command("init")(init)
@@ -73,6 +79,7 @@ def check(
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
     read: Annotated[bool, typer.Option("--read", help="Also read every case, to find damaged files.")] = False,
     jobs: Jobs = None,
+    as_json: options.Json = False,
 ) -> None:
     """Print every problem of a copy of a data set, and what it holds.
 
@@ -91,17 +98,30 @@ def check(
     lines = Findings([f"{problem}" for problem in errors], [f"{problem}" for problem in warnings])
     if found.cases:
         _check_card(name, source, done, lines)
-    for kind, each in (("error", lines.errors), ("warning", lines.warnings)):
-        for line in dict.fromkeys(each):
-            typer.echo(f"{kind}: {_from_root(line, source.root)}")
+    printed = options.Printed(as_json=as_json)
+    shown = {
+        kind: list(dict.fromkeys(_from_root(line, source.root) for line in each))
+        for kind, each in (("error", lines.errors), ("warning", lines.warnings))
+    }
+    for kind in shown:
+        for line in shown[kind]:
+            printed.line(f"{kind}: {line}")
     if not found.cases:
-        typer.echo(f"No case of {source.name} was found. {folder_layout(source.name)}")
-    typer.echo(found.summary())
+        printed.line(f"No case of {source.name} was found. {folder_layout(source.name)}")
+    printed.line(found.summary())
     if source.about and source.about.counts:
-        typer.echo(f"Published: {_counts(source)}")
-    how = f"read in {time.monotonic() - started:.0f} s; " if read else ""
-    typer.echo(f"{how}{len(lines.errors)} errors, {len(lines.warnings)} warnings")
-    raise typer.Exit(DataError.exit_code if lines.errors else 0)
+        printed.line(f"Published: {_counts(source)}")
+    seconds = time.monotonic() - started
+    how = f"read in {seconds:.0f} s; " if read else ""
+    printed.line(f"{how}{len(lines.errors)} errors, {len(lines.warnings)} warnings")
+    printed.end(
+        DataError.exit_code if lines.errors else 0,
+        data=source.name,
+        **found.counts(),
+        errors=shown["error"],
+        warnings=shown["warning"],
+        read_seconds=round(seconds, 3) if read else None,
+    )
 
 
 @app.command("prepare")
@@ -112,6 +132,7 @@ def prepare(
     suite: Annotated[str, typer.Option("--suite", help="Prepare for this suite; else for all built-in tasks.")] = "",
     work: options.Work = None,
     jobs: Jobs = None,
+    as_json: options.Json = False,
 ) -> None:
     """Prepare a data set for its tasks and corpora; continues where it was stopped, and leaves damaged cases out.
 
@@ -124,20 +145,25 @@ def prepare(
     if not suite:
         _chosen(name, data=given).open(path)
     workspace = opened(work)
-    codes = [0]
+    printed, codes, stores = options.Printed(as_json=as_json), [0], []
     for job in store_jobs(name, path, suite):
         done = prepare_store(job, workspace, jobs=jobs, log=options.note, terminal=sys.stderr.isatty())
+        left_out = [{"id": skipped.id, "why": skipped.why} for skipped in done.skipped]
+        error = done.failure.message if done.failure else None
+        counts = {"cases": done.cases, "new": done.new, "seconds": done.seconds}
+        stores.append({"key": job.key, "title": job.title, "path": str(done.path), **counts})
+        stores[-1] |= {"left_out": left_out, "error": error}
         if done.failure:
             typer.echo(f"{job.title}: failed. {done.failure.message}", err=True)
             codes.append(DataError.exit_code if done.failure.kind == "data" else 1)
             continue
         rate = f", {done.new} of them now in {done.seconds:.1f} s" if done.new else ", nothing to do"
         rate += f", {done.megabytes / done.seconds:.1f} MB/s of source files" if done.megabytes else ""
-        typer.echo(f"{job.title}: {done.cases} cases{rate}, in {done.path}")
+        printed.line(f"{job.title}: {done.cases} cases{rate}, in {done.path}")
         for skipped in done.skipped:
-            typer.echo(f"left out: {skipped.id}: {skipped.why}")
+            printed.line(f"left out: {skipped.id}: {skipped.why}")
         codes.append(DataError.exit_code if done.skipped else 0)
-    raise typer.Exit(1 if 1 in codes else max(codes))
+    printed.end(1 if 1 in codes else max(codes), stores=stores)
 
 
 @app.command("show")
@@ -148,6 +174,7 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", help="The picture, .png; else NAME.png here.")] = None,
     cases: Annotated[str, typer.Option("--cases", help="How many, or ids separated by commas.")] = str(SHOWN),
     settings: Settings = [],  # noqa: B006 - likewise
+    as_json: options.Json = False,
 ) -> None:
     """Draw some cases into one picture: a slice each, labels outlined, candidates circled (green: the finding).
 
@@ -161,17 +188,20 @@ def show(
     given, path = _given(name, path, data)
     chosen = _chosen(name, settings, given)
     source = chosen.open(path)
-    pictures = []
+    pictures, left_out = [], []
     for case in _selected(source.scan(), cases):
         try:
             pictures.append(_picture(source, case, chosen))
         except DataError as error:
             options.note(f"left out: {case.id}: {error}")
+            left_out.append({"id": case.id, "why": str(error)})
     if not pictures:
         raise DataError(f"{name}: none of these cases can be drawn", hint=f"See sg-bench data check {name} --read")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_montage(pictures, target)
-    typer.echo(f"{len(pictures)} cases in {target}")
+    printed = options.Printed(as_json=as_json)
+    printed.line(f"{len(pictures)} cases in {target}")
+    printed.end(file=str(target), cases=[picture.title for picture in pictures], left_out=left_out)
 
 
 def _given(name: str, path: Path | None, data: list[str]) -> tuple[str, Path | None]:
@@ -249,6 +279,19 @@ def _whole(source: str, users: list[DataSetUse]) -> str:
     counts = [f"  {count.number:>9,} {count.what} ({count.certainty})".replace(",", " ") for count in known.counts]
     then = [f"sg-bench data {verb} {source} PATH" for verb in ("check", "prepare", "show")]
     return "\n".join([source, *lines, "whole, it holds", *counts, _used(users), f"next: {'; '.join(then)}"])
+
+
+def _facts(source: str, users: list[DataSetUse]) -> dict[str, Any]:
+    """Return what is known of a data set, for programs."""
+    from dataclasses import asdict
+
+    from sg_bench.data.catalogue import data_set_info, folder_layout
+    from sg_bench.registry import SOURCES
+
+    about = data_set_info(source)
+    facts = {"name": source, "summary": SOURCES.entry(source).summary, "layout": folder_layout(source)}
+    uses = {"findings": list(SOURCES.load(source).findings), "used_by": [use.who for use in users]}
+    return {**facts, **(asdict(about) if about else {}), **uses}
 
 
 def _used(users: list[DataSetUse]) -> str:

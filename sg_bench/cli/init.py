@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from sg_bench.cli import options
 from sg_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def init(
     out: Target = None,
     column: Annotated[str, typer.Option(help="Column of the table to predict, instead of label maps.")] = "",
     force: Force = False,
+    as_json: options.Json = False,
 ) -> None:
     """Look at a folder of images, print what it holds, and write a task card and a suite that run as they are.
 
@@ -38,23 +40,25 @@ def init(
     files = _files(target, force)
     found = survey(root)
     layout = {"pattern": f"images {found.config.images}", "dicom": "DICOM series"}
-    typer.echo(f"{path}: {layout.get(found.config.layout, found.config.layout)}")
+    printed = options.Printed(as_json=as_json)
+    printed.line(f"{path}: {layout.get(found.config.layout, found.config.layout)}")
     for line in found.lines():
-        typer.echo(f"  {line}")
-    for problem in found.problems:
-        typer.echo(f"warning: {problem}".replace(f"{root}/", ""), err=True)
-    for line in found.unread:
-        typer.echo(f"warning: left out: {line}", err=True)
+        printed.line(f"  {line}")
+    warnings = [f"{problem}".replace(f"{root}/", "") for problem in found.problems]
+    warnings += [f"left out: {line}" for line in found.unread]
+    _warn(warnings)
     written = proposal(found, slug(_stem(target)), column)
-    typer.echo(f"The task: {written.predicts}")
+    printed.line(f"The task: {written.predicts}")
     _write(files, written, f"Written by sg-bench data init for {root.name}: correct what was guessed wrong.")
-    _check(files, written, root)
-    _next(files, written, str(path))
+    planned = _check(files, written, root)
+    about = {"layout": found.config.layout, "cases": len(found.cases), "patients": found.patients}
+    _end(printed, files, written, str(path), **about, found=found.lines(), warnings=[*warnings, *planned])
 
 
 def new_task(
     name: Annotated[str, typer.Argument(help="Its name, such as my_task.")],
     force: Force = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write a task card and a suite for images that are not at hand, to be completed.
 
@@ -67,7 +71,7 @@ def new_task(
     files = _files(Path(f"{name}.yaml"), force)
     written = blank(name)
     _write(files, written, "Correct data, target, preparation and patch; docs/own-scans.md describes them.")
-    _next(files, written, "PATH")
+    _end(options.Printed(as_json=as_json), files, written, "PATH")
 
 
 def _stem(target: Path) -> str:
@@ -98,8 +102,13 @@ def _write(files: tuple[Path, Path], written: Proposal, comment: str) -> None:
     write_atomic(suite, as_yaml(suite_text, "budget: short is for a first try; choose long, or your own, for results."))
 
 
-def _check(files: tuple[Path, Path], written: Proposal, root: Path) -> None:
-    """Plan the suite that was written, and print what the plan warns of.
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
+
+
+def _check(files: tuple[Path, Path], written: Proposal, root: Path) -> list[str]:
+    """Plan the suite that was written, and print and return what the plan warns of.
 
     Raises:
         DataError: it cannot be computed.
@@ -108,16 +117,20 @@ def _check(files: tuple[Path, Path], written: Proposal, root: Path) -> None:
     from sg_bench.suite import load_suite
 
     planned = plan(load_suite(str(files[1])), {written.card["data"]["name"]: root})
-    for line in planned.warnings:
-        typer.echo(f"warning: {line}", err=True)
+    _warn(planned.warnings)
     for cell in planned.cells:
         if cell.missing:
             what = planned.with_paths(cell.missing)
             raise DataError(f"{files[1]} is written, but cannot run: {what}", hint=f"Correct {files[0]}")
+    return planned.warnings
 
 
-def _next(files: tuple[Path, Path], written: Proposal, path: str) -> None:
+def _end(printed: options.Printed, files: tuple[Path, Path], written: Proposal, path: str, **facts: Any) -> NoReturn:
+    """Print what was written and which commands use it, with these facts of the images."""
+    card, suite = (str(file) for file in files)
     data = f"--data {written.card['data']['name']}={path}"
-    typer.echo(f"Written: {files[0]} and {files[1]}. Next:")
-    typer.echo(f"  sg-bench data check {files[0]} {data} --read")
-    typer.echo(f"  sg-bench run --suite {files[1]} {data}")
+    following = [f"sg-bench data check {card} {data} --read", f"sg-bench run --suite {suite} {data}"]
+    printed.line(f"Written: {card} and {suite}. Next:")
+    for command in following:
+        printed.line(f"  {command}")
+    printed.end(card=card, suite=suite, predicts=written.predicts, **facts, next=following)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sg_bench.cli import options
 from sg_bench.cli.init import new_task
 
 app = typer.Typer(help="Write the package of a new method, or the card of a new task.", no_args_is_help=True)
@@ -22,6 +23,7 @@ def new() -> None:
 def method(
     name: Annotated[str, typer.Argument(help="Its name in suites, such as my_method.")],
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Parent of the package's folder.")] = Path(),
+    as_json: options.Json = False,
 ) -> None:
     """Write an installable package with a working method, its settings and its tests.
 
@@ -30,6 +32,8 @@ def method(
     from sg_bench.testing.scaffold import new_method
 
     folder = new_method(name, into.expanduser())
-    typer.echo(f"{folder} holds the method '{name}', which restores noise until you change it. Next:")
-    typer.echo(f"  pip install -e {folder}")
-    typer.echo(f"  sg-bench check plugin {name}")
+    printed, following = options.Printed(as_json=as_json), [f"pip install -e {folder}", f"sg-bench check plugin {name}"]
+    printed.line(f"{folder} holds the method '{name}', which restores noise until you change it. Next:")
+    for command in following:
+        printed.line(f"  {command}")
+    printed.end(name=name, folder=str(folder), next=following)

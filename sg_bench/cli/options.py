@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -56,6 +56,26 @@ def note(line: str) -> None:
     """Print a line for people, on standard error; nothing with -q."""
     if logging.getLogger("sg_bench").isEnabledFor(logging.INFO):
         typer.echo(line, err=True)
+
+
+class Printed:
+    """What a command prints: lines for people; with --json its facts, and the lines on standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def line(self, text: str) -> None:
+        """Print a line for people."""
+        if self.as_json:
+            note(text)
+        else:
+            typer.echo(text)
+
+    def end(self, code: int = 0, **facts: Any) -> NoReturn:
+        """Print the facts, if they are asked for, and end the command with an exit code."""
+        if self.as_json:
+            typer.echo(json_text({**facts, "exit_code": code}))
+        raise typer.Exit(code)
 
 
 def json_text(content: Any) -> str:

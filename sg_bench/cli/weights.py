@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -13,6 +13,8 @@ from sg_bench.cli import options
 from sg_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sg_bench.networks.published.catalogue import PublishedWeights
     from sg_bench.networks.published.export import WeightsFormat
     from sg_bench.networks.published.files import LicenceAcceptance, StoredWeights
@@ -83,7 +85,7 @@ def _own_row(name: str, own: OwnWeights) -> dict[str, Any]:
 
 
 @app.command("fetch")
-def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> None:
+def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False, as_json: options.Json = False) -> None:
     """Download published weights into the workspace, once; the first download pins their SHA-256.
 
     Examples: sg-bench weights fetch imagenet; sg-bench weights fetch medicalnet_resnet18 --yes
@@ -97,7 +99,9 @@ def fetch(name: WeightsName, work: options.Work = None, yes: Yes = False) -> Non
     pinned = pin_of(weights, workspace)
     kept = fetch(weights, workspace, agreed=agreed)
     push_weights(workspace, weights.name)
-    typer.echo(f"{name}: {_description(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
+    printed = options.Printed(as_json=as_json)
+    printed.line(f"{name}: {_description(kept)}, {'as pinned before' if pinned else 'pinned from now on'}")
+    printed.end(**_facts(kept), pinned_before=bool(pinned))
 
 
 @app.command("add")
@@ -118,6 +122,7 @@ def add(
     ] = None,
     work: options.Work = None,
     yes: Yes = False,
+    as_json: options.Json = False,
 ) -> None:
     """Copy a file of published weights, or with --network one of your own, into the workspace, after checking it.
 
@@ -129,21 +134,18 @@ def add(
 
     declared = {"licence": licence, "corpus": corpus, "sources": source or []}
     about = {"--licence": licence, "--corpus": corpus, "--source": source}
-    sha256 = checked_sha256(sha256)
+    sha256, printed = checked_sha256(sha256), options.Printed(as_json=as_json)
     if path.is_dir():
         why = f"{path} is a folder, which names its network and digests"
         _refuse({"--sha256": sha256, "--network": network, "--map": map_}, why)
-        _add_folder(name, path, declared, _workspace(work))
-        return
+        _add_folder(name, path, declared, _workspace(work), printed)
     if name in KNOWN and not network:
         _refuse(about, f"what {name} was trained on is known")
         known = {key: KNOWN[name][key] for key in ("licence", "corpus", "sources")}
-        _add_own(name, path, KNOWN[name]["network"], map_, known, _workspace(work), sha256)
-        return
+        _add_own(name, path, KNOWN[name]["network"], map_, known, _workspace(work), printed, sha256)
     if network:
         check_own_name(name)
-        _add_own(name, path, network, map_, declared, _workspace(work), sha256)
-        return
+        _add_own(name, path, network, map_, declared, _workspace(work), printed, sha256)
     from sg_bench.networks.published.catalogue import published_weights
     from sg_bench.networks.published.files import add
     from sg_bench.workspace import push_weights
@@ -153,9 +155,10 @@ def add(
     workspace = _workspace(work)
     kept = add(weights, path, workspace, agreed=_agreement(weights, workspace, yes=yes), sha256=sha256)
     push_weights(workspace, weights.name)
-    typer.echo(f"{name}: {_description(kept)}")
+    printed.line(f"{name}: {_description(kept)}")
     if not weights.sha256_start:
         typer.echo("Unverified: its authors state no SHA-256, so tables print it as unverified", err=True)
+    printed.end(**_facts(kept), verified=bool(weights.sha256_start))
 
 
 @app.command("check")
@@ -184,7 +187,7 @@ def check(
         typer.echo(str(report))
     for what, names in report.lists.items():
         if names and not as_json:
-            typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
+            typer.echo(_named(what, names))
     whole = (weights is not None and weights.decoder) or 0 < report.decoder[0] < report.decoder[1]
     check_complete(report, decoder=whole, shown=str(file))
 
@@ -201,6 +204,7 @@ def export(
         str, typer.Option("--licence", help="--to hub: licence of the weights, such as cc-by-4.0.")
     ] = "",
     work: options.Work = None,
+    as_json: options.Json = False,
 ) -> None:
     """Export an initialisation of the workspace to a file, with a card of its data, method, licence and scores.
 
@@ -210,18 +214,21 @@ def export(
     from sg_bench.ledger import Ledger
     from sg_bench.networks.published.export import export, find_initialisation
 
-    workspace = _workspace(work)
+    workspace, printed = _workspace(work), options.Printed(as_json=as_json)
     found = find_initialisation(workspace, initialisation)
+    recipe = found.record["recipe"]
+    about, title = {name: recipe[name] for name in ("method", "seed")}, f"{recipe['method']} of seed {recipe['seed']}"
     if to is ExportFormat.HUB:
         from sg_bench.networks.published.hub import export_folder
 
         export_folder(found, out, Ledger(workspace).finished(), licence)
-        typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in the folder {out}")
-        return
+        printed.line(f"{title} in the folder {out}")
+        printed.end(**about, folder=str(out))
     if licence:
         raise UsageError("--licence is for --to hub", hint="Leave it out, or add --to hub")
     card = export(found, cast("WeightsFormat", to.value), out, Ledger(workspace).finished())
-    typer.echo(f"{found.record['recipe']['method']} of seed {found.record['recipe']['seed']} in {out}, card {card}")
+    printed.line(f"{title} in {out}, card {card}")
+    printed.end(**about, file=str(out), card=str(card))
 
 
 @app.command("push")
@@ -229,6 +236,7 @@ def push(
     folder: Annotated[Path, typer.Argument(help="A folder written by weights export --to hub.")],
     to: Annotated[str, typer.Option("--to", metavar="USER/NAME", help="The model repository.")],
     private: Annotated[bool, typer.Option("--private", help="Make it private, if it does not exist.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Upload an exported folder to the Hugging Face Hub; needs the extra `hub`, and HF_TOKEN or a login.
 
@@ -236,7 +244,9 @@ def push(
     """
     from sg_bench.networks.published.folders import push
 
-    typer.echo(push(folder, to, private=private))
+    printed, address = options.Printed(as_json=as_json), push(folder, to, private=private)
+    printed.line(address)
+    printed.end(repository=to, address=address)
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:
@@ -256,8 +266,9 @@ def _add_own(
     map_: Path | None,
     declared: dict[str, Any],
     workspace: Workspace,
+    printed: options.Printed,
     sha256: str = "",
-) -> None:
+) -> NoReturn:
     """Rename, check and keep a user's own file, and print how it covers its network."""
     import yaml
 
@@ -283,15 +294,24 @@ def _add_own(
     rules = read_map(map_) if map_ else None
     kept, coverage = add_own(name, path, choice, workspace, declared, rules, sha256=sha256)
     push_weights(workspace, name)
-    typer.echo(f"{name}: {kept.sha256}, {coverage}")
+    printed.line(f"{name}: {kept.sha256}, {coverage}")
     for what, names in coverage.lists().items():
         if names:
-            typer.echo(f"{what}: {', '.join(names[:6])}{f', and {len(names) - 6} more' if len(names) > 6 else ''}")
+            printed.line(_named(what, names))
     use = name if name in KNOWN else f"{{name: checkpoint, label: {name}, config: {{weights: {name}}}}}"
-    typer.echo(f"Use it in a suite as {use}")
+    printed.line(f"Use it in a suite as {use}")
+    tensors = {what: list(names) for what, names in coverage.lists().items()}
+    printed.end(name=name, sha256=kept.sha256, coverage=str(coverage), tensors=tensors, use=use)
 
 
-def _add_folder(name: str, folder: Path, declared: dict[str, Any], workspace: Workspace) -> None:
+def _named(what: str, names: Sequence[str], most: int = 6) -> str:
+    """Return "unused: a, b, c, and 3 more"."""
+    return f"{what}: {', '.join(names[:most])}{f', and {len(names) - most} more' if len(names) > most else ''}"
+
+
+def _add_folder(
+    name: str, folder: Path, declared: dict[str, Any], workspace: Workspace, printed: options.Printed
+) -> NoReturn:
     """Keep the weights of an exported folder; what is declared replaces what the folder says."""
     import json
 
@@ -301,7 +321,7 @@ def _add_folder(name: str, folder: Path, declared: dict[str, Any], workspace: Wo
     check_own_name(name)
     found = read_folder(folder)
     given = {key: value for key, value in declared.items() if value}
-    _add_own(name, found.weights, json.dumps(found.network), None, {**found.declared, **given}, workspace)
+    _add_own(name, found.weights, json.dumps(found.network), None, {**found.declared, **given}, workspace, printed)
 
 
 def _workspace(work: str | None) -> Workspace:
@@ -312,6 +332,10 @@ def _workspace(work: str | None) -> Workspace:
 
 def _description(file: StoredWeights) -> str:
     return f"{file.sha256}, {file.record['bytes'] / 1e6:.1f} MB"
+
+
+def _facts(file: StoredWeights) -> dict[str, Any]:
+    return {"name": file.record["name"], "sha256": file.sha256, "bytes": file.record["bytes"]}
 
 
 def _agreement(weights: PublishedWeights, workspace: Workspace, *, yes: bool) -> LicenceAcceptance:

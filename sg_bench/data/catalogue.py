@@ -75,15 +75,23 @@ class ScanReport:
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers of `cases`, `patients` and `label_maps`, and of the cases of each of the `groups`."""
+        return {
+            "cases": len(self.cases),
+            "patients": len({case.patient for case in self.cases}),
+            "label_maps": sum(case.label is not None for case in self.cases),
+            "groups": dict(sorted(Counter(case.group for case in self.cases if case.group).items())),
+        }
+
     def summary(self) -> str:
         """Return "12 cases of 10 patients; groups: test 4, train 8"."""
-        groups = Counter(case.group for case in self.cases if case.group)
-        parts = [f"{len(self.cases)} cases of {len({case.patient for case in self.cases})} patients"]
-        labelled = sum(case.label is not None for case in self.cases)
-        if labelled:
-            parts.append(f"{labelled} with a label map")
-        if groups:
-            parts.append(f"groups: {', '.join(f'{name} {count}' for name, count in sorted(groups.items()))}")
+        counts = self.counts()
+        parts = [f"{counts['cases']} cases of {counts['patients']} patients"]
+        if counts["label_maps"]:
+            parts.append(f"{counts['label_maps']} with a label map")
+        if counts["groups"]:
+            parts.append(f"groups: {', '.join(f'{name} {count}' for name, count in counts['groups'].items())}")
         return "; ".join(parts)
 
 

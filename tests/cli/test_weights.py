@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -103,6 +104,14 @@ class TestAdd:
         assert answer.out == f"{NAME}: {file_digest(file)}, {file.stat().st_size / 1e6:.1f} MB\n"
         assert Path("w/weights", NAME, f"{file_digest(file)}.pth").read_bytes() == file.read_bytes()
         assert f"here: {file_digest(file)}, 57.5 MB" in ask("list", "--work", "w").out
+        facts = json.loads(ask("add", NAME, str(file), "--work", "w", "--json").out)
+        assert facts == {
+            "name": NAME,
+            "sha256": file_digest(file),
+            "bytes": file.stat().st_size,
+            "verified": False,
+            "exit_code": 0,
+        }
 
     def test_wrong_files_are_refused_in_one_line(self, ask: Ask, file: Path) -> None:
         half, proof = Path("half.pth"), Path("proof").resolve()
@@ -261,6 +270,8 @@ class TestOwn:
         assert "{name: checkpoint, label: mine, config: {weights: mine}}" in added.out
         listed = ask("list").out
         assert "your own, network vit" in listed
+        facts = json.loads(ask("add", "again", str(own), "--network", self.NETWORK, *self.DECLARED, "--json").out)
+        assert (facts["name"], facts["sha256"] in added.out, facts["tensors"]["unused"]) == ("again", True, [])
         assert "has seen: our CT" in listed
 
     def test_another_node_has_them_from_where_they_are_kept(
