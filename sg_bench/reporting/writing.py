@@ -55,15 +55,16 @@ def report(
             pretraining.
         others: finished records of any suite, searched for runs of seeds that a claim did not fix.
     """
-    from sg_bench.reporting.figures import writing_figures
+    from sg_bench.reporting.figures import write_figures
     from sg_bench.reporting.page import write_page
 
     evidence = Evidence(cells, records, workspace.path("cells") if workspace else None)
     title, known = suite.title or suite.name, list(others)
-    with writing_figures(out, evidence, workspace=workspace):
-        write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
-        lines = claims_report(suite, evidence, out, known)
-    write_page(out, title, evidence, notes=notes, claims=claim_rows(suite, evidence, known))
+    write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
+    lines = claims_report(suite, evidence, out, known)
+    figures = write_figures(out, evidence, workspace=workspace)
+    rows = claim_rows(suite, evidence, known)
+    write_page(out, title, evidence, notes=notes, claims=rows, suite=suite, workspace=workspace, figures=figures)
     return lines
 
 

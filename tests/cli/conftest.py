@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +58,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave figures and the page out of reports: they take seconds, and are tested elsewhere."""
-    monkeypatch.setattr("sg_bench.reporting.figures.writing_figures", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("sg_bench.reporting.figures.write_figures", lambda *_, **__: [])
     monkeypatch.setattr("sg_bench.reporting.page.write_page", lambda *_, **__: None)
 
 

@@ -1,54 +1,49 @@
-"""The figures of a report, as SVG and PDF; equal ledgers give equal bytes. Does not import torch."""
+"""The figures of a report, as SVG; equal ledgers give equal bytes. Does not import torch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, seed_strips
-from sg_bench.reporting.figures.layout import Plot
-from sg_bench.reporting.figures.reuse import saving_changed
+from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, scores, seed_strips
+from sg_bench.reporting.figures.layout import Plot, save_for_paper
+from sg_bench.reporting.figures.reuse import save_changed
 from sg_bench.workspace import Workspace
 
-FIGURE_FILES = r"(addon|methods|label-efficiency|learning-curves|seed-spread|restoration|segmentation-.+)\.(svg|pdf)"
+FIGURE_FILES = (
+    r"(addon|methods|scores|label-efficiency|learning-curves|pretraining|seed-spread|ranks|roc|patterns"
+    r"|restoration|segmentation-.+)\.(svg|pdf)"
+)
+"""Files of this and of earlier versions."""
 
-__all__ = ["Plot", "plots", "write_figures", "writing_figures"]
-
-
-def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> list[Path]:
-    """Write all figures and return their paths; see `writing_figures`."""
-    with writing_figures(out, evidence, workspace=workspace) as written:
-        return written
+__all__ = ["Plot", "plots", "save_for_paper", "write_figures"]
 
 
-@contextmanager
-def writing_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> Iterator[list[Path]]:
+def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None = None) -> list[Plot]:
     """Write all figures for which `evidence` has data to out/figures, and remove earlier figures without data.
 
-    Each is written as NAME.svg and NAME.pdf, 7 in wide, and as NAME-column.svg and NAME-column.pdf, 3.4 in wide, at the
-    latest when the context ends. One of which the folder has current files is not drawn again.
+    Each is written as NAME.svg, 7 in wide. One of which the folder has a current file is not drawn again.
 
     Args:
         out: the report's folder.
         evidence: cells and records.
         workspace: contains predictions, stores and initialisations; without it there are no montages.
 
-    Yields:
-        The paths of the figures' files, in the order of `plots`.
+    Returns:
+        The figures.
     """
     folder = out / "figures"
-    with saving_changed(plots(evidence, workspace=workspace), folder) as written:
-        yield written
+    found = plots(evidence, workspace=workspace)
+    written = save_changed(found, folder)
     for path in folder.glob("*"):
         if re.fullmatch(FIGURE_FILES, path.name.replace("-column.", ".")) and path not in written:
             path.unlink()
+    return found
 
 
 def plots(evidence: Evidence, *, workspace: Workspace | None = None) -> list[Plot]:
     """Return the figures with their titles and captions, before they are drawn."""
-    charts = (addon, label_efficiency, learning_curves, seed_strips)
+    charts = (scores, addon, seed_strips, label_efficiency, learning_curves)
     found = [plot for chart in charts for plot in chart.plots(evidence)]
     return found + (montage.plots(evidence, workspace) if workspace else [])

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+CAPTION = "caption"
+BELOW = 0.36
+"""Height of the labels below a panel in inches."""
+
+
 @dataclass(frozen=True)
 class Plot:
     """One figure: its name, title and caption, and the function that draws its panels on a layout."""
@@ -39,36 +44,52 @@ class Plot:
     draw: Callable[[FigureLayout], None] = field(compare=False)
 
 
+@dataclass(frozen=True)
+class PanelPlace:
+    """Where a panel is drawn: its axes without labels, in inches from the left and from the top of all panels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    column: int
+
+
 class FigureLayout:
-    """A matplotlib figure of given width; its height grows as panels, legend and caption are added."""
+    """A matplotlib figure of given width; its height grows as panels, legend and caption are added.
+
+    Panels have margins of known size for their labels: matplotlib's own layouts measure every label several times,
+    which takes longer than drawing.
+    """
 
     def __init__(self, width: float) -> None:
         from matplotlib.figure import Figure
 
         self.width = width
-        self.figure: Figure = Figure(figsize=(width, width), layout="constrained")
-        self.height = 0.08
+        self.figure: Figure = Figure(figsize=(width, width))
+        self.head = 0.04
+        """Height of the legend in inches."""
+        self.body = 0.0
+        """Height of the panels in inches."""
+        self.foot = 0.04
+        """Height of the caption in inches."""
+        self.places: dict[Axes, PanelPlace] = {}
+
+    @property
+    def height(self) -> float:
+        """Return the height of the figure in inches."""
+        return self.head + self.body + self.foot
 
     @property
     def narrow(self) -> bool:
         """Return whether the figure has the width of a column."""
         return self.width < (PAGE + COLUMN) / 2
 
-    def share(self, axes: Axes) -> float:
-        """Return the width in inches of a panel with its labels."""
-        place = axes.get_subplotspec()
-        return self.width / (place.get_gridspec().ncols if place else 1)
-
-    def panels(self, count: int, *, across: int, height: float) -> list[Axes]:
-        """Return `count` panels of `height` inches, at most `across` in a row, row by row."""
-        across = min(across, count)
-        down = -(-count // across)
-        grid = self.figure.subplots(down, across, squeeze=False)
-        self.height += down * height
-        found = [axes for row in grid for axes in row]
-        for spare in found[count:]:
-            spare.remove()
-        return found[:count]
+    def add_panel(self, left: float, top: float, width: float, height: float, column: int = 0) -> Axes:
+        """Return new axes at a place in inches; `top` counts from the upper end of all panels."""
+        axes = self.figure.add_axes((0, 0, 1, 1), label=str(len(self.places)))
+        self.places[axes] = PanelPlace(left, top, width, height, column)
+        return axes
 
     def charts(
         self, headings: Sequence[tuple[str, str]], *, min_width: float, height: float, names_width: float = 0
@@ -84,15 +105,25 @@ class FigureLayout:
             names_width: width of the names at the left of a row in inches.
         """
         across = self.across(len(headings), min_width, names_width)
-        width = (self.width - names_width) / across - (0.1 if names_width else 0.5)
-        titles = [fold_label(title, width / 1.1, BODY) for title, _ in headings]  # bold text is a tenth wider
-        lines = max(title.count("\n") for title in titles)
-        found = self.panels(len(headings), across=across, height=height + lines * BODY * LEADING / 72)
-        for axes, title, (_, note) in zip(found, titles, headings, strict=True):
+        share = (self.width - names_width) / across
+        left, right = (0.04, 0.1) if names_width else (0.56, 0.08)
+        titles = [fold_label(title, (share - right) / 1.1 - left, BODY) for title, _ in headings]  # bold is wider
+        lines = max(title.count("\n") for title in titles) + 1
+        above = (lines * BODY * LEADING + SMALL * LEADING + 6) / 72
+        full = height + (lines - 1) * BODY * LEADING / 72
+        found = []
+        for index, (title, (_, note)) in enumerate(zip(titles, headings, strict=True)):
+            row, column = divmod(index, across)
+            start = names_width + column * share
+            axes = self.add_panel(
+                start + left, self.body + row * full + above, share - left - right, full - above - BELOW, column
+            )
             axes.set_title(title, loc="left", pad=4 + SMALL * LEADING * bool(note))
             axes.annotate(
                 note, (0, 1), xytext=(0, 3.5), xycoords="axes fraction", textcoords="offset points", fontsize=SMALL
             )
+            found.append(axes)
+        self.body += -(-len(headings) // across) * full
         return found
 
     def across(self, count: int, min_width: float, names_width: float = 0) -> int:
@@ -112,22 +143,35 @@ class FigureLayout:
         self.figure.legend(
             [handles[place] for place in order],
             [labels[place] for place in order],
-            loc="outside upper left",
+            loc="upper left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0.3,
             ncols=columns,
             handlelength=2.6,
             columnspacing=1.0,
             labelspacing=0.35,
             borderpad=0.2,
         )
-        self.height += rows * lines * SMALL * 1.45 / 72 + 0.06
+        self.head += rows * lines * SMALL * 1.45 / 72 + 0.1
 
     def caption(self, text: str) -> None:
-        """Add `text` below the panels, wrapped to the width of the figure."""
+        """Add `text` below the panels, wrapped to the width of the figure; its group in an SVG has the id "caption"."""
         lines = wrap_text(text, self.width - 0.12, SMALL)
-        self.figure.supxlabel(
-            "\n".join(lines), x=0.06 / self.width, ha="left", ma="left", fontsize=SMALL, linespacing=LEADING
+        self.foot += len(lines) * SMALL * LEADING / 72 + 0.06
+        drawn = self.figure.text(
+            0.06 / self.width, 0, "\n".join(lines), va="bottom", fontsize=SMALL, linespacing=LEADING
         )
-        self.height += len(lines) * SMALL * LEADING / 72 + 0.1
+        drawn.set_gid(CAPTION)
+        drawn.set_y(0.04 / self.height)
+
+    def place(self) -> None:
+        """Give the figure its height, and its panels their places."""
+        self.figure.set_size_inches(self.width, self.height)
+        for axes, place in self.places.items():
+            bottom = self.foot + self.body - place.top - place.height
+            axes.set_position(
+                (place.left / self.width, bottom / self.height, place.width / self.width, place.height / self.height)
+            )
 
 
 def charts_with_named_rows(
@@ -141,8 +185,7 @@ def charts_with_named_rows(
     row = max(lines * SMALL * 1.15 / 72 + 0.02, min(row, (TALL / down - 0.72) / len(names)))
     found = layout.charts(headings, min_width=min_width, height=0.72 + row * len(names), names_width=width)
     for axes in found:
-        place = axes.get_subplotspec()
-        first = place is None or place.is_first_col()
+        first = layout.places[axes].column == 0
         axes.set_yticks(range(len(names)), labels if first else [""] * len(names), linespacing=1.05)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
@@ -168,29 +211,23 @@ def write_counts(axes: Axes, counts: Sequence[int | None]) -> None:
             axes.text(1.01, place, f"n={count}", transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
 
 
-def cut_mark(axes: Axes, axis: Literal["x", "y"]) -> None:
-    """Mark the start of an axis that does not start at zero with //."""
-    places = ([0.012, 0.026], [0, 0]) if axis == "x" else ([0, 0], [0.02, 0.045])
-    slash = [(-1, -2.2), (1, 2.2)] if axis == "x" else [(-2.2, -1), (2.2, 1)]
-    axes.plot(
-        *places, transform=axes.transAxes, marker=slash, markersize=5, linestyle="none", color="k", mew=0.6,
-        clip_on=False, zorder=10,
-    )  # fmt: skip
+def path_of(plot: Plot, folder: Path) -> Path:
+    """Return the path of a figure's file in a report."""
+    return folder / f"{plot.name}.svg"
 
 
-def files_of(plot: Plot, folder: Path) -> list[Path]:
-    """Return the paths of a figure's files: SVG and PDF for a page, then for a column."""
-    return [folder / f"{plot.name}{ending}.{kind}" for ending in ("", "-column") for kind in ("svg", "pdf")]
-
-
-def save(plot: Plot, folder: Path) -> list[Path]:
-    """Draw `plot` for a page and a column, each as SVG and PDF, into `folder`; return their paths."""
-    paths = files_of(plot, folder)
+def save(plot: Plot, folder: Path) -> None:
+    """Draw `plot` for a page, as SVG, into `folder`."""
     with figure_settings():
-        for width, pair in ((PAGE, paths[:2]), (COLUMN, paths[2:])):
-            layout = drawn(plot, width)
-            for path in pair:
-                write_atomic(path, _bytes(layout.figure, plot, "svg" if path.suffix == ".svg" else "pdf"))
+        write_atomic(path_of(plot, folder), _bytes(drawn(plot, PAGE).figure, plot, "svg"))
+
+
+def save_for_paper(plot: Plot, folder: Path) -> list[Path]:
+    """Draw `plot` for a page (NAME.pdf) and for a column (NAME-column.pdf) into `folder`; return the paths."""
+    paths = [folder / f"{plot.name}.pdf", folder / f"{plot.name}-column.pdf"]
+    with figure_settings():
+        for width, path in zip((PAGE, COLUMN), paths, strict=True):
+            write_atomic(path, _bytes(drawn(plot, width).figure, plot, "pdf"))
     return paths
 
 
@@ -199,12 +236,7 @@ def drawn(plot: Plot, width: float) -> FigureLayout:
     layout = FigureLayout(width)
     plot.draw(layout)
     layout.caption(plot.caption)
-    layout.figure.set_size_inches(width, layout.height)
-    engine = layout.figure.get_layout_engine()
-    assert engine is not None
-    for _ in range(2):  # constrained layout needs a second pass after the first has moved things
-        engine.execute(layout.figure)
-    layout.figure.set_layout_engine(None)  # with "none", a placeholder, saving draws everything twice
+    layout.place()
     return layout
 
 

@@ -206,8 +206,9 @@ class ImageGrid:
         folded = [fold_label(title, self.side) for title in titles]
         head = (1 + max(title.count("\n") for title in folded)) * SMALL * LEADING / 72 + 0.04
         self.left, self.top = label_width, len(names) * self.row
-        layout.height += self.top + head
-        self.axes: Axes = layout.figure.add_subplot(xlim=(0, width), ylim=(0, self.top + head), aspect="equal")
+        self.axes: Axes = layout.add_panel(0.04, layout.body, width, self.top + head)
+        self.axes.set(xlim=(0, width), ylim=(0, self.top + head))
+        layout.body += self.top + head
         self.axes.set_axis_off()
         for column, title in enumerate(folded):
             x, y = self._centre(0, column)

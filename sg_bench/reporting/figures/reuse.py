@@ -1,14 +1,13 @@
 """Decides which figures of a report are up to date: drawn from equal input by equal code, and not changed since.
 
 Drawing takes most of the time of a report, and a report is usually written again with nothing or little changed.
-figures/drawn.json holds, for each figure, a digest of its input and of the code, and the SHA-256 of its files.
+figures/drawn.json holds, for each figure, a digest of its input and of the code, and the SHA-256 of its file.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from importlib import metadata
@@ -19,8 +18,8 @@ import numpy as np
 
 import sg_bench
 from sg_bench.digests import content_digest
-from sg_bench.reporting.figures.layout import Plot, files_of
-from sg_bench.reporting.figures.processes import saving
+from sg_bench.reporting.figures import layout
+from sg_bench.reporting.figures.layout import Plot
 from sg_bench.workspace import file_digest, read_json, write_json
 
 FILE = "drawn.json"
@@ -28,22 +27,18 @@ LIBRARIES = ("contourpy", "fonttools", "matplotlib", "numpy", "pillow", "scipy")
 """Libraries that can change the bytes of a figure."""
 
 
-@contextmanager
-def saving_changed(plots: Sequence[Plot], folder: Path) -> Iterator[list[Path]]:
-    """Draw the figures of which the folder has no current files during the context, at the latest at its end.
-
-    Yields:
-        The paths of the files of all figures in the order of `plots`; see `save`.
-    """
+def save_changed(plots: Sequence[Plot], folder: Path) -> list[Path]:
+    """Draw the figures of which the folder has no current file; return the paths of all in the order of `plots`."""
     before = _read(folder)
     digests = {plot.name: input_digest(plot) for plot in plots}
     entries = {plot.name: _entry(plot, digests[plot.name], folder) for plot in plots}
-    changed = [plot for plot in plots if entries[plot.name] is None or before.get(plot.name) != entries[plot.name]]
-    with saving(changed, folder):
-        yield [path for plot in plots for path in files_of(plot, folder)]
-    entries |= {plot.name: _entry(plot, digests[plot.name], folder) for plot in changed}
+    for plot in plots:
+        if entries[plot.name] is None or before.get(plot.name) != entries[plot.name]:
+            layout.save(plot, folder)
+            entries[plot.name] = _entry(plot, digests[plot.name], folder)
     if entries != before:
         write_json(folder / FILE, entries)
+    return [layout.path_of(plot, folder) for plot in plots]
 
 
 def input_digest(plot: Plot) -> str:
@@ -106,9 +101,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _entry(plot: Plot, digest: str, folder: Path) -> dict[str, Any] | None:
-    """Return the entry of a figure with the files that are there, None if one of them is absent."""
-    paths = files_of(plot, folder)
-    if not all(path.is_file() for path in paths):
-        return None
-    return {"input": digest, "files": {path.name: file_digest(path) for path in paths}}
+def _entry(plot: Plot, digest: str, folder: Path) -> dict[str, str] | None:
+    """Return the entry of a figure with its file, None if it is absent."""
+    path = layout.path_of(plot, folder)
+    return {"input": digest, "file": file_digest(path)} if path.is_file() else None

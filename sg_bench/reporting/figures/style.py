@@ -65,7 +65,7 @@ SETTINGS: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
     "image.composite_image": False,
     "text.parse_math": False,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "sg-bench",
     "pdf.fonttype": 42,
     "savefig.dpi": 300,

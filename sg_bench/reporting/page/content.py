@@ -1,4 +1,4 @@
-"""Content of the page as plain data: the table, the problems of its cells, and its ranks."""
+"""Content of the page as plain data: the main table with the state of its cells, and the planned runs behind them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 
-from sg_bench.reporting.documents import DASH, LEAK_MARK
+from sg_bench.reporting.console import shared_variant
+from sg_bench.reporting.documents import DASH, LEAK_MARK, TIE_MARK
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.frame import Cell, MetricColumn, Records
+from sg_bench.reporting.frame import Cell, MetricColumn, Records, distinct_cells
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
 from sg_bench.reporting.render import std_text
 from sg_bench.reporting.tables import ScoreSummary, Table, printed_mean
+from sg_bench.tasks import parse_reference
 
 MAX_REASON = 240
 """Characters of a reason in the table; the details of a cell have all of them."""
+MOST_METHODS = 6
+"""With at most so many methods the table has a column for each; else it has a row for each."""
+MOST_COLUMNS = 8
+"""Metrics in a row of a table with a row for each method; further ones are in a table of their own."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +37,32 @@ class CellProblem:
 
 @dataclass(frozen=True)
 class PageColumn:
-    """A column of the table."""
+    """A metric of a task."""
 
+    index: int
+    """In the table."""
+    number: int
+    """On the page."""
     column: MetricColumn
+    name: str
+    """The task without the variant that all tasks share."""
     ranking: ColumnRanking
-    low: float
-    high: float
-    """Lowest and highest score of all its runs, fractions."""
 
 
 @dataclass(frozen=True)
 class PageCell:
-    """One cell of the table: a method on a task, under one metric."""
+    """A method on a task, under one metric."""
 
-    place: str
-    """Row and column, as "3-0"."""
+    row: int
     method: str
     shown: PageColumn
     summary: ScoreSummary
     problems: tuple[CellProblem, ...]
+
+    @property
+    def place(self) -> str:
+        """Return the numbers of its method and metric, as "3-0"."""
+        return f"{self.row}-{self.shown.number}"
 
     @property
     def planned(self) -> bool:
@@ -73,6 +85,11 @@ class PageCell:
         return DASH.join(str(place) for place in dict.fromkeys(self.rank or ()))
 
     @property
+    def marks(self) -> str:
+        """Return the marks after the mean."""
+        return (TIE_MARK if self.standing == "inseparable" else "") + (LEAK_MARK if self.summary.leaks else "")
+
+    @property
     def mean(self) -> str:
         """Return the mean in percent, or in the metric's unit."""
         return f"{printed_mean(self.summary):.2f}" if self.summary.n else DASH
@@ -87,17 +104,6 @@ class PageCell:
         """Return the number of runs with a value, as "2/3" if some of the planned runs lack one."""
         return f"{self.summary.n}" if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
 
-    @property
-    def dots(self) -> list[float]:
-        """Return the position of each run between the lowest and highest score of the column, in [2, 98]."""
-        width = (self.shown.high - self.shown.low) or 1.0
-        return [2 + 96 * (value - self.shown.low) / width for value in self.summary.values]
-
-    @property
-    def middle(self) -> float:
-        """Return the mean of `dots`."""
-        return fmean(self.dots)
-
 
 @dataclass(frozen=True)
 class PageContent:
@@ -109,11 +115,30 @@ class PageContent:
     rows: tuple[tuple[str, tuple[PageCell, ...]], ...]
     runs: Mapping[tuple[str, str], Sequence[Cell]]
     """The planned cells of each method on each task."""
+    shared: str
+    """The variant that all tasks share, as "data=phantom"."""
 
     @property
-    def groups(self) -> list[tuple[str, int]]:
-        """Return each task with its number of columns."""
-        return list(Counter(shown.column.task for shown in self.columns).items())
+    def transposed(self) -> bool:
+        """Return whether the table has a row for each metric, and a column for each method."""
+        return len(self.rows) <= MOST_METHODS
+
+    @property
+    def blocks(self) -> list[tuple[PageColumn, ...]]:
+        """Return the metrics of each table with a row for each method; those of a task stay together."""
+        blocks: list[tuple[PageColumn, ...]] = [()]
+        for task in dict.fromkeys(shown.column.task for shown in self.columns):
+            group = tuple(shown for shown in self.columns if shown.column.task == task)
+            if blocks[-1] and len(blocks[-1]) + len(group) > MOST_COLUMNS:
+                blocks.append(())
+            blocks[-1] += group
+        return blocks
+
+    @property
+    def common_n(self) -> int | None:
+        """Return the number of runs of every cell with a value, None if cells differ."""
+        found = {cell.n for _, cells in self.rows for cell in cells if cell.planned}
+        return int(found.pop()) if len(found) == 1 and not "/".join(found).count("/") else None
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -125,17 +150,27 @@ class PageContent:
 
 def content_of(evidence: Evidence) -> PageContent:
     """Return the content of a page of `evidence`."""
-    table, runs = evidence.table, _runs(evidence.cells)
-    columns = {index: _shown(table, index) for index in table.printed}
+    table = evidence.table
+    runs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in distinct_cells(evidence.cells):
+        runs.setdefault((cell.method, cell.task), []).append(cell)
+    shared = shared_variant(column.task for column in table.columns)
+    columns = tuple(
+        PageColumn(
+            index, number, table.columns[index], _short(table.columns[index].task, shared), ranking(table, index)
+        )
+        for number, index in enumerate(table.printed)
+    )
     rows = []
     for number, row in enumerate(table.rows):
-        entries = []
-        for place, (index, shown) in enumerate(columns.items()):
-            summary = row.summaries[index]
-            problems = _problems(runs.get((row.method, shown.column.task), []), evidence.records, summary)
-            entries.append(PageCell(f"{number}-{place}", row.method, shown, summary, tuple(problems)))
-        rows.append((row.method, tuple(entries)))
-    return PageContent(evidence, table, tuple(columns.values()), tuple(rows), runs)
+        cells = []
+        for shown in columns:
+            planned, summary = runs.get((row.method, shown.column.task), []), row.summaries[shown.index]
+            problems = tuple(_problems(planned, evidence.records, summary))
+            cells.append(PageCell(number, row.method, shown, summary, problems))
+        rows.append((row.method, tuple(cells)))
+    variant = ", ".join(f"{axis}={value}" for axis, value in shared.items())
+    return PageContent(evidence, table, columns, tuple(rows), runs, variant)
 
 
 def state_of(cell: Cell, records: Records) -> str:
@@ -146,19 +181,13 @@ def state_of(cell: Cell, records: Records) -> str:
     return "missing" if cell.missing else "pending"
 
 
-def _runs(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    """Return the cells by method and task; cells with equal keys are one run."""
-    found: dict[tuple[str, str], dict[object, Cell]] = {}
-    for cell in cells:
-        name = cell.key or (cell.pretraining_seed, cell.fine_tuning_seed)
-        found.setdefault((cell.method, cell.task), {}).setdefault(name, cell)
-    return {place: list(runs.values()) for place, runs in found.items()}
-
-
-def _shown(table: Table, index: int) -> PageColumn:
-    values = [value for row in table.rows for value in row.summaries[index].values]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    return PageColumn(table.columns[index], ranking(table, index), low, high)
+def _short(task: str, shared: Mapping[str, str]) -> str:
+    """Return a task's label without the choices that all tasks share."""
+    if not shared:
+        return task
+    name, choices = parse_reference(task)
+    own = ",".join(f"{axis}={value}" for axis, value in choices.items() if axis not in shared)
+    return f"{name}[{own}]" if own else name
 
 
 def _problems(cells: Sequence[Cell], records: Records, summary: ScoreSummary) -> Iterator[CellProblem]:
@@ -170,9 +199,8 @@ def _problems(cells: Sequence[Cell], records: Records, summary: ScoreSummary) ->
     if summary.leaks:
         yield CellProblem("leak", f"{LEAK_MARK} leak", _cut("; ".join(summary.leaks)))
     if summary.undefined:
-        yield CellProblem(
-            "undefined", f"{summary.undefined} undefined", "the run finished, but the metric has no value"
-        )
+        reason = "the run finished, but the metric has no value"
+        yield CellProblem("undefined", f"{summary.undefined} undefined", reason)
     if summary.pending:
         yield CellProblem("pending", f"{summary.pending} not run", "no record in the ledger yet")
 

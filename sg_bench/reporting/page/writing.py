@@ -1,11 +1,11 @@
-"""Writes the page as one file with inlined style and script; it fetches nothing, and labels cannot inject code."""
+"""Writes the page as one file with inlined style, script and figures; it fetches nothing, and labels inject no code."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +13,50 @@ from urllib.parse import quote
 
 from sg_bench.reporting.documents import LEAK_MARK, TIE_MARK
 from sg_bench.reporting.evidence import Evidence
+from sg_bench.reporting.page.answers import answers_of, summary_of
+from sg_bench.reporting.page.basis import basis_of
+from sg_bench.reporting.page.checks import checks_of
 from sg_bench.reporting.page.content import content_of
-from sg_bench.reporting.page.limits import limits_of
-from sg_bench.reporting.page.runs import data_of
+from sg_bench.reporting.page.drawings import inline_svg
+from sg_bench.reporting.page.provenance import data_of
+from sg_bench.reporting.render import secondary_sentences, unit_sentence
 from sg_bench.statistics.ties import TIE_TEST
-from sg_bench.workspace import write_changed
+from sg_bench.workspace import Workspace, write_changed
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from sg_bench.reporting.claims import ClaimRow
+    from sg_bench.reporting.figures import Plot
+    from sg_bench.suite import Suite
 
-LINKED_FILES = {"tables": (".md", ".csv", ".tex", ".html"), "figures": (".svg", ".pdf")}
-"""Folders of a report and the file endings that the page links to."""
+FOLDERS = {"tables": "each as Markdown, CSV, LaTeX and HTML", "figures": "SVG", "cells": "the records behind it, JSON"}
+"""Folders of a report, and what is in them."""
+GROUPS = {
+    "Scores": ("scores", "addon", "seed-spread", "ranks"),
+    "Labels and learning": ("label-efficiency", "roc", "learning-curves"),
+    "Pretraining": ("pretraining", "patterns", "restoration"),
+    "Segmentations": ("segmentation",),
+}
+"""Sections of figures, and the starts of their names."""
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 """JSON escapes of characters that could end a script element or a line of script."""
 
 
 def write_page(
-    out: Path, title: str, evidence: Evidence, *, notes: Sequence[str] = (), claims: Sequence[ClaimRow] = ()
+    out: Path,
+    title: str,
+    evidence: Evidence,
+    *,
+    notes: Sequence[str] = (),
+    claims: Sequence[ClaimRow] = (),
+    suite: Suite | None = None,
+    workspace: Workspace | None = None,
+    figures: Sequence[Plot] = (),
 ) -> Path:
     """Write OUT/report.html: one file without a server, the same bytes for the same ledger.
 
-    Call it last: the page links to the existing records in OUT/cells, tables and figures.
+    Call it last: the page lists the existing files of OUT and includes its figures.
 
     Args:
         out: the report's folder.
@@ -43,12 +64,22 @@ def write_page(
         evidence: the planned cells and their records.
         notes: cautions printed above the results.
         claims: the claims of the suite and their outcomes.
+        suite: that was run.
+        workspace: has the dates and the cost of pretraining; without it they are left out.
+        figures: that were written to OUT/figures.
 
     Returns:
         The path of the page.
     """
     path = out / "report.html"
-    write_changed(path, page(title, evidence, notes=notes, claims=claims, files=_linked_files(out)))
+    drawings = {
+        plot.name: (plot, (out / "figures" / f"{plot.name}.svg").read_text(encoding="utf-8")) for plot in figures
+    }
+    text = page(
+        title, evidence, notes=notes, claims=claims, suite=suite, workspace=workspace, drawings=drawings,
+        files=_files(out),
+    )  # fmt: skip
+    write_changed(path, text)
     return path
 
 
@@ -58,16 +89,16 @@ def page(
     *,
     notes: Sequence[str] = (),
     claims: Sequence[ClaimRow] = (),
-    files: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
+    suite: Suite | None = None,
+    workspace: Workspace | None = None,
+    drawings: Mapping[str, tuple[Plot, str]] | None = None,
+    files: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (),
 ) -> str:
-    """Return the page's HTML.
+    """Return the page's HTML; arguments as `write_page`.
 
     Args:
-        title: heading of the page.
-        evidence: the planned cells and their records.
-        notes: cautions printed above the results.
-        claims: the claims of the suite and their outcomes.
-        files: files to link to: name, and (ending, relative address) of each format.
+        drawings: figures with their SVG, by name.
+        files: folders of the report: name, what is in it, and (name, relative address) of its files.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -75,13 +106,20 @@ def page(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = breakable
     content, css, script = content_of(evidence), _packaged("page.css"), _packaged("page.js")
+    answers = answers_of(content)
     return environment.from_string(_packaged("template.html.j2")).render(
         title=title,
+        suite=suite.name if suite else "",
         notes=notes,
         claims=claims,
         files=files,
         content=content,
-        limits=limits_of(content),
+        answers=answers,
+        summary=summary_of(answers),
+        checks=checks_of(content),
+        basis=basis_of(content, suite, workspace),
+        sections=_sections(drawings or {}),
+        metrics=[*secondary_sentences(content.table), unit_sentence(shown.column.metric for shown in content.columns)],
         css=Markup(css),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - likewise
         data=Markup(embedded(data_of(content))),  # noqa: S704 - no character in it can end the element
@@ -104,21 +142,45 @@ def breakable(name: str) -> Markup:
     return escape(name).replace("_", Markup("_<wbr>")).replace("+", Markup("+<wbr>"))
 
 
-def _packaged(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 def inline_hash(text: str) -> str:
     """Return the hash by which a content security policy permits an inlined text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _linked_files(out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the tables and figures of the report, with the ending and address of each format."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for folder, endings in LINKED_FILES.items():
-        for path in sorted((out / folder).glob("*")):
-            if path.suffix in endings and path.is_file():
-                address = quote(f"{folder}/{path.name}")
-                found.setdefault(f"{folder}/{path.stem}", []).append((path.suffix[1:], address))
-    return list(found.items())
+def _packaged(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _sections(drawings: Mapping[str, tuple[Plot, str]]) -> list[tuple[str, list[tuple[Plot, Markup]]]]:
+    """Return the figures by section, without sections that have none."""
+    from markupsafe import Markup
+
+    sections = []
+    for heading, starts in GROUPS.items():
+        found = [
+            each for start in starts for name, each in drawings.items() if name == start or name.startswith(f"{start}-")
+        ]
+        figures = [
+            (plot, Markup(inline_svg(text, f"figure-{plot.name}", plot.title, plot.caption)))  # noqa: S704 - parsed and written again
+            for plot, text in found
+        ]
+        if figures:
+            sections.append((heading, figures))
+    return sections
+
+
+def _files(out: Path) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return the folders of the report that have files, with the address of each table and figure."""
+    found = []
+    for folder, about in FOLDERS.items():
+        names = _names(path for path in sorted((out / folder).glob("*")) if path.suffix in (".md", ".svg", ".json"))
+        if folder == "cells":
+            names = {"": f"{len(names)} records"} if names else {}
+        if names:
+            addresses = [(text, quote(f"{folder}/{name}")) for name, text in names.items()]
+            found.append((folder, about, addresses))
+    return found
+
+
+def _names(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: path.stem for path in paths if path.is_file() and path.name != "drawn.json"}

@@ -1,6 +1,8 @@
 """The add-on chart: which methods are paired, and which conclusions the chart allows."""
 
-from sg_bench.reporting.figures.addon import SemanticsPair, adjusted_p, pairs, panels, plots
+from sg_bench.reporting.figures.addon import SemanticsPair, adjusted_p, pairs, plots
+from sg_bench.reporting.figures.scores import panels
+from sg_bench.reporting.figures.scores import plots as score_plots
 from sg_bench.reporting.figures.summaries import p_label
 
 BOTH = ("inpainting", "inpainting+semantics")
@@ -23,14 +25,14 @@ def test_a_renamed_method_is_found_by_its_registered_name(evidence):
     assert SemanticsPair("IP", "IP+semantics") in pairs(Evidence(renamed, evidence.records))
 
 
-def test_below_five_units_there_is_no_bracket_and_the_caption_states_it(evidence):
+def test_below_five_units_there_is_no_p_value_and_the_caption_states_it(evidence):
     (plot,) = plots(evidence)
     assert plot.name == "addon"
     assert "No test was made: fewer than 5 units." in plot.caption
     assert not any(adjusted_p(panel, pairs(evidence)) for panel in panels(evidence, evidence.methods))
 
 
-def test_from_five_units_on_brackets_hold_holms_p_of_the_pairs_of_a_task(make_study):
+def test_from_five_units_on_p_values_are_holms_of_the_pairs_of_a_task(make_study):
     from scipy.stats import ttest_ind
 
     found = make_study(pretraining_seeds=6, fine_tuning_seeds=2, fractions=(1.0,))
@@ -54,9 +56,10 @@ def test_a_half_pair_is_named_and_not_drawn(make_study):
     assert "Not drawn (no results): inpainting (lcs)." in plots(found)[0].caption
 
 
-def test_without_a_pair_all_methods_are_drawn(small):
-    (plot,) = plots(small)
-    assert plot.name == "methods"
+def test_without_a_pair_there_is_only_the_figure_of_all_methods(small):
+    assert plots(small) == []
+    (plot,) = score_plots(small)
+    assert plot.name == "scores"
     assert "hold for these checkpoints only" in plot.caption
 
 
@@ -69,10 +72,13 @@ def test_scores_of_zero_can_be_drawn(make_study, tmp_path):
     assert write_figures(tmp_path, Evidence(found.cells, nothing))
 
 
-def test_an_axis_starts_at_zero_unless_the_scores_are_far_off(make_study):
-    (panel,) = panels(make_study(BOTH, ("ncc",), pretraining_seeds=3, fractions=(1.0,)), BOTH)
-    assert panel.range[0] > 50
-    assert "do not start at zero" in plots(make_study(BOTH, ("ncc",), fractions=(1.0,)))[0].caption
+def test_an_axis_spans_the_scores_and_an_interval_that_leaves_it_is_stated(make_study):
+    found = make_study(BOTH, ("ncc",), pretraining_seeds=2, fractions=(1.0,))
+    (panel,) = panels(found, BOTH)
+    (low, high), cut = panel.limits
+    values = [value for units in panel.units.values() for value in units.values]
+    assert low < min(values) < max(values) < high
+    assert cut == ("Intervals may extend beyond the axes." in score_plots(found)[0].caption)
 
 
 def test_a_p_value_is_printed_so_that_it_never_reads_as_another_verdict():

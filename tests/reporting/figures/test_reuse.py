@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.figures import layout, plots, processes, reuse, write_figures
-from sg_bench.reporting.figures.layout import FigureLayout, Plot, files_of
+from sg_bench.reporting.figures import layout, plots, reuse, write_figures
+from sg_bench.reporting.figures.layout import FigureLayout, Plot, path_of
+from sg_bench.reporting.figures.reuse import save_changed
 from sg_bench.workspace import write_atomic
 
 
@@ -22,7 +23,7 @@ class Part:
 
 
 def panel(parts: Any, layout: FigureLayout) -> None:
-    layout.panels(1, across=1, height=0.5)
+    layout.charts([("", "")], min_width=1, height=1)
 
 
 def plot_of(value: float = 1.0, name: str = "one", draw: Any = panel) -> Plot:
@@ -34,21 +35,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write a line in place of a drawing, which takes a second, and return the names of the figures so drawn."""
     names: list[str] = []
 
-    def save(plot: Plot, folder: Path) -> list[Path]:
-        paths = files_of(plot, folder)
-        for path in paths:
-            write_atomic(path, f"{plot.name} {plot.caption} {path.suffix}")
+    def save(plot: Plot, folder: Path) -> None:
+        write_atomic(path_of(plot, folder), f"{plot.name} {plot.caption}")
         names.append(plot.name)
-        return paths
 
     monkeypatch.setattr(layout, "save", save)
-    monkeypatch.setattr(processes, "FEWEST", 99)  # figures at a time, so that all are drawn in this process
     return names
-
-
-def save_changed(plots: list[Plot], folder: Path) -> list[Path]:
-    with reuse.saving_changed(plots, folder) as paths:
-        return paths
 
 
 @pytest.fixture
@@ -82,7 +74,7 @@ def test_a_file_that_is_absent_or_edited_is_drawn_again(two, drawn, tmp_path, ho
     assert drawn == ["one"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"one": null}', '{"one": {"input": 1, "files": []}}', None])
+@pytest.mark.parametrize("content", ["", "[]", '{"one": null}', '{"one": {"input": 1, "file": []}}', None])
 def test_a_list_of_figures_that_cannot_be_used_draws_them_again(two, drawn, tmp_path, content):
     path = tmp_path / reuse.FILE
     right = path.read_text()
@@ -161,7 +153,7 @@ def test_an_equal_ledger_gives_equal_digests_whether_or_not_it_was_drawn(small):
 
 def test_a_changed_record_draws_the_figures_that_show_it_and_no_other(small, drawn, tmp_path):
     write_figures(tmp_path, small)
-    assert drawn == ["methods", "learning-curves", "seed-spread"]
+    assert drawn == ["scores", "seed-spread", "learning-curves"]
     drawn.clear()
     records = deepcopy(dict(small.records))
     record = records[next(iter(records))]
@@ -170,7 +162,7 @@ def test_a_changed_record_draws_the_figures_that_show_it_and_no_other(small, dra
     assert drawn == ["learning-curves"]
     record["metrics"][record["headline"]] -= 1e-12
     write_figures(tmp_path, Evidence(small.cells, records))
-    assert drawn == ["learning-curves", "methods", "seed-spread"]
+    assert drawn == ["learning-curves", "scores", "seed-spread"]
 
 
 def test_montages_are_drawn_from_plain_data(pictured):

@@ -14,7 +14,7 @@ from fontTools.ttLib import TTFont
 from matplotlib.text import Text
 
 from sg_bench.reporting.figures import plots, write_figures
-from sg_bench.reporting.figures.layout import FigureLayout, Plot, drawn, save
+from sg_bench.reporting.figures.layout import FigureLayout, Plot, drawn, save, save_for_paper
 from sg_bench.reporting.figures.style import (
     COLUMN,
     OUTLINE_TABLES,
@@ -34,7 +34,7 @@ LONG = (
 
 
 def one_panel(layout: FigureLayout) -> None:
-    layout.panels(1, across=1, height=1)
+    layout.charts([("A panel", "")], min_width=1, height=1)
 
 
 PLAIN = Plot("plain", "A title", "A caption.", one_panel)
@@ -85,23 +85,29 @@ def test_no_type_is_too_small_or_leaves_the_sheet_or_meets_other_type(
     assert {plot.name: fault for plot in found if (fault := faults(plot, width, monkeypatch))} == {}
 
 
-def test_a_figure_is_written_for_page_and_column_as_svg_and_pdf(tmp_path):
-    paths = save(PLAIN, tmp_path)
-    assert [path.name for path in paths] == ["plain.svg", "plain.pdf", "plain-column.svg", "plain-column.pdf"]
-    assert 'width="504pt"' in paths[0].read_text()
-    assert 'width="244.8pt"' in paths[2].read_text()
+def test_a_figure_is_written_for_a_page_as_svg_and_for_paper_as_pdf_of_two_widths(tmp_path):
+    save(PLAIN, tmp_path)
+    assert 'width="504pt"' in (tmp_path / "plain.svg").read_text()
+    paths = save_for_paper(PLAIN, tmp_path)
+    assert [path.name for path in paths] == ["plain.pdf", "plain-column.pdf"]
+    boxes = [re.search(rb"/MediaBox \[ 0 0 ([0-9.]+) ", path.read_bytes()) for path in paths]
+    assert [float(box[1]) for box in boxes if box] == [504, 244.8]
 
 
 def test_equal_evidence_gives_equal_bytes_whatever_the_machine_has_set_and_that_stays_set(small, tmp_path):
     import matplotlib.pyplot as plt
 
-    first = {path.name: path.read_bytes() for path in write_figures(tmp_path / "a", small)}
+    names = [plot.name for plot in write_figures(tmp_path / "a", small)]
     with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.grid": True, "text.usetex": True}):
         before = dict(mpl.rcParams)
-        second = {path.name: path.read_bytes() for path in write_figures(tmp_path / "b", small)}
+        write_figures(tmp_path / "b", small)
         assert dict(mpl.rcParams) == before
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / each / "figures").iterdir()} for each in "ab"
+    )
     assert first == second
-    assert list(first)[:4] == ["methods.svg", "methods.pdf", "methods-column.svg", "methods-column.pdf"]
+    assert set(first) == {"drawn.json", *(f"{name}.svg" for name in names)}
+    assert names[:2] == ["scores", "seed-spread"]
     assert not any(re.search(rb"CreationDate|Creator|Producer|<dc:date>", content) for content in first.values())
     assert plt.get_fignums() == []
 
@@ -109,21 +115,22 @@ def test_equal_evidence_gives_equal_bytes_whatever_the_machine_has_set_and_that_
 def test_figures_that_the_evidence_no_longer_fills_are_removed(nothing, tmp_path):
     folder = tmp_path / "figures"
     folder.mkdir()
-    for name in ("addon.svg", "segmentation-lcs-column.pdf", "mine.svg"):
+    for name in ("addon.svg", "segmentation-lcs-column.pdf", "methods.pdf", "mine.svg"):
         (folder / name).write_text("old")
     assert write_figures(tmp_path, nothing) == []
     assert [path.name for path in folder.iterdir()] == ["mine.svg"]
 
 
 def test_the_title_and_the_caption_travel_in_the_file(tmp_path):
-    svg = save(PLAIN, tmp_path)[0].read_text()
+    save(PLAIN, tmp_path)
+    svg = (tmp_path / "plain.svg").read_text()
     assert "<dc:title>A title</dc:title>" in svg
     assert "<dc:description>A caption.</dc:description>" in svg
 
 
 def test_a_pdf_embeds_the_outlines_of_its_glyphs_and_no_other_tables_of_the_font(tmp_path):
     load = subset.load_font
-    pdf = save(PLAIN, tmp_path)[1].read_bytes()
+    pdf = save_for_paper(PLAIN, tmp_path)[0].read_bytes()
     assert subset.load_font is load
     streams = [zlib.decompress(part) for part in re.findall(rb"/Length1 .*?stream\r?\n(.*?)\r?\nendstream", pdf, re.S)]
     assert len(streams) == 1

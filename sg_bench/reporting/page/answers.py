@@ -1,0 +1,106 @@
+"""The question of a report, answered: which method is best on each task, and whether that can be said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import comb
+
+from sg_bench.evaluation.metrics import unit_of
+from sg_bench.reporting.page.content import PageColumn, PageContent
+from sg_bench.reporting.separation import compared
+from sg_bench.statistics.power import detectable
+from sg_bench.statistics.two_sample import MIN_UNITS
+
+VERDICTS = {"yes": "yes", "no": "not separable", "untested": "cannot be said", "nothing": "no result"}
+MAX_NAMES = 4
+"""Names that a sentence lists; further ones are counted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best method of one task under its headline metric."""
+
+    shown: PageColumn
+    verdict: str
+    """A key of `VERDICTS`."""
+    best: tuple[str, ...]
+    """Methods with the best mean."""
+    score: str
+    """Their mean, as printed, with its unit."""
+    sentence: str
+    """Whether it can be said that they are the best."""
+
+    @property
+    def word(self) -> str:
+        """Return the verdict as it is printed."""
+        return VERDICTS[self.verdict]
+
+
+def answers_of(content: PageContent) -> list[Answer]:
+    """Return the answer of each task."""
+    return [_answer(content, shown) for shown in content.columns if shown.column.role == "headline"]
+
+
+def summary_of(answers: Sequence[Answer]) -> str:
+    """Return the answers in one or two sentences."""
+    wins = Counter(name for answer in answers if answer.verdict == "yes" for name in answer.best)
+    tasks = f"{len(answers)} task{'s' if len(answers) > 1 else ''}"
+    if not any(answer.best for answer in answers):
+        return "Nothing can be said yet: no method has finished all of its runs on a task."
+    if wins:
+        parts = [f"{name} on {_listed([a.shown.name for a in answers if a.best == (name,)])}" for name in wins]
+        open_ = len(answers) - wins.total()
+        rest = f" On {open_} of {tasks} no best method can be named." if open_ else ""
+        return f"The best method can be named on {wins.total()} of {tasks}: {'; '.join(parts)}.{rest}"
+    untested = [answer for answer in answers if answer.verdict == "untested"]
+    why = f": {untested[0].sentence}" if len({answer.sentence for answer in answers}) == 1 and untested else "."
+    return (
+        f"No best method can be named on any of the {tasks}{why}"
+        if len(answers) > 1
+        else (f"No best method can be named{why}")
+    )
+
+
+def _answer(content: PageContent, shown: PageColumn) -> Answer:
+    found, groups = shown.ranking, dict(compared(content.table, shown.index))
+    cells = {method: cells[shown.number] for method, cells in content.rows}
+    best = tuple(method for method in cells if method in found.ties.best)
+    if not best:
+        return Answer(shown, "nothing", (), "", "No method has finished all of its runs.")
+    top = cells[best[0]]
+    score = f"{top.mean} {unit_of(shown.column.metric)}".rstrip()
+    kind, n = top.summary.units.kind, min(len(values) for values in groups.values())
+    if found.untested:
+        seeds = f"{kind} seed{'s' if n > 1 else ''}"
+        few = f"n = {n} {seeds} of a method; a test needs {MIN_UNITS}."
+        return Answer(shown, "untested", best, score, few if n < MIN_UNITS else "There is only one method.")
+    others = [method for method in cells if method in found.ties.inseparable]
+    if others:
+        p = max((found.p[name] for name in others if name in found.p), default=None)
+        shown_p = f", p {'up to' if len(others) > 1 else '='} {p:.2f}" if p is not None else ""
+        effect = _detectable(n, comb(len(groups), 2))
+        power = f" With n = {n}, 80 % power is reached at {effect:.1f} standard deviations."
+        text = f"{_listed(others)} {'is' if len(others) == 1 else 'are'} not separable from it{shown_p}.{power}"
+        return Answer(shown, "no", best, score, text)
+    count, most = len(found.p), max(found.p.values(), default=0.0)
+    only = " This holds for these checkpoints only." if kind == "fine-tuning" else ""
+    text = f"Better than {'the other' if count == 1 else f'all {count} others'}, p {_at_most(most)}.{only}"
+    return Answer(shown, "yes", best, score, text)
+
+
+@cache
+def _detectable(n: int, comparisons: int) -> float:
+    """Return the least difference, in standard deviations, that is found with 80 % power."""
+    return detectable(n, n, comparisons)
+
+
+def _at_most(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"≤ {p:.3f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
