@@ -33,6 +33,10 @@ class Run:
         """Return one dictionary a test case; see `ScoreTables.case_rows`."""
         return self._tables().case_rows(self.cell.key)
 
+    def case_scores(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Return some columns of its per-case scores; see `ScoreTables.case_scores`."""
+        return self._tables().case_scores(self.cell.key, columns)
+
     def _tables(self) -> ScoreTables:
         return self.tables or ScoreTables({self.cell.key: self.record})
 

@@ -6,13 +6,24 @@ import re
 from pathlib import Path
 
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.figures import addon, label_efficiency, learning_curves, montage, scores, seed_strips
+from sg_bench.reporting.figures import (
+    addon,
+    label_efficiency,
+    learning_curves,
+    montage,
+    patterns,
+    pretraining,
+    ranks,
+    roc,
+    scores,
+    seed_strips,
+)
 from sg_bench.reporting.figures.layout import Plot, save_for_paper
 from sg_bench.reporting.figures.reuse import save_changed
 from sg_bench.workspace import Workspace
 
 FIGURE_FILES = (
-    r"(addon|methods|scores|label-efficiency|learning-curves|pretraining|seed-spread|ranks|roc|patterns"
+    r"(addon|methods|scores|label-efficiency|learning-curves|pretraining|seed-spread|ranks|roc|patterns-.d"
     r"|restoration|segmentation-.+)\.(svg|pdf)"
 )
 """Files of this and of earlier versions."""
@@ -44,6 +55,8 @@ def write_figures(out: Path, evidence: Evidence, *, workspace: Workspace | None 
 
 def plots(evidence: Evidence, *, workspace: Workspace | None = None) -> list[Plot]:
     """Return the figures with their titles and captions, before they are drawn."""
-    charts = (scores, addon, seed_strips, label_efficiency, learning_curves)
+    charts = (scores, addon, seed_strips, ranks, label_efficiency, roc, learning_curves)
     found = [plot for chart in charts for plot in chart.plots(evidence)]
-    return found + (montage.plots(evidence, workspace) if workspace else [])
+    if workspace:
+        found += [plot for part in (pretraining, patterns, montage) for plot in part.plots(evidence, workspace)]
+    return found

@@ -106,7 +106,7 @@ class FigureLayout:
         """
         across = self.across(len(headings), min_width, names_width)
         share = (self.width - names_width) / across
-        left, right = (0.04, 0.1) if names_width else (0.56, 0.08)
+        left, right = (0.06, 0.16) if names_width else (0.56, 0.17)
         titles = [fold_label(title, (share - right) / 1.1 - left, BODY) for title, _ in headings]  # bold is wider
         lines = max(title.count("\n") for title in titles) + 1
         above = (lines * BODY * LEADING + SMALL * LEADING + 6) / 72

@@ -120,10 +120,10 @@ def restored_examples(run: Run, workspace: Workspace) -> list[list[PixelArray]] 
     orientation = orientation_of((recipe.get("corpus") or {}).get("store"))
     count = len(found["inputs"])
     places = [place * (count - 1) // max(TRIPLETS - 1, 1) for place in range(min(TRIPLETS, count))]
-    return [[_upright(found[name][place], orientation) for name in PARTS] for place in places]
+    return [[upright(found[name][place], orientation) for name in PARTS] for place in places]
 
 
-def _upright(image: PixelArray, orientation: str) -> PixelArray:
+def upright(image: PixelArray, orientation: str) -> PixelArray:
     """Return an (x, y) slice in radiological orientation; unchanged if its z axis does not run along the body."""
     return axial(image[:, :, None], orientation)[:, :, 0] if orientation[2] in "IS" else image
 

@@ -9,6 +9,7 @@ from functools import cache
 from math import comb
 
 from sg_bench.evaluation.metrics import unit_of
+from sg_bench.reporting.documents import DASH
 from sg_bench.reporting.page.content import PageColumn, PageContent
 from sg_bench.reporting.separation import compared
 from sg_bench.statistics.power import detectable
@@ -34,6 +35,11 @@ class Answer:
     """Whether it can be said that they are the best."""
 
     @property
+    def names(self) -> str:
+        """Return the best methods as they are printed."""
+        return _listed(self.best) if self.best else DASH
+
+    @property
     def word(self) -> str:
         """Return the verdict as it is printed."""
         return VERDICTS[self.verdict]
@@ -42,6 +48,11 @@ class Answer:
 def answers_of(content: PageContent) -> list[Answer]:
     """Return the answer of each task."""
     return [_answer(content, shown) for shown in content.columns if shown.column.role == "headline"]
+
+
+def common_sentence(answers: Sequence[Answer]) -> str:
+    """Return the sentence of all answers, "" if they differ or there is one only."""
+    return answers[0].sentence if len(answers) > 1 and len({answer.sentence for answer in answers}) == 1 else ""
 
 
 def summary_of(answers: Sequence[Answer]) -> str:
@@ -55,13 +66,9 @@ def summary_of(answers: Sequence[Answer]) -> str:
         open_ = len(answers) - wins.total()
         rest = f" On {open_} of {tasks} no best method can be named." if open_ else ""
         return f"The best method can be named on {wins.total()} of {tasks}: {'; '.join(parts)}.{rest}"
-    untested = [answer for answer in answers if answer.verdict == "untested"]
-    why = f": {untested[0].sentence}" if len({answer.sentence for answer in answers}) == 1 and untested else "."
-    return (
-        f"No best method can be named on any of the {tasks}{why}"
-        if len(answers) > 1
-        else (f"No best method can be named{why}")
-    )
+    common = common_sentence(answers) or (answers[0].sentence if len(answers) == 1 else "")
+    where = f"on any of the {tasks}" if len(answers) > 1 else f"on {answers[0].shown.name}"
+    return f"No best method can be named {where}{f': {common}' if common else '.'}"
 
 
 def _answer(content: PageContent, shown: PageColumn) -> Answer:
@@ -79,10 +86,10 @@ def _answer(content: PageContent, shown: PageColumn) -> Answer:
         return Answer(shown, "untested", best, score, few if n < MIN_UNITS else "There is only one method.")
     others = [method for method in cells if method in found.ties.inseparable]
     if others:
-        p = max((found.p[name] for name in others if name in found.p), default=None)
-        shown_p = f", p {'up to' if len(others) > 1 else '='} {p:.2f}" if p is not None else ""
+        p = min((found.p[name] for name in others if name in found.p), default=None)
+        shown_p = f", p {'≥' if len(others) > 1 else '='} {p:.2f}" if p is not None else ""
         effect = _detectable(n, comb(len(groups), 2))
-        power = f" With n = {n}, 80 % power is reached at {effect:.1f} standard deviations."
+        power = f" n = {n} has 80 % power from {effect:.1f} standard deviations on."
         text = f"{_listed(others)} {'is' if len(others) == 1 else 'are'} not separable from it{shown_p}.{power}"
         return Answer(shown, "no", best, score, text)
     count, most = len(found.p), max(found.p.values(), default=0.0)

@@ -26,7 +26,7 @@ def basis_of(content: PageContent, suite: Suite | None = None, workspace: Worksp
     """
     records = [record for _, record in content.table.done]
     ran: list[Mapping[str, Any]] = [record.get("ran") or {} for record in records]
-    facts = [*_of_suite(content, suite), ("Data", _data(records))]
+    facts = [*_of_suite(content, suite), ("Data", _data(content))]
     facts += [("Versions", ", ".join(_versions(ran))), ("Commit", ", ".join(_commits(ran)))]
     facts += [
         ("Devices", "; ".join(sorted({name for each in ran if (name := hardware_name(each.get("hardware") or {}))})))
@@ -51,16 +51,17 @@ def _of_suite(content: PageContent, suite: Suite | None) -> Iterator[tuple[str, 
     )
 
 
-def _data(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return the sources of the tasks with their numbers of cases and the digest of their lists of files."""
-    found: dict[str, None] = {}
-    for record in records:
+def _data(content: PageContent) -> str:
+    """Return the source of each task with its number of cases and the digest of its list of files."""
+    tasks: dict[str, dict[str, None]] = {}
+    names = {shown.column.task: shown.name for shown in content.columns}
+    for cell, record in content.table.done:
         store = (record.get("recipe") or {}).get("store") or {}
         manifest = store.get("manifest") or {}
-        cases = f" ({manifest['cases']} cases, files {manifest['sha256'][:8]})" if "sha256" in manifest else ""
+        cases = f" ({manifest['cases']} cases, list {manifest['sha256'][:8]})" if "sha256" in manifest else ""
         if store.get("source"):
-            found[f"{store['source']}{cases}"] = None
-    return "; ".join(found)
+            tasks.setdefault(f"{store['source']}{cases}", {})[names[cell.task]] = None
+    return "; ".join(f"{', '.join(found)}: {source}" for source, found in tasks.items())
 
 
 def _versions(ran: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -117,7 +117,7 @@ def _environments(content: PageContent) -> Iterator[PageCheck]:
     notes = environment_notes(content.table)
     yield from (PageCheck("caution", "Software and devices", note) for note in notes)
     if content.counts["done"] and not notes:
-        yield PageCheck("ok", "Software and devices", "The runs of a task name no differing versions or devices.")
+        yield PageCheck("ok", "Software and devices", "All runs of a task name the same versions and device.")
 
 
 def _spread(evidence: Evidence) -> Iterator[PageCheck]:

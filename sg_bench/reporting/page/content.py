@@ -136,9 +136,9 @@ class PageContent:
 
     @property
     def common_n(self) -> int | None:
-        """Return the number of runs of every cell with a value, None if cells differ."""
-        found = {cell.n for _, cells in self.rows for cell in cells if cell.planned}
-        return int(found.pop()) if len(found) == 1 and not "/".join(found).count("/") else None
+        """Return the number of runs of every cell that has a value, None if cells differ or are incomplete."""
+        found = {cell.n for _, cells in self.rows for cell in cells if cell.summary.n}
+        return int(next(iter(found))) if len(found) == 1 and next(iter(found)).isdigit() else None
 
     @cached_property
     def counts(self) -> dict[str, int]:

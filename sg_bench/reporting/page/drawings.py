@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from sg_bench.reporting.figures.layout import CAPTION
+from sg_bench.reporting.figures.style import LEADING, SMALL
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 NOT_DRAWN = {f"{SVG}metadata", f"{SVG}style", f"{SVG}title"}
@@ -58,10 +59,15 @@ def _without_caption(root: ET.Element) -> float:
     for parent in root.iter():
         for node in list(parent):
             if node.get("id") == CAPTION:
-                lines = [line for line in node.iter(f"{SVG}text") if line.get("y")]
-                height = min((float(line.get("y", 0)) - 8 for line in lines), default=height)
+                height = min((_top(line) for line in node.iter(f"{SVG}text")), default=height)
                 parent.remove(node)
     return height
+
+
+def _top(line: ET.Element) -> float:
+    """Return the height at which a line of the caption begins; one of several lines is moved to its place."""
+    moved = re.match(r"translate\(\S+ (\S+)\)", line.get("transform", ""))
+    return float(moved[1] if moved else line.get("y", 0)) - LEADING * SMALL
 
 
 def _share_images(root: ET.Element, name: str) -> None:

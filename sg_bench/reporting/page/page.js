@@ -103,7 +103,7 @@
     const close = make("button", { type: "button", class: "plain" }, "Close", make("kbd", {}, "Esc"));
     close.addEventListener("click", () => dialog.close());
     one("#detail-body").replaceChildren(
-      make("header", {}, make("div", {}, make("p", { class: "kicker" }, `${column.task} ${column.metric}`), make("h2", { id: "detail-title" }, methods[row])), close),
+      make("div", { class: "head" }, make("div", {}, make("p", { class: "kicker" }, `${column.task} ${column.metric}`), make("h2", { id: "detail-title" }, methods[row])), close),
       make("dl", { class: "facts" }, cells[place].map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text)))),
       make("h3", {}, found.length === 1 ? "1 run" : `${found.length} runs`),
       make("p", { class: "hint" }, "Seeds: pretraining / fine-tuning. Open a run for its scores, keys, software and recipe."),

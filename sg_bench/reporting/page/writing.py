@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sg_bench.reporting.documents import LEAK_MARK, TIE_MARK
 from sg_bench.reporting.evidence import Evidence
-from sg_bench.reporting.page.answers import answers_of, summary_of
+from sg_bench.reporting.page.answers import answers_of, common_sentence, summary_of
 from sg_bench.reporting.page.basis import basis_of
 from sg_bench.reporting.page.checks import checks_of
 from sg_bench.reporting.page.content import content_of
@@ -94,9 +94,15 @@ def page(
     drawings: Mapping[str, tuple[Plot, str]] | None = None,
     files: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (),
 ) -> str:
-    """Return the page's HTML; arguments as `write_page`.
+    """Return the page's HTML.
 
     Args:
+        title: heading of the page.
+        evidence: the planned cells and their records.
+        notes: cautions printed above the results.
+        claims: the claims of the suite and their outcomes.
+        suite: that was run.
+        workspace: has the dates and the cost of pretraining.
         drawings: figures with their SVG, by name.
         files: folders of the report: name, what is in it, and (name, relative address) of its files.
     """
@@ -116,6 +122,7 @@ def page(
         content=content,
         answers=answers,
         summary=summary_of(answers),
+        common=common_sentence(answers),
         checks=checks_of(content),
         basis=basis_of(content, suite, workspace),
         sections=_sections(drawings or {}),

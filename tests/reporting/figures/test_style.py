@@ -34,7 +34,7 @@ LONG = (
 
 
 def one_panel(layout: FigureLayout) -> None:
-    layout.charts([("A panel", "")], min_width=1, height=1)
+    layout.charts([("", "")], min_width=1, height=1)
 
 
 PLAIN = Plot("plain", "A title", "A caption.", one_panel)

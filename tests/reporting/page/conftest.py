@@ -79,7 +79,7 @@ def make_evidence(
             for pretraining, fine in seeds:
                 key = hashlib.sha256(f"{method} {task} {pretraining} {fine}".encode()).hexdigest()
                 cells.append(PlannedCell(key, method, task, pretraining, fine))
-                score = 0.5 + 0.05 * row + 0.001 * (fine * 7 % 5) + 0.002 * pretraining
+                score = 0.5 + min(0.05, 0.4 / len(methods)) * row + 0.001 * (fine * 7 % 5) + 0.002 * pretraining
                 records[key] = _record(key, method, task, (pretraining, fine), {metric: score}, epochs)
     return Evidence(cells, records)
 
