@@ -1,4 +1,4 @@
-"""The question of a report, answered: which method is best on each task, and whether that can be said."""
+"""The question of a report, answered: which method is best on each task, and whether that is certain."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sg_bench.reporting.separation import compared
 from sg_bench.statistics.power import detectable
 from sg_bench.statistics.two_sample import MIN_UNITS
 
-VERDICTS = {"yes": "yes", "no": "not separable", "untested": "cannot be said", "nothing": "no result"}
+VERDICTS = {"yes": "yes", "no": "not separable", "untested": "cannot be decided", "nothing": "no result"}
 MAX_NAMES = 4
 """Names that a sentence lists; further ones are counted."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """The best method of one task under its headline metric."""
 
     shown: PageColumn
@@ -32,7 +32,7 @@ class Answer:
     score: str
     """Their mean, as printed, with its unit."""
     sentence: str
-    """Whether it can be said that they are the best."""
+    """Whether they differ from the others."""
 
     @property
     def names(self) -> str:
@@ -45,17 +45,17 @@ class Answer:
         return VERDICTS[self.verdict]
 
 
-def answers_of(content: PageContent) -> list[Answer]:
+def answers_of(content: PageContent) -> list[TaskAnswer]:
     """Return the answer of each task."""
     return [_answer(content, shown) for shown in content.columns if shown.column.role == "headline"]
 
 
-def common_sentence(answers: Sequence[Answer]) -> str:
+def common_sentence(answers: Sequence[TaskAnswer]) -> str:
     """Return the sentence of all answers, "" if they differ or there is one only."""
     return answers[0].sentence if len(answers) > 1 and len({answer.sentence for answer in answers}) == 1 else ""
 
 
-def summary_of(answers: Sequence[Answer]) -> str:
+def summary_of(answers: Sequence[TaskAnswer]) -> str:
     """Return the answers in one or two sentences."""
     wins = Counter(name for answer in answers if answer.verdict == "yes" for name in answer.best)
     tasks = f"{len(answers)} task{'s' if len(answers) > 1 else ''}"
@@ -71,19 +71,19 @@ def summary_of(answers: Sequence[Answer]) -> str:
     return f"No best method can be named {where}{f': {common}' if common else '.'}"
 
 
-def _answer(content: PageContent, shown: PageColumn) -> Answer:
+def _answer(content: PageContent, shown: PageColumn) -> TaskAnswer:
     found, groups = shown.ranking, dict(compared(content.table, shown.index))
     cells = {method: cells[shown.number] for method, cells in content.rows}
     best = tuple(method for method in cells if method in found.ties.best)
     if not best:
-        return Answer(shown, "nothing", (), "", "No method has finished all of its runs.")
+        return TaskAnswer(shown, "nothing", (), "", "No method has finished all of its runs.")
     top = cells[best[0]]
     score = f"{top.mean} {unit_of(shown.column.metric)}".rstrip()
     kind, n = top.summary.units.kind, min(len(values) for values in groups.values())
     if found.untested:
         seeds = f"{kind} seed{'s' if n > 1 else ''}"
         few = f"n = {n} {seeds} of a method; a test needs {MIN_UNITS}."
-        return Answer(shown, "untested", best, score, few if n < MIN_UNITS else "There is only one method.")
+        return TaskAnswer(shown, "untested", best, score, few if n < MIN_UNITS else "There is only one method.")
     others = [method for method in cells if method in found.ties.inseparable]
     if others:
         p = min((found.p[name] for name in others if name in found.p), default=None)
@@ -91,11 +91,11 @@ def _answer(content: PageContent, shown: PageColumn) -> Answer:
         effect = _detectable(n, comb(len(groups), 2))
         power = f" n = {n} has 80 % power from {effect:.1f} standard deviations on."
         text = f"{_listed(others)} {'is' if len(others) == 1 else 'are'} not separable from it{shown_p}.{power}"
-        return Answer(shown, "no", best, score, text)
+        return TaskAnswer(shown, "no", best, score, text)
     count, most = len(found.p), max(found.p.values(), default=0.0)
     only = " This holds for these checkpoints only." if kind == "fine-tuning" else ""
     text = f"Better than {'the other' if count == 1 else f'all {count} others'}, p {_at_most(most)}.{only}"
-    return Answer(shown, "yes", best, score, text)
+    return TaskAnswer(shown, "yes", best, score, text)
 
 
 @cache
