@@ -60,7 +60,7 @@ def summary_of(answers: Sequence[TaskAnswer]) -> str:
     wins = Counter(name for answer in answers if answer.verdict == "yes" for name in answer.best)
     tasks = f"{len(answers)} task{'s' if len(answers) > 1 else ''}"
     if not any(answer.best for answer in answers):
-        return "Nothing can be said yet: no method has finished all of its runs on a task."
+        return "No best method can be named yet: none has finished all of its runs on a task."
     if wins:
         parts = [f"{name} on {_listed([a.shown.name for a in answers if a.best == (name,)])}" for name in wins]
         open_ = len(answers) - wins.total()
