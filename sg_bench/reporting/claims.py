@@ -89,6 +89,7 @@ def claim_rows(suite: Suite, evidence: Evidence, others: Iterable[Record] = ()) 
     if not suite.claims:
         return []
     seeds = _FinishedSeeds(evidence, others)
+    # A part of a suite has the claims of all of it, whose tasks it may lack.
     written = {task.label: name for task, name in zip(suite_tasks(suite), suite.tasks, strict=True)}
     metrics = [claim.metric or evidence.headline(claim.task) or "" for claim in suite.claims]
     claims_data = [_argument(claim, metric, evidence) for claim, metric in zip(suite.claims, metrics, strict=True)]
@@ -223,7 +224,7 @@ def _warnings(
         seed
         for name in (claim.better, claim.than)
         if isinstance(name, str)
-        for seed in suite.fine_tuning_seeds_of(name, written[claim.task])
+        for seed in suite.fine_tuning_seeds_of(name, written.get(claim.task, ""))
     }
     more = sum((first, second) not in fixed for first in suite.pretraining_seeds for second in planned)
     if more:

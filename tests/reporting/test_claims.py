@@ -161,6 +161,11 @@ class TestLooks:
         (row,) = claim_rows(suite_of({}, fine_tuning_seeds="0-3", blocks=[pair]), evidence_of())
         assert row.warnings == ()
 
+    def test_a_part_of_a_suite_without_the_task_of_a_claim_decides_nothing(self) -> None:
+        part = suite_of({}).model_copy(update={"tasks": ["lcs"]})
+        (row,) = claim_rows(part, Evidence([], {}))
+        assert row.outcome == "cannot be decided"
+
     def test_a_leak_is_told(self) -> None:
         row = row_of(evidence_of(leak="the corpus holds test patients"))
         assert "may have seen test data of ncc" in row.warnings[0]
