@@ -6,9 +6,8 @@ without the workspace its cost is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -53,9 +52,8 @@ CSV_COLUMNS = ("stage", "method", "task", "runs", *SECONDS, *(f"{name}_all" for 
 class Cost:
     """The cost of some runs."""
 
-    ran: tuple[Record, ...]
-    """The field `ran` of each record that has one."""
-    keys: tuple[str, ...]
+    ran: Mapping[str, Record]
+    """The field `ran` of each record that has one, by its key."""
 
     @property
     def runs(self) -> int:
@@ -77,96 +75,65 @@ class Cost:
         return max(self._of(name), default=None)
 
     def _of(self, name: str) -> list[float]:
-        return [float(ran[name]) for ran in self.ran if ran.get(name) is not None]
+        return [float(ran[name]) for ran in self.ran.values() if ran.get(name) is not None]
 
 
 @dataclass(frozen=True)
 class Forecast:
     """What was predicted of some runs before they began, and what they took."""
 
-    predicted: tuple[Predicted, ...]
+    predicted: Sequence[Predicted]
     ran: Cost
     """The same runs."""
 
-    @property
-    def seconds(self) -> float:
-        """Return the predicted wall time of all runs."""
-        return sum(each.seconds for each in self.predicted)
-
-    @property
-    def processor_seconds(self) -> float:
-        """Return their predicted processor time."""
-        return sum(each.processor_seconds for each in self.predicted)
+    def total(self, name: str) -> float:
+        """Return the sum of what was predicted."""
+        return sum(each.seconds if name == SECONDS[0] else each.processor_seconds for each in self.predicted)
 
 
-@dataclass(frozen=True)
-class Costs:
-    """The cost of all runs of a table."""
+CostsByPlace = Mapping[tuple[str, str, str], Cost]
+"""By stage, method (or DISCOVERY) and task; of a pretraining, without a task, each initialisation is counted once."""
 
-    table: Table
-    workspace: Workspace | None
 
-    @cached_property
-    def fine_tuning(self) -> dict[tuple[str, str], Cost]:
-        """By (method, task)."""
-        found: dict[tuple[str, str], list[Record]] = {}
-        for cell, record in self.table.done:
-            found.setdefault((cell.method, cell.task), []).append(record)
-        return {place: _cost((record["key"], record.get("ran")) for record in runs) for place, runs in found.items()}
+def costs_of(table: Table, workspace: Workspace | None) -> CostsByPlace:
+    """Return the cost of all runs of a table; arguments as `cost_document`."""
+    recipes: dict[tuple[str, int], Mapping[str, Any]] = {}  # a method and a pretraining seed have one in a suite
+    found: dict[tuple[str, str, str], dict[str, Record | None]] = {}
+    for cell, record in table.done:
+        recipe = record.get("recipe", {}).get("initialisation")
+        if recipe:
+            recipes.setdefault((cell.method, cell.pretraining_seed), recipe)
+    for (method, _), recipe in recipes.items():
+        encoder = (recipe.get("patterns") or {}).get("autoencoder")
+        for label, each in ((method, recipe), (DISCOVERY, encoder)):
+            if each:
+                key = key_of(each)
+                found.setdefault(("pretraining", label, ""), {})[key] = _ran(workspace, key)
+    for cell, record in table.done:
+        found.setdefault(("fine-tuning", cell.method, cell.task), {})[record["key"]] = record.get("ran")
+    return {place: Cost({key: ran for key, ran in runs.items() if ran}) for place, runs in found.items()}
 
-    @cached_property
-    def pretraining(self) -> dict[str, Cost]:
-        """By method, and under DISCOVERY of the auto-encoder; each pretraining is counted once."""
-        wanted: dict[str, dict[str, None]] = {}
-        for method, key, encoder in self._initialisations():
-            wanted.setdefault(method, {})[key] = None
-            if encoder:
-                wanted.setdefault(DISCOVERY, {})[encoder] = None
-        return {method: _cost((key, self._ran(key)) for key in keys) for method, keys in wanted.items()}
 
-    @property
-    def known(self) -> bool:
-        """Return whether the cost of any run is known."""
-        return any(cost.runs for cost in (*self.pretraining.values(), *self.fine_tuning.values()))
+def _ran(workspace: Workspace | None, key: str) -> Record | None:
+    if workspace is None:
+        return None
+    try:
+        record: Record = read_json(workspace.path("initialisations", key) / "record.json")
+    except (OSError, ValueError):  # absent or damaged: only the cost depends on it
+        return None
+    return record.get("ran")
 
-    @cached_property
-    def forecasts(self) -> dict[str, Forecast]:
-        """By stage, of the runs that something was predicted of."""
-        found: dict[str, Forecast] = {}
-        stages = {"pretraining": [*self.pretraining.values()], "fine-tuning": [*self.fine_tuning.values()]}
-        for stage, costs in stages.items():
-            ran = {key: ran for cost in costs for key, ran in zip(cost.keys, cost.ran, strict=True)}
-            machines = {key: hardware_name(each.get("hardware") or {}) for key, each in ran.items()}
-            predicted = predicted_of(self.workspace, machines) if self.workspace else {}
-            if predicted:
-                taken = tuple(ran[key] for key in predicted)
-                found[stage] = Forecast(tuple(predicted.values()), Cost(taken, tuple(predicted)))
-        return found
 
-    def _initialisations(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each (method, key of its initialisation, key of the auto-encoder of its discovery or "")."""
-        for (method, _), recipe in self._recipes().items():
-            patterns = recipe.get("patterns") or {}
-            encoder = patterns.get("autoencoder")
-            yield method, key_of(recipe), key_of(encoder) if encoder else ""
-
-    def _recipes(self) -> dict[tuple[str, int], Mapping[str, Any]]:
-        """Return the recipe of each initialisation; a method and a pretraining seed have one in a suite."""
-        found: dict[tuple[str, int], Mapping[str, Any]] = {}
-        for cell, record in self.table.done:
-            recipe = record.get("recipe", {}).get("initialisation")
-            if recipe:
-                found.setdefault((cell.method, cell.pretraining_seed), recipe)
-        return found
-
-    def _ran(self, key: str) -> Record | None:
-        if self.workspace is None:
-            return None
-        try:
-            record: Record = read_json(self.workspace.path("initialisations", key) / "record.json")
-        except (OSError, ValueError):  # absent or damaged: only the cost depends on it
-            return None
-        return record.get("ran")
+def forecasts_of(costs: CostsByPlace, workspace: Workspace | None) -> dict[str, Forecast]:
+    """Return by stage what was predicted of its runs, of those that something was predicted of."""
+    found: dict[str, Forecast] = {}
+    for stage in ("pretraining", "fine-tuning") if workspace else ():
+        ran = {key: ran for place, cost in costs.items() if place[0] == stage for key, ran in cost.ran.items()}
+        machines = {key: hardware_name(each.get("hardware") or {}) for key, each in ran.items()}
+        predicted = predicted_of(workspace, machines) if workspace else {}
+        if predicted:
+            found[stage] = Forecast([*predicted.values()], Cost({key: ran[key] for key in predicted}))
+    return found
 
 
 def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
@@ -176,34 +143,32 @@ def cost_document(table: Table, workspace: Workspace | None = None) -> Document:
         table: the suite's main table.
         workspace: has the records of the pretrainings; None if it is not available.
     """
-    costs = Costs(table, workspace)
-    hardware = _hardware(costs)
-    forecast = _forecast_sheet(costs)
+    costs = costs_of(table, workspace)
+    forecasts = forecasts_of(costs, workspace)
+    machines = (ran.get("hardware") or {} for cost in costs.values() for ran in cost.ran.values())
+    hardware = sorted({text for machine in machines if (text := hardware_name(machine))})
     notes = [f"Measured on: {'; '.join(hardware)}."] if hardware else ["No results yet."]
     if len(hardware) > 1:
         notes.append("Times measured on different hardware are not comparable.")
-    sheet = _sheet(costs, notes)
-    return Document("cost", "Cost", (sheet, *forecast), _csv(costs), blank=not costs.known)
+    sheets = (_sheet(costs, [row.method for row in table.rows], notes), *_forecast_sheet(forecasts))
+    lines = [*(_csv_line(place, cost) for place, cost in costs.items())]
+    lines += [_forecast_csv(stage, found) for stage, found in forecasts.items()]
+    blank = not any(cost.runs for cost in costs.values())
+    return Document("cost", "Cost", sheets, csv_text(CSV_COLUMNS, lines), blank=blank)
 
 
-def _cost(runs: Iterable[tuple[str, Record | None]]) -> Cost:
-    known = [(key, ran) for key, ran in runs if ran]
-    return Cost(tuple(ran for _, ran in known), tuple(key for key, _ in known))
-
-
-def _sheet(costs: Costs, notes: Sequence[str]) -> PrintedTable:
+def _sheet(costs: CostsByPlace, methods: Sequence[str], notes: Sequence[str]) -> PrintedTable:
     footnotes = Footnotes()
-    methods = [row.method for row in costs.table.rows]
-    shared = [DISCOVERY] if DISCOVERY in costs.pretraining else []
-    lines = [_line(costs, method, footnotes) for method in [*methods, *shared]]
+    shared = [label for _, label, _ in costs if label == DISCOVERY]
+    lines = tuple(_line(costs, method, footnotes) for method in (*methods, *shared))
     names = ("runs", "wall s", "processor s", "peak MiB")
     heads = (*headings("method"), *headings(*names, group="pretraining"), *headings(*names, group="fine-tuning"))
-    return PrintedTable("Cost", heads, tuple(lines), tuple(notes), footnotes.lines(), LEGEND)
+    return PrintedTable("Cost", heads, lines, tuple(notes), footnotes.lines(), LEGEND)
 
 
-def _forecast_sheet(costs: Costs) -> list[PrintedTable]:
+def _forecast_sheet(forecasts: Mapping[str, Forecast]) -> list[PrintedTable]:
     """Return the table of what was predicted and what it took; [] where nothing was predicted."""
-    rows = tuple(_forecast_row(stage, found) for stage, found in costs.forecasts.items())
+    rows = tuple(_forecast_row(stage, found) for stage, found in forecasts.items())
     times = (headings("predicted", "taken", "deviation", group=group) for group in ("wall s", "processor s"))
     heads = (*headings("stage", "runs"), *(each for group in times for each in group))
     return [PrintedTable("Predicted and taken", heads, rows, (), (), FORECAST_LEGEND)] if rows else []
@@ -211,20 +176,18 @@ def _forecast_sheet(costs: Costs) -> list[PrintedTable]:
 
 def _forecast_row(stage: str, found: Forecast) -> PrintedRow:
     texts = [stage, str(found.ran.runs)]
-    for predicted, name in zip((found.seconds, found.processor_seconds), SECONDS, strict=True):
-        taken = found.ran.total(name)
+    for name in SECONDS:
+        predicted, taken = found.total(name), found.ran.total(name)
         deviation = signed(100 * (taken / predicted - 1), 0, plus=True) + " %" if taken and predicted else DASH
         texts += [_seconds(predicted), _seconds(taken), deviation]
     return printed_row(*texts)
 
 
-def _line(costs: Costs, method: str, footnotes: Footnotes) -> PrintedRow:
-    pretraining = costs.pretraining.get(method)
-    parts = [cost for (label, _), cost in costs.fine_tuning.items() if label == method]
-    fine_tuning = Cost(
-        tuple(ran for part in parts for ran in part.ran), tuple(key for part in parts for key in part.keys)
-    )
+def _line(costs: CostsByPlace, method: str, footnotes: Footnotes) -> PrintedRow:
+    pretraining = costs.get(("pretraining", method, ""))
+    parts = [cost.ran for (stage, label, _), cost in costs.items() if (stage, label) == ("fine-tuning", method)]
     why = footnotes.mark(NO_RECORD) if pretraining and not pretraining.runs else ""
+    fine_tuning = Cost({key: ran for part in parts for key, ran in part.items()})
     return printed_row(method, *_entries(method, pretraining, why), *_entries(method, fine_tuning, ""))
 
 
@@ -233,7 +196,7 @@ def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell | str
         return [DASH + why] * 4
     peak = cost.peak("peak_memory_mib")
     seconds = (_seconds(cost.mean(name)) for name in SECONDS)
-    runs = PrintedCell(str(cost.runs), place=method, keys=cost.keys)
+    runs = PrintedCell(str(cost.runs), place=method, keys=tuple(cost.ran))
     return [runs, *seconds, DASH if peak is None else f"{peak:,.0f}"]
 
 
@@ -244,27 +207,13 @@ def _seconds(value: float | None) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _hardware(costs: Costs) -> list[str]:
-    found = [*costs.pretraining.values(), *costs.fine_tuning.values()]
-    machines = (ran.get("hardware") or {} for cost in found for ran in cost.ran)
-    return sorted({text for machine in machines if (text := hardware_name(machine))})
-
-
-def _csv(costs: Costs) -> str:
-    lines = [_csv_line("pretraining", method, None, cost) for method, cost in costs.pretraining.items()]
-    lines += [_csv_line("fine-tuning", method, task, cost) for (method, task), cost in costs.fine_tuning.items()]
-    lines += [_forecast_csv(stage, found) for stage, found in costs.forecasts.items()]
-    return csv_text(CSV_COLUMNS, lines)
-
-
 def _forecast_csv(stage: str, found: Forecast) -> dict[str, object]:
-    count, totals = len(found.predicted), dict(zip(SECONDS, (found.seconds, found.processor_seconds), strict=True))
-    means = {name: total / count for name, total in totals.items()}
-    return {"stage": f"{stage}, predicted", "runs": count, **means, **{f"{name}_all": totals[name] for name in SECONDS}}
+    means = {name: found.total(name) / len(found.predicted) for name in SECONDS}
+    sums = {f"{name}_all": found.total(name) for name in SECONDS}
+    return {"stage": f"{stage}, predicted", "runs": len(found.predicted), **means, **sums}
 
 
-def _csv_line(stage: str, method: str, task: str | None, cost: Cost) -> dict[str, object]:
-    means, totals = ({name: of(name) for name in SECONDS} for of in (cost.mean, cost.total))
-    peaks = {name: cost.peak(name) for name in PEAKS}
-    sums = {f"{name}_all": total for name, total in totals.items()}
-    return {"stage": stage, "method": method, "task": task, "runs": cost.runs, **means, **sums, **peaks}
+def _csv_line(place: tuple[str, str, str], cost: Cost) -> dict[str, object]:
+    means, peaks = {name: cost.mean(name) for name in SECONDS}, {name: cost.peak(name) for name in PEAKS}
+    sums = {f"{name}_all": cost.total(name) for name in SECONDS}
+    return {**dict(zip(("stage", "method", "task"), place, strict=True)), "runs": cost.runs, **means, **sums, **peaks}

@@ -6,9 +6,9 @@ the papers' figures are shown next to ours; they agree with one-sided, unadjuste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from statistics import fmean
+from typing import Any
 
 from sg_bench.reporting.documents import (
     DASH,
@@ -23,6 +23,7 @@ from sg_bench.reporting.documents import (
     stable,
 )
 from sg_bench.reporting.environments import environment_notes
+from sg_bench.reporting.frame import MetricColumn
 from sg_bench.reporting.published import PaperComparison, load_published
 from sg_bench.reporting.render import column_heading
 from sg_bench.reporting.significance import FEW, p_text, shared
@@ -49,80 +50,53 @@ CSV_COLUMNS = (
     *("difference", "p_welch", "p_holm", "p_paired_t", "hedges_g", "published"),
 )
 
-
-@dataclass(frozen=True)
-class MethodPair:
-    """A base method and the same with semantics, on one task under one metric."""
-
-    base: str
-    added: str
-    column: int
-    before: ScoreSummary | None
-    after: ScoreSummary | None
-    published: str
-    holm: float | None = None
-
-    @property
-    def measured(self) -> tuple[ScoreSummary, ScoreSummary] | None:
-        """Return both summaries, if both have a value."""
-        both = self.before, self.after
-        return (both[0], both[1]) if both[0] and both[1] and both[0].n and both[1].n else None
-
-    @property
-    def difference(self) -> float | None:
-        """Return the difference of the means over units, with semantics minus without."""
-        both = self.measured
-        return fmean(both[1].units.values) - fmean(both[0].units.values) if both else None
-
-    @property
-    def welch(self) -> float | None:
-        """Return the unadjusted p-value."""
-        both = self.measured
-        test = two_sample.welch(both[1].units.values, both[0].units.values) if both and not self.two_kinds else None
-        return test.p if test else None
-
-    @property
-    def kinds(self) -> set[str]:
-        """Return the kinds of units of both sides, if both have a value."""
-        return {side.units.kind for side in self.measured or ()}
-
-    @property
-    def two_kinds(self) -> bool:
-        """Return whether the units of the two sides are of different kinds, so that no test applies."""
-        return len(self.kinds) > 1
-
-    @property
-    def paired_t(self) -> float | None:
-        """Return the p-value over common seeds."""
-        test = two_sample.paired_t(*shared(self.measured[1].units, self.measured[0].units)) if self.measured else None
-        return test.p if test else None
-
-    @property
-    def hedges_g(self) -> float | None:
-        """Return the standardised difference."""
-        return hedges_g(self.measured[1].units.values, self.measured[0].units.values) if self.measured else None
+MethodPair = dict[str, Any]
+"""A method and the same with semantics, on one task under one metric: numbers by the names of CSV_COLUMNS; `keys` of
+their records and `kinds` of their units, which are empty if one has no value."""
 
 
-def pairs_of(comparison: PaperComparison, table: Table, labels: Mapping[str, list[str]]) -> list[MethodPair]:
-    """Return all pairs of a comparison on all printed columns of `table`, adjusted column by column.
+def pairs_of(
+    comparison: PaperComparison, table: Table, labels: Mapping[str, list[str]]
+) -> list[tuple[int, list[MethodPair]]]:
+    """Return the pairs of a comparison on each printed column of `table`, adjusted column by column.
 
     Args:
         comparison: has the pairs.
         table: the methods and tasks of the comparison.
         labels: the suite's labels of each registered method; the first one is compared.
     """
-    rows = {row.method: row for row in table.rows}
-    printed = _published(comparison)
-    found: list[MethodPair] = []
-    for column in range(len(table.columns)):
+    rows, printed = {row.method: row for row in table.rows}, _published(comparison)
+    found = []
+    for index, column in enumerate(table.columns):
         family = []
         for base, added in comparison.pairs:
-            before, after = (rows.get((labels.get(name) or [name])[0]) for name in (base, added))
-            p_published = printed.get((base, added, _compared_task(table, column)), "")
-            cells = [row.summaries[column] if row else None for row in (before, after)]
-            family.append(MethodPair(base, added, column, cells[0], cells[1], p_published))
-        found += _adjusted(family)
+            chosen = [rows.get((labels.get(name) or [name])[0]) for name in (base, added)]
+            cells = [row.summaries[index] if row else None for row in chosen]
+            p_published = printed.get((base, added, _compared_task(table, index)))
+            names = {"task": column.task, "metric": column.metric, "base": base, "with_semantics": added}
+            family.append({**names, **_compared(*cells), "published": p_published})
+        adjusted = holm({pair["with_semantics"]: p for pair in family if (p := pair["p_welch"]) is not None})
+        found.append((index, [{**pair, "p_holm": adjusted.get(pair["with_semantics"])} for pair in family]))
     return found
+
+
+def _compared(before: ScoreSummary | None, after: ScoreSummary | None) -> MethodPair:
+    """Return the numbers of a method without and with semantics; None where they cannot be computed."""
+    pair: MethodPair = {"n_base": before.units.n if before else 0, "n_with": after.units.n if after else 0}
+    pair |= {"p_welch": None, "p_paired_t": None, "keys": (), "kinds": set()}
+    if before is None or after is None or not before.n or not after.n:
+        return pair
+    base, added = before.units, after.units
+    welch = two_sample.welch(added.values, base.values) if added.kind == base.kind else None
+    paired = two_sample.paired_t(*shared(added, base))
+    return pair | {
+        "difference": fmean(added.values) - fmean(base.values),
+        "p_welch": welch.p if welch else None,
+        "p_paired_t": paired.p if paired else None,
+        "hedges_g": hedges_g(added.values, base.values),
+        "keys": (*after.keys, *before.keys),
+        "kinds": {added.kind, base.kind},
+    }
 
 
 def pair_document(comparison: PaperComparison, table: Table, labels: Mapping[str, list[str]]) -> Document:
@@ -130,57 +104,38 @@ def pair_document(comparison: PaperComparison, table: Table, labels: Mapping[str
 
     Arguments as `pairs_of`.
     """
-    pairs, footnotes = pairs_of(comparison, table, labels), Footnotes()
+    families, footnotes = pairs_of(comparison, table, labels), Footnotes()
     lines = tuple(
-        printed_row(*_entries(table, pair, footnotes), new_group=bool(place) and pair.column != pairs[place - 1].column)
-        for place, pair in enumerate(pairs)
+        printed_row(*_entries(table.columns[index], pair, footnotes), new_group=bool(index) and not place)
+        for index, family in families
+        for place, pair in enumerate(family)
     )
+    pairs = [pair for _, family in families for pair in family]
+    kinds = {kind for pair in pairs for kind in pair["kinds"]}
+    notes = [CHECKPOINTS] * ("fine-tuning" in kinds) + [PRETRAININGS] * ("pretraining" in kinds)
     names = ("pair", "task · metric", "n", "difference", "Welch p", "Holm p", "paired t p", "Hedges g", "published")
     below = (*footnotes.lines(), *environment_notes(table))
-    sheet = PrintedTable(TITLE, headings(*names), lines, tuple(_units(pairs)), below, LEGEND)
-    csv = csv_text(CSV_COLUMNS, (_csv_line(table, pair) for pair in pairs))
-    notes = () if any(pair.measured for pair in pairs) else (NOTHING,)
-    return Document(f"comparison-{comparison.name}-pairs", TITLE, (sheet,) if pairs else (), csv, notes)
+    sheet = PrintedTable(TITLE, headings(*names), lines, tuple(notes), below, LEGEND)
+    numbers = ({name: stable(x) if isinstance(x, float) else x for name, x in pair.items()} for pair in pairs)
+    nothing = () if kinds else (NOTHING,)
+    name = f"comparison-{comparison.name}-pairs"
+    return Document(name, TITLE, (sheet,) if pairs else (), csv_text(CSV_COLUMNS, numbers), nothing)
 
 
-def _csv_line(table: Table, pair: MethodPair) -> dict[str, object]:
-    column = table.columns[pair.column]
-    counts = [cell.units.n if cell else 0 for cell in (pair.before, pair.after)]
-    numbers = [pair.difference, pair.welch, pair.holm, pair.paired_t, pair.hedges_g]
-    values = (column.task, column.metric, pair.base, pair.added, *counts, *map(stable, numbers), pair.published)
-    return dict(zip(CSV_COLUMNS, values, strict=True))
-
-
-def _units(pairs: Sequence[MethodPair]) -> Iterator[str]:
-    kinds = {kind for pair in pairs for kind in pair.kinds}
-    if "fine-tuning" in kinds:
-        yield CHECKPOINTS
-    if "pretraining" in kinds:
-        yield PRETRAININGS
-
-
-def _adjusted(family: list[MethodPair]) -> list[MethodPair]:
-    adjusted = holm({pair.added: p for pair in family if (p := pair.welch) is not None})
-    return [replace(pair, holm=adjusted.get(pair.added)) for pair in family]
-
-
-def _entries(table: Table, pair: MethodPair, footnotes: Footnotes) -> Iterator[PrintedCell | str]:
-    column = table.columns[pair.column]
-    yield from (f"{pair.base} → {pair.added}", column_heading(column).joined)
-    if pair.measured is None:
+def _entries(column: MetricColumn, pair: MethodPair, footnotes: Footnotes) -> Iterator[PrintedCell | str]:
+    base, added = pair["base"], pair["with_semantics"]
+    yield from (f"{base} → {added}", column_heading(column).joined)
+    if not pair["kinds"]:
         yield from [DASH + footnotes.mark(NOT_BOTH)] * 6
     else:
-        before, after = pair.measured
-        few = min(before.units.n, after.units.n) < MIN_UNITS
-        why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if pair.two_kinds else ""
-        place = f"{pair.added}/{column.task} and {pair.base}/{column.task}"
-        yield f"{before.units.n}, {after.units.n}"
-        yield PrintedCell(
-            signed(100 * (pair.difference or 0.0), plus=True), place=place, keys=(*after.keys, *before.keys)
-        )
-        yield from (DASH + why if p is None else p_text(p) for p in (pair.welch, pair.holm, pair.paired_t))
-        yield DASH if pair.hedges_g is None else signed(pair.hedges_g, plus=True)
-    yield pair.published
+        few = min(pair["n_base"], pair["n_with"]) < MIN_UNITS
+        why = footnotes.mark(FEW) if few else footnotes.mark(TWO_KINDS) if len(pair["kinds"]) > 1 else ""
+        place = f"{added}/{column.task} and {base}/{column.task}"
+        yield f"{pair['n_base']}, {pair['n_with']}"
+        yield PrintedCell(signed(100 * pair["difference"], plus=True), place=place, keys=pair["keys"])
+        yield from (DASH + why if pair[p] is None else p_text(pair[p]) for p in ("p_welch", "p_holm", "p_paired_t"))
+        yield DASH if pair["hedges_g"] is None else signed(pair["hedges_g"], plus=True)
+    yield pair["published"] or ""
 
 
 def _compared_task(table: Table, column: int) -> str:

@@ -40,6 +40,8 @@ from sg_bench.statistics.two_sample import MIN_UNITS, TestResult
 from sg_bench.statistics.units import Units
 
 UnitValues = tuple[float, ...]
+TestResults = Mapping[str, float | None]
+"""By name; None where it cannot be computed."""
 REFERENCE = "scratch"
 """The registered method that all others are tested against."""
 CONVENTION = "papers' convention, not adjusted"
@@ -53,32 +55,6 @@ NO_REFERENCE = f"no method '{REFERENCE}' with a value on this task"
 
 
 @dataclass(frozen=True)
-class Against:
-    """P-values of one method against the best of its task; None where there is none."""
-
-    papers: float | None = None
-    welch: float | None = None
-    mann_whitney: float | None = None
-    paired_t: float | None = None
-    sign_flip: float | None = None
-    games_howell: float | None = None
-    t3: float | None = None
-    """Dunnett's T3, which determines the tie groups."""
-
-
-@dataclass(frozen=True)
-class AgainstScratch:
-    """One method against scratch; None where it cannot be computed."""
-
-    dunnett: float | None = None
-    """P-value with a pooled variance."""
-    welch_holm: float | None = None
-    """P-value with unequal variances."""
-    hedges_g: float | None = None
-    """Standardised difference, positive where the method is better."""
-
-
-@dataclass(frozen=True)
 class Standing:
     """One method on one task under one metric."""
 
@@ -89,8 +65,10 @@ class Standing:
     tier: int | None
     """1 for the tie group of the best; None for a method that is not tested."""
     best: bool
-    against_best: Against
-    against_scratch: AgainstScratch
+    against_best: TestResults
+    """P-values by the names of P_HEADS; none of the best itself, and of what was not tested."""
+    against_scratch: TestResults
+    """P-values and the effect, by the names of SCRATCH_HEADS; none of scratch itself."""
     keys: tuple[str, ...]
 
 
@@ -123,7 +101,9 @@ def significance_document(table: Table, names: Mapping[str, str]) -> Document:
     others = unit_sentence(metrics) if sheets else ""
     if others:
         legend += (f"{others} The best methods come first, and effects are positive where a method is better.",)
-    blank = not any(_tested(standing) for each in families_ for standing in each.standings)
+    standings = [standing for each in families_ for standing in each.standings]
+    results = [test for each in standings for test in (*each.against_best.items(), *each.against_scratch.items())]
+    blank = {name for name, value in results if value is not None} <= {"hedges_g"}
     return Document("significance", "Significance", sheets, _csv(table, families_), tuple(notes), legend, blank)
 
 
@@ -146,8 +126,8 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
             score_interval(own.values, table.columns[column].metric),
             tiers.get(method),
             found is not None and method == found.best,
-            best.get(method, Against()),
-            scratch.get(method, AgainstScratch()),
+            best.get(method, {}),
+            scratch.get(method, {}),
             keys[method],
         )
         for method, own in measured.items()
@@ -156,36 +136,38 @@ def family(table: Table, column: int, names: Mapping[str, str]) -> Family:
     return Family(column, tuple(ordered), reference, found, _warning(groups))
 
 
-def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separation | None) -> dict[str, Against]:
+def _against_best(units: Mapping[str, Units], groups: UnitGroups, found: Separation | None) -> dict[str, TestResults]:
     """Return the tests of the best against each other method."""
     if found is None:
         return {}
     values, best = dict(groups), found.best
     papers, games_howell = families.papers_test(values), families.games_howell(values, best)
-    against = {}
+    against: dict[str, TestResults] = {}
     for method in values:
         if method != best:
             first, second = shared(units[best], units[method])
-            against[method] = Against(
-                papers[method].p if method in papers else None,
-                _p(two_sample.welch, values[best], values[method]),
-                _p(two_sample.mann_whitney, values[best], values[method]),
-                _p(two_sample.paired_t, first, second),
-                _p(two_sample.sign_flip, first, second),
-                games_howell.get(method),
-                found.p.get(method),
-            )
+            against[method] = {
+                "papers": papers[method].p if method in papers else None,
+                "welch": _p(two_sample.welch, values[best], values[method]),
+                "mann_whitney": _p(two_sample.mann_whitney, values[best], values[method]),
+                "paired_t": _p(two_sample.paired_t, first, second),
+                "sign_flip": _p(two_sample.sign_flip, first, second),
+                "games_howell": games_howell.get(method),
+                "t3": found.p.get(method),
+            }
     return against
 
 
-def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[str, AgainstScratch]:
+def _against_scratch(units: Mapping[str, Units], reference: str | None) -> dict[str, TestResults]:
     """Return the tests of all methods against scratch, incomplete ones included, as none is selected by the data."""
     if reference is None:
         return {}
     values = {method: own.values for method, own in units.items()}
     dunnett, welch = families.dunnett(values, reference), families.welch_holm(values, reference)
     return {
-        method: AgainstScratch(dunnett.get(method), welch.get(method), hedges_g(own, values[reference]))
+        method: dict(
+            zip(SCRATCH_HEADS, (dunnett.get(method), welch.get(method), hedges_g(own, values[reference])), strict=True)
+        )
         for method, own in values.items()
         if method != reference
     }
@@ -198,12 +180,6 @@ def shared(a: Units, b: Units) -> tuple[UnitValues, UnitValues]:
     left, right = dict(zip(a.seeds, a.values, strict=True)), dict(zip(b.seeds, b.values, strict=True))
     seeds = [seed for seed in a.seeds if seed in right]
     return tuple(left[seed] for seed in seeds), tuple(right[seed] for seed in seeds)
-
-
-def _tested(standing: Standing) -> bool:
-    scratch = standing.against_scratch
-    p_values = [*vars(standing.against_best).values(), scratch.dunnett, scratch.welch_holm]
-    return any(p is not None for p in p_values)
 
 
 def _p(test: Callable[[UnitValues, UnitValues], TestResult | None], a: UnitValues, b: UnitValues) -> float | None:
@@ -278,7 +254,7 @@ def _line(standing: Standing, each: Family, column: MetricColumn, footnotes: Foo
 
 def _best_texts(standing: Standing, footnotes: Footnotes) -> Iterator[str]:
     for name in P_HEADS:
-        p: float | None = getattr(standing.against_best, name)
+        p = standing.against_best.get(name)
         yield DASH + footnotes.mark(_why_no_test(standing, name)) if p is None else p_text(p)
 
 
@@ -294,7 +270,7 @@ def _why_no_test(standing: Standing, name: str) -> str:
 
 def _scratch_texts(standing: Standing, each: Family, footnotes: Footnotes) -> Iterator[str]:
     for name in SCRATCH_HEADS:
-        value: float | None = getattr(standing.against_scratch, name)
+        value = standing.against_scratch.get(name)
         if value is None:
             yield DASH + footnotes.mark(_why_not_against_scratch(standing, each, name))
         else:
@@ -336,7 +312,7 @@ def _csv(table: Table, found: list[Family]) -> str:
 
 
 def _csv_line(column: MetricColumn, standing: Standing) -> dict[str, object]:
-    interval, against, scratch = standing.interval, standing.against_best, standing.against_scratch
+    interval, scratch = standing.interval, standing.against_scratch
     return {
         **vars(column),
         "papers_metric": "yes" if column.role == "parity" else "no",
@@ -348,8 +324,8 @@ def _csv_line(column: MetricColumn, standing: Standing) -> dict[str, object]:
         "high": stable(interval.high) if interval else None,
         "tie_group": standing.tier,
         "best": "yes" if standing.best else "no",
-        **{f"p_best_{name}": stable(getattr(against, name)) for name in P_HEADS},
-        "p_scratch_dunnett": stable(scratch.dunnett),
-        "p_scratch_welch_holm": stable(scratch.welch_holm),
-        "hedges_g_scratch": stable(scratch.hedges_g),
+        **{f"p_best_{name}": stable(p) for name, p in standing.against_best.items()},
+        "p_scratch_dunnett": stable(scratch.get("dunnett")),
+        "p_scratch_welch_holm": stable(scratch.get("welch_holm")),
+        "hedges_g_scratch": stable(scratch.get("hedges_g")),
     }
