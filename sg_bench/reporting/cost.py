@@ -43,6 +43,7 @@ FORECAST_LEGEND = (
     "Predicted: when the run that computed them began, from measurements of this hardware and from equal runs on it. "
     "Other programs on the machine change the wall time, and hardly the processor time.",
 )
+STAGES = ("pretraining", "fine-tuning")
 SECONDS = ("wall_seconds", "processor_seconds")
 PEAKS = ("peak_memory_mib", "peak_device_memory_mib")
 CSV_COLUMNS = ("stage", "method", "task", "runs", *SECONDS, *(f"{name}_all" for name in SECONDS), *PEAKS)
@@ -114,6 +115,12 @@ def costs_of(table: Table, workspace: Workspace | None) -> CostsByPlace:
     return {place: Cost({key: ran for key, ran in runs.items() if ran}) for place, runs in found.items()}
 
 
+def total_of(costs: CostsByPlace, stage: str, method: str = "") -> Cost:
+    """Return the cost of all runs of a stage, or of those of one method; a run that several share counts once."""
+    places = [place for place in costs if place[0] == stage and method in ("", place[1])]
+    return Cost({key: ran for place in places for key, ran in costs[place].ran.items()})
+
+
 def _ran(workspace: Workspace | None, key: str) -> Record | None:
     if workspace is None:
         return None
@@ -127,8 +134,8 @@ def _ran(workspace: Workspace | None, key: str) -> Record | None:
 def forecasts_of(costs: CostsByPlace, workspace: Workspace | None) -> dict[str, Forecast]:
     """Return by stage what was predicted of its runs, of those that something was predicted of."""
     found: dict[str, Forecast] = {}
-    for stage in ("pretraining", "fine-tuning") if workspace else ():
-        ran = {key: ran for place, cost in costs.items() if place[0] == stage for key, ran in cost.ran.items()}
+    for stage in STAGES if workspace else ():
+        ran = total_of(costs, stage).ran
         machines = {key: hardware_name(each.get("hardware") or {}) for key, each in ran.items()}
         predicted = predicted_of(workspace, machines) if workspace else {}
         if predicted:
@@ -185,10 +192,9 @@ def _forecast_row(stage: str, found: Forecast) -> PrintedRow:
 
 def _line(costs: CostsByPlace, method: str, footnotes: Footnotes) -> PrintedRow:
     pretraining = costs.get(("pretraining", method, ""))
-    parts = [cost.ran for (stage, label, _), cost in costs.items() if (stage, label) == ("fine-tuning", method)]
     why = footnotes.mark(NO_RECORD) if pretraining and not pretraining.runs else ""
-    fine_tuning = Cost({key: ran for part in parts for key, ran in part.items()})
-    return printed_row(method, *_entries(method, pretraining, why), *_entries(method, fine_tuning, ""))
+    fine_tuning = _entries(method, total_of(costs, "fine-tuning", method), "")
+    return printed_row(method, *_entries(method, pretraining, why), *fine_tuning)
 
 
 def _entries(method: str, cost: Cost | None, why: str) -> list[PrintedCell | str]:

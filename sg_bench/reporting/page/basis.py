@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sg_bench.planning import hardware_name, read_runs
-from sg_bench.reporting.cost import Cost, Costs
+from sg_bench.reporting.cost import STAGES, CostsByPlace, costs_of, total_of
 from sg_bench.reporting.page.content import PageContent
 from sg_bench.suite import Suite, suite_digest
 from sg_bench.workspace import Workspace
@@ -31,7 +31,7 @@ def basis_of(content: PageContent, suite: Suite | None = None, workspace: Worksp
     facts += [
         ("Devices", "; ".join(sorted({name for each in ran if (name := hardware_name(each.get("hardware") or {}))})))
     ]
-    facts += [("Run", _dates(content, workspace)), *_cost(Costs(content.table, workspace))]
+    facts += [("Run", _dates(content, workspace)), *_cost(costs_of(content.table, workspace))]
     return [(topic, text) for topic, text in facts if text]
 
 
@@ -91,11 +91,9 @@ def _dates(content: PageContent, workspace: Workspace | None) -> str:
     )
 
 
-def _cost(costs: Costs) -> Iterator[tuple[str, str]]:
-    stages = (("Pretraining", costs.pretraining.values()), ("Fine-tuning", costs.fine_tuning.values()))
-    for stage, found in stages:
-        distinct = {key: ran for cost in found for key, ran in zip(cost.keys, cost.ran, strict=True)}
-        total = Cost(tuple(distinct.values()), tuple(distinct))
+def _cost(costs: CostsByPlace) -> Iterator[tuple[str, str]]:
+    for stage in STAGES:
+        total = total_of(costs, stage)
         wall, processor, peak = (
             total.total("wall_seconds"),
             total.total("processor_seconds"),
@@ -107,7 +105,7 @@ def _cost(costs: Costs) -> Iterator[tuple[str, str]]:
         energy = total.total("energy_joules")
         parts += [f"{energy / 3.6e6:.3g} kWh"] if energy is not None else []
         if parts:
-            yield f"Cost of {stage.lower()}", f"{_counted(total.runs, 'run')}: {', '.join(parts)}"
+            yield f"Cost of {stage}", f"{_counted(total.runs, 'run')}: {', '.join(parts)}"
 
 
 def _hours(seconds: float) -> str:
