@@ -283,6 +283,16 @@ class TestReport:
         assert "Kept as it was: the report in results/mine" in answer.err
         assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == before
 
+    def test_figures_are_drawn_as_pdf_where_that_is_asked_for(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+        name, drawn = suite(), list[tuple[str, Path]]()
+        finish(planned(name))
+        monkeypatch.setattr("sg_bench.reporting.figures.plots", lambda *_, **__: ["a figure"])
+        monkeypatch.setattr("sg_bench.reporting.figures.save_for_paper", lambda *given: drawn.append(given))
+        ask("report", "--suite", name)
+        assert drawn == []
+        assert "figures/paper" in ask("report", "--suite", name, "--pdf").err
+        assert drawn == [("a figure", Path("results/mine/figures/paper"))]
+
     def test_cells_that_stand_on_different_contents_are_told(self, ask: Ask) -> None:
         name = suite()
         finish(planned(name))

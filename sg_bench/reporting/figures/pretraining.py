@@ -15,6 +15,7 @@ from sg_bench.workspace import Workspace, read_json
 
 DISCOVERY = "auto-encoder of discovery"
 MOST_POINTS = 150
+DASHES = (0, (5, 1.5))
 CAPTION = (
     "Loss of each pretraining, one pair of lines for each seed. Methods minimise different losses, so their "
     "heights cannot be compared. Where stages follow each other, the loss may change with the stage."
@@ -87,12 +88,12 @@ def _draw(panels: dict[str, PretrainingPanel], layout: FigureLayout) -> None:
         (name, f"n = {len(panel.train)} pretraining{'s' * (len(panel.train) > 1)}") for name, panel in panels.items()
     ]
     for axes, panel in zip(layout.charts(headings, min_width=1.6, height=1.5), panels.values(), strict=True):
-        for lines, colour, style in ((panel.train, GREY, (0, (5, 1.5))), (panel.validation, BLUE, "-")):
+        for lines, colour, style in ((panel.train, GREY, DASHES), (panel.validation, BLUE, "-")):
             for line in lines:
                 axes.plot(*zip(*line, strict=True), color=colour, linestyle=style, lw=1.0)
         axes.grid()
         axes.set_xlim(left=0)
         axes.locator_params(nbins=5)
         axes.set(xlabel="step", ylabel="loss")
-    labels = {"validation": (BLUE, "-"), "training": (GREY, (0, (5, 1.5)))}
-    layout.legend([Line2D([], [], color=colour, linestyle=style) for colour, style in labels.values()], list(labels))
+    lines = [Line2D([], [], color=BLUE), Line2D([], [], color=GREY, linestyle=DASHES)]
+    layout.legend(lines, ["validation", "training"])

@@ -1,6 +1,7 @@
 """What a pretraining leaves in the workspace is drawn: its losses, and the patterns that it was given."""
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,17 @@ def leave(workspace, recipe, losses):
     (folder / "record.json").write_text(json.dumps({"curves": rows}))
 
 
+def drawn_from(plot: Any) -> Any:
+    return plot.draw.args[0]
+
+
 def test_the_losses_of_each_method_are_drawn(pictured):
     evidence, workspace = pictured
     assert pretraining.plots(evidence, workspace) == []
     recipe = evidence.runs["inpainting", "lcs"][0].record["recipe"]["initialisation"]
     leave(workspace, recipe, [3.0, 2.0, 1.0])
     (plot,) = pretraining.plots(evidence, workspace)
-    panels = plot.draw.args[0]
+    panels = drawn_from(plot)
     assert list(panels) == ["inpainting"]
     assert panels["inpainting"].train == [[(0, 3.0), (10, 2.0), (20, 1.0)]]
     assert panels["inpainting"].validation == [[(0, 3.1), (10, 2.1), (20, 1.1)]]
@@ -33,7 +38,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_start(pictured):
     evidence, workspace = pictured
     recipe = evidence.runs["models_genesis", "lcs"][0].record["recipe"]["initialisation"]
     leave(workspace, recipe, [1.0] * 1000)
-    panel = pretraining.plots(evidence, workspace)[0].draw.args[0]["models_genesis"]
+    panel = drawn_from(pretraining.plots(evidence, workspace)[0])["models_genesis"]
     assert len(panel.train[0]) <= pretraining.MOST_POINTS
     assert panel.train[0][0] == (0, 1.0)
 
