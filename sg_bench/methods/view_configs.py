@@ -131,7 +131,7 @@ class DINOConfig(ViewsConfig):
     head_norm: Annotated[bool, AddedLater()] = False
     """Whether the head has batch norm between its layers; the paper leaves it out with vision transformers.
 
-    Pooled features of a network of instance norms differ little from their mean, which batch norm takes out. Without
+    Pooled features of a network without batch norm differ little from their mean, which the head's takes out. Without
     it, outputs can become the same for all images; centring then makes the teacher's uniform.
     """
     momentum: Fraction = 0.996
