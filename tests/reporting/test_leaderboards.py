@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -236,6 +237,8 @@ def test_a_board_compares_within_a_setting_and_says_what_differs_between_setting
     assert "the corpus luna16 holds 1 of 4 test cases" in (site / "data.html").read_text()
     for page in site.glob("*.html"):
         text = page.read_text()
+        landmarks = re.findall(r' aria-label(?:ledby)?="([^"]+)"', text)
+        assert len(set(landmarks)) == len(landmarks), page.name
         for link in (each.partition('"')[0] for each in text.split('href="')[1:]):
             name, _, place = link.partition("#")
             if not link.startswith("data:"):
