@@ -71,6 +71,27 @@ def std_text(std: float | None, metric: str = "") -> str:
     return DASH if std is None else f"{scale_of(metric) * std:.2f}"
 
 
+class ScoreTexts:
+    """The texts of a summary that the page and leaderboards print; a dataclass with a field `summary` inherits it."""
+
+    summary: ScoreSummary
+
+    @property
+    def mean(self) -> str:
+        """Return the mean in percent, or in the metric's unit."""
+        return f"{printed_mean(self.summary):.2f}" if self.summary.n else DASH
+
+    @property
+    def std(self) -> str:
+        """Return the standard deviation (ddof 1) in percentage points, or in the metric's unit."""
+        return std_text(self.summary.std, self.summary.metric)
+
+    @property
+    def n(self) -> str:
+        """Return the number of runs with a value, as "2/3" if some of the planned runs lack one."""
+        return f"{self.summary.n}" if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
+
+
 def unit_sentence(metrics: Iterable[str]) -> str:
     """Return in which units and directions metrics are printed that are no percentages, or of which less is better."""
     names = [name for name in dict.fromkeys(metrics) if name]

@@ -17,6 +17,7 @@ from sg_bench.reporting.figures.style import (
     TALL,
     figure_settings,
     fold_label,
+    outlines_only,
     text_width,
     wrap_text,
 )
@@ -225,7 +226,7 @@ def save(plot: Plot, folder: Path) -> None:
 def save_for_paper(plot: Plot, folder: Path) -> list[Path]:
     """Draw `plot` for a page (NAME.pdf) and for a column (NAME-column.pdf) into `folder`; return the paths."""
     paths = [folder / f"{plot.name}.pdf", folder / f"{plot.name}-column.pdf"]
-    with figure_settings():
+    with figure_settings(), outlines_only():
         for width, path in zip((PAGE, COLUMN), paths, strict=True):
             write_atomic(path, _bytes(drawn(plot, width).figure, plot, "pdf"))
     return paths

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg_bench.reporting.figures.layout import Plot, drawn
-from sg_bench.reporting.figures.style import PAGE, figure_settings
+from sg_bench.reporting.figures.style import PAGE, figure_settings, outlines_only
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ class ShownFigure:
 
     def save(self, path: Path | str) -> Path:
         """Write the figure in the format of the file's ending, such as .png, .svg or .pdf, and return the path."""
-        with figure_settings():
+        with figure_settings(), outlines_only():
             self.figure.savefig(Path(path))
         return Path(path)
 

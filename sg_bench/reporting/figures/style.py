@@ -144,14 +144,14 @@ def figure_settings() -> Iterator[None]:
     """Apply matplotlib's defaults and `SETTINGS` within a context, ignoring the user's matplotlibrc."""
     import matplotlib as mpl
 
-    with mpl.rc_context(), _outlines_only():
+    with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
         yield
 
 
 @contextmanager
-def _outlines_only() -> Iterator[None]:
+def outlines_only() -> Iterator[None]:
     """Embed in a PDF the outlines of its glyphs alone; reducing a font's other tables takes longer than all else."""
     from fontTools import subset
 

@@ -18,8 +18,8 @@ from sg_bench.reporting.leaderboards.manifest import corpora_of
 from sg_bench.reporting.leaderboards.submissions import Submission
 from sg_bench.reporting.networks import network_identity
 from sg_bench.reporting.page.ranks import ColumnRanking, ranking
-from sg_bench.reporting.render import column_heading, std_text
-from sg_bench.reporting.tables import ScoreSummary, Table, main_table, printed_mean
+from sg_bench.reporting.render import ScoreTexts, column_heading
+from sg_bench.reporting.tables import ScoreSummary, Table, main_table
 
 ASPECTS: Final = {
     "version of the task": tuple(
@@ -85,28 +85,13 @@ class BoardMethod:
 
 
 @dataclass(frozen=True)
-class BoardScore:
+class BoardScore(ScoreTexts):
     """A method's score on a task under one metric."""
 
     summary: ScoreSummary
     standing: str | None
     """best, inseparable (from the best) or separable."""
     rank: str
-
-    @property
-    def mean(self) -> str:
-        """Return the mean in percent, or in the metric's unit."""
-        return f"{printed_mean(self.summary):.2f}" if self.summary.n else DASH
-
-    @property
-    def std(self) -> str:
-        """Return the standard deviation likewise."""
-        return std_text(self.summary.std, self.summary.metric)
-
-    @property
-    def n(self) -> str:
-        """Return the number of runs with a value, as "2/3" if planned ones lack one."""
-        return str(self.summary.n) if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
 
     @property
     def interval(self) -> str:
@@ -169,7 +154,7 @@ class ComparableRuns:
         """Return the scores of a method in the printed columns, the headline metric first."""
         row = next(row for row in self.table.rows if row.method == method.title)
         return [
-            BoardScore(row.summaries[index], found.ties.word(row.method), _rank(found, row.method))
+            BoardScore(row.summaries[index], found.ties.word(row.method), found.text(row.method))
             for index, found in self.rankings.items()
         ]
 
@@ -261,10 +246,6 @@ def _labelled(methods: Sequence[BoardMethod]) -> tuple[BoardMethod, ...]:
         label = method.label if number == 1 else f"{method.label} ({number})"
         named.append(BoardMethod(label, method.submission, method.runs, method.planned))
     return tuple(named)
-
-
-def _rank(found: ColumnRanking, method: str) -> str:
-    return DASH.join(str(place) for place in dict.fromkeys(found.ranks.get(method) or ()))
 
 
 def _letter(number: int) -> str:

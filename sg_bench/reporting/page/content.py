@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sg_bench.reporting.console import shared_variant
-from sg_bench.reporting.documents import DASH, LEAK_MARK, TIE_MARK
+from sg_bench.reporting.documents import LEAK_MARK, TIE_MARK
 from sg_bench.reporting.evidence import Evidence
 from sg_bench.reporting.frame import Cell, MetricColumn, Records, distinct_cells
 from sg_bench.reporting.page.ranks import ColumnRanking, RankRange, ranking
-from sg_bench.reporting.render import std_text
-from sg_bench.reporting.tables import ScoreSummary, Table, printed_mean
+from sg_bench.reporting.render import ScoreTexts
+from sg_bench.reporting.tables import ScoreSummary, Table
 from sg_bench.tasks import parse_reference
 
 MAX_REASON = 240
@@ -50,7 +50,7 @@ class PageColumn:
 
 
 @dataclass(frozen=True)
-class PageCell:
+class PageCell(ScoreTexts):
     """A method on a task, under one metric."""
 
     row: int
@@ -82,27 +82,12 @@ class PageCell:
     @property
     def rank_text(self) -> str:
         """Return "2", or "1–3" for a shared rank."""
-        return DASH.join(str(place) for place in dict.fromkeys(self.rank or ()))
+        return self.shown.ranking.text(self.method)
 
     @property
     def marks(self) -> str:
         """Return the marks after the mean."""
         return (TIE_MARK if self.standing == "inseparable" else "") + (LEAK_MARK if self.summary.leaks else "")
-
-    @property
-    def mean(self) -> str:
-        """Return the mean in percent, or in the metric's unit."""
-        return f"{printed_mean(self.summary):.2f}" if self.summary.n else DASH
-
-    @property
-    def std(self) -> str:
-        """Return the standard deviation (ddof 1) in percentage points, or in the metric's unit."""
-        return std_text(self.summary.std, self.summary.metric)
-
-    @property
-    def n(self) -> str:
-        """Return the number of runs with a value, as "2/3" if some of the planned runs lack one."""
-        return f"{self.summary.n}" if self.summary.complete else f"{self.summary.n}/{self.summary.planned}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sg_bench.reporting.documents import DASH
 from sg_bench.reporting.separation import Ties, compared, separation, ties
 from sg_bench.reporting.tables import Table
 
@@ -28,6 +29,10 @@ class ColumnRanking:
         if not self.ties.best:
             return "no method is complete"
         return self.ties.reason or ""
+
+    def text(self, method: str) -> str:
+        """Return the rank of a method as "2", or "1–3" if it is shared; "" without one."""
+        return DASH.join(str(place) for place in dict.fromkeys(self.ranks.get(method, ())))
 
 
 def ranking(table: Table, column: int) -> ColumnRanking:
