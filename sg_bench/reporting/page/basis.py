@@ -102,8 +102,6 @@ def _cost(costs: CostsByPlace) -> Iterator[tuple[str, str]]:
         parts = [f"{_hours(wall)} of wall time"] if wall is not None else []
         parts += [f"{_hours(processor)} of processor time"] if processor is not None else []
         parts += [f"at most {peak:,.0f} MiB of memory"] if peak is not None else []
-        energy = total.total("energy_joules")
-        parts += [f"{energy / 3.6e6:.3g} kWh"] if energy is not None else []
         if parts:
             yield f"Cost of {stage}", f"{_counted(total.runs, 'run')}: {', '.join(parts)}"
 
