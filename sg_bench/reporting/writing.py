@@ -19,7 +19,7 @@ from sg_bench.reporting.label_efficiency import label_efficiency_document
 from sg_bench.reporting.published import comparisons
 from sg_bench.reporting.render import main_document, scores_csv
 from sg_bench.reporting.significance import significance_document
-from sg_bench.reporting.tables import Table, main_table
+from sg_bench.reporting.tables import Table
 from sg_bench.reporting.variance_tables import across_document, variance_document
 from sg_bench.suite import Suite
 from sg_bench.workspace import Workspace, write_changed
@@ -60,7 +60,7 @@ def report(
 
     evidence = Evidence(cells, records, workspace.path("cells") if workspace else None)
     title, known = suite.title or suite.name, list(others)
-    write_report(out, title, cells, records, notes, workspace=workspace, suite=suite)
+    write_report(out, title, cells, records, notes, workspace=workspace, suite=suite, evidence=evidence)
     lines = claims_report(suite, evidence, out, known)
     figures = write_figures(out, evidence, workspace=workspace)
     rows = claim_rows(suite, evidence, known)
@@ -77,6 +77,7 @@ def write_report(
     *,
     workspace: Workspace | None = None,
     suite: Suite | None = None,
+    evidence: Evidence | None = None,
 ) -> Path:
     """Write the tables of `cells` and their ledger records under `out`.
 
@@ -88,12 +89,13 @@ def write_report(
         notes: cautions printed above every table, such as the data that was used.
         workspace: has the records of pretrainings; without it the cost of pretraining is unknown.
         suite: gives the registered method of a label that has no finished run.
+        evidence: of the same cells and records, if another part of the report uses it too.
 
     Returns:
         The path of the main Markdown table.
     """
-    table = main_table(cells, records)
-    scores = ScoreTables(records, workspace.path("cells") if workspace else None)
+    evidence = evidence or Evidence(cells, records, workspace.path("cells") if workspace else None)
+    table, scores = evidence.table, evidence.tables
     _write_cells(out / "cells", {cell.key for cell in cells if cell.key in records}, scores)
     tables = out / "tables"
     write_changed(tables / "scores.csv", scores_csv(table))
