@@ -48,13 +48,14 @@ def _examples(epilog: str) -> Iterator[str]:
 def _options(command: Any, context: Any) -> Iterator[str]:
     """Yield a table of a command's arguments and options."""
     records = [parameter.get_help_record(context) for parameter in command.params]
-    rows = [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in filter(None, records)]
+    rows = [f"| `{' '.join(name.split())}` | {_cell(text)} |" for name, text in filter(None, records)]
     if rows:
         yield "\n".join(["| option | what it does |", "| :--- | :--- |", *rows])
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return text for a cell of a table, in which <suite> is no tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _plain(text: str) -> str:

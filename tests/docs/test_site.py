@@ -24,6 +24,8 @@ def test_the_reference_names_every_command_with_its_options() -> None:
     for line in ("## sg-bench run\n", "### sg-bench weights export\n", "| `--suite ", "sg-bench power --n 10"):
         assert line in page
     assert "\\[" not in page
+    assert "`--backend <local|ray>`" in page
+    assert "results/&lt;suite>" in page
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "reference" / "commands.html").is_file()
+    text = (tmp_path / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert re.findall(r'<(?:script|link)[^>]* (?:src|href)="(?:https?:)?//(?!localhost)[^"]*"', text) == []
+    assert "results/&lt;suite&gt;" in text
 
 
 @pytest.mark.slow
