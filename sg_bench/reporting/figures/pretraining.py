@@ -95,5 +95,5 @@ def _draw(panels: dict[str, PretrainingPanel], layout: FigureLayout) -> None:
         axes.set_xlim(left=0)
         axes.locator_params(nbins=5)
         axes.set(xlabel="step", ylabel="loss")
-    lines = [Line2D([], [], color=BLUE), Line2D([], [], color=GREY, linestyle=DASHES)]
-    layout.legend(lines, ["validation", "training"])
+    handles = [Line2D([], [], color=BLUE), Line2D([], [], color=GREY, linestyle=DASHES)]
+    layout.legend(handles, ["validation", "training"])
