@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,19 @@ def words(line: str) -> list[str]:
     return [word for word in shlex.split(line.replace('"$@"', ""), comments=True) if word != "&"][1:]
 
 
+@cache
+def _command_line() -> Any:
+    """Return the command line, which takes as long to build as hundreds of commands to parse."""
+    return typer.main.get_command(app)
+
+
 def parse(arguments: list[str]) -> dict[str, Any]:
     """Return the values of a command's options, as the command line itself parses them; nothing is run.
 
     Raises:
         Exception: the command, an option or a value does not exist.
     """
-    command: Any = typer.main.get_command(app)
+    command = _command_line()
     context = command.make_context("sg-bench", list(arguments))
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
