@@ -46,6 +46,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for each in get_args(annotation) for model in models_in(each)]
 
 
+@cache
 def _own_descriptions(cls: type[BaseModel]) -> dict[str, str]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
