@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sg_bench.evaluation.metrics import scale_of
 from sg_bench.reporting.compare import CONFIDENCE, RunComparison, ScoreComparison, ScoreEstimate
@@ -12,6 +12,9 @@ from sg_bench.reporting.markdown import escaped, paragraph
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+
+NARROWEST = 8
+"""Characters to which a column of a narrow terminal may be folded."""
 
 
 def compared_markdown(title: str, compared: RunComparison) -> str:
@@ -42,16 +45,24 @@ def compared_console(title: str, compared: RunComparison) -> RichTable:
     from rich.table import Table
     from rich.text import Text
 
-    head, lines = _cells(compared)
+    head, lines = _filled(*_cells(compared))
     caption = Text("\n".join([summary(compared), *footnotes(compared)]))
     out = Table(title=Text(title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     for place, name in enumerate(head):
-        numbers = 3 <= place < len(head) - 1
-        whole = place >= 3  # a number, and a verdict with its marks, stay on one line: names are folded for them
-        out.add_column(Text(name), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
+        numbers, last = 3 <= place < len(head) - 1, place == len(head) - 1
+        # A verdict with its marks stays on one line; where the terminal is narrow, names and numbers are folded for it.
+        least = max((len(cells[place]) for cells in lines), default=0) if last else min(len(name), NARROWEST)
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        out.add_column(Text(name), justify=justify, overflow="fold", no_wrap=last, min_width=least)
     for cells in lines:
         out.add_row(*(Text(text) for text in cells))
     return out
+
+
+def _filled(head: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return a table without the columns that hold nothing, for which a terminal has no room."""
+    kept = [place for place in range(len(head)) if not lines or any(cells[place] != DASH for cells in lines)]
+    return [head[place] for place in kept], [[cells[place] for place in kept] for cells in lines]
 
 
 def summary(compared: RunComparison) -> str:
