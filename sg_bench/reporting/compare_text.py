@@ -60,7 +60,7 @@ def compared_console(title: str, compared: RunComparison) -> RichTable:
 
 
 def _filled(head: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Return a table without the columns that hold nothing, for which a terminal has no room."""
+    """Return a table without the columns that hold nothing: a terminal is narrow."""
     kept = [place for place in range(len(head)) if not lines or any(cells[place] != DASH for cells in lines)]
     return [head[place] for place in kept], [[cells[place] for place in kept] for cells in lines]
 
