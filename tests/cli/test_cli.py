@@ -382,7 +382,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--data", "x"], ["--data 'x' is not NAME=PATH"]),
     (["--data", "=y"], ["--data '=y' is not NAME=PATH"]),
     (["--data", "x="], ["--data 'x=' is not NAME=PATH"]),
-    (["--data", "x=/"], ["--data x=...", "Known: phantom, phantom-brains, phantom-films"]),
+    (["--data", "x=/"], ["--data x=...", "Known: phantom, phantom-brains, phantom-labelled"]),
     (["--data", "a=1", "--data", "a=2"], ["--data a=... is given twice"]),
     (["--data", "phantom=/"], ["'phantom' reads no folder"]),
     (["--set", "nonsense"], ["--set 'nonsense' is not key=value"]),
