@@ -155,7 +155,7 @@ def units(figure: Any) -> None:
     axis.set_xticks([*range(5), *range(6, 11)], [str(seed) for seed in range(5)] * 2)
     axis.set_xlabel("pretraining seed; a dot is a fine-tuning run")
     axis.set_ylabel("score (%)")
-    axis.set_title(f"as 2 x 30 runs: p = {runs:.2g}     as 2 x 5 repetitions: p = {means:.2f}", loc="left")
+    axis.set_title(f"as 2 x 30 runs: p = {runs:.2g}; as 2 x 5 repetitions: p = {means:.2f}", loc="left")
     axis.margins(y=0.15)
 
 
