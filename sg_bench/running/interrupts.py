@@ -96,9 +96,14 @@ def _limit(number: int) -> None:
     """End this process in GRACE_SECONDS, whatever it does then."""
     if not _limited.is_set():
         _limited.set()
+        threading.excepthook = _unprinted
         timer = threading.Timer(GRACE_SECONDS, _give_up, (128 + number,))
         timer.daemon = True
         timer.start()
+
+
+def _unprinted(error: threading.ExceptHookArgs) -> None:
+    """Print nothing: a pool's thread may fail over processes that were just ended on purpose."""
 
 
 def stopping() -> bool:
