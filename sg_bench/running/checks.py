@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -76,27 +77,28 @@ def _tasks_learnt(plan: Plan, workspace: Workspace) -> tuple[bool, str]:
     from sg_bench.evaluation.metrics import higher_is_better, is_better, text_of
 
     ledger = Ledger(workspace)
-    found = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
-    records = {key: record for key, record in found.items() if record.get("status") == "done"}
+    every = {job.key: ledger.get(job.key) or {} for job in plan.of_kind("cell")}
+    records = {key: record for key, record in every.items() if record.get("status") == "done"}
     constants = constant_scores(records.values(), workspace)
-    details, every = [], True
+    details, learnt = [], True
     for task in dict.fromkeys(cell.task for cell in plan.cells if cell.key in constants):
         cells = [cell for cell in plan.cells if cell.task == task and cell.key in constants]
         metric = records[cells[0].key]["headline"]
-        means = {
-            method: fmean(records[cell.key]["metrics"][metric] or 0.0 for cell in cells if cell.method == method)
-            for method in dict.fromkeys(cell.method for cell in cells)
-        }
+        scores = defaultdict[str, list[float]](list)
+        for cell in cells:
+            score = records[cell.key]["metrics"][metric]
+            scores[cell.method] += [] if score is None else [score]
+        means = {method: fmean(found) for method, found in scores.items() if found}
         constant = fmean(constants[cell.key] for cell in cells)
         better = [method for method, mean in means.items() if is_better(mean, constant, metric)]
-        best = (max if higher_is_better(metric) else min)(means.values())
-        worse = ", ".join(method for method in means if method not in better)
+        best = (max if higher_is_better(metric) else min)(means.values(), default=None)
+        worse = ", ".join(method for method in scores if method not in better)
         details.append(
             f"{task}: {text_of(best, metric)} at best, a constant prediction {text_of(constant, metric)}"
             + (f"; not learnt by {worse}" if worse else "")
         )
-        every = every and bool(better)
-    return every, "; ".join(details) or "does not apply: no predictions"
+        learnt = learnt and bool(better)
+    return learnt, "; ".join(details) or "does not apply: no predictions"
 
 
 def _curves(plan: Plan, workspace: Workspace) -> Iterator[tuple[str, list[float]]]:

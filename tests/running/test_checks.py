@@ -86,6 +86,10 @@ def test_a_task_is_learnt_where_a_method_beats_the_best_constant_prediction(plan
         Ledger(workspace).put({**record, "metrics": {"iou_bin": score}, "outputs": {}})
         found = check("tasks_learnt", planned, workspace)
         assert (found.holds, found.detail) == (score > 0.5, wanted)
+    workspace.path("cells", f"{job.key}.json").unlink()
+    Ledger(workspace).put({**record, "metrics": {"iou_bin": None}, "outputs": {}})
+    found = check("tasks_learnt", planned, workspace)
+    assert (found.holds, "undefined at best" in found.detail) == (False, True)
 
 
 def pretrained(found: Plan, workspace: Workspace, **values: list[float]) -> None:
