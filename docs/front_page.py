@@ -84,37 +84,14 @@ def outcome(row: ClaimRow) -> str:
 
 
 def draw(evidence: Evidence, path: Path) -> None:
-    """Draw each method's mean and 95 % interval over pretrainings, a panel a task, under scanner nuisance."""
-    from matplotlib.figure import Figure
+    """Draw the report's figure of scores for the tasks under scanner nuisance, fine-tuned."""
+    from sg_bench.interface import Results
+    from sg_bench.reporting.figures.style import figure_settings
 
-    from sg_bench.reporting.figures.seed_strips import panel_of
-    from sg_bench.reporting.figures.style import BLUE, GREY, PAGE, figure_settings
-
-    panels = [panel_of(evidence, task) for task in evidence.tasks if task.endswith("[data=phantom-mini]")]
-    methods = evidence.methods
+    cells = [cell for cell in evidence.cells if cell.task.endswith("[data=phantom-mini]")]
+    shown = Results(Evidence(cells, evidence.records, evidence.folder), "mini").plot("scores")
     with figure_settings():
-        figure = Figure(figsize=(PAGE, 2.6), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True)
-        for axis, panel in zip(axes, panels, strict=True):
-            for place, method in enumerate(methods):
-                strip = panel.strips.get(method)
-                if strip is None:
-                    continue
-                scale, mean, interval = scale_of(panel.metric), strip.average.mean, strip.average.interval
-                colour = GREY if method == "scratch" else BLUE
-                values = [scale * value for value in strip.units.values]
-                axis.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=3)
-                axis.plot(scale * mean, place, "o", color=colour, markersize=4)
-                if interval:
-                    axis.plot([scale * end for end in interval], [place, place], color=colour, linewidth=1.2)
-                if method == "scratch":
-                    axis.axvline(scale * mean, color=GREY, linewidth=0.6, linestyle=":")
-            axis.set_title(panel.task.partition("[")[0].upper(), fontsize=8)
-            axis.set_xlabel(f"{panel.metric} (%)", fontsize=6)
-            axis.tick_params(labelsize=6)
-        axes[0].set_yticks(range(len(methods)), methods)
-        axes[0].invert_yaxis()
-        figure.savefig(path, metadata={"Date": None}, facecolor="white")
+        shown.figure.savefig(path, metadata={"Date": None}, facecolor="white")
 
 
 if __name__ == "__main__":
